@@ -1,0 +1,7 @@
+"""Sound becomes a Batch: features, voice activity, the store of computed arrays, length-bucketed batches."""
+
+from __future__ import annotations
+
+FRONT_ENDS = {
+    "mfcc": "serene.audio.mfcc:Mfcc",
+}

@@ -1,0 +1,134 @@
+"""Utterances become batches: features from the store, targets, enrolment, and batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from serene import sound
+from serene.audio.batch import Batch
+from serene.audio.store import Store
+from serene.corpora.manifest import Utterance
+
+JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
+
+
+class Dataset:
+    """Clips of one part of a split, read from the store when a batch asks for them.
+
+    Args:
+        utterances: the clips.
+        store: keeps their features.
+        emotions: the classes, in the model's order.
+        speakers: training speakers, in the order of their indices.
+        enrolment: speaker -> (2, feature) mean and deviation of that speaker's clips, or None.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        store: Store,
+        *,
+        emotions: Sequence[str],
+        speakers: Sequence[str],
+        enrolment: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Compute nothing but what is not in the store yet."""
+        self.utterances = tuple(utterances)
+        self.enrolment = enrolment
+        self._arrays = [features(utterance, store) for utterance in self.utterances]
+        self.lengths = np.array([len(array) for array in self._arrays], dtype=np.int64)
+        emotion_index = {name: i for i, name in enumerate(emotions)}
+        speaker_index = {name: i for i, name in enumerate(speakers)}
+        classes = torch.tensor([emotion_index[str(u.emotion)] for u in self.utterances])
+        self.targets = torch.nn.functional.one_hot(classes, len(emotions)).float()
+        self.speakers = torch.tensor([speaker_index.get(u.speaker, -1) for u in self.utterances])
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.utterances)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Collect clips into a batch padded to the longest of them."""
+        arrays = [torch.from_numpy(np.array(self._arrays[i])) for i in indices]
+        chosen = [self.utterances[i] for i in indices]
+        enrolment = None
+        if self.enrolment is not None:
+            enrolment = torch.from_numpy(np.stack([self.enrolment[u.speaker] for u in chosen]))
+        return Batch(
+            inputs=torch.nn.utils.rnn.pad_sequence(arrays, batch_first=True),
+            lengths=torch.tensor([len(a) for a in arrays]),
+            target=self.targets[indices],
+            speaker=self.speakers[indices],
+            ids=tuple(u.id for u in chosen),
+            enrolment=enrolment,
+        )
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Give every clip once, from the shortest to the longest: for scoring."""
+        order = np.argsort(self.lengths, kind="stable")
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size])
+
+
+def features(utterance: Utterance, store: Store) -> np.ndarray:
+    """Return the stored features (frame, feature) of a clip, decoding it only where they are missing.
+
+    Raises:
+        AudioError: the clip cannot be decoded; the message names the file.
+    """
+
+    def decode() -> np.ndarray:
+        return sound.read(utterance.audio, utterance.start, utterance.duration)
+
+    if utterance.audio_hash is not None:
+        return store.get(utterance.audio_hash, decode)
+    samples = decode()  # a manifest made with `--fast` holds no hashes
+    return store.get(sound.content_hash(samples), lambda: samples)
+
+
+def warm(utterances: Sequence[Utterance], store: Store, progress: Callable[[int, int], None] | None = None) -> None:
+    """Compute what the store lacks, one clip after the other."""
+    for done, utterance in enumerate(utterances, 1):
+        features(utterance, store)
+        if progress:
+            progress(done, len(utterances))
+
+
+def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Deal every clip once into batches of like length, the batches in random order.
+
+    Lengths are jittered by a few per cent before they are sorted, so that a small corpus does not meet the same
+    batches every epoch; `benchmarks/padding.py` measures what that costs.
+
+    Args:
+        lengths: (clip,) frames or samples.
+        batch_size: clips per batch; the last of the sorted batches may be smaller.
+        rng: the only source of randomness.
+
+    Returns:
+        Arrays of clip indices.
+    """
+    keys = np.log(lengths) + rng.uniform(-JITTER, JITTER, len(lengths))
+    order = np.argsort(keys)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:  # a clip on its own has no batch statistics
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def frame_statistics(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean and population deviation of every feature over all frames of some clips.
+
+    Args:
+        arrays: (frame, feature) each.
+
+    Returns:
+        float32 (2, feature): mean, deviation (at least 1e-5, so that a constant feature divides safely).
+    """
+    frames = sum(len(a) for a in arrays)
+    mean = sum(a.sum(axis=0, dtype=np.float64) for a in arrays) / frames
+    variance = sum(((a - mean) ** 2).sum(axis=0) for a in arrays) / frames
+    return np.stack([mean, np.maximum(np.sqrt(variance), 1e-5)]).astype(np.float32)

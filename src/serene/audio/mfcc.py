@@ -1,0 +1,104 @@
+"""Kaldi MFCC with deltas and energy voice activity, as Tu et al. 2019 feed their network; numpy only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import kaldi_native_fbank
+import numpy as np
+
+from serene.sound import SAMPLE_RATE
+
+INT16_SCALE = 32768.0  # Kaldi's log energies, and so its voice activity threshold, assume 16-bit integers
+FRAME_LENGTH, FRAME_SHIFT = 0.025, 0.010  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mfcc:
+    """13 cepstra with log energy first, their deltas and delta-deltas, without silent frames.
+
+    The order is that of Kaldi's x-vector recipes: deltas over all frames, then unvoiced frames are dropped. Dither is
+    off, so that the same sound always gives the same numbers (Kaldi's default adds noise of one 16-bit step).
+
+    Args:
+        coefficients: cepstra per frame, the log energy in place of C0.
+        deltas: order of the differences appended (2: deltas and delta-deltas).
+        voice_activity: drop the frames that `voiced` calls silent.
+    """
+
+    coefficients: int = 13
+    deltas: int = 2
+    voice_activity: bool = True
+
+    @property
+    def width(self) -> int:
+        """Features per frame: 39 by default."""
+        return self.coefficients * (self.deltas + 1)
+
+    @property
+    def identity(self) -> str:
+        """What the store keys the arrays by: the settings and this code's version."""
+        settings = json.dumps({"name": "mfcc", "version": 1, **asdict(self)}, sort_keys=True)
+        return "mfcc-" + hashlib.sha256(settings.encode()).hexdigest()[:12]
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """Turn samples (sample,) at 16 kHz into features (frame, feature), float32; at least one frame."""
+        cepstra = self._cepstra(samples)
+        features = add_deltas(cepstra, self.deltas)
+        return features[voiced(cepstra[:, 0])] if self.voice_activity else features
+
+    def _cepstra(self, samples: np.ndarray) -> np.ndarray:
+        options = kaldi_native_fbank.MfccOptions()
+        options.frame_opts.dither = 0.0
+        options.frame_opts.samp_freq = SAMPLE_RATE
+        options.num_ceps = self.coefficients
+        options.use_energy = True
+        shortest = round(FRAME_LENGTH * SAMPLE_RATE)
+        padded = np.pad(samples, (0, max(0, shortest - len(samples))))
+        computer = kaldi_native_fbank.OnlineMfcc(options)
+        computer.accept_waveform(SAMPLE_RATE, (padded * INT16_SCALE).tolist())
+        computer.input_finished()
+        return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)]).astype(np.float32)
+
+
+def add_deltas(cepstra: np.ndarray, order: int, window: int = 2) -> np.ndarray:
+    """Append Kaldi's regression deltas, each order the delta of the one before; edges repeat the outer frames.
+
+    Args:
+        cepstra: (frame, feature).
+        order: how many differences to append.
+        window: frames to either side that a delta looks at.
+
+    Returns:
+        (frame, feature * (order + 1)).
+    """
+    # Kaldi convolves the filters first and repeats the edge frames of the *cepstra*, so orders beyond the first
+    # differ from a delta of the delta near the edges.
+    step = np.arange(-window, window + 1) / sum(2 * n * n for n in range(1, window + 1))
+    filters = [np.ones(1)]
+    for _ in range(order):
+        filters.append(np.convolve(filters[-1], step))
+    frames = np.arange(len(cepstra))
+    blocks = []
+    for taps in filters:
+        reach = len(taps) // 2
+        neighbours = np.clip(frames[:, None] + np.arange(-reach, reach + 1), 0, len(cepstra) - 1)
+        blocks.append(np.einsum("ftc,t->fc", cepstra[neighbours], taps))
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def voiced(log_energy: np.ndarray, threshold: float = 5.0, mean_scale: float = 0.5) -> np.ndarray:
+    """Say which frames hold speech: log energy above `threshold + mean_scale * mean` (Kaldi's ComputeVadEnergy).
+
+    Args:
+        log_energy: (frame,), on Kaldi's 16-bit scale.
+        threshold: constant part of the threshold.
+        mean_scale: weight of the clip's mean log energy.
+
+    Returns:
+        bool (frame,); all true where nothing passes, so that a quiet clip keeps its frames.
+    """
+    speech = log_energy > threshold + mean_scale * log_energy.mean()
+    return speech if speech.any() else np.ones_like(speech)

@@ -1,0 +1,203 @@
+"""Audit of anybody's splits: speakers, sessions, texts and identical audio that two parts share.
+
+A split leaks if test, validation and training share a speaker or the same audio: what is measured is then partly
+memory. Shared sessions and texts are reported and are no leak here: acted corpora repeat their sentences for every
+speaker, and two talkers of one session may stand on both sides by intention.
+
+The manifest is read once, line by line; memory grows with the clips that the splits name, not with the manifest (only
+where no splits are given, and so every clip is compared, does a line of each stay in memory).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from serene.corpora.manifest import Utterance, utterance_from
+from serene.errors import SereneError
+from serene.protocols.overlaps import EXAMPLES, Cell, Clip, Overlap, Tally, rank
+from serene.protocols.split_files import Entry, find, part_of, read_split_files
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Identical audio within a manifest: what its copies differ in, how many copies, the ids of some."""
+
+    differ_in: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was compared and what is shared.
+
+    Attributes:
+        parts: part -> number of clips, over all folds.
+        folds: names of the folds; one empty name where there is one only.
+        overlaps: whatever is shared, leaks first.
+        twins: identical audio in the manifest itself; looked for only where no split files are given.
+        unmatched: part -> names of entries that the manifest does not hold.
+        unknown: kind -> number of compared clips of which the manifest does not say it.
+        clips: number of compared clips.
+    """
+
+    parts: dict[str, int]
+    folds: tuple[str, ...]
+    overlaps: tuple[Overlap, ...]
+    twins: tuple[Twins, ...]
+    unmatched: dict[str, tuple[str, ...]]
+    unknown: dict[str, int]
+    clips: int
+
+    @property
+    def leaks(self) -> bool:
+        """Whether any two of training, validation and test share a speaker or identical audio."""
+        return any(overlap.leak for overlap in self.overlaps)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values for `json.dumps`."""
+        return {"leaks": self.leaks} | asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say the result in lines for a terminal, leaks first."""
+        sizes = ", ".join(f"{part} {count}" for part, count in self.parts.items())
+        folds = f", {len(self.folds)} folds" if len(self.folds) > 1 else ""
+        lines = [
+            f"Compared: {sizes}{folds}." if self.parts else "No parts to compare: the manifest has no split column."
+        ]
+        pairs = defaultdict(list)
+        for overlap in self.overlaps:
+            pairs[overlap.kind, overlap.first, overlap.second].append(overlap)
+        lines += [_line(found, len(self.folds)) for found in pairs.values()]
+        lines += [f"note  identical audio, {t.differ_in}: {t.count} ({_some(t.examples, t.count)})" for t in self.twins]
+        lines += [
+            f"note  {len(names)} entries of {part} are not in the manifest ({_some(names, len(names))})"
+            for part, names in self.unmatched.items()
+        ]
+        for kind, count in self.unknown.items():
+            instead = "; there only the same file counts as the same" if kind == "audio hash" else ""
+            lines.append(f"note  {kind} not known for {count} of {self.clips} clips{instead}")
+        if self.parts and "train" not in self.parts:
+            lines.append("note  no part is called train: what training shares with the others was not looked at")
+        if self.parts:
+            lines.append("The split leaks." if self.leaks else "No speaker and no audio is shared between parts.")
+        return lines
+
+
+def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
+    """Look for what the parts of a split share.
+
+    Args:
+        manifest: JSON lines as `serene prepare` writes them, of any size.
+        splits: one file per part, or files with a part column (`serene.protocols.split_files` lists the kinds).
+            Without them the manifest's own column `split` is audited, and the manifest itself for identical audio.
+
+    Raises:
+        SereneError: a file cannot be read, there are fewer than two parts, or a part has no clip in the manifest.
+    """
+    tally, twins = Tally(), _TwinSearch()
+    unmatched: dict[str, tuple[str, ...]] = {}
+    if splits:
+        unmatched = _match(read_split_files(splits), _stream(Path(manifest)), tally)
+    else:
+        for utterance in _stream(Path(manifest)):
+            clip = Clip.of(utterance)
+            twins.add(clip, utterance.emotion)
+            tally.add(clip, [("", part_of(utterance.split) or utterance.split)] if utterance.split else [])
+        if not tally.clips:
+            raise SereneError(f"The manifest {manifest} is empty.")
+    parts: Counter[str] = Counter()
+    for (_, part), size in tally.sizes.items():
+        parts[part] += size
+    return Audit(
+        parts={part: parts[part] for part in sorted(parts, key=rank)},
+        folds=tuple(sorted({fold for fold, _ in tally.sizes if fold})) or ("",),
+        overlaps=tuple(tally.overlaps()),
+        twins=twins.found(),
+        unmatched=unmatched,
+        unknown={kind: count for kind, count in sorted(tally.unknown.items()) if count},
+        clips=tally.clips,
+    )
+
+
+class _TwinSearch:
+    """Identical audio within one manifest, by what its copies disagree about."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, str | None, str | None]] = {}
+        self._found: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, clip: Clip, emotion: str | None) -> None:
+        twin, speaker, label = self._first.setdefault(clip.audio, (clip.id, clip.speaker, emotion))
+        if twin != clip.id:
+            ways = ("two speakers", speaker != clip.speaker), ("two labels", label != emotion), ("two names only", True)
+            self._found[next(what for what, differs in ways if differs)].append(f"{twin} = {clip.id}")
+
+    def found(self) -> tuple[Twins, ...]:
+        return tuple(Twins(what, len(pairs), tuple(pairs[:EXAMPLES])) for what, pairs in sorted(self._found.items()))
+
+
+def _stream(path: Path) -> Iterator[Utterance]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _utterance(line, f"{path}, line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SereneError(f"Cannot read the manifest {path}: {error}") from error
+
+
+def _utterance(line: str, where: str) -> Utterance:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise SereneError(f"{where}: not a JSON object ({error}).") from error
+    if not isinstance(row, dict):
+        raise SereneError(f"{where}: a JSON object was expected.")
+    return utterance_from(row, where)
+
+
+def _match(entries: Sequence[Entry], utterances: Iterable[Utterance], tally: Tally) -> dict[str, tuple[str, ...]]:
+    """Count the clips of every entry in its part; return the names of entries that have none."""
+    found = find(entries, ((u.id, u.audio, Clip.of(u)) for u in utterances))
+    cells_of: defaultdict[Clip, set[Cell]] = defaultdict(set)
+    for entry, clips in found.items():
+        for clip in clips:
+            cells_of[clip].add((entry.fold, entry.part))
+    for clip, cells in cells_of.items():
+        tally.add(clip, cells)
+    return _unmatched([entry for entry in entries if entry not in found], tally)
+
+
+def _unmatched(missing: Sequence[Entry], tally: Tally) -> dict[str, tuple[str, ...]]:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in missing:
+        cell = (entry.fold, entry.part)
+        if cell not in tally.sizes:
+            raise SereneError(
+                f"No clip of the part {entry.part}{f' of fold {entry.fold}' if entry.fold else ''} is in the manifest, "
+                f"for example '{entry.name}'. Entries are found by the manifest's ids, or by their file's name."
+            )
+        names[entry.part].append(entry.name)
+        tally.add_stranger(entry.path, cell)
+    return {part: tuple(sorted(set(names[part]))) for part in sorted(names)}
+
+
+def _line(found: Sequence[Overlap], folds: int) -> str:
+    """Say one kind of overlap of one pair of parts, over all its folds."""
+    worst = max(found, key=lambda overlap: overlap.count / overlap.total)
+    where = f" in {len(found)} of {folds} folds; fold {worst.fold}:" if folds > 1 else ":"
+    return (
+        f"{'LEAK' if worst.leak else 'note'}  {worst.kind}, {worst.first} and {worst.second}{where} {worst.count} of "
+        f"{worst.total} in {worst.second} are also in {worst.first} ({_some(worst.examples, worst.count)})"
+    )
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    shown = names[:EXAMPLES]
+    return ", ".join(shown) + (f" and {count - len(shown)} more" if count > len(shown) else "")

@@ -1,0 +1,13 @@
+"""What is on disk: one file per corpus, each `read(folder) -> Manifest`."""
+
+from __future__ import annotations
+
+CORPORA = {
+    "emodb": "serene.corpora.emodb:read",
+    "ravdess": "serene.corpora.ravdess:read",
+    "crema_d": "serene.corpora.crema_d:read",
+    "iemocap": "serene.corpora.iemocap:read",
+    "esd": "serene.corpora.esd:read",
+    "table": "serene.corpora.table:read",
+    "synthetic": "serene.corpora.synthetic:read",
+}

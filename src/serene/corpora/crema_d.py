@@ -1,0 +1,129 @@
+"""CREMA-D: English, acted, 91 speakers, 6 emotions, 7442 clips with their raters' votes (Cao et al. 2014).
+
+Layout: `AudioWAV/1001_IEO_HAP_LO.wav` = actor, sentence, intended emotion, level; `VideoDemographics.csv`;
+`processedResults/tabulatedVotes.csv`, where the first digit of a row's id is what raters were given: 1 the voice
+alone, 2 the face, 3 both. Votes and ratings are taken from the voice alone, since a model hears nothing else.
+
+What the actor intended (`emotion`) and what listeners heard (`emotion_perceived`, their majority, absent in a tie)
+are different labels: they agree for 41.6 % of the clips. `expressed_intensity` is the sum over the five emotions
+other than neutral of votes times mean response, divided by the number of responses (0 to 100).
+
+Known defects: `1076_MTI_SAD_XX` is silent; `1040_ITH_SAD_XX` is named `1040_ITH_SAD_X` in some copies; three pairs
+(`1006_TIE_{HAP,NEU}_XX`, `1013_WSI_{DIS,SAD}_XX`, `1017_IWW_{ANG,FEA}_XX`) are one audio under two labels each. A
+clone made without Git LFS holds pointers instead of sound.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from serene.corpora.folder import gather, not_found, sounds, stray
+from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.errors import SereneError
+
+HOME = "CREMA-D is officially had from https://github.com/CheyneyComputerScience/CREMA-D (with Git LFS)."
+LICENCE = "Open Database License 1.0, its contents Database Contents License 1.0"
+CITATION = (
+    "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: Crowd-sourced Emotional "
+    "Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5(4), 377-390, 2014"
+)
+
+NAME = re.compile(
+    r"(?P<actor>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
+    r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>LO|MD|HI|XX?)"
+)
+EMOTIONS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
+LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
+RESPONSES = {  # the mean response of those who voted for an emotion; -1 where nobody did
+    "A": "meanAngerResp",
+    "D": "meanDisgustResp",
+    "F": "meanFearResp",
+    "H": "meanHappyResp",
+    "S": "meanSadResp",
+}
+VOTES, ACTORS = Path("processedResults", "tabulatedVotes.csv"), Path("VideoDemographics.csv")
+
+Row = Mapping[str, str]
+
+
+def read(folder: Path) -> Manifest:
+    """Read names, votes and demographics; no sound is decoded. Without its csv files only names are read, as remarked.
+
+    Args:
+        folder: the corpus, the folder that holds it, or its `AudioWAV`.
+
+    Raises:
+        SereneError: no clip of CREMA-D is there, or a csv file is not what its name says.
+    """
+    root = _root(folder)
+    votes = {row["fileName"]: row for row in _rows(root / VOTES, ("", "fileName", *EMOTIONS)) if row[""][:1] == "1"}
+    actors = {row["ActorID"]: row for row in _rows(root / ACTORS, ("ActorID", "Age", "Sex", "Race"))}
+    remarks = [
+        f"{root / path} is not there: {what} unknown."
+        for path, table, what in ((VOTES, votes, "votes are"), (ACTORS, actors, "gender, age and ethnicity are"))
+        if not table
+    ]
+    missing = not_found("CREMA-D", folder, "AudioWAV/1001_DFA_ANG_XX.wav and further clips", HOME, LICENCE)
+    audio = root / "AudioWAV"
+    return gather((_clip(p, votes, actors) for p in sounds(audio if audio.is_dir() else root)), missing, remarks)
+
+
+def _root(folder: Path) -> Path:
+    inside = sorted(path.parent for path in folder.glob("*/AudioWAV"))
+    if (folder / "AudioWAV").is_dir() or not inside:
+        return folder.parent if folder.name == "AudioWAV" else folder
+    return inside[0]
+
+
+def _rows(path: Path, columns: Iterable[str]) -> Sequence[Row]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    absent = [column for column in columns if not rows or rows[0].get(column) is None]
+    if absent:
+        raise SereneError(
+            f"{path} has no column '{absent[0]}'. Expected the corpus's own table; "
+            "where the file is a Git LFS pointer, run `git lfs pull` in the clone."
+        )
+    if any(None in row.values() for row in rows):
+        raise SereneError(f"{path} is cut short: a row has fewer fields than the header. Fetch the file again.")
+    return rows
+
+
+def _clip(path: Path, votes: Mapping[str, Row], actors: Mapping[str, Row]) -> Utterance | LeftOut:
+    name = NAME.fullmatch(path.stem)
+    if not name:
+        return stray(path, "actor, sentence, emotion and level, such as 1001_IEO_HAP_LO")
+    identity = path.stem + "X" if name["level"] == "X" else path.stem  # 1040_ITH_SAD_X, see above
+    row, actor = votes.get(identity), actors.get(name["actor"])
+    counts = {word: int(row[letter]) for letter, word in EMOTIONS.items() if int(row[letter])} if row else None
+    return Utterance(
+        id=identity,
+        audio=str(path),
+        corpus="crema_d",
+        speaker=name["actor"],
+        emotion=EMOTIONS[name["emotion"][0]],
+        emotion_perceived=_majority(counts) if counts else None,
+        votes=counts,
+        intensity=LEVELS[identity[-2:]],
+        gender=actor["Sex"].lower() if actor else None,
+        age=float(actor["Age"]) if actor else None,
+        ethnicity=actor["Race"].lower() if actor else None,
+        language="english",
+        text_id=name["sentence"],
+        numbers={"expressed_intensity": _expressed_intensity(row)} if row else {},
+    )
+
+
+def _majority(counts: Mapping[str, int]) -> str | None:
+    first = [word for word, count in counts.items() if count == max(counts.values())]
+    return first[0] if len(first) == 1 else None
+
+
+def _expressed_intensity(row: Row) -> float:
+    total = sum(int(row[letter]) * max(float(row[column]), 0.0) for letter, column in RESPONSES.items())
+    return round(total / int(row["numResponses"]), 4)

@@ -1,0 +1,285 @@
+"""Utterance and Manifest: what a corpus says about its clips; read, write, check, summarise."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from serene.errors import SereneError, unknown
+from serene.files import whole_file
+
+EMOTIONS = (
+    "anger",
+    "happiness",
+    "sadness",
+    "neutral",
+    "fear",
+    "disgust",
+    "surprise",
+    "contempt",
+    "boredom",
+    "calm",
+    "excitement",
+    "frustration",
+    "other",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """One clip and all that its corpus says about it; what a corpus does not say is None.
+
+    Attributes:
+        id: unique in its manifest.
+        audio: path of the sound file.
+        start: where the clip begins in the file, seconds.
+        duration: seconds.
+        sample_rate: of the file, hertz.
+        audio_hash: identity of the decoded samples (`serene.sound.content_hash`).
+        speaker: the person who talks.
+        emotion: the corpus's main label, a whole word; any word is allowed, `EMOTIONS` are the usual ones.
+        emotion_perceived: the listeners' majority, for corpora whose `emotion` is what the talker intended.
+        votes: label -> number of listeners.
+        arousal, valence, dominance: ratings on the corpus's native scale.
+        session: the recording session, for corpora that have them.
+        split: the corpus's official part (train, validation, test or a test's own name).
+        text_id: what is said: clips with the same text share it.
+        numbers: further numeric columns.
+    """
+
+    id: str
+    audio: str
+    speaker: str
+    emotion: str | None = None
+    corpus: str | None = None
+    start: float = 0.0
+    duration: float | None = None
+    sample_rate: int | None = None
+    audio_hash: str | None = None
+    emotion_perceived: str | None = None
+    votes: Mapping[str, float] | None = None
+    intensity: str | None = None
+    arousal: float | None = None
+    valence: float | None = None
+    dominance: float | None = None
+    session: str | None = None
+    split: str | None = None
+    gender: str | None = None
+    age: float | None = None
+    ethnicity: str | None = None
+    language: str | None = None
+    text_id: str | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known, numeric columns beside the named ones; what is unknown is absent."""
+        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "numbers"}
+        return {key: value for key, value in known.items() if value is not None} | dict(self.numbers)
+
+
+COLUMNS = tuple(f.name for f in fields(Utterance) if f.name != "numbers")
+NUMERIC = ("start", "duration", "arousal", "valence", "dominance", "age")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A clip that the corpus holds and the manifest does not, and why.
+
+    Attributes:
+        id: the clip's id, or its file's name.
+        audio: path of the file.
+        reason: the kind of defect, then what is particular to this clip after a colon; kinds are counted.
+    """
+
+    id: str
+    audio: str
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """What is wrong, without what is particular to this clip."""
+        return self.reason.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The utterances of a corpus in a fixed order, and what was left out of it.
+
+    Attributes:
+        utterances: in the order of their ids' file.
+        left_out: clips that are not among them, each with its reason.
+        remarks: what a reader should know (what `--fast` did not check, identical clips that were kept, ...).
+    """
+
+    utterances: tuple[Utterance, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Count the utterances."""
+        return len(self.utterances)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        """Iterate over the utterances in order."""
+        return iter(self.utterances)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """All speakers, sorted."""
+        return tuple(sorted({u.speaker for u in self.utterances}))
+
+    @property
+    def digest(self) -> str:
+        """Identity of the content, wherever the files lie: ids, speakers, labels and decoded audio."""
+        lines = [
+            json.dumps({k: v for k, v in u.to_dict().items() if k != "audio"}, sort_keys=True) for u in self.utterances
+        ]
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+    def check(self) -> Manifest:
+        """Return the manifest itself, or raise SereneError where it is empty, repeats an id or lacks a speaker."""
+        if not self.utterances:
+            reasons = Counter(item.kind for item in self.left_out)
+            detail = f" Left out: {dict(reasons)}." if reasons else ""
+            raise SereneError(f"The manifest is empty: no utterance was found or kept.{detail}")
+        repeated = [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]
+        if repeated:
+            raise SereneError(
+                f"The manifest repeats {len(repeated)} ids, for example '{repeated[0]}'; ids must be unique."
+            )
+        nameless = [u.id for u in self.utterances if not u.speaker]
+        if nameless:
+            raise SereneError(
+                f"{len(nameless)} utterances have no speaker, for example '{nameless[0]}'. "
+                "Every utterance needs one: splits are made by speaker."
+            )
+        return self
+
+    def only(self, filters: Mapping[str, str]) -> Manifest:
+        """Keep the utterances whose columns match shell-style patterns, such as `{"text_id": "impro*"}`."""
+        for column in filters:
+            if column not in COLUMNS:
+                raise SereneError(unknown("manifest column", column, COLUMNS))
+        kept = tuple(
+            u
+            for u in self.utterances
+            if all(fnmatch.fnmatchcase(str(getattr(u, c)), pattern) for c, pattern in filters.items())
+        )
+        if not kept:
+            raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `corpus.only`.")
+        return replace(self, utterances=kept)
+
+    def summarise(self) -> dict[str, Any]:
+        """Count utterances, speakers, emotions, seconds and what was left out."""
+        durations = [u.duration for u in self.utterances if u.duration is not None]
+        return {
+            "utterances": len(self.utterances),
+            "speakers": len(self.speakers),
+            "hours": round(sum(durations) / 3600, 3),
+            "emotions": dict(sorted(Counter(u.emotion or "(none)" for u in self.utterances).items())),
+            "left_out": dict(sorted(Counter(item.kind for item in self.left_out).items())),
+            "remarks": list(self.remarks),
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write JSON lines, whole or not at all; what was left out goes beside it as `<name>.left_out.csv`.
+
+        Audio paths below the manifest's folder are written relative to it, others absolute.
+        """
+        path = Path(path)
+        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for utterance in self.utterances:
+                row = utterance.to_dict() | {"audio": _portable(utterance.audio, path.parent)}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        left_out = path.with_suffix(".left_out.csv")
+        with whole_file(left_out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "audio", "reason"])
+            writer.writerows([o.id, _portable(o.audio, path.parent), o.reason] for o in self.left_out)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        """Read JSON lines that `write` made; relative audio paths are taken from the manifest's folder.
+
+        Raises:
+            SereneError: no such file, a line that is not an utterance (named by its number), or an empty file.
+        """
+        path = Path(path)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SereneError(f"Cannot read the manifest {path}: {error}") from error
+        rows = [_parse(line, f"{path}, line {n}", path.parent) for n, line in enumerate(lines, 1) if line.strip()]
+        return cls(tuple(rows), _read_left_out(path.with_suffix(".left_out.csv"))).check()
+
+
+def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
+    """Make an utterance of a mapping; unknown numeric columns are kept, unknown texts are refused.
+
+    Raises:
+        SereneError: a missing or ill-typed column; the message begins with `where`.
+    """
+    known: dict[str, Any] = {
+        key: value for key, value in row.items() if key in COLUMNS and value is not None and value != ""
+    }
+    for column in ("id", "audio", "speaker"):
+        if column not in known:
+            raise SereneError(f"{where}: the column '{column}' is missing.")
+    try:
+        for column in NUMERIC:
+            if column in known:
+                known[column] = _finite(known[column])
+        if "sample_rate" in known:
+            known["sample_rate"] = int(known["sample_rate"])
+        if "votes" in known:
+            known["votes"] = {str(label): _finite(count) for label, count in known["votes"].items()}
+        numbers = {k: _finite(v) for k, v in row.items() if k not in COLUMNS and v is not None and v != ""}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SereneError(f"{where}: {error}; a number was expected.") from error
+    texts: dict[str, Any] = {k: str(v) for k, v in known.items() if k not in (*NUMERIC, "sample_rate", "votes")}
+    return Utterance(**(known | texts), numbers=numbers)
+
+
+def _parse(line: str, where: str, folder: Path) -> Utterance:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise SereneError(f"{where}: not a JSON object ({error}).") from error
+    if not isinstance(row, dict):
+        raise SereneError(f"{where}: a JSON object was expected.")
+    utterance = utterance_from(row, where)
+    return replace(utterance, audio=str(folder / utterance.audio))
+
+
+def _read_left_out(path: Path) -> tuple[LeftOut, ...]:
+    if not path.exists():
+        return ()
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not a finite number")
+    return number
+
+
+def _portable(audio: str, folder: Path) -> str:
+    absolute, base = os.path.abspath(audio), os.path.abspath(folder)
+    return os.path.relpath(absolute, base) if absolute.startswith(base + os.sep) else absolute
+
+
+def words(counts: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:
+    """Join counts for a message: `anger 127, sadness 62`."""
+    return ", ".join(f"{name} {count}" for name, count in dict(counts).items())

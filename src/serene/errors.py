@@ -1,0 +1,37 @@
+"""Mistakes a user can mend, each one message: what is wrong, what was expected, what to do.
+
+::
+
+    SereneError            every mistake that ends in exit code 2 without a traceback
+    ├── AudioError         a sound that cannot be decoded or holds nothing
+    └── MissingExtra       an optional dependency that is not installed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SereneError(Exception):
+    """A mistake in what the user gave; its text is shown as it is, without a traceback."""
+
+
+class AudioError(SereneError):
+    """A sound that cannot be decoded, is empty or is not finite."""
+
+
+class MissingExtra(SereneError):
+    """A part of serene whose optional dependencies are not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        """Name what is missing and the command that installs it."""
+        super().__init__(f"{what} is not installed. Install it with: pip install 'serene-ser[{extra}]'")
+
+
+def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
+    """Say that a name is not among the choices, suggest the nearest one and list them all."""
+    choices = sorted(choices)
+    near = difflib.get_close_matches(str(name), choices, n=1)
+    suggestion = f" Did you mean '{near[0]}'?" if near else ""
+    return f"Unknown {kind} '{name}'.{suggestion} Choices: {', '.join(choices)}."

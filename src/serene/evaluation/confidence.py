@@ -1,0 +1,218 @@
+"""95 % intervals: speakers are drawn again with replacement, then utterances within each drawn speaker.
+
+Utterances of one speaker resemble each other, so drawing utterances alone gives intervals that are too narrow for a
+question about new speakers. A draw takes S of the S speakers with replacement, and for every drawn speaker as many of
+that speaker's utterances, with replacement. All runs' answers to an utterance are drawn together: seeds are not
+further evidence about speakers, so a metric is computed per seed and averaged over seeds inside every draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from serene.errors import SereneError
+from serene.evaluation.metrics import METRICS, confusion
+from serene.evaluation.predictions import Predictions
+
+DRAWS = 2000
+PERCENTILES = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its uncertainty.
+
+    Attributes:
+        value: the figure itself, the mean over seeds.
+        low: lower end of the 95 % interval over speakers and utterances.
+        high: upper end.
+        std: sample deviation (n - 1) over the seeds' values; None with one seed.
+    """
+
+    value: float
+    low: float
+    high: float
+    std: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the four numbers by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the first of two is than the second, on the same utterances.
+
+    Attributes:
+        value: first minus second.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: twice the smaller share of draws on either side of zero, at most 1: small where the draws agree about
+            which is better. A bootstrap's counterpart of a two-sided p-value, not an exact test.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the four numbers by name."""
+        return asdict(self)
+
+
+def intervals(predictions: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
+    """Pool the folds of each seed, and give every metric with its interval.
+
+    Args:
+        predictions: rows of one part; all folds and seeds of a run.
+        draws: number of bootstrap draws.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        `ua`, `wa`, `macro_f1`, as shares of 1.
+    """
+    _check_one_part(predictions)
+    point = confusions(predictions)
+    drawn = _draw([predictions], draws, seed)[0]
+    result = {}
+    for name, metric in METRICS.items():
+        values = metric(point)
+        low, high = np.percentile(_over_seeds(metric(drawn)), PERCENTILES)
+        result[name] = Interval(float(values.mean()), float(low), float(high), deviation(values))
+    return result
+
+
+def mean_of_folds(predictions: Predictions) -> dict[str, dict]:
+    """Give every metric as the mean over folds of the fold's figure, then over seeds.
+
+    Folds of different sizes weigh the same here, which makes it another number than the pooled one.
+
+    Returns:
+        metric -> `value`, `std` over seeds (None with one) and `folds`, each fold's mean over its seeds.
+    """
+    _check_one_part(predictions)
+    seeds, folds = np.unique(predictions.seed), list(dict.fromkeys(predictions.fold.tolist()))
+    table = np.array([[_confusion(predictions.select(seed=s, fold=f)) for f in folds] for s in seeds])
+    result = {}
+    for name, metric in METRICS.items():
+        values = np.ma.masked_invalid(metric(table))  # a fold that some seed has not run is left out of the means
+        per_seed = values.mean(axis=1)
+        result[name] = {
+            "value": float(per_seed.mean()),
+            "std": deviation(np.asarray(per_seed)),
+            "folds": dict(zip(folds, values.mean(axis=0).tolist(), strict=True)),
+        }
+    return result
+
+
+def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
+    """Compare two systems on the same utterances, with the same draws for both.
+
+    Args:
+        a: rows of one part of the first system; any number of seeds.
+        b: the second system's, over the same utterances; its seeds may be others.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        `ua`, `wa`, `macro_f1` -> first minus second.
+
+    Raises:
+        SereneError: the utterances, their speakers or their labels differ.
+    """
+    b = b.ordered(a.classes)
+    for predictions in (a, b):
+        _check_one_part(predictions)
+    _check_same_utterances(a, b)
+    drawn_a, drawn_b = _draw([a, b], draws, seed)
+    points = confusions(a), confusions(b)
+    result = {}
+    for name, metric in METRICS.items():
+        value = metric(points[0]).mean() - metric(points[1]).mean()
+        difference = np.round(_over_seeds(metric(drawn_a)) - _over_seeds(metric(drawn_b)), 12)  # 1e-16 is no sign
+        low, high = np.percentile(difference, PERCENTILES)
+        p = 2 * min(np.mean(difference <= 0), np.mean(difference >= 0))
+        result[name] = Difference(float(value), float(low), float(high), float(min(1.0, max(p, 1 / draws))))
+    return result
+
+
+def confusions(predictions: Predictions) -> np.ndarray:
+    """Pool the folds of each seed: int64 (seed, emotion, emotion), seeds in ascending order."""
+    return np.stack([_confusion(predictions.select(seed=seed)) for seed in np.unique(predictions.seed)])
+
+
+def deviation(values: np.ndarray) -> float | None:
+    """Sample deviation (n - 1) of runs' figures (seed,); None for fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _over_seeds(values: np.ndarray) -> np.ndarray:
+    """Average (draw, seed) over seeds; a seed that was not run on any drawn speaker has no say in that draw."""
+    return np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
+
+
+def _draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
+    """Draw speakers and utterances once for all systems: per system float64 (draw, seed, emotion, emotion).
+
+    A speaker with n utterances who is drawn m times contributes m times n draws from the n: a multinomial count per
+    utterance. Utterances of a speaker that all runs answered alike are interchangeable and counted together.
+    """
+    rng = np.random.default_rng(seed)
+    n_classes = len(systems[0].classes)
+    ids, first, unit = np.unique(np.concatenate([s.id for s in systems]), return_index=True, return_inverse=True)
+    speaker_of = np.concatenate([s.speaker for s in systems])[first]
+    ends = np.cumsum([len(s) for s in systems])[:-1]
+    answers = np.concatenate(
+        [_answers(s, u, len(ids)) for s, u in zip(systems, np.split(unit, ends), strict=True)], axis=1
+    )
+    speakers = np.unique(speaker_of)
+    times = rng.multinomial(len(speakers), np.full(len(speakers), 1 / len(speakers)), size=draws)
+    total = np.zeros((draws, answers.shape[1]))
+    for column, speaker in enumerate(speakers):
+        alike, count = np.unique(answers[speaker_of == speaker], axis=0, return_counts=True)
+        total += rng.multinomial(times[:, column] * count.sum(), count / count.sum()) @ alike
+    widths = np.cumsum([len(np.unique(s.seed)) * n_classes**2 for s in systems])[:-1]
+    return [part.reshape(draws, -1, n_classes, n_classes) for part in np.split(total, widths, axis=1)]
+
+
+def _answers(predictions: Predictions, unit: np.ndarray, n_units: int) -> np.ndarray:
+    """Count each utterance's cells of the confusion matrices of all seeds: (utterance, seed x emotion x emotion)."""
+    n_classes = len(predictions.classes)
+    seeds, run = np.unique(predictions.seed, return_inverse=True)
+    cell = (run * n_classes + predictions.truth) * n_classes + predictions.prediction
+    table = np.zeros((n_units, len(seeds) * n_classes**2), dtype=np.float32)
+    np.add.at(table, (unit, cell), 1.0)
+    return table
+
+
+def _confusion(predictions: Predictions) -> np.ndarray:
+    return confusion(predictions.truth, predictions.prediction, len(predictions.classes))
+
+
+def _check_one_part(predictions: Predictions) -> None:
+    parts = sorted(set(predictions.part.tolist()))
+    if len(parts) != 1:
+        found = f"the parts {parts}" if parts else "no predictions at all"
+        raise SereneError(
+            f"A figure needs predictions of one part, but there are {found}. Select `test` or `validation`."
+        )
+
+
+def _check_same_utterances(a: Predictions, b: Predictions) -> None:
+    facts_a, facts_b = (
+        {i: (s, t) for i, s, t in zip(p.id.tolist(), p.speaker.tolist(), p.truth.tolist(), strict=True)} for p in (a, b)
+    )
+    apart = sorted(facts_a.keys() ^ facts_b.keys())
+    if apart:
+        raise SereneError(
+            f"The two runs were tested on different utterances: {len(apart)} are in only one of them, for example "
+            f"'{apart[0]}'. Only runs of the same protocol and labels can be compared."
+        )
+    changed = [name for name, fact in facts_a.items() if facts_b[name] != fact]
+    if changed:
+        raise SereneError(
+            f"{len(changed)} utterances have another speaker or label in the second run, for example '{changed[0]}'."
+        )

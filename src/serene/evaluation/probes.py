@@ -1,0 +1,210 @@
+"""Speaker leak: how well fresh probes tell the speakers apart from what the model passes on.
+
+Half of the utterances train the probes and the other half test them, and no text is in both halves, so that a probe
+cannot score by recognising the sentence. A model's own speaker head proves nothing (it may just have died); a linear
+probe alone proves little, since a leak in variances or products is invisible to it. Hence two probes, both fresh:
+
+* linear: multinomial logistic regression;
+* non-linear: one hidden layer of 256 rectified units.
+
+Both see features standardised by the training half and divided by the square root of their number, so that one setting
+suits narrow and wide embeddings. Measured on one core, five draws of both: 4,500 embeddings of 512 features and 55
+speakers take about 15 s; the largest case, 20,000 embeddings of 1,251 speakers, some minutes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from serene.errors import SereneError, unknown
+from serene.evaluation.halving import deal, groups, spread
+
+STANDARDIZE = ("pooled", "per_speaker")
+MOST_EMBEDDINGS = 20_000
+MOST_PAIRED = 1_000  # utterances of each half whose pairs give the equal-error rate: a million pairs at most
+
+
+def speaker_leak(
+    embeddings: np.ndarray,
+    speakers: Sequence[str],
+    texts: Sequence[str | None] | None = None,
+    *,
+    draws: int = 5,
+    seed: int = 0,
+    standardize: Literal["pooled", "per_speaker"] = "pooled",
+) -> dict:
+    """Train and test fresh speaker probes on random halves of the utterances.
+
+    Speakers who cannot be in both halves (one utterance, or one text where texts are known) are left out and counted.
+
+    Args:
+        embeddings: what the model passes on (utterance, feature); at most 20,000 are used, drawn at random.
+        speakers: who speaks (utterance,).
+        texts: what is said (utterance,), None for an utterance whose text nobody else speaks; None where unknown.
+        draws: number of random halvings that are averaged.
+        seed: of the draws and the probes.
+        standardize: `pooled` standardises every feature by the training half. `per_speaker` is for embeddings that
+            were themselves standardised by speaker: each speaker is standardised anew inside each half, because
+            statistics over both halves make a speaker's halves opposites and push the probe far below chance.
+
+    Returns:
+        `accuracy` (the better probe's), `linear` and `nonlinear` (each `mean` and sample deviation `std` over draws),
+        `chance` (1 / speakers), `majority` (always answering the training half's most frequent speaker), `eer`
+        (equal-error rate of same/different-speaker pairs across the halves, by cosine similarity), `n_utterances`,
+        `n_speakers`, `n_speakers_left_out`, `draws`, `text_disjoint`, `standardize`, and `note` where there is one.
+
+    Raises:
+        SereneError: fewer than two speakers with two utterances, or embeddings that are not finite or not a table.
+    """
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    _check(embeddings, speakers, texts, standardize)
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(embeddings))[:MOST_EMBEDDINGS])
+    names = np.asarray(speakers, dtype=np.str_)[chosen]
+    group, note = groups(names, None if texts is None else [texts[i] for i in chosen])
+    kept = spread(names, group)
+    if len(np.unique(names[kept])) < 2:
+        raise SereneError(
+            f"A speaker probe needs two speakers with two utterances each; of {len(np.unique(names))} speakers and "
+            f"{len(names)} utterances, {len(np.unique(names[kept]))} can be used."
+        )
+    x, speaker, group = embeddings[chosen][kept], np.unique(names[kept], return_inverse=True)[1], group[kept]
+    results = [_one_draw(x, speaker, group, standardize, rng) for _ in range(draws)]
+    column = {name: np.array([result[name] for result in results]) for name in results[0]}
+    leak = {
+        "accuracy": float(max(column["linear"].mean(), column["nonlinear"].mean())),
+        "linear": _mean_and_std(column["linear"]),
+        "nonlinear": _mean_and_std(column["nonlinear"]),
+        **{name: float(column[name].mean()) for name in ("chance", "majority", "eer")},
+        "n_utterances": len(x),
+        "n_speakers": int(speaker.max()) + 1,
+        "n_speakers_left_out": len(np.unique(names)) - int(speaker.max()) - 1 + int(column["missing"].max()),
+        "draws": draws,
+        "text_disjoint": texts is not None and note is None,
+        "standardize": standardize,
+    }
+    return leak | ({"note": note} if note else {})
+
+
+def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:
+    """Find the error rate at the threshold where misses and false alarms are equally frequent.
+
+    Args:
+        same: similarity of pairs of one speaker (pair,).
+        different: similarity of pairs of two speakers (pair,).
+
+    Returns:
+        The mean of both rates where they are nearest: 0 for perfectly separated pairs, 0.5 for no difference.
+    """
+    scores = np.concatenate([same, different])
+    is_same = np.concatenate([np.ones(len(same)), np.zeros(len(different))])
+    order = np.argsort(scores, kind="stable")
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    below_same = np.cumsum(is_same[order])[last_of_ties]
+    below_all = np.flatnonzero(last_of_ties) + 1
+    misses = np.append(0, below_same) / len(same)
+    false_alarms = 1 - np.append(0, below_all - below_same) / len(different)
+    nearest = np.argmin(np.abs(misses - false_alarms))
+    return float((misses[nearest] + false_alarms[nearest]) / 2)
+
+
+def _check(
+    embeddings: np.ndarray, speakers: Sequence[str], texts: Sequence[str | None] | None, standardize: str
+) -> None:
+    if embeddings.ndim != 2 or len(embeddings) != len(speakers) or (texts is not None and len(texts) != len(speakers)):
+        raise SereneError(f"Probes need one embedding, speaker and text per utterance; got {embeddings.shape}.")
+    if not np.isfinite(embeddings).all():
+        raise SereneError("Some embeddings are not finite numbers (NaN or infinity), so they cannot be probed.")
+    if standardize not in STANDARDIZE:
+        raise SereneError(unknown("way to standardize", standardize, STANDARDIZE))
+
+
+def _one_draw(
+    x: np.ndarray, speaker: np.ndarray, group: np.ndarray, standardize: str, rng: np.random.Generator
+) -> dict[str, float]:
+    first, both = deal(speaker, group, rng)
+    train, test = first & both[speaker], ~first & both[speaker]
+    y_train, y_test = speaker[train], speaker[test]
+    if standardize == "per_speaker":
+        x_train, x_test = _by_speaker(x[train], y_train), _by_speaker(x[test], y_test)
+    else:
+        mean, scale = _moments(x[train])
+        x_train, x_test = (x[train] - mean) / scale, (x[test] - mean) / scale
+    width = np.sqrt(x.shape[1], dtype=np.float32)
+    state = int(rng.integers(2**31))
+    scores = {
+        name: _score(probe, x_train / width, y_train, x_test / width, y_test)
+        for name, probe in (("linear", _linear()), ("nonlinear", _nonlinear(len(x_train), state)))
+    }
+    most_frequent = np.bincount(y_train).argmax()
+    return scores | {
+        "chance": 1 / both.sum(),
+        "majority": float(np.mean(y_test == most_frequent)),
+        "eer": _eer_across(x_train, y_train, x_test, y_test, rng),
+        "missing": float((~both).sum()),
+    }
+
+
+def _linear() -> LogisticRegression:
+    return LogisticRegression(C=5.0, tol=1e-6, max_iter=300)  # a looser tolerance can stop before the first step
+
+
+def _nonlinear(n_train: int, state: int) -> MLPClassifier:
+    return MLPClassifier(
+        (256,),
+        learning_rate_init=3e-3,
+        alpha=1e-3,
+        batch_size=min(max(8, n_train // 20), 200, n_train),  # pyright: ignore[reportArgumentType]
+        max_iter=40,
+        random_state=state,
+    )
+
+
+def _score(
+    probe: LogisticRegression | MLPClassifier,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_test: np.ndarray,
+    y_test: np.ndarray,
+) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is a setting of the probe
+        probe.fit(x_train, y_train)
+    return float(np.mean(probe.predict(x_test) == y_test))
+
+
+def _eer_across(
+    x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, rng: np.random.Generator
+) -> float:
+    a, b = (rng.permutation(len(y))[:MOST_PAIRED] for y in (y_train, y_test))
+    similarity = _unit(x_train[a]) @ _unit(x_test[b]).T
+    same = y_train[a][:, None] == y_test[b][None, :]
+    return equal_error_rate(similarity[same], similarity[~same])
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    return mean, np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0)
+
+
+def _by_speaker(x: np.ndarray, speaker: np.ndarray) -> np.ndarray:
+    result = np.empty_like(x)
+    for one in np.unique(speaker):
+        mean, scale = _moments(x[speaker == one])
+        result[speaker == one] = (x[speaker == one] - mean) / scale
+    return result
+
+
+def _mean_and_std(values: np.ndarray) -> dict[str, float | None]:
+    return {"mean": float(values.mean()), "std": float(values.std(ddof=1)) if len(values) > 1 else None}

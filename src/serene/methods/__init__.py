@@ -1,0 +1,10 @@
+"""How the model learns: one paper, one file."""
+
+from __future__ import annotations
+
+METHODS = {
+    "baseline": "serene.methods.baseline:Baseline",
+    "multi_task": "serene.methods.multi_task:MultiTask",
+    "domain_adversarial": "serene.methods.domain_adversarial:DomainAdversarial",
+    "cross_gradient": "serene.methods.cross_gradient:CrossGradient",
+}

@@ -1,0 +1,88 @@
+"""Cross-gradient training of Tu et al. 2019: each head also learns from features moved along the other's gradient."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from serene.audio.batch import Batch
+from serene.methods.method import Method, Terms, accuracy, speaker_head_for
+from serene.models.heads import cross_entropy
+from serene.models.masking import statistics_kept
+from serene.models.model import EmotionModel, Frames
+
+
+class CrossGradient(Method):
+    """`L = (1 - mixing) [Ly(X) + Ls(X)] + mixing [Ly(X_s) + Ls(X_y)]`, everything descending.
+
+    `X_s = X + step * grad_X Ls` moves the features where the speaker head does worse, so that the emotion is learnt in
+    spite of it; `X_y` moves them along the emotion's gradient for the speaker head (equations 2 to 4). The gradients are
+    those of the batch's *summed* losses, so that a clip's perturbation does not shrink as the batch grows, and they are
+    constants: nothing is learnt through them. Only the clean pass updates batch-norm statistics.
+
+    Args:
+        step: how far the features move. Not published; see `perturbation`.
+        mixing: weight of the perturbed losses (alpha). Not published; Shankar et al. 2018 use 0.5.
+        perturbation: what a step of 1 means. `relative` (our choice): as far from the clip's features as they are from
+            zero, in Euclidean norm over the clip; `clip`: the gradient cut to [-0.1, 0.1] element by element, as in
+            Shankar et al.'s code; `raw`: the gradient itself, the equation as it stands.
+    """
+
+    CLIP = 0.1
+
+    def __init__(
+        self, *, step: float = 0.1, mixing: float = 0.5, perturbation: Literal["relative", "clip", "raw"] = "relative"
+    ) -> None:
+        """Keep the settings; the speaker head comes with `attach`."""
+        super().__init__()
+        self.step = step
+        self.mixing = mixing
+        self.perturbation = perturbation
+
+    def attach(self, model: EmotionModel, speakers: int) -> None:
+        """Make the speaker head."""
+        self.speaker_head = speaker_head_for(model, speakers, "cross_gradient")
+
+    def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
+        """Give the four cross entropies from one clean and two perturbed passes."""
+        clean = model.features(batch)
+        clean = replace(clean, values=clean.values.detach().requires_grad_())
+        embedding = model.embed_features(clean)
+        emotions, speakers = model.classify(model.hidden(embedding)), self.speaker_head(embedding)
+        emotion, speaker = cross_entropy(emotions, batch.target), cross_entropy(speakers, batch.speaker)
+
+        clips = len(batch.ids)  # the losses are means over the batch: this many times the mean is the sum
+        (along_speaker,) = torch.autograd.grad(clips * speaker, clean.values, retain_graph=True)
+        (along_emotion,) = torch.autograd.grad(clips * emotion, clean.values, retain_graph=True)
+        for_emotion, for_speaker = self.move(clean, along_speaker), self.move(clean, along_emotion)
+        with statistics_kept(model), statistics_kept(self):
+            perturbed_emotion = model.classify(model.hidden(model.embed_features(for_emotion)))
+            perturbed_speaker = self.speaker_head(model.embed_features(for_speaker))
+
+        moved = norm(for_emotion.values - clean.values) / norm(clean.values).clamp(min=1e-12)
+        self.measures = {"speaker_accuracy": accuracy(speakers, batch.speaker), "perturbation": moved.mean().item()}
+        return {
+            "emotion": (1 - self.mixing) * emotion,
+            "speaker": (1 - self.mixing) * speaker,
+            "emotion_perturbed": self.mixing * cross_entropy(perturbed_emotion, batch.target),
+            "speaker_perturbed": self.mixing * cross_entropy(perturbed_speaker, batch.speaker),
+        }
+
+    @torch.no_grad()
+    def move(self, clean: Frames, gradient: Tensor) -> Frames:
+        """Move features (batch, frame, feature) along a gradient of the same shape; padding stays where it is."""
+        direction = gradient * clean.mask.unsqueeze(-1)
+        if self.perturbation == "clip":
+            direction = direction.clamp(-self.CLIP, self.CLIP)
+        elif self.perturbation == "relative":
+            direction = direction * norm(clean.values) / norm(direction).clamp(min=1e-12)
+        return replace(clean, values=clean.values + self.step * direction)
+
+
+@torch.no_grad()
+def norm(values: Tensor) -> Tensor:
+    """Euclidean norm of each clip's values (batch, frame, feature), as (batch, 1, 1)."""
+    return values.square().sum(dim=(1, 2), keepdim=True).sqrt()

@@ -1,0 +1,19 @@
+"""Frames become one vector per clip."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and population deviation over a clip's valid frames, one after the other (Tu et al. 2019, table 1)."""
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) and a mask (batch, frame) to (batch, 2 * feature)."""
+        wide = frames.float()
+        weight = mask.unsqueeze(-1).float()
+        count = weight.sum(dim=1)
+        mean = (wide * weight).sum(dim=1) / count
+        variance = ((wide - mean.unsqueeze(1)).square() * weight).sum(dim=1) / count
+        return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)

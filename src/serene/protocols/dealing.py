@@ -1,0 +1,123 @@
+"""How utterances are dealt into parts: hashed shuffles, stratified shares, sizes; no random generator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from serene.corpora.manifest import Manifest, Utterance
+from serene.errors import SereneError, unknown
+from serene.protocols.split import RANDOM_SHARES, Split, Utterances, in_order, some
+
+# Raise one when a protocol starts to give other splits than it did.
+VERSIONS = {
+    "leave_one_session_out": 1,
+    "tu2019": 1,
+    "speaker_folds": 1,
+    "leave_one_speaker_out": 1,
+    "speaker_holdout": 1,
+    "official": 1,
+    "random_speaker_dependent": 1,
+}
+
+
+def hold_back(
+    train: Sequence[Utterance], rule: str, seed: int, fold: str
+) -> tuple[Sequence[Utterance], Sequence[Utterance]]:
+    """Part the validation that a rule (`random20`, `random10` or `none`) asks for from the training utterances."""
+    if rule == "none":
+        return train, ()
+    rest, held = stratified(train, RANDOM_SHARES[rule], seed, fold)
+    if not held:
+        raise SereneError(f"{len(train)} training clips are too few for validation {rule}; set validation to none.")
+    return rest, held
+
+
+def stratified(
+    utterances: Iterable[Utterance], share: float, seed: int, salt: str
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Part a share of each emotion's utterances from the rest; an emotion's last utterance stays in the rest."""
+    by_emotion: defaultdict[str, dict[str, Utterance]] = defaultdict(dict)
+    for u in utterances:
+        by_emotion[u.emotion or ""][u.id] = u
+    rest, taken = [], []
+    for clips in by_emotion.values():
+        names = shuffled(clips, seed, salt)
+        count = min(int(len(names) * share + 0.5), len(names) - 1)
+        taken += [clips[name] for name in names[:count]]
+        rest += [clips[name] for name in names[count:]]
+    return rest, taken
+
+
+def shuffled(names: Iterable[str], seed: int, salt: str) -> list[str]:
+    """Order names by a salted hash: random, yet the same for any input order and any version of any library."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}\0{salt}\0{name}".encode()).digest())
+
+
+def evenly(items: Sequence[str], count: int) -> set[str]:
+    """Take `count` items at even distances (systematic sampling), so that each run of like items gives its share."""
+    return {items[int((n + 0.5) * len(items) / count)] for n in range(count)}
+
+
+def sizes(parts: tuple[float, float, float], total: int, what: str) -> tuple[int, int]:
+    """Return the sizes of test and validation; training is what is left."""
+    fractions = abs(sum(parts) - 1) < 1e-6
+    if not fractions and (sum(parts) != total or any(part != int(part) for part in parts)):
+        raise SereneError(
+            f"train, validation and test are {parts[0]:g}, {parts[1]:g} and {parts[2]:g}; "
+            f"numbers of {what} that sum to {total} or fractions that sum to 1 were expected."
+        )
+    held_out, heard = ((int(part * total + 0.5) if fractions else int(part)) for part in (parts[2], parts[1]))
+    if min(parts) < 0 or held_out < 1 or held_out + heard >= total or (parts[1] > 0 and heard < 1):
+        raise SereneError(
+            f"{total} {what} cannot be dealt as {parts[0]:g}, {parts[1]:g} and {parts[2]:g} (train, validation, test): "
+            "training and test need at least one each, and so does a validation that is not 0."
+        )
+    return held_out, heard
+
+
+def grouped_by(column: str, manifest: Manifest) -> dict[str, Utterances]:
+    """Group the utterances by a column that all of them must have; the groups come sorted by name."""
+    groups: defaultdict[str, list[Utterance]] = defaultdict(list)
+    for u in manifest:
+        groups[getattr(u, column) or ""].append(u)
+    if "" in groups:
+        raise SereneError(f"{len(groups[''])} of {len(manifest)} utterances have no {column}; this protocol needs one.")
+    return {name: tuple(groups[name]) for name in sorted(groups)}
+
+
+def make_split(
+    name: str,
+    fold: str,
+    train: Iterable[Utterance],
+    validation: Iterable[Utterance],
+    test: Iterable[Utterance],
+    rule: str,
+    kind: type[Split] = Split,
+) -> Split:
+    """Make a split of a named protocol in its present version, each part in the order of its ids."""
+    return kind(
+        protocol=name,
+        version=VERSIONS[name],
+        fold=fold,
+        train=in_order(train),
+        validation=in_order(validation),
+        test=in_order(test),
+        validation_rule=rule,
+    )
+
+
+def check_choice(validation: str, choices: Sequence[str]) -> None:
+    """Raise SereneError where a validation is not among a protocol's choices."""
+    if validation not in choices:
+        raise SereneError(unknown("validation", validation, choices))
+
+
+def need_two_speakers(manifest: Manifest) -> None:
+    """Raise SereneError where there is nobody to test on but the one who trains."""
+    if len(manifest.speakers) < 2:
+        raise SereneError(
+            f"All {len(manifest)} utterances are of one speaker ({some(manifest.speakers)}): "
+            "a speaker-independent protocol needs at least two."
+        )

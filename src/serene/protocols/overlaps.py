@@ -1,0 +1,127 @@
+"""What the parts of a split share: speakers, identical audio, sessions, texts."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from serene.corpora.manifest import Utterance
+
+KINDS = ("speaker", "audio", "session", "text")
+LEAKING = ("speaker", "audio")
+EXAMPLES = 5
+ORDER = ("train", "validation")  # of parts in a pair; tests and all others come after
+
+Cell = tuple[str, str]  # fold and part
+
+
+class Clip(NamedTuple):
+    """What is kept of an utterance; None where the manifest does not say. `hashed`: `audio` is of decoded samples."""
+
+    id: str
+    speaker: str | None
+    audio: str
+    session: str | None
+    text: str | None
+    hashed: bool
+
+    @classmethod
+    def of(cls, u: Utterance) -> Clip:
+        """Keep what overlaps are looked for in; without a hash the same stretch of the same file is the same audio."""
+        audio = u.audio_hash or f"{u.audio} @{u.start:g}"
+        return cls(u.id, u.speaker, audio, u.session, u.text_id, bool(u.audio_hash))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two parts of one fold share.
+
+    Attributes:
+        kind: `speaker`, `audio` (identical samples, or the same file), `session` or `text`.
+        fold: the fold's name; empty where there is one only.
+        first: a part that is learnt from, or selected on.
+        second: the part that is judged after it.
+        count: how many speakers (clips, sessions, texts) are shared.
+        total: how many the second part has.
+        examples: the first few of them; for audio the ids on both sides.
+        leak: whether sharing this makes the split leak.
+    """
+
+    kind: str
+    fold: str
+    first: str
+    second: str
+    count: int
+    total: int
+    examples: tuple[str, ...]
+    leak: bool
+
+
+class Tally:
+    """Which speakers, audio, sessions and texts each part of each fold holds, with one clip's id for each.
+
+    Attributes:
+        sizes: (fold, part) -> number of clips.
+        unknown: kind -> number of clips of which it is not known.
+        clips: number of clips.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.sizes: Counter[Cell] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.clips = 0
+        self._seen: dict[str, defaultdict[str, dict[Cell, str]]] = {kind: defaultdict(dict) for kind in KINDS}
+
+    def add(self, clip: Clip, cells: Iterable[Cell]) -> None:
+        """Count a clip in the parts of folds that hold it."""
+        cells = list(cells)
+        self.clips += 1
+        self.sizes.update(cells)
+        self.unknown["audio hash"] += not clip.hashed
+        for kind in KINDS:
+            value = getattr(clip, kind)
+            if value is None:
+                self.unknown[kind] += 1
+                continue
+            for cell in cells:
+                self._seen[kind][value].setdefault(cell, clip.id)
+
+    def add_stranger(self, name: str, cell: Cell) -> None:
+        """Note a clip that the manifest does not hold: in two parts, the same name is the same audio."""
+        self._seen["audio"][f"not in the manifest: {name}"].setdefault(cell, name)
+
+    def overlaps(self) -> Iterator[Overlap]:
+        """Give what is shared, the kinds that leak first."""
+        for kind in KINDS:
+            shared: defaultdict[tuple[Cell, Cell], list[str]] = defaultdict(list)
+            totals: Counter[Cell] = Counter()
+            for value, holders in self._seen[kind].items():
+                totals.update(holders.keys())
+                for a, b in _pairs(holders):
+                    shared[a, b].append(f"{holders[a]} = {holders[b]}" if kind == "audio" else value)
+            for (a, b), values in sorted(shared.items()):
+                examples = tuple(sorted(values)[:EXAMPLES])
+                fold = a[0] or b[0]
+                yield Overlap(kind, fold, a[1], b[1], len(values), totals[b], examples, kind in LEAKING)
+
+
+def rank(part: str) -> tuple[int, str]:
+    """Order parts: train, validation, those of no known name, tests."""
+    return (ORDER.index(part) if part in ORDER else 2 + part.startswith("test"), part)
+
+
+def _pairs(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Cell]]:
+    """Pair the parts of each fold, the one learnt from first; parts without a fold belong to all, tests never pair."""
+    by_fold: defaultdict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        by_fold[cell[0]].append(cell)
+    for fold, own in by_fold.items():
+        anywhere = by_fold.get("", []) if fold else []
+        for pair in (*itertools.combinations(own, 2), *itertools.product(own, anywhere)):
+            a, b = sorted(pair, key=lambda cell: rank(cell[1]))
+            if a[1] != b[1] and not a[1].startswith("test"):
+                yield a, b

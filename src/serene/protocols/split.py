@@ -1,0 +1,156 @@
+"""Split: one fold of a protocol, which proves when it is made that its test speakers are strangers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
+
+RANDOM_SHARES = {"random20": 0.2, "random10": 0.1}  # the only rules whose validation may share training's speakers
+
+Utterances = tuple[Utterance, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One fold of a protocol; constructing it proves that test shares no speaker with training or validation.
+
+    Attributes:
+        protocol: the protocol's name; version: of its definition.
+        fold: the fold's name, unique within the protocol.
+        train, validation, test: utterances in the order of their ids; validation may be empty.
+        validation_rule: how validation was chosen. Only `random20` and `random10` let it share training's speakers.
+        unlabelled: audio that is heard without its labels; exempt from the proof, and stamped.
+
+    Raises:
+        SereneError: speakers are shared, an utterance is in two parts, train or test is empty, or training lacks a
+            class that test has. There is no flag that turns this off.
+    """
+
+    protocol: str
+    version: int
+    fold: str
+    train: Utterances
+    validation: Utterances
+    test: Utterances
+    validation_rule: str
+    unlabelled: Utterances = ()
+
+    def __post_init__(self) -> None:
+        """Prove what the class promises."""
+        self._prove_parts()
+        self._prove_speakers()
+
+    def _prove_parts(self) -> None:
+        for part in ("train", "test"):
+            if not getattr(self, part):
+                raise SereneError(f"{self._where}: the {part} part is empty; each fold needs training and test clips.")
+        counts = Counter(u.id for part in (self.train, self.validation, self.test) for u in part)
+        repeated = sorted(name for name, count in counts.items() if count > 1)
+        if repeated:
+            raise SereneError(f"{self._where}: {some(repeated)} in more than one place; a clip belongs to one part.")
+        lacking = {u.emotion for u in self.test if u.emotion} - {u.emotion for u in self.train}
+        if lacking:
+            raise SereneError(
+                f"{self._where}: training holds no clip of {some(lacking)}, which its test has. "
+                "Choose a protocol with other folds, or leave the class out in the recipe's `labels`."
+            )
+
+    def _prove_speakers(self) -> None:
+        shared = self.test_speakers & (speakers_of(self.train) | speakers_of(self.validation))
+        if shared:
+            raise SereneError(f"{self._where}: test shares speakers with training or validation: {some(shared)}.")
+        shared = speakers_of(self.validation) & speakers_of(self.train)
+        if shared and self.validation_rule not in RANDOM_SHARES:
+            raise SereneError(
+                f"{self._where}: validation shares speakers with training: {some(shared)}. "
+                f"Only the rules {' and '.join(RANDOM_SHARES)} allow that, and '{self.validation_rule}' is neither."
+            )
+
+    @property
+    def _where(self) -> str:
+        return f"Protocol {self.protocol}, fold {self.fold}"
+
+    @property
+    def speaker_independent(self) -> bool:
+        """Whether test speakers are proven to be strangers to training and validation."""
+        return True
+
+    @property
+    def test_speakers(self) -> frozenset[str]:
+        """All who talk in the test part."""
+        return speakers_of(self.test)
+
+    @property
+    def saw_unlabelled_test_audio(self) -> bool:
+        """Whether audio of a test speaker is heard without its label."""
+        return not self.test_speakers.isdisjoint(speakers_of(self.unlabelled))
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What every report of this split has to say, in plain words; empty where nothing needs saying."""
+        stamps = []
+        trained = speakers_of(self.train)
+        heard = trained | speakers_of(self.validation)
+        if not self.speaker_independent:
+            count = len(self.test_speakers & heard)
+            whole = len(self.test_speakers)
+            stamps.append(f"speaker dependent: {count} of {whole} test speakers are also in training or validation")
+        if shared := speakers_of(self.validation) & trained:
+            stamps.append(f"validation ({self.validation_rule}) shares {len(shared)} speakers with training")
+        if self.saw_unlabelled_test_audio:
+            clips = sum(u.speaker in self.test_speakers for u in self.unlabelled)
+            stamps.append(f"{clips} unlabelled clips of the test speakers were heard")
+        return tuple(stamps)
+
+    def hearing_unlabelled(self, clips: int | None = None) -> Split:
+        """Return a copy that hears validation and test speakers' clips without their labels.
+
+        Args:
+            clips: the first so many of each speaker in the order of their ids; all without it.
+
+        Raises:
+            SereneError: fewer than one clip.
+        """
+        if clips is not None and clips < 1:
+            raise SereneError(f"{clips} unlabelled clips per speaker were asked for; at least 1 is needed, or all.")
+        own: defaultdict[str, list[Utterance]] = defaultdict(list)
+        for utterance in in_order((*self.validation, *self.test)):
+            own[utterance.speaker].append(utterance)
+        return replace(self, unlabelled=in_order(u for speaker in own for u in own[speaker][:clips]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerDependentSplit(Split):
+    """One fold of a task that needs shared speakers; every report of it is stamped.
+
+    Raises:
+        SereneError: an utterance is in two parts, train or test is empty, or training lacks a class that test has.
+    """
+
+    def _prove_speakers(self) -> None:
+        """Prove nothing about speakers: sharing them is what this class is for, and its name and stamps say so."""
+
+    @property
+    def speaker_independent(self) -> bool:
+        """False, even where the speakers happen to be apart."""
+        return False
+
+
+def speakers_of(utterances: Iterable[Utterance]) -> frozenset[str]:
+    """All who talk in the utterances."""
+    return frozenset(u.speaker for u in utterances)
+
+
+def in_order(utterances: Iterable[Utterance]) -> Utterances:
+    """Sort utterances by id."""
+    return tuple(sorted(utterances, key=lambda u: u.id))
+
+
+def some(names: Iterable[str]) -> str:
+    """Name the first five, sorted, and count the rest."""
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

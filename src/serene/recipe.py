@@ -1,0 +1,274 @@
+"""A YAML recipe becomes checked, fully resolved settings; the constructors' signatures are the schema."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from serene import registry
+from serene.audio import FRONT_ENDS
+from serene.corpora import CORPORA
+from serene.errors import SereneError, unknown
+from serene.methods import METHODS
+from serene.models import ENCODERS
+from serene.protocols import PROTOCOLS
+
+NAMED = {"corpus": "name", "protocol": "name", "method": "name", "model": "encoder"}  # the key that names a choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings:
+    """Which clips: a corpus folder or a manifest, and the columns' patterns that a clip must match."""
+
+    name: str
+    path: str | None = None
+    only: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings:
+    """Which label, which of its classes (all by default), and which are joined to another first."""
+
+    target: Literal["emotion", "emotion_perceived"] = "emotion"
+    use: list[str] | None = None
+    join: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """What features are standardised by, and by how many of a speaker's own clips (all by default)."""
+
+    normalize: Literal["training_set", "utterance", "speaker", "none"] = "training_set"
+    enrolment_clips: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of an experiment, defaults filled in.
+
+    Attributes:
+        name: of the recipe file, below its `recipes` folder: `tu2019-emodb-dat`.
+        corpus: which clips.
+        labels: which classes.
+        protocol: `name` and the protocol's settings.
+        run: the folds to run; all by default.
+        seeds: one training per fold and seed.
+        features: what they are standardised by.
+        front_end: the settings of what makes them, such as MFCC.
+        model: `encoder` and its settings.
+        method: `name` and its settings.
+        training: the Trainer's settings.
+    """
+
+    name: str
+    corpus: CorpusSettings
+    labels: LabelSettings
+    protocol: dict[str, Any]
+    run: tuple[str, ...] | None
+    seeds: tuple[int, ...]
+    features: FeatureSettings
+    front_end: dict[str, Any]
+    model: dict[str, Any]
+    method: dict[str, Any]
+    training: dict[str, Any]
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting as plain data, as a recipe file would hold it."""
+        plain = asdict(self)
+        del plain["name"]
+        plain["features"] |= plain.pop("front_end")
+        run = plain.pop("run")
+        plain["seeds"] = list(self.seeds)
+        if run is not None:
+            plain["protocol"]["run"] = list(run)
+        return plain
+
+    def identity(self, data: str) -> str:
+        """Hash all that decides what one fold and seed gives: not where the corpus lies, nor which folds and seeds run.
+
+        Args:
+            data: the manifest's digest.
+        """
+        decisive = self.resolved()
+        decisive["corpus"].pop("path")
+        decisive["protocol"].pop("run", None)
+        del decisive["seeds"]
+        text = json.dumps({"data": data, **decisive}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_yaml(self) -> str:
+        """Write the resolved recipe as YAML that `load` reads back."""
+        return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
+
+
+def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply `key.sub=value` overrides, whose values are YAML.
+
+    Naming another corpus, protocol, method or encoder drops the settings that belonged to the one before.
+
+    Raises:
+        SereneError: no such file, not YAML, an unknown key (the nearest one is suggested) or a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SereneError(f"Cannot read the recipe {path}: {error}") from error
+    tree = _parse(text, str(path))
+    if not isinstance(tree, dict):
+        raise SereneError(f"The recipe {path} is empty or no mapping; see recipes/ for examples.")
+    for override in overrides:
+        _apply(tree, override)
+    return check(tree, name_of(path))
+
+
+def check(tree: Mapping[str, Any], name: str) -> Recipe:
+    """Check a recipe's settings against the signatures they are for, and fill in the defaults."""
+    sections = {"corpus", "labels", "protocol", "seeds", "features", "model", "method", "training"}
+    for key in tree:
+        if key not in sections:
+            raise SereneError(unknown("key in the recipe", key, sections))
+    for key in ("corpus", "protocol", "method"):
+        if key not in tree:
+            raise SereneError(f"The recipe has no '{key}'; corpus, protocol and method are needed.")
+    corpus = CorpusSettings(**settings_of(_section(tree, "corpus"), CorpusSettings, "corpus"))
+    registry.load(corpus.name, CORPORA, "corpus")
+    protocol = dict(_section(tree, "protocol"))
+    run = protocol.pop("run", None)
+    model = {"encoder": "tdnn_bilstm", **_section(tree, "model")}
+    encoder = registry.load(str(model["encoder"]), ENCODERS, "encoder")
+    maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
+    features = settings_of(_section(tree, "features"), (FeatureSettings, maker), "features")
+    standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
+    seeds = pydantic.TypeAdapter(tuple[int, ...])
+    return Recipe(
+        name=name,
+        corpus=corpus,
+        labels=LabelSettings(**settings_of(_section(tree, "labels"), LabelSettings, "labels")),
+        protocol=_named(protocol, "name", PROTOCOLS, "protocol"),
+        run=None if run is None else tuple(str(fold) for fold in ([run] if isinstance(run, str | int) else run)),
+        seeds=_validated(seeds.validate_python, tree.get("seeds", (0,)), "seeds"),
+        features=FeatureSettings(**standardised),
+        front_end=features,
+        model=_named(model, "encoder", ENCODERS, "encoder"),
+        method=_named(_section(tree, "method"), "name", METHODS, "method"),
+        training=settings_of(_section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training"),
+    )
+
+
+TRAINER = {"trainer": "serene.trainer:Trainer"}
+
+
+def settings_of(
+    given: Mapping[str, Any], owners: Callable[..., Any] | tuple[Callable[..., Any], ...], where: str
+) -> dict[str, Any]:
+    """Check settings against the keyword-only arguments of a class or function; return them with the defaults.
+
+    Args:
+        given: the settings, values as text or already of their type.
+        owners: whose arguments they are; several where a section is shared.
+        where: the section, for messages.
+
+    Raises:
+        SereneError: an unknown key, a missing one, or a value of another type; the message names `where.key`.
+    """
+    owners = owners if isinstance(owners, tuple) else (owners,)
+    arguments = {name: argument for owner in owners for name, argument in _arguments(owner).items()}
+    for key in given:
+        if key not in arguments:
+            raise SereneError(unknown(f"setting in {where}", key, arguments))
+    checked = {}
+    for name, (kind, default) in arguments.items():
+        if name in given:
+            checked[name] = _validated(pydantic.TypeAdapter(kind).validate_python, given[name], f"{where}.{name}")
+        elif default is inspect.Parameter.empty:
+            raise SereneError(f"{where}.{name} is missing.")
+        else:
+            checked[name] = default
+    return checked
+
+
+def _arguments(owner: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keyword-only arguments: name -> (type, default)."""
+    hints = typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner)
+    made = {f.name: f.default_factory for f in fields(owner)} if is_dataclass(owner) else {}
+    return {
+        name: (hints[name], made[name]() if callable(made.get(name)) else argument.default)
+        for name, argument in inspect.signature(owner).parameters.items()
+        if argument.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def name_of(path: Path) -> str:
+    """Name a recipe by its place below the nearest `recipes` folder: `tu2019-emodb-dat`."""
+    parts = path.resolve().with_suffix("").parts
+    if "recipes" in parts[:-1]:
+        last = len(parts) - 1 - parts[::-1].index("recipes")
+        return "-".join(parts[last + 1 :])
+    return parts[-1]
+
+
+def _named(given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str) -> dict[str, Any]:
+    if key not in given:
+        raise SereneError(f"The recipe's {kind} has no '{key}'. Choices: {', '.join(sorted(table))}.")
+    name = str(given[key])
+    target = registry.load(name, table, kind)
+    return {key: name, **settings_of({k: v for k, v in given.items() if k != key}, target, f"{kind} {name}")}
+
+
+def _section(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = tree.get(key) or {}
+    if not isinstance(section, Mapping):
+        raise SereneError(f"'{key}' in the recipe is {section!r}; a mapping was expected, such as {{name: ...}}.")
+    return section
+
+
+def _validated(validate: Callable[[Any], Any], value: Any, where: str) -> Any:
+    try:
+        return validate(value)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise SereneError(f"{where} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
+
+
+class _Words(yaml.SafeLoader):
+    """A YAML reader that leaves every scalar but null as it is written: the signatures say what it means."""
+
+
+_Words.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Words)
+    except yaml.YAMLError as error:
+        raise SereneError(f"{where} is not YAML: {error}") from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise SereneError(f"The override '{override}' is not of the form key.sub=value.")
+    value = _parse(text, f"the override '{override}'")
+    if len(keys) == 2 and keys[1] == NAMED.get(keys[0]) and _section(tree, keys[0]).get(keys[1]) != value:
+        tree[keys[0]] = {}  # another name: what the section held were the former one's settings
+    place = tree
+    for key in keys[:-1]:
+        inner = place.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise SereneError(f"The override '{override}' reaches into '{key}', which is {inner!r} and no mapping.")
+        place = inner
+    place[keys[-1]] = value

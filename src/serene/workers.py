@@ -1,0 +1,67 @@
+"""Tasks side by side, each in a process of its own that ends with the process that started it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from typing import Any
+
+_messages: Any = None  # in a worker: the queue of what it tells
+
+
+def work(
+    function: Callable[..., None], tasks: Sequence[tuple[Any, ...]], *, jobs: int, heard: Callable[..., None]
+) -> None:
+    """Call `function(*task, tell)` for every task; what it tells is heard here.
+
+    Args:
+        function: of a module's top level; its last argument is `tell(*message)`.
+        tasks: arguments that can be pickled.
+        jobs: processes at a time; with one, the tasks run here, one after the other.
+        heard: called with each message.
+
+    Raises:
+        Exception: the first that a task raises; the other tasks are stopped.
+    """
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            function(*task, heard)
+        return
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=_begin, initargs=(messages, os.getpid()))
+    try:
+        pending = {pool.submit(_call, function, task) for task in tasks}
+        while pending:
+            done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            while not messages.empty():
+                heard(*messages.get())
+        pool.shutdown()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _begin(messages: Any, parent: int) -> None:
+    global _messages
+    _messages = messages
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent has gone, however it went; no one would read its results."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _call(function: Callable[..., None], task: tuple[Any, ...]) -> None:
+    function(*task, lambda *message: _messages.put(message))

@@ -1,0 +1,145 @@
+"""Small fake corpora with the real names and label syntax, for the tests of the readers."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from serene.corpora.synthetic import make
+
+RATE = 16_000
+
+
+def tone(seed: int, seconds: float = 0.2, rate: int = RATE) -> np.ndarray:
+    """Make noise (sample,) that is different for every seed."""
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
+
+
+def sound_files(root: Path, names: Iterable[str]) -> Path:
+    """Write sounds below a folder, each with its own content, and return the folder."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone(zlib.crc32(str(path).encode())), RATE)
+    return root
+
+
+def emodb(root: Path) -> Path:
+    """EmoDB: both genders, all seven emotions, WAV and FLAC."""
+    names = ("03a01Fa", "03a02Nc", "08a05Wa", "08b01La", "09b02Tb", "16b10Ea", "16a07Aa")
+    return sound_files(root, [f"wav/{name}.{'flac' if name[0] == '1' else 'wav'}" for name in names])
+
+
+def ravdess(root: Path) -> Path:
+    """RAVDESS: eight emotions, an odd and an even actor."""
+    names = [f"Actor_01/03-01-0{e}-01-01-01-01.wav" for e in range(1, 9)]
+    return sound_files(root, [*names, "Actor_02/03-01-05-02-02-01-02.wav"])
+
+
+VOTES_HEADER = (
+    '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote","meanEmoResp","meanAngerResp",'
+    '"meanDisgustResp","meanFearResp","meanHappyResp","meanNeutralResp","meanSadResp"\n'
+)
+VOTES_ROWS = (
+    '"100001",4,0,2,0,2,0,"1001_IEO_ANG_HI",8,0.5,"A",60,70,-1,40,-1,55.5,-1\n'
+    '"100002",0,3,0,1,3,1,"1002_ITH_DIS_XX",8,0.375,"D:N",60,-1,50,-1,20,61,30.5\n'
+    '"100003",0,0,0,0,7,0,"1040_ITH_SAD_XX",7,1,"N",60,-1,-1,-1,-1,80,-1\n'
+    '"200001",0,0,0,9,0,0,"1001_IEO_ANG_HI",9,1,"H",60,-1,-1,-1,90,-1,-1\n'
+    '"300001",0,9,0,0,0,0,"1001_IEO_ANG_HI",9,1,"D",60,-1,90,-1,-1,-1,-1\n'
+)
+ACTORS = (
+    '"ActorID","Age","Sex","Race","Ethnicity"\n1001,51,"Male","Caucasian","Not Hispanic"\n'
+    '1002,21,"Female","African American","Not Hispanic"\n1040,42,"Male","Asian","Hispanic"\n'
+)
+
+
+def crema_d(root: Path) -> Path:
+    """CREMA-D: a levelled clip, a tie, the misnamed one, and one that nobody voted on."""
+    names = ("1001_IEO_ANG_HI", "1002_ITH_DIS_XX", "1040_ITH_SAD_X", "1002_DFA_NEU_XX")
+    sound_files(root, [f"AudioWAV/{name}.wav" for name in names])
+    (root / "processedResults").mkdir()
+    (root / "processedResults/tabulatedVotes.csv").write_text(VOTES_HEADER + VOTES_ROWS)
+    (root / "VideoDemographics.csv").write_text(ACTORS)
+    return root
+
+
+IEMOCAP_HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+IEMOCAP_BLOCK = (
+    "[{start} - {end}]\t{name}\t{label}\t[{v}, {a}, {d}]\n"
+    "C-E2:\tNeutral;\t()\n"
+    "C-E3:\tFrustration; Anger;\t(raises; her voice)\n"
+    "C-E4:\tExcited;\t()\n"
+    "C-F1:\tHappiness;\t(self-report)\n"
+    "A-E3:\tval 3; act 2; dom  2;\t()\n"
+    "A-M1:\tval 3; act 2; dom  1;\t()\n\n"
+)
+
+
+def iemocap_labels(root: Path, dialog: str, turns: dict[str, str]) -> None:
+    """Write a dialog's label file and the sounds of its turns: last token of the name -> label code."""
+    session = root / f"Session{dialog[4]}"
+    folder = session / "dialog" / "EmoEvaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = [
+        IEMOCAP_BLOCK.format(
+            start=f"{i}.2901",
+            end=f"{i + 1}.2357",
+            name=f"{dialog}_{turn}",
+            label=label,
+            v="2.5000",
+            a="3.6667",
+            d="4.0",
+        )
+        for i, (turn, label) in enumerate(turns.items(), 6)
+    ]
+    (folder / f"{dialog}.txt").write_text(IEMOCAP_HEADER + "".join(blocks))
+    sound_files(session / "sentences" / "wav" / dialog, [f"{dialog}_{turn}.wav" for turn in turns])
+
+
+def iemocap(root: Path) -> Path:
+    """IEMOCAP: two sessions, improvised and scripted, all eleven codes."""
+    codes = ("neu", "ang", "sad", "hap", "exc", "fru", "fea", "sur", "dis", "oth", "xxx")
+    iemocap_labels(root, "Ses01F_impro01", {f"{'FM'[i % 2]}{i:03d}": code for i, code in enumerate(codes)})
+    iemocap_labels(root, "Ses01M_script01_1b", {"F000": "fru", "M000": "neu"})
+    iemocap_labels(root, "Ses02M_impro05a", {"F000": "sad", "MXX1": "xxx"})
+    return root
+
+
+def esd(root: Path) -> Path:
+    """ESD: a Mandarin and an English speaker, with parts and lists."""
+    names = ["0001/Neutral/0001_000001.wav", "0001/Angry/0001_000351.wav", "0011/Happy/train/0011_000701.wav"]
+    sound_files(root, [*names, "0011/Sad/test/0011_001062.wav", "0011/Surprise/evaluation/0011_001750.wav"])
+    rows = "0001_000001\t打远一看\t中立\n0001_000351\t打远一看\t生气\n"
+    (root / "0001/0001.txt").write_text(rows, encoding="gb18030")
+    (root / "0011/0011.txt").write_text("0011_000701\tThe nine\tHappy\n", encoding="utf-16")
+    return root
+
+
+def table(root: Path) -> Path:
+    """A table of JSON lines beside its sounds."""
+    sound_files(root, ["a/one.wav", "a/two.wav"])
+    rows = ({"wav": "a/one.wav", "spk": "x", "label": "ang"}, {"wav": "a/two.wav", "spk": "y", "label": "neutral"})
+    (root / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return root / "mine.jsonl"
+
+
+def synthetic(root: Path) -> Path:
+    """A small synthetic corpus; `read` makes a larger one in a new folder."""
+    make(root / "made", speakers=4, clips_per_speaker=8, seconds=0.3)
+    return root / "made"
+
+
+TREES: dict[str, Callable[[Path], Path]] = {
+    "emodb": emodb,
+    "ravdess": ravdess,
+    "crema_d": crema_d,
+    "iemocap": iemocap,
+    "esd": esd,
+    "table": table,
+    "synthetic": synthetic,
+}

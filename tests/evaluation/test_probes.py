@@ -1,0 +1,180 @@
+"""The probes find what was planted, stay at chance where nothing was, and never share a text between halves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serene.errors import SereneError
+from serene.evaluation import probes
+from serene.evaluation.halving import halves
+from serene.evaluation.probes import equal_error_rate, speaker_leak
+
+
+def people(n_speakers: int, each: int) -> list[str]:
+    return [f"s{i}" for i in range(n_speakers) for _ in range(each)]
+
+
+def test_a_planted_leak_is_found() -> None:
+    rng = np.random.default_rng(0)
+    offsets = np.repeat(rng.normal(size=(6, 10)), 20, axis=0)
+    leak = speaker_leak(offsets + 0.2 * rng.normal(size=offsets.shape), people(6, 20), draws=2)
+    assert leak["linear"]["mean"] > 0.98
+    assert leak["nonlinear"]["mean"] > 0.98
+    assert leak["accuracy"] == max(leak["linear"]["mean"], leak["nonlinear"]["mean"])
+    assert leak["eer"] < 0.02
+    assert leak["chance"] == pytest.approx(1 / 6)
+    assert leak["majority"] == pytest.approx(1 / 6)
+    assert (leak["n_utterances"], leak["n_speakers"], leak["n_speakers_left_out"], leak["draws"]) == (120, 6, 0, 2)
+
+
+def test_no_leak_is_at_chance() -> None:
+    leak = speaker_leak(np.random.default_rng(1).normal(size=(400, 8)), people(5, 80))
+    for name in ("linear", "nonlinear"):
+        assert leak[name]["mean"] == pytest.approx(0.2, abs=0.06)
+        assert leak[name]["std"] > 0
+    assert leak["eer"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_leak_in_a_product_is_seen_by_the_nonlinear_probe_only() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(0.2, 1, size=(400, 3)) * rng.choice([-1, 1], size=(400, 3))
+    speakers = np.where(x.prod(axis=1) > 0, "even", "odd").tolist()
+    leak = speaker_leak(x, speakers, draws=3)
+    assert leak["linear"]["mean"] < 0.6
+    assert leak["nonlinear"]["mean"] > 0.95
+    assert leak["accuracy"] == leak["nonlinear"]["mean"]
+
+
+def test_recognising_the_sentence_does_not_help() -> None:
+    """Each speaker says each text once, and the embedding holds speaker x text only: nothing carries over."""
+    rng = np.random.default_rng(3)
+    speakers, texts = people(6, 12), [f"t{i}" for _ in range(6) for i in range(12)]
+    twice = np.repeat(rng.normal(size=(72, 30)), 2, axis=0)  # every clip is there in two nearly identical takes
+    x = twice + 0.05 * rng.normal(size=twice.shape)
+    names, said = np.repeat(speakers, 2).tolist(), np.repeat(texts, 2).tolist()
+    apart, shared = speaker_leak(x, names, said, draws=3), speaker_leak(x, names, draws=3)
+    assert apart["text_disjoint"] is True
+    assert shared["text_disjoint"] is False
+    assert apart["accuracy"] < 0.3
+    assert shared["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_halves_share_no_text_and_every_speaker_is_evenly_in_both(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    speaker = np.repeat(np.arange(7), 24)
+    text = np.tile(np.repeat(np.arange(8), 3), 7)
+    first = halves(speaker, text, rng)
+    assert not set(text[first]) & set(text[~first])
+    assert np.bincount(speaker[first]).tolist() == [12] * 7
+
+
+def test_halves_of_single_utterances_share_out_each_speaker() -> None:
+    speaker = np.repeat(np.arange(4), [2, 3, 10, 5])
+    first = halves(speaker, np.arange(20), np.random.default_rng(0))
+    count = np.bincount(speaker[first], minlength=4)
+    assert count[0] == 1 and count[1] in (1, 2) and count[2] == 5 and count[3] in (2, 3)
+
+
+def test_halves_differ_from_draw_to_draw() -> None:
+    speaker, text, rng = np.repeat(np.arange(3), 8), np.tile(np.arange(8), 3), np.random.default_rng(0)
+    assert len({tuple(halves(speaker, text, rng)) for _ in range(10)}) > 5
+
+
+def standardised_by_speaker(x: np.ndarray, each: int) -> np.ndarray:
+    groups = x.reshape(-1, each, x.shape[1])
+    return ((groups - groups.mean(axis=1, keepdims=True)) / groups.std(axis=1, keepdims=True)).reshape(x.shape)
+
+
+def test_embeddings_standardised_by_speaker_stay_at_chance_when_standardised_inside_the_halves() -> None:
+    """Statistics over all clips make the halves of a speaker opposites: a probe then errs more often than by chance."""
+    rng = np.random.default_rng(4)
+    x = standardised_by_speaker(rng.normal(size=(160, 40)) + np.repeat(rng.normal(size=(8, 40)), 20, axis=0), 20)
+    artefact = speaker_leak(x, people(8, 20), draws=5)
+    honest = speaker_leak(x, people(8, 20), draws=5, standardize="per_speaker")
+    assert artefact["linear"]["mean"] < 0.05
+    assert honest["linear"]["mean"] == pytest.approx(1 / 8, abs=0.05)
+    assert honest["nonlinear"]["mean"] == pytest.approx(1 / 8, abs=0.06)
+
+
+def test_speakers_who_cannot_be_in_both_halves_are_left_out_and_counted() -> None:
+    rng = np.random.default_rng(5)
+    names = [*people(3, 10), "once", "parrot", "parrot"]
+    texts = [*[f"t{i % 5}" for i in range(30)], "t0", "t1", "t1"]
+    x = rng.normal(size=(33, 4))
+    by_text = speaker_leak(x, names, texts, draws=1)
+    assert (by_text["n_speakers"], by_text["n_speakers_left_out"], by_text["n_utterances"]) == (3, 2, 30)
+    by_utterance = speaker_leak(x, names, draws=1)
+    assert (by_utterance["n_speakers"], by_utterance["n_speakers_left_out"]) == (4, 1)
+    assert by_text["linear"]["std"] is None, "one draw has no deviation"
+
+
+def test_texts_that_cannot_be_kept_apart_are_noted() -> None:
+    leak = speaker_leak(np.random.default_rng(6).normal(size=(20, 3)), people(2, 10), ["the same"] * 20, draws=1)
+    assert leak["text_disjoint"] is False
+    assert "share texts" in leak["note"]
+
+
+def test_speakers_whose_texts_cannot_all_be_halved_are_left_out_of_that_draw() -> None:
+    """Three speakers with two of three texts each: whatever the halves, one of them has both texts in one."""
+    names = people(3, 8)
+    texts = [t for pair in (("a", "b"), ("b", "c"), ("c", "a")) for t in pair * 4]
+    leak = speaker_leak(np.random.default_rng(7).normal(size=(24, 3)), names, texts, draws=2)
+    assert leak["chance"] == pytest.approx(1 / 2)
+    assert leak["n_speakers_left_out"] == 1
+
+
+def test_majority_is_the_test_share_of_the_training_halfs_most_frequent_speaker() -> None:
+    leak = speaker_leak(np.random.default_rng(8).normal(size=(40, 3)), ["a"] * 30 + ["b"] * 10, draws=3)
+    assert leak["majority"] == pytest.approx(0.75)
+    assert leak["chance"] == 0.5
+
+
+def test_the_same_seed_gives_the_same_leak() -> None:
+    x, names = np.random.default_rng(9).normal(size=(60, 5)), people(3, 20)
+    assert speaker_leak(x, names, draws=2, seed=1) == speaker_leak(x, names, draws=2, seed=1)
+    assert speaker_leak(x, names, draws=2, seed=1) != speaker_leak(x, names, draws=2, seed=2)
+
+
+def test_a_feature_that_never_changes_does_no_harm() -> None:
+    x = np.hstack([np.random.default_rng(10).normal(size=(40, 3)), np.full((40, 1), 7.0)])
+    assert 0 <= speaker_leak(x, people(2, 20), draws=1)["accuracy"] <= 1
+
+
+def test_large_sets_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "MOST_EMBEDDINGS", 50)
+    assert speaker_leak(np.random.default_rng(11).normal(size=(80, 3)), people(2, 40), draws=1)["n_utterances"] == 50
+
+
+def test_equal_error_rate_by_hand() -> None:
+    """Sorted: D.1 D.3 S.4 D.5 | S.6 D.7 S.8 S.9: at .6 one of four S is missed, one of four D passes."""
+    assert equal_error_rate(np.array([0.4, 0.6, 0.8, 0.9]), np.array([0.1, 0.3, 0.5, 0.7])) == pytest.approx(0.25)
+    assert equal_error_rate(np.array([0.8, 0.9]), np.array([0.1, 0.2])) == 0
+    assert equal_error_rate(np.array([0.1, 0.2]), np.array([0.8, 0.9])) == 1
+    assert equal_error_rate(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0.5
+
+
+def test_equal_error_rate_agrees_with_a_loop_over_thresholds() -> None:
+    rng = np.random.default_rng(12)
+    same, different = rng.normal(1, 1, 60).round(1), rng.normal(0, 1, 90).round(1)
+    gaps = []
+    for threshold in [*np.unique(np.concatenate([same, different])), np.inf]:
+        miss = sum(s < threshold for s in same) / 60
+        alarm = sum(d >= threshold for d in different) / 90
+        gaps.append((abs(miss - alarm), (miss + alarm) / 2))
+    assert equal_error_rate(same, different) == pytest.approx(min(gaps)[1])
+
+
+def test_what_cannot_be_probed_says_why() -> None:
+    x = np.random.default_rng(13).normal(size=(6, 2))
+    with pytest.raises(SereneError, match="two speakers with two utterances"):
+        speaker_leak(x, ["a"] * 6)
+    with pytest.raises(SereneError, match="of 6 speakers and 6 utterances, 0 can be used"):
+        speaker_leak(x, list("abcdef"))
+    with pytest.raises(SereneError, match="not finite"):
+        speaker_leak(np.full((4, 2), np.nan), ["a", "a", "b", "b"])
+    with pytest.raises(SereneError, match="Unknown way to standardize 'both'"):
+        speaker_leak(x, ["a", "b"] * 3, standardize="both")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SereneError, match="per utterance"):
+        speaker_leak(x, ["a", "b"])
