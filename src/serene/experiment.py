@@ -1,41 +1,26 @@
-"""The whole line on one page: recipe -> corpus -> splits x seeds -> trained cells -> report."""
+"""The whole line on one page: recipe -> corpus -> labels -> splits x seeds -> trained cells -> report."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-import torch
-
-from serene import protocols, registry
-from serene.audio import FRONT_ENDS
-from serene.audio.dataset import Dataset, features, frame_statistics, warm
-from serene.audio.store import Store
+from serene import protocols
+from serene.audio.dataset import warm
+from serene.cell import store_of, train_cell
 from serene.corpora.labels import choose
-from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import prepare
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import speaker_leak
-from serene.evaluation.scoring import Scores, score
-from serene.files import whole_file, write_text
-from serene.methods import METHODS
-from serene.models import ENCODERS
-from serene.models.model import EmotionModel
+from serene.evaluation.report import Embedding, Report, build
+from serene.evaluation.report_page import write_html
 from serene.protocols import Split
 from serene.recipe import Recipe
-from serene.run import Cell, Run, environment
-from serene.trainer import Trainer
+from serene.run import Cell, Run
 from serene.workers import work
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
@@ -65,7 +50,11 @@ class Plan:
 
     @property
     def cells(self) -> list[tuple[Split, Cell]]:
-        """The folds and seeds that the recipe asks for."""
+        """The folds and seeds that the recipe asks for.
+
+        Raises:
+            SereneError: it asks for a fold that the protocol does not have.
+        """
         wanted = self.recipe.run
         names = [split.fold for split in self.splits]
         for fold in wanted or ():
@@ -82,9 +71,7 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
     manifest = load_corpus(recipe, runs, progress)
-    labelled, emotions = choose(
-        manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join
-    )
+    labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
     if recipe.features.normalize == "speaker":
@@ -119,7 +106,7 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
 def train(
     recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = silent, tensorboard: bool = False
 ) -> Run:
-    """Train every fold and seed that has not finished, then return the run.
+    """Train every fold and seed that has not finished, write the report, and return the run.
 
     Args:
         recipe: the settings.
@@ -130,8 +117,8 @@ def train(
     """
     planned = plan(recipe, runs, progress)
     todo = [(split, cell) for split, cell in planned.cells if not cell.finished]
-    utterances = {u.id: u for split, _ in todo for u in (*split.train, *split.validation, *split.test)}
-    warm(list(utterances.values()), _store(planned), lambda done, of: progress("features", done, of))
+    clips = {u.id: u for split, _ in todo for u in (*split.train, *split.validation, *split.test)}
+    warm(list(clips.values()), store_of(recipe, planned.store), lambda done, of: progress("features", done, of))
     epochs = recipe.training["epochs"]
     reached: dict[Path, int] = {}
 
@@ -139,148 +126,68 @@ def train(
         reached[folder] = epoch
         progress("training", sum(reached.values()), len(todo) * epochs)
 
-    tasks = [(planned, split, cell, tensorboard) for split, cell in todo]
+    tasks = [(recipe, planned.emotions, planned.store, split, cell, tensorboard) for split, cell in todo]
     work(train_cell, tasks, jobs=jobs, heard=heard)
+    write_report(planned.run)
     return planned.run
 
 
-def train_cell(planned: Plan, split: Split, cell: Cell, tensorboard: bool, tell: Callable[[Path, int], None]) -> None:
-    """Train one fold with one seed, score validation and test, probe the embeddings, and keep it all.
+def write_report(run: Run) -> Report:
+    """Rebuild `report.json` and `report.html` from what the finished cells kept; nothing is trained."""
+    report = report_of(run)
+    report.write(run.folder / "report.json")
+    write_html([report], run.folder / "report.html")
+    return report
 
-    Args:
-        planned: the experiment.
-        split: the fold.
-        cell: where it goes.
-        tensorboard: also write TensorBoard events.
-        tell: called with the cell's folder and each epoch that is done, at last with the number of epochs.
+
+def report_of(run: Run) -> Report:
+    """Compute a run's report from its finished cells.
+
+    Raises:
+        SereneError: none has finished.
     """
-    started = time.perf_counter()
-    torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
-    recipe, store = planned.recipe, _store(planned)
-    parts = _datasets(planned, split, store)
-    speakers = sorted({u.speaker for u in split.train})
-
-    torch.manual_seed(cell.seed)
-    model = new_model(recipe, planned.emotions, store.maker.width)
-    model.set_feature_statistics(frame_statistics([features(u, store) for u in split.train]))
-    method = _build(recipe.method, "name", METHODS, "method")
-    method.attach(model, len(speakers))
-    trainer = Trainer(**recipe.training)
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    with _events(cell.folder, tensorboard) as write_events:
-
-        def after_epoch(row: Mapping[str, float]) -> None:
-            write_events(row)
-            tell(cell.folder, int(row["epoch"]))
-
-        selected = trainer.fit(
-            model, method, parts["train"], parts.get("validation"), seed=cell.seed, folder=cell.folder, on_epoch=after_epoch
-        )
-    scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
-    probes = _leaks(recipe, split, scores)
-    model.cpu().save(cell.folder / "model", {"front_end": model.encoder.front_end, **recipe.front_end})
-    _keep(cell, recipe, scores, probes)
-    facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
-    facts |= {"split": _describe(split), "environment": environment(time.perf_counter() - started)}
-    write_text(cell.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
-    _predictions(planned, split, cell, scores).write(cell.folder / "predictions.csv")
-    (cell.folder / "training.pt").unlink(missing_ok=True)
-    tell(cell.folder, recipe.training["epochs"])
-
-
-def new_model(recipe: Recipe, emotions: tuple[str, ...], width: int) -> EmotionModel:
-    """Build the recipe's model, untrained."""
-    settings = {key: value for key, value in recipe.model.items() if key != "encoder"}
-    return EmotionModel(
-        emotions,
-        width,
-        encoder=recipe.model["encoder"],
-        encoder_settings=settings,
-        normalize=recipe.features.normalize,
+    cells = run.finished()
+    predictions = Predictions.concatenate(cell.predictions() for cell in cells)
+    kept = [cell.json("environment.json") for cell in cells]
+    settings = {key: value for key, value in run.recipe.protocol.items() if key != "name"}
+    rules = {entry["split"]["validation_rule"] for entry in kept}
+    facts: dict[str, Any] = {
+        "title": run.recipe.name,
+        "protocol": protocols.title(run.recipe.protocol["name"], settings),
+        "speaker_independent": all(entry["split"]["speaker_independent"] for entry in kept),
+        "selection": f"{kept[0]['selection']}; validation: {' and '.join(sorted(rules))}",
+        "saw_unlabelled_test_audio": any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
+        "stamps": list(dict.fromkeys(stamp for entry in kept for stamp in entry["split"]["stamps"])),
+        "corpus": run.recipe.corpus.name,
+        "method": run.recipe.method["name"],
+        "normalize": run.recipe.features.normalize,
+        "recipe": run.recipe.to_yaml(),
+        "recipe_hash": run.identity,
+        "machine": f"{kept[0]['processor']}, {kept[0]['cores']} cores",
+        "seconds": round(sum(entry["seconds"] for entry in kept), 1),
+        "environment": {key: kept[0][key] for key in ("python", "packages", "system")},
+    }
+    return build(
+        predictions,
+        facts=facts,
+        leak=[cell.json("probes.json") for cell in cells],
+        logs=[cell.log() for cell in cells],
+        embedding=_embedding(cells[0], predictions),
     )
 
 
-def enrol(clips: Mapping[str, list[Utterance]], store: Store) -> dict[str, np.ndarray]:
-    """Give each speaker the (2, feature) mean and deviation of their clips' frames, labels unseen."""
-    return {speaker: frame_statistics([features(u, store) for u in own]) for speaker, own in clips.items()}
-
-
-def _store(planned: Plan) -> Store:
-    encoder = registry.load(planned.recipe.model["encoder"], ENCODERS, "encoder")
-    maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")(**planned.recipe.front_end)
-    return Store(planned.store, maker)
-
-
-def _build(settings: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str) -> Any:
-    return registry.load(settings[key], table, kind)(**{k: v for k, v in settings.items() if k != key})
-
-
-def _datasets(planned: Plan, split: Split, store: Store) -> dict[str, Dataset]:
-    """Make the datasets of the parts that are not empty."""
-    enrolment = None
-    if planned.recipe.features.normalize == "speaker":
-        clips: dict[str, list[Utterance]] = defaultdict(list)
-        for utterance in {u.id: u for u in (*split.train, *split.unlabelled)}.values():
-            clips[utterance.speaker].append(utterance)
-        limit = planned.recipe.features.enrolment_clips
-        enrolment = enrol({speaker: own[:limit] for speaker, own in clips.items()}, store)
-    speakers = sorted({u.speaker for u in split.train})
-    return {
-        part: Dataset(clips, store, emotions=planned.emotions, speakers=speakers, enrolment=enrolment)
-        for part, clips in (("train", split.train), ("validation", split.validation), ("test", split.test))
-        if clips
-    }
-
-
-def _leaks(recipe: Recipe, split: Split, scores: Mapping[str, Scores]) -> dict[str, Any]:
-    """Probe the embeddings of strangers and of training speakers; None where there is only one speaker to tell."""
-    standardize = "per_speaker" if recipe.features.normalize == "speaker" else "pooled"
-    probed = {}
-    for part, clips in (("test", split.test), ("train", split.train)):
-        speakers = [u.speaker for u in clips]
-        texts = [u.text_id or "" for u in clips] if all(u.text_id for u in clips) else None
-        enough = len(set(speakers)) > 1
-        probed[part] = speaker_leak(scores[part].embeddings, speakers, texts, standardize=standardize) if enough else None
-    return probed
-
-
-def _keep(cell: Cell, recipe: Recipe, scores: Mapping[str, Scores], probes: Mapping[str, Any]) -> None:
-    write_text(cell.folder / "recipe.yaml", recipe.to_yaml())
-    write_text(cell.folder / "probes.json", json.dumps(probes, indent=2) + "\n")
-    ids = {part: list(s.ids) for part, s in scores.items()}
-    write_text(cell.folder / "embeddings.json", json.dumps(ids) + "\n")
-    with whole_file(cell.folder / "embeddings.safetensors") as temporary:
-        safetensors.numpy.save_file({part: s.embeddings for part, s in scores.items()}, temporary)
-
-
-def _predictions(planned: Plan, split: Split, cell: Cell, scores: Mapping[str, Scores]) -> Predictions:
-    """Put validation and test into one table."""
-    return Predictions.concatenate(
-        Predictions.from_scores(
-            ids=[u.id for u in clips],
-            speakers=[u.speaker for u in clips],
-            truth=[str(u.emotion) for u in clips],
-            scores=scores[part].probabilities,
-            classes=planned.emotions,
-            part=part,
-            fold=cell.fold,
-            seed=cell.seed,
-        )
-        for part, clips in (("validation", split.validation), ("test", split.test))
-        if clips
-    )
-
-
-def _describe(split: Split) -> dict[str, Any]:
-    """State what a report has to know of a split once the corpus is out of reach."""
-    return {
-        "protocol": split.protocol,
-        "version": split.version,
-        "validation_rule": split.validation_rule,
-        "speaker_independent": split.speaker_independent,
-        "saw_unlabelled_test_audio": split.saw_unlabelled_test_audio,
-        "stamps": list(split.stamps),
-    }
+def _embedding(cell: Cell, predictions: Predictions) -> Embedding | None:
+    """Give the validation embedding of a cell, as Tu et al.'s figure 2 shows it, or the test's; None if not kept."""
+    own = predictions.select(fold=cell.fold, seed=cell.seed)
+    for part in ("validation", "test"):
+        rows = own.select(part=part)
+        kept = cell.embeddings(part) if len(rows) else None
+        if kept is not None:
+            place = {name: i for i, name in enumerate(kept[0])}
+            vectors = kept[1][[place[name] for name in rows.id.tolist()]]
+            emotions = [rows.classes[i] for i in rows.truth]
+            return Embedding(vectors, emotions, rows.speaker.tolist(), f"{part}, fold {cell.fold}, seed {cell.seed}")
+    return None
 
 
 def _fingerprint(folder: Path) -> str:
@@ -290,21 +197,3 @@ def _fingerprint(folder: Path) -> str:
     paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     lines = [f"{p.relative_to(folder)} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in paths]
     return hashlib.sha256("\n".join([str(folder.resolve()), *lines]).encode()).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def _events(folder: Path, wanted: bool) -> Any:
-    """Give a function that writes a row of the log as TensorBoard events, or one that does nothing."""
-    if not wanted:
-        yield lambda row: None
-        return
-    writer = registry.load("writer", {"writer": "torch.utils.tensorboard:SummaryWriter"}, "tracker")(
-        os.fspath(folder / "tensorboard")
-    )
-
-    def write(row: Mapping[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))
-
-    with writer:
-        yield write

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from corpus_trees import TREES
+from corpus_trees import TREES, sound_files
 
 from serene.corpora import CORPORA
 from serene.corpora.manifest import EMOTIONS, Manifest
@@ -61,6 +61,12 @@ def test_is_the_same_twice_and_survives_writing(corpus: str, tmp_path: Path, man
     assert [u.id for u in first] == [u.id for u in manifests[corpus]]
     first.write(tmp_path / "manifest.jsonl")
     assert Manifest.read(tmp_path / "manifest.jsonl").utterances == first.utterances
+
+
+def test_what_was_left_out_survives_writing(tmp_path: Path) -> None:
+    manifest = prepare("emodb", sound_files(TREES["emodb"](tmp_path), ["wav/stray.wav"]))
+    manifest.write(tmp_path / "manifest.jsonl")
+    assert Manifest.read(tmp_path / "manifest.jsonl").left_out == manifest.left_out != ()
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

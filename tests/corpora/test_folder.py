@@ -51,7 +51,7 @@ def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: 
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("os.scandir", forbidden)
-    with pytest.raises(SereneError, match="Cannot look into .*: Permission denied"):
+    with pytest.raises(SereneError, match=r"Cannot look into .*: Permission denied"):
         sounds(tmp_path)
 
 

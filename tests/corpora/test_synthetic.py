@@ -58,7 +58,7 @@ def test_reading_makes_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("serene.corpora.synthetic.speak", None)  # making anything now would fail
     assert read(tmp_path / "made") == first
     assert make(tmp_path / "made") == first
-    with pytest.raises(SereneError, match="other settings .* Name another folder"):
+    with pytest.raises(SereneError, match=r"other settings .* Name another folder"):
         make(tmp_path / "made", seed=1)
 
 

@@ -146,7 +146,7 @@ def test_bad_tables_say_what_is_wrong(text: str, message: str, folder: Path) -> 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '"words"', '{"audio": 1}\nbroken'])
 def test_json_of_another_shape(text: str, folder: Path) -> None:
-    with pytest.raises(SereneError, match="t.json cannot be read as a table"):
+    with pytest.raises(SereneError, match=r"t.json cannot be read as a table"):
         read(written(folder / "t.json", text))
 
 

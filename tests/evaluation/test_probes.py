@@ -82,20 +82,47 @@ def test_halves_differ_from_draw_to_draw() -> None:
     assert len({tuple(halves(speaker, text, rng)) for _ in range(10)}) > 5
 
 
-def standardised_by_speaker(x: np.ndarray, each: int) -> np.ndarray:
-    groups = x.reshape(-1, each, x.shape[1])
-    return ((groups - groups.mean(axis=1, keepdims=True)) / groups.std(axis=1, keepdims=True)).reshape(x.shape)
+def standardised_by(x: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    result = x.copy()
+    for one in np.unique(owner):
+        own = x[owner == one]
+        result[owner == one] = (own - own.mean(axis=0)) / own.std(axis=0)
+    return result
 
 
-def test_embeddings_standardised_by_speaker_stay_at_chance_when_standardised_inside_the_halves() -> None:
+def test_what_was_standardised_by_speaker_stays_at_chance_when_standardised_inside_the_halves() -> None:
     """Statistics over all clips make the halves of a speaker opposites: a probe then errs more often than by chance."""
     rng = np.random.default_rng(4)
-    x = standardised_by_speaker(rng.normal(size=(160, 40)) + np.repeat(rng.normal(size=(8, 40)), 20, axis=0), 20)
-    artefact = speaker_leak(x, people(8, 20), draws=5)
-    honest = speaker_leak(x, people(8, 20), draws=5, standardize="per_speaker")
+    owner = np.repeat(np.arange(8), 20)
+    x = rng.normal(size=(160, 40)) + rng.normal(size=(8, 40))[owner]
+
+    def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+        return standardised_by(x[rows], 2 * owner[rows] + first)
+
+    everything = standardised_by(x, owner)
+    artefact = speaker_leak(everything, people(8, 20))
+    honest = speaker_leak(everything, people(8, 20), within_halves=within_halves)
     assert artefact["linear"]["mean"] < 0.05
+    assert artefact["standardized"] == "by the training half"
     assert honest["linear"]["mean"] == pytest.approx(1 / 8, abs=0.05)
     assert honest["nonlinear"]["mean"] == pytest.approx(1 / 8, abs=0.06)
+    assert honest["standardized"] == "by speaker inside each half"
+
+
+def test_remade_embeddings_are_those_of_the_rows_that_were_asked_for() -> None:
+    """A speaker who is left out shifts the rows; the planted leak is found only where rows and speakers still agree."""
+    offsets = np.repeat(np.random.default_rng(14).normal(size=(3, 5)), 10, axis=0)
+    x = np.vstack([np.full((1, 5), 9.0), offsets + 0.05 * np.random.default_rng(15).normal(size=(30, 5))])
+    asked: list[np.ndarray] = []
+
+    def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+        assert rows.shape == first.shape
+        asked.append(rows)
+        return x[rows]
+
+    leak = speaker_leak(np.zeros((31, 5)), ["once", *people(3, 10)], draws=2, within_halves=within_halves)
+    assert leak["accuracy"] == 1
+    assert [rows.tolist() for rows in asked] == [list(range(1, 31))] * 2
 
 
 def test_speakers_who_cannot_be_in_both_halves_are_left_out_and_counted() -> None:
@@ -174,7 +201,5 @@ def test_what_cannot_be_probed_says_why() -> None:
         speaker_leak(x, list("abcdef"))
     with pytest.raises(SereneError, match="not finite"):
         speaker_leak(np.full((4, 2), np.nan), ["a", "a", "b", "b"])
-    with pytest.raises(SereneError, match="Unknown way to standardize 'both'"):
-        speaker_leak(x, ["a", "b"] * 3, standardize="both")  # pyright: ignore[reportArgumentType]
     with pytest.raises(SereneError, match="per utterance"):
         speaker_leak(x, ["a", "b"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -65,6 +67,29 @@ class Dataset:
             ids=tuple(u.id for u in chosen),
             enrolment=enrolment,
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Dataset]) -> Dataset:
+        """Put the clips of several parts of one split into one dataset."""
+        whole = copy.copy(parts[0])
+        whole.utterances = tuple(u for part in parts for u in part.utterances)
+        whole._arrays = [array for part in parts for array in part._arrays]
+        whole.lengths = np.concatenate([part.lengths for part in parts])
+        whole.targets = torch.cat([part.targets for part in parts])
+        whole.speakers = torch.cat([part.speakers for part in parts])
+        return whole
+
+    def enrolled_by_own_clips(self, indices: Sequence[int] | np.ndarray) -> Dataset:
+        """Return some of the clips, each speaker enrolled by these clips alone."""
+        part = copy.copy(self)
+        part.utterances = tuple(self.utterances[i] for i in indices)
+        part._arrays = [self._arrays[i] for i in indices]
+        part.lengths, part.targets, part.speakers = self.lengths[indices], self.targets[indices], self.speakers[indices]
+        own: dict[str, list[np.ndarray]] = defaultdict(list)
+        for utterance, array in zip(part.utterances, part._arrays, strict=True):
+            own[utterance.speaker].append(array)
+        part.enrolment = {speaker: frame_statistics(arrays) for speaker, arrays in own.items()}
+        return part
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Give every clip once, from the shortest to the longest: for scoring."""

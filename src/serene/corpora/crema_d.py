@@ -37,7 +37,7 @@ NAME = re.compile(
 )
 EMOTIONS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
-RESPONSES = {  # the mean response of those who voted for an emotion; -1 where nobody did
+RESPONSES = {  # the mean response of those who voted for an emotion; -1 where nobody did, which no votes cancel
     "A": "meanAngerResp",
     "D": "meanDisgustResp",
     "F": "meanFearResp",
@@ -125,5 +125,5 @@ def _majority(counts: Mapping[str, int]) -> str | None:
 
 
 def _expressed_intensity(row: Row) -> float:
-    total = sum(int(row[letter]) * max(float(row[column]), 0.0) for letter, column in RESPONSES.items())
+    total = sum(int(row[letter]) * float(row[column]) for letter, column in RESPONSES.items())
     return round(total / int(row["numResponses"]), 4)

@@ -29,10 +29,12 @@ def sounds(folder: Path) -> list[Path]:
     visited: set[str] = set()
     for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
-        folders[:] = [] if real in visited else [name for name in folders if not name.startswith(".")]
-        if real not in visited:
-            found += [Path(place, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in EXTENSIONS]
+        if real in visited:
+            folders.clear()  # walk no further here
+            continue
         visited.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in EXTENSIONS]
     return sorted(found)
 
 

@@ -87,6 +87,7 @@ class Utterance:
 
 
 COLUMNS = tuple(f.name for f in fields(Utterance) if f.name != "numbers")
+DECISIVE = ("id", "speaker", "emotion", "audio_hash", "start", "session", "split", "gender", "ethnicity")
 NUMERIC = ("start", "duration", "arousal", "valence", "dominance", "age")
 
 
@@ -139,10 +140,8 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Identity of the content, wherever the files lie: ids, speakers, labels and decoded audio."""
-        lines = [
-            json.dumps({k: v for k, v in u.to_dict().items() if k != "audio"}, sort_keys=True) for u in self.utterances
-        ]
+        """Identity of what training and protocols use, wherever the files lie: the `DECISIVE` columns of every clip."""
+        lines = [json.dumps([getattr(u, column) for column in DECISIVE]) for u in self.utterances]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
     def check(self) -> Manifest:

@@ -20,7 +20,7 @@ from serene.registry import load
 SILENCE = 10 / 32768
 """Largest deviation from the mean, of full scale 1, that still counts as silence: ten steps of 16 bits, -70 dB.
 
-The one silent clip of CREMA-D decodes to 1e-34 at most; the quietest spoken clip of CREMA-D peaks at 0.024, that of
+The one silent clip of CREMA-D peaks at 1e-34; the quietest spoken clip of CREMA-D peaks at 0.024, that of
 RAVDESS at 0.0044.
 """
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from serene.sound import SAMPLE_RATE
 
-FRAME, HOP, BINS = 512, 128, 1024  # samples: Hann window, its step, the transform (padded, so that nothing wraps round)
+FRAME, HOP, BINS = 512, 128, 1024  # samples: Hann window, its step, the transform
+MARGIN = (BINS - FRAME) // 2  # samples of zeros on either side: the filter has no delay, it rings both ways
 TREMOR = 6.0  # Hz
 
 
@@ -94,7 +95,8 @@ def _shape(source: np.ndarray, place: np.ndarray, text: str, voice: Voice, how: 
     frames = len(source) // HOP + 1
     padded = np.pad(source, (FRAME // 2, FRAME + HOP))
     starts = np.arange(frames)[:, None] * HOP + np.arange(FRAME)
-    spectrum = np.fft.rfft(padded[starts] * np.hanning(FRAME + 1)[:-1], BINS)  # (frame, bin)
+    windowed = padded[starts] * np.hanning(FRAME + 1)[:-1]
+    spectrum = np.fft.rfft(np.pad(windowed, ((0, 0), (MARGIN, MARGIN))))  # (frame, bin)
     centres = place[np.minimum(np.arange(frames) * HOP, len(source) - 1)]
     vowels = np.array([VOWELS[letter] for letter in text]) * voice.formant_scale  # (syllable, formant)
     middle = np.arange(len(text)) + 0.5
@@ -108,4 +110,4 @@ def _shape(source: np.ndarray, place: np.ndarray, text: str, voice: Voice, how: 
     out = np.zeros((frames + BINS // HOP, HOP))
     for step in range(BINS // HOP):  # overlap and add: each frame's parts fall into the following rows
         out[step : step + frames] += shaped[:, step * HOP : (step + 1) * HOP]
-    return out.ravel()[FRAME // 2 : FRAME // 2 + len(source)]
+    return out.ravel()[FRAME // 2 + MARGIN :][: len(source)]

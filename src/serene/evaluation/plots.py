@@ -7,7 +7,8 @@ they read on white and on black.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ from sklearn.manifold import TSNE
 
 INK = "#33383f"
 BLUE = "#2a7fc1"  # of lines and dots
-SHADE = "#0b4f8a"  # of fields, over a clear ground
+SHADE = "#135ea3"  # of fields, over a clear ground
 # Okabe and Ito's colours, told apart by colour-blind readers as well; grey stands for their black
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c8c", "#b8a800")
 MARKERS = "osD^vPX*"
@@ -39,8 +40,8 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
         weight = "bold" if row == column else "normal"
         axes.text(column, row - 0.12, f"{share:.0%}", ha="center", va="center", color=color, size=11, weight=weight)
         axes.text(column, row + 0.24, f"{matrix[row, column]:,.0f}", ha="center", va="center", color=color, size=8)
-    axes.set_xticks(range(n), classes, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), classes)
+    axes.set_xticks(range(n), _plain(classes), rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(n), _plain(classes))
     axes.set_xlabel("recognised as")
     axes.set_ylabel("is")
     _dress(axes, frame=False)
@@ -79,7 +80,7 @@ def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarr
     """
     order = np.argsort(ua, kind="stable")
     places, n = np.arange(len(order)), len(order)
-    figure = Figure(figsize=(max(5.0, min(11.0, 2.2 + 0.34 * n)), 2.6 + 0.26 * len(classes)), layout="constrained")
+    figure = Figure(figsize=(min(11.0, max(7.0, 2.2 + 0.34 * n)), 2.6 + 0.26 * len(classes)), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 0.24 * len(classes)))
     top.vlines(places, 0, ua[order], color=BLUE, alpha=0.35, lw=1.5)
     top.plot(places, ua[order], "o", color=BLUE, ms=max(2.5, 6 - n / 40))
@@ -89,15 +90,14 @@ def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarr
     top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     top.set_ylabel("UA")
     bottom.imshow(_shade(recall[order].T), aspect="auto", interpolation="nearest")
-    bottom.set_yticks(range(len(classes)), classes)
+    bottom.set_yticks(range(len(classes)), _plain(classes))
     if n <= MOST_NAMES:
+        names = _plain(np.asarray(speakers)[order].tolist())
         size = 9 if n <= 24 else 7
-        bottom.set_xticks(
-            places, [speakers[i] for i in order], rotation=60, ha="right", rotation_mode="anchor", size=size
-        )
+        bottom.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", size=size)
     else:
         bottom.set_xticks([])
-    bottom.set_xlabel(f"{n} speakers, the worst recognised first; the stronger the blue, the better recognised")
+    bottom.set_xlabel(f"{n} speakers, the worst recognised first\n(the stronger the blue, the better recognised)")
     top.tick_params(axis="x", length=0, labelbottom=False)
     _dress(top)
     _dress(bottom, frame=False)
@@ -125,9 +125,11 @@ def tsne(embeddings: np.ndarray, emotions: Sequence[str], speakers: Sequence[str
     plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
     figure = Figure(figsize=(9.4, 4.6), layout="constrained")
     for axes, kind, title in zip(figure.subplots(1, 2), (labels, names), ("emotion", "speaker"), strict=True):
-        for place, name in enumerate(np.unique(kind[rows])):
+        for place, name in enumerate(np.unique(kind[rows]).tolist()):
             dots = plane[kind[rows] == name]
-            axes.scatter(dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=name, **_style(place))
+            axes.scatter(
+                dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=_plain([name])[0], **_style(place)
+            )
         axes.set_title(f"by {title}", loc="left", size=11, color=INK)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -144,7 +146,7 @@ def _curves(axes: Axes, logs: Sequence[Sequence[Mapping[str, float]]], names: Se
             by_epoch.setdefault(row["epoch"], []).append(row[name])
         epochs = sorted(by_epoch)
         color = PALETTE[place % len(PALETTE)]
-        axes.plot(epochs, [np.mean(by_epoch[e]) for e in epochs], color=color, lw=1.8, label=_words(name))
+        axes.plot(epochs, [np.mean(by_epoch[e]) for e in epochs], color=color, lw=1.8, label=_plain([_words(name)])[0])
         if len(logs) > 1:
             low, high = ([pick(by_epoch[e]) for e in epochs] for pick in (min, max))
             axes.fill_between(epochs, low, high, color=color, alpha=0.15, lw=0)
@@ -152,6 +154,11 @@ def _curves(axes: Axes, logs: Sequence[Sequence[Mapping[str, float]]], names: Se
     _dress(axes)
     if names:
         _legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)
+
+
+def _plain(names: Iterable[str]) -> list[str]:
+    """Keep matplotlib from reading a name as a formula, or as an entry that its legend hides."""
+    return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
 
 
 def _words(name: str) -> str:
@@ -185,7 +192,7 @@ def _dress(axes: Axes, *, frame: bool = True) -> None:
         axes.tick_params(length=0)
 
 
-def _legend(axes: Axes, **where: object) -> None:
-    legend = axes.legend(frameon=False, fontsize=9, handletextpad=0.4, columnspacing=1.2, **where)  # pyright: ignore[reportArgumentType]
+def _legend(axes: Axes, **where: Any) -> None:
+    legend = axes.legend(frameon=False, fontsize=9, handletextpad=0.4, columnspacing=1.2, **where)
     for text in legend.get_texts():
         text.set_color(INK)

@@ -15,18 +15,17 @@ speakers take about 15 s; the largest case, 20,000 embeddings of 1,251 speakers,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from serene.errors import SereneError, unknown
+from serene.errors import SereneError
 from serene.evaluation.halving import deal, groups, spread
 
-STANDARDIZE = ("pooled", "per_speaker")
+WithinHalves = Callable[[np.ndarray, np.ndarray], np.ndarray]
 MOST_EMBEDDINGS = 20_000
 MOST_PAIRED = 1_000  # utterances of each half whose pairs give the equal-error rate: a million pairs at most
 
@@ -38,7 +37,7 @@ def speaker_leak(
     *,
     draws: int = 5,
     seed: int = 0,
-    standardize: Literal["pooled", "per_speaker"] = "pooled",
+    within_halves: WithinHalves | None = None,
 ) -> dict:
     """Train and test fresh speaker probes on random halves of the utterances.
 
@@ -50,21 +49,22 @@ def speaker_leak(
         texts: what is said (utterance,), None for an utterance whose text nobody else speaks; None where unknown.
         draws: number of random halvings that are averaged.
         seed: of the draws and the probes.
-        standardize: `pooled` standardises every feature by the training half. `per_speaker` is for embeddings that
-            were themselves standardised by speaker: each speaker is standardised anew inside each half, because
-            statistics over both halves make a speaker's halves opposites and push the probe far below chance.
+        within_halves: for embeddings made from anything that was standardised by speaker: makes the embeddings of some
+            utterances anew, each speaker standardised inside each half alone. Statistics over both halves make a
+            speaker's halves opposites, and push the probe far below chance. It is called with the rows' indices and
+            whether each is in the training half, and returns (row, feature).
 
     Returns:
         `accuracy` (the better probe's), `linear` and `nonlinear` (each `mean` and sample deviation `std` over draws),
         `chance` (1 / speakers), `majority` (always answering the training half's most frequent speaker), `eer`
         (equal-error rate of same/different-speaker pairs across the halves, by cosine similarity), `n_utterances`,
-        `n_speakers`, `n_speakers_left_out`, `draws`, `text_disjoint`, `standardize`, and `note` where there is one.
+        `n_speakers`, `n_speakers_left_out`, `draws`, `text_disjoint`, `standardized`, and `note` where there is one.
 
     Raises:
         SereneError: fewer than two speakers with two utterances, or embeddings that are not finite or not a table.
     """
     embeddings = np.asarray(embeddings, dtype=np.float32)
-    _check(embeddings, speakers, texts, standardize)
+    _check(embeddings, speakers, texts)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(embeddings))[:MOST_EMBEDDINGS])
     names = np.asarray(speakers, dtype=np.str_)[chosen]
@@ -75,20 +75,21 @@ def speaker_leak(
             f"A speaker probe needs two speakers with two utterances each; of {len(np.unique(names))} speakers and "
             f"{len(names)} utterances, {len(np.unique(names[kept]))} can be used."
         )
-    x, speaker, group = embeddings[chosen][kept], np.unique(names[kept], return_inverse=True)[1], group[kept]
-    results = [_one_draw(x, speaker, group, standardize, rng) for _ in range(draws)]
+    rows, speaker, group = chosen[kept], np.unique(names[kept], return_inverse=True)[1], group[kept]
+    remade = within_halves or (lambda rows, _first: embeddings[rows])
+    results = [_one_draw(rows, speaker, group, remade, rng) for _ in range(draws)]
     column = {name: np.array([result[name] for result in results]) for name in results[0]}
     leak = {
         "accuracy": float(max(column["linear"].mean(), column["nonlinear"].mean())),
         "linear": _mean_and_std(column["linear"]),
         "nonlinear": _mean_and_std(column["nonlinear"]),
         **{name: float(column[name].mean()) for name in ("chance", "majority", "eer")},
-        "n_utterances": len(x),
+        "n_utterances": len(rows),
         "n_speakers": int(speaker.max()) + 1,
         "n_speakers_left_out": len(np.unique(names)) - int(speaker.max()) - 1 + int(column["missing"].max()),
         "draws": draws,
         "text_disjoint": texts is not None and note is None,
-        "standardize": standardize,
+        "standardized": "by speaker inside each half" if within_halves else "by the training half",
     }
     return leak | ({"note": note} if note else {})
 
@@ -115,28 +116,22 @@ def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:
     return float((misses[nearest] + false_alarms[nearest]) / 2)
 
 
-def _check(
-    embeddings: np.ndarray, speakers: Sequence[str], texts: Sequence[str | None] | None, standardize: str
-) -> None:
+def _check(embeddings: np.ndarray, speakers: Sequence[str], texts: Sequence[str | None] | None) -> None:
     if embeddings.ndim != 2 or len(embeddings) != len(speakers) or (texts is not None and len(texts) != len(speakers)):
         raise SereneError(f"Probes need one embedding, speaker and text per utterance; got {embeddings.shape}.")
     if not np.isfinite(embeddings).all():
         raise SereneError("Some embeddings are not finite numbers (NaN or infinity), so they cannot be probed.")
-    if standardize not in STANDARDIZE:
-        raise SereneError(unknown("way to standardize", standardize, STANDARDIZE))
 
 
 def _one_draw(
-    x: np.ndarray, speaker: np.ndarray, group: np.ndarray, standardize: str, rng: np.random.Generator
+    rows: np.ndarray, speaker: np.ndarray, group: np.ndarray, remade: WithinHalves, rng: np.random.Generator
 ) -> dict[str, float]:
     first, both = deal(speaker, group, rng)
     train, test = first & both[speaker], ~first & both[speaker]
     y_train, y_test = speaker[train], speaker[test]
-    if standardize == "per_speaker":
-        x_train, x_test = _by_speaker(x[train], y_train), _by_speaker(x[test], y_test)
-    else:
-        mean, scale = _moments(x[train])
-        x_train, x_test = (x[train] - mean) / scale, (x[test] - mean) / scale
+    x = np.asarray(remade(rows, first), dtype=np.float32)
+    mean, scale = _moments(x[train])
+    x_train, x_test = (x[train] - mean) / scale, (x[test] - mean) / scale
     width = np.sqrt(x.shape[1], dtype=np.float32)
     state = int(rng.integers(2**31))
     scores = {
@@ -196,14 +191,6 @@ def _unit(x: np.ndarray) -> np.ndarray:
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, scale = x.mean(axis=0), x.std(axis=0)
     return mean, np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0)
-
-
-def _by_speaker(x: np.ndarray, speaker: np.ndarray) -> np.ndarray:
-    result = np.empty_like(x)
-    for one in np.unique(speaker):
-        mean, scale = _moments(x[speaker == one])
-        result[speaker == one] = (x[speaker == one] - mean) / scale
-    return result
 
 
 def _mean_and_std(values: np.ndarray) -> dict[str, float | None]:

@@ -1,0 +1,222 @@
+"""One training of one fold: datasets, model, method, trainer; then scores, speaker probes, and all of it kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+
+from serene import protocols, registry
+from serene.audio import FRONT_ENDS
+from serene.audio.dataset import Dataset, features, frame_statistics
+from serene.audio.store import Store
+from serene.corpora.manifest import Utterance
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.probes import WithinHalves, speaker_leak
+from serene.evaluation.scoring import Scores, score
+from serene.files import whole_file, write_text
+from serene.methods import METHODS
+from serene.models import ENCODERS
+from serene.models.model import EmotionModel
+from serene.protocols import Split
+from serene.recipe import Recipe
+from serene.run import Cell, environment
+from serene.trainer import Trainer
+
+EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}
+
+
+def train_cell(
+    recipe: Recipe,
+    emotions: tuple[str, ...],
+    store_folder: Path,
+    split: Split,
+    cell: Cell,
+    tensorboard: bool,
+    tell: Callable[[Path, int], None],
+) -> None:
+    """Train one fold with one seed, score validation and test, probe the embeddings, and keep it all.
+
+    Args:
+        recipe: the settings.
+        emotions: the classes, in the order of the scores.
+        store_folder: of computed features.
+        split: the fold.
+        cell: where it goes.
+        tensorboard: also write TensorBoard events.
+        tell: called with the cell's folder and each epoch that is done, at last with the number of epochs.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
+    store = store_of(recipe, store_folder)
+    parts = _datasets(recipe, emotions, split, store)
+    torch.manual_seed(cell.seed)
+    model = new_model(recipe, emotions, store.maker.width)
+    model.set_feature_statistics(frame_statistics([features(u, store) for u in split.train]))
+    method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
+    method.attach(model, len({u.speaker for u in split.train}))
+    trainer = Trainer(**recipe.training)
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with _events(cell.folder, tensorboard) as write_events:
+
+        def on_epoch(row: Mapping[str, float]) -> None:
+            write_events(row)
+            tell(cell.folder, int(row["epoch"]))
+
+        selected = trainer.fit(
+            model, method, parts["train"], parts.get("validation"), seed=cell.seed, folder=cell.folder, on_epoch=on_epoch
+        )
+    scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
+    probes = _leaks(model, split, parts, trainer.device)
+    model.cpu().save(cell.folder / "model", {"front_end": model.encoder.front_end, **recipe.front_end})
+    facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
+    facts |= {"split": _describe(split), **environment(time.perf_counter() - started)}
+    _keep(cell, recipe, scores, probes, facts)
+    _predictions(emotions, split, cell, scores).write(cell.folder / "predictions.csv")
+    (cell.folder / "training.pt").unlink(missing_ok=True)
+    tell(cell.folder, recipe.training["epochs"])
+
+
+def store_of(recipe: Recipe, folder: Path) -> Store:
+    """Give the store of what the recipe's front end makes."""
+    encoder = registry.load(recipe.model["encoder"], ENCODERS, "encoder")
+    return Store(folder, registry.load(encoder.front_end, FRONT_ENDS, "front end")(**recipe.front_end))
+
+
+def new_model(recipe: Recipe, emotions: tuple[str, ...], width: int) -> EmotionModel:
+    """Build the recipe's model, untrained."""
+    return EmotionModel(
+        emotions,
+        width,
+        encoder=recipe.model["encoder"],
+        encoder_settings=_without(recipe.model, "encoder"),
+        normalize=recipe.features.normalize,
+    )
+
+
+def enrolment_of(clips: Mapping[str, list[Utterance]], store: Store) -> dict[str, np.ndarray]:
+    """Give each speaker the (2, feature) mean and deviation of their clips' frames; labels are not looked at."""
+    return {speaker: frame_statistics([features(u, store) for u in own]) for speaker, own in clips.items()}
+
+
+def _datasets(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
+    """Make the datasets of the parts that are not empty."""
+    enrolment = None
+    if recipe.features.normalize == "speaker":
+        clips: dict[str, list[Utterance]] = defaultdict(list)
+        for utterance in {u.id: u for u in (*split.train, *split.unlabelled)}.values():
+            clips[utterance.speaker].append(utterance)
+        limit = recipe.features.enrolment_clips
+        enrolment = enrolment_of({speaker: own[:limit] for speaker, own in clips.items()}, store)
+    speakers = sorted({u.speaker for u in split.train})
+    return {
+        part: Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment)
+        for part, clips in (("train", split.train), ("validation", split.validation), ("test", split.test))
+        if clips
+    }
+
+
+def _leaks(model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str) -> dict[str, Any]:
+    """Probe the embeddings of strangers and of training speakers; None where there is only one speaker to tell.
+
+    Where one speaker is tested, those who validate are the other strangers, unless they were trained on.
+    """
+    alone = len({u.speaker for u in split.test}) < 2
+    strangers = ["validation", "test"] if alone and split.validation_rule not in protocols.RANDOM_SHARES else ["test"]
+    probed: dict[str, Any] = {}
+    for name, parts in (("test", strangers), ("train", ["train"])):
+        dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
+        speakers = [u.speaker for u in dataset.utterances]
+        texts = [u.text_id for u in dataset.utterances]
+        if len(set(speakers)) < 2:
+            probed[name] = None
+            continue
+        probed[name] = speaker_leak(
+            score(model, dataset, device=device).embeddings,
+            speakers,
+            texts if any(texts) else None,
+            within_halves=_within_halves(model, dataset, device) if model.normalize == "speaker" else None,
+        ) | {"parts": parts}
+    return probed
+
+
+def _within_halves(model: EmotionModel, dataset: Dataset, device: str) -> WithinHalves:
+    """Embed clips anew with each speaker enrolled by the clips of one half alone, as an honest probe needs it."""
+
+    def embed(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+        embeddings = {}
+        for half in (first, ~first):
+            part = dataset.enrolled_by_own_clips(rows[half])
+            embeddings |= dict(zip(rows[half].tolist(), score(model, part, device=device).embeddings, strict=True))
+        return np.stack([embeddings[row] for row in rows.tolist()])
+
+    return embed
+
+
+def _keep(
+    cell: Cell, recipe: Recipe, scores: Mapping[str, Scores], probes: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    ids = {part: list(s.ids) for part, s in scores.items()}
+    write_text(cell.folder / "recipe.yaml", recipe.to_yaml())
+    for name, content in (("probes", probes), ("embeddings", ids), ("environment", facts)):
+        write_text(cell.folder / f"{name}.json", json.dumps(content, indent=None if name == "embeddings" else 2) + "\n")
+    with whole_file(cell.folder / "embeddings.safetensors") as temporary:
+        safetensors.numpy.save_file({part: s.embeddings for part, s in scores.items()}, temporary)
+
+
+def _predictions(emotions: tuple[str, ...], split: Split, cell: Cell, scores: Mapping[str, Scores]) -> Predictions:
+    """Put validation and test into one table."""
+    return Predictions.concatenate(
+        Predictions.from_scores(
+            ids=[u.id for u in clips],
+            speakers=[u.speaker for u in clips],
+            truth=[str(u.emotion) for u in clips],
+            scores=scores[part].probabilities,
+            classes=emotions,
+            part=part,
+            fold=cell.fold,
+            seed=cell.seed,
+        )
+        for part, clips in (("validation", split.validation), ("test", split.test))
+        if clips
+    )
+
+
+def _describe(split: Split) -> dict[str, Any]:
+    """State what a report has to know of a split once the corpus is out of reach."""
+    return {
+        "protocol": split.protocol,
+        "version": split.version,
+        "validation_rule": split.validation_rule,
+        "speaker_independent": split.speaker_independent,
+        "saw_unlabelled_test_audio": split.saw_unlabelled_test_audio,
+        "stamps": list(split.stamps),
+    }
+
+
+def _without(settings: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != key}
+
+
+@contextlib.contextmanager
+def _events(folder: Path, wanted: bool) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """Give a function that writes a row of the log as TensorBoard events, or one that does nothing."""
+    if not wanted:
+        yield lambda row: None
+        return
+    with registry.load("tensorboard", EVENTS, "tracker")(os.fspath(folder / "tensorboard")) as writer:
+
+        def write(row: Mapping[str, float]) -> None:
+            for name, value in row.items():
+                writer.add_scalar(name, value, int(row["epoch"]))
+
+        yield write

@@ -1,0 +1,214 @@
+"""A Report: all that predictions, probes and the caller's facts say about a run, as `report.json` holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serene.errors import SereneError
+from serene.evaluation.confidence import confusions, intervals, mean_of_folds
+from serene.evaluation.metrics import per_class_recall, ua, wa
+from serene.evaluation.predictions import Predictions
+from serene.files import write_text
+
+PROBES = ("linear", "nonlinear")
+FACTS = ("protocol", "speaker_independent", "selection", "saw_unlabelled_test_audio")
+DEPENDENT = "Speaker dependent: test speakers are also heard in training, so this says nothing about new speakers."
+HEARD = (
+    "Test speakers' other audio was heard, without labels: never compare with a system that hears one clip at a time."
+)
+ALONE = "One test speaker only: the intervals cover that speaker's utterances, not other speakers."
+INCOMPLETE = "Not every seed has run every fold: figures are over what there is."
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What a picture of the embedding is drawn from.
+
+    Attributes:
+        vectors: (utterance, feature).
+        emotions: label of each (utterance,).
+        speakers: who speaks (utterance,).
+        name: whose embedding it is, such as "validation, fold 1, seed 0".
+    """
+
+    vectors: np.ndarray
+    emotions: Sequence[str]
+    speakers: Sequence[str]
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What is known about a run.
+
+    Attributes:
+        content: what `report.json` holds.
+        logs: of each training, what it logged per epoch.
+        embedding: for the t-SNE picture; None for none.
+    """
+
+    content: Mapping[str, Any]
+    logs: Sequence[Sequence[Mapping[str, float]]] = ()
+    embedding: Embedding | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as plain dictionaries and lists, without NaN."""
+        return _without_nan(self.content)
+
+    def write(self, path: str | Path) -> None:
+        """Write `report.json`, whole or not at all."""
+        write_text(path, json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def build(
+    predictions: Predictions,
+    *,
+    facts: Mapping[str, Any],
+    leak: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
+    logs: Sequence[Sequence[Mapping[str, float]]] | None = None,
+    embedding: Embedding | None = None,
+) -> Report:
+    """Compute all figures of a run.
+
+    Args:
+        predictions: of all folds and seeds; a test part, and a validation part where there is one.
+        facts: what predictions cannot tell, kept in the report as it is: `protocol`, `speaker_independent`,
+            `selection`, `saw_unlabelled_test_audio`, and any of `title`, `method`, `corpus`, `recipe` (its text),
+            `recipe_hash`, `environment`, `machine`, `seconds`, `stamps` (warnings in plain words).
+        leak: of one cell or of each, `{"test": speaker_leak(...) or None, "train": ...}`; averaged over
+            the cells that have it.
+        logs: of each training, a row per epoch.
+        embedding: for the t-SNE picture.
+
+    Raises:
+        SereneError: no test predictions, a missing fact, or a validation speaker who is also tested in the same fold
+            although the facts say that speakers are independent.
+    """
+    missing = [name for name in FACTS if name not in facts]
+    if missing:
+        raise SereneError(f"A report needs the facts {', '.join(missing)}.")
+    test, validation = predictions.select(part="test"), predictions.select(part="validation")
+    if not len(test):
+        raise SereneError("There are no test predictions to report on.")
+    if facts["speaker_independent"]:
+        _check_independent(test, validation)
+    tested = intervals(test)
+    validated = intervals(validation) if len(validation) else None
+    total = confusions(test).sum(axis=0)
+    people = _per_speaker(test)
+    content = {
+        **facts,
+        "stamps": list(dict.fromkeys([*_stamps(test, facts), *facts.get("stamps", ())])),
+        "seeds": np.unique(test.seed).tolist(),
+        "folds": list(dict.fromkeys(test.fold.tolist())),
+        "n_utterances": len(np.unique(test.id)),
+        "n_speakers": len(people),
+        "classes": list(test.classes),
+        "metrics": {name: interval.to_dict() for name, interval in tested.items()},
+        "metrics_mean_of_folds": mean_of_folds(test),
+        "validation": {name: interval.to_dict() for name, interval in validated.items()} if validated else None,
+        "gap": validated["ua"].value - tested["ua"].value if validated else None,
+        "per_class_recall": dict(zip(test.classes, per_class_recall(total).tolist(), strict=True)),
+        "confusion": total.tolist(),
+        "leak": _leak([leak] if isinstance(leak, Mapping) else leak or []),
+        "per_speaker": people,
+        "speaker_spread": _spread([one["ua"] for one in people]),
+    }
+    return Report(content, tuple(logs or ()), embedding)
+
+
+def average_leaks(leaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average what `speaker_leak` found in several cells.
+
+    Accuracies, chance, majority, deviations, equal-error rates and sizes are means over cells; `draws` and
+    `n_speakers_left_out` are sums; `accuracy` is the better probe's mean; `cells` counts them.
+    """
+    probes = {name: {key: _mean([leak[name][key] for leak in leaks]) for key in ("mean", "std")} for name in PROBES}
+    averaged: dict[str, Any] = {"accuracy": max(probe["mean"] or 0.0 for probe in probes.values())}
+    averaged |= {name: _mean([leak[name] for leak in leaks]) for name in ("chance", "majority")} | probes
+    averaged |= {name: _mean([leak[name] for leak in leaks]) for name in ("eer", "n_utterances", "n_speakers")}
+    averaged |= {name: sum(leak[name] for leak in leaks) for name in ("n_speakers_left_out", "draws")}
+    averaged |= {"cells": len(leaks), "text_disjoint": all(leak["text_disjoint"] for leak in leaks)}
+    averaged["standardized"] = " and ".join(dict.fromkeys(leak["standardized"] for leak in leaks))
+    notes = list(dict.fromkeys(leak["note"] for leak in leaks if "note" in leak))
+    return averaged | ({"note": " ".join(notes)} if notes else {})
+
+
+def _stamps(test: Predictions, facts: Mapping[str, Any]) -> list[str]:
+    cells = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
+    rules = (
+        (not facts["speaker_independent"], DEPENDENT),
+        (facts["saw_unlabelled_test_audio"], HEARD),
+        (len(np.unique(test.speaker)) == 1, ALONE),
+        (cells < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),
+    )
+    return [stamp for applies, stamp in rules if applies]
+
+
+def _check_independent(test: Predictions, validation: Predictions) -> None:
+    for fold in np.unique(test.fold):
+        shared = {*test.select(fold=fold).speaker.tolist()} & {*validation.select(fold=fold).speaker.tolist()}
+        if shared:
+            raise SereneError(
+                f"The report is said to be speaker independent, but in fold {fold} validation and test share "
+                f"{len(shared)} speakers, for example '{min(shared)}'."
+            )
+
+
+def _per_speaker(test: Predictions) -> list[dict[str, Any]]:
+    """Describe each speaker, the worst UA first: figures are means over seeds, `n` counts distinct utterances."""
+    people = []
+    for name in np.unique(test.speaker).tolist():
+        own = test.rows(test.speaker == name)
+        matrices = confusions(own)
+        recall = per_class_recall(matrices.sum(axis=0)).tolist()
+        people.append(
+            {
+                "speaker": name,
+                "n": len(np.unique(own.id)),
+                "ua": float(ua(matrices).mean()),
+                "wa": float(wa(matrices).mean()),
+                "recall": dict(zip(test.classes, recall, strict=True)),
+            }
+        )
+    return sorted(people, key=lambda one: (one["ua"], one["speaker"]))
+
+
+def _spread(ua_of_speakers: Sequence[float]) -> dict[str, float | None]:
+    """Summarise speakers' UA, sorted from the worst: ends, their gap, deviation, and the mean of the worst tenth."""
+    values = np.array(ua_of_speakers)
+    return {
+        "worst": float(values[0]),
+        "best": float(values[-1]),
+        "gap": float(values[-1] - values[0]),
+        "std": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "worst_tenth": float(values[: max(1, len(values) // 10)].mean()),
+    }
+
+
+def _leak(cells: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    parts = {part: [cell[part] for cell in cells if cell and cell.get(part)] for part in ("test", "train")}
+    if not any(parts.values()):
+        return None
+    nothing: dict[str, Any] = dict.fromkeys(("accuracy", "chance", "majority"))
+    strangers = average_leaks(parts["test"]) if parts["test"] else nothing
+    return strangers | {"train_speakers": average_leaks(parts["train"]) if parts["train"] else None}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,99 @@
+"""The pictures show the numbers they were given, and survive whatever people call their speakers."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from serene.evaluation import plots
+
+NAMES = ["anger", "$calm$", "_joy"]
+
+
+def drawn(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=40)
+    return data.getvalue()
+
+
+def words(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_confusion_shows_shares_and_counts() -> None:
+    figure = plots.confusion(np.array([[3, 1, 0], [0, 2000, 0], [0, 0, 0]]), NAMES)
+    assert words(figure.axes[0])[:4] == ["75%", "3", "25%", "1"]
+    assert words(figure.axes[0])[8:10] == ["100%", "2,000"]
+    assert words(figure.axes[0])[-2:] == ["0%", "0"], "an emotion that does not occur divides by nothing"
+    assert drawn(figure)
+
+
+def test_learning_curves_draw_the_mean_of_the_trainings() -> None:
+    logs = [
+        [
+            {"epoch": 1, "emotion/emotion": 2.0, "validation_ua": 0.4, "seconds": 9},
+            {"epoch": 2, "emotion/emotion": 1.0},
+        ],
+        [{"epoch": 1, "emotion/emotion": 4.0, "validation_ua": 0.6, "seconds": 9}],
+    ]
+    left, right = plots.learning_curves(logs).axes
+    (loss,), (ua,) = left.lines, right.lines
+    assert np.asarray(loss.get_data()).tolist() == [[1, 2], [3.0, 1.0]]
+    assert np.asarray(ua.get_data()).tolist() == [[1], [0.5]]
+    assert (loss.get_label(), ua.get_label()) == ("emotion", "validation UA")
+
+
+def test_learning_curves_of_more_measures_than_colours_and_of_none() -> None:
+    row = {"epoch": 1, **{f"term{i}": 1.0 for i in range(12)}}
+    assert drawn(plots.learning_curves([[row]]))
+    assert drawn(plots.learning_curves([]))
+
+
+def test_speakers_stand_from_worst_to_best() -> None:
+    ua, recall = np.array([0.9, 0.2, 0.5]), np.array([[1, 0.8, np.nan], [0, 0.4, 0.2], [0.5, 0.5, 0.5]])
+    figure = plots.per_speaker_recall(["$a$", "_b", "c"], ua, recall, NAMES)
+    top, bottom = figure.axes
+    assert np.asarray(top.lines[0].get_ydata()).tolist() == [0.2, 0.5, 0.9]
+    assert [label.get_text() for label in bottom.get_xticklabels()] == [" _b", "c", r"\$a\$"]
+    image = np.asarray(bottom.images[0].get_array())
+    assert image.shape == (3, 3, 4)
+    assert image[0, 2, 3] == 1, "the best speaker's anger is fully recognised"
+    assert image[2, 2, 3] == 0, "what a speaker never said is left clear"
+    assert drawn(figure)
+
+
+def test_many_speakers_lose_their_names_but_not_their_dots() -> None:
+    n = plots.MOST_NAMES + 1
+    figure = plots.per_speaker_recall([f"s{i}" for i in range(n)], np.linspace(0, 1, n), np.ones((n, 3)), NAMES)
+    assert len(figure.axes[0].lines[0].get_xdata()) == n
+    assert not figure.axes[1].get_xticklabels()
+
+
+def test_tsne_shows_the_same_four_speakers_twice() -> None:
+    rng = np.random.default_rng(0)
+    x, speakers, emotions = (
+        rng.normal(size=(60, 4)),
+        [f"_{i % 6}" for i in range(60)],
+        [NAMES[i % 3] for i in range(60)],
+    )
+    x[:, 3] = 1.0
+    figure = plots.tsne(x, emotions, speakers, seed=1)
+    left, right = figure.axes
+    assert len(right.collections) == 4
+    assert len(left.collections) == 3
+    count = [sum(len(np.asarray(dots.get_offsets())) for dots in axes.collections) for axes in (left, right)]
+    assert count == [40, 40]
+    legend = right.get_legend()
+    assert legend is not None and len(legend.get_texts()) == 4
+    again = plots.tsne(x, emotions, speakers, seed=1).axes[0].collections[0].get_offsets()
+    assert np.array_equal(np.asarray(left.collections[0].get_offsets()), np.asarray(again))
+
+
+def test_tsne_does_not_lay_out_more_points_than_it_can_show(monkeypatch) -> None:
+    monkeypatch.setattr(plots, "MOST_POINTS", 8)
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    figure = plots.tsne(x, ["anger"] * 60, ["a", "b"] * 30)
+    assert sum(len(np.asarray(dots.get_offsets())) for dots in figure.axes[0].collections) == 16

@@ -1,0 +1,163 @@
+"""A report says what was promised, averages what it is given, and never leaves a warning out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serene.errors import SereneError
+from serene.evaluation import report as reports
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.report import Report, average_leaks, build
+
+CLASSES = ("anger", "calm", "joy")
+FACTS: dict[str, Any] = {
+    "protocol": "speaker_folds",
+    "speaker_independent": True,
+    "selection": "best validation UA",
+    "saw_unlabelled_test_audio": False,
+}
+
+
+def cell(truth, answer, speakers, *, fold="1", seed=0, part="test") -> Predictions:
+    return Predictions.from_scores(
+        ids=[f"{s}-{i}" for i, s in enumerate(speakers)],
+        speakers=list(speakers),
+        truth=np.asarray(truth),
+        scores=np.eye(3)[list(answer)],
+        classes=CLASSES,
+        part=part,
+        fold=fold,
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def two_folds() -> Predictions:
+    return Predictions.concatenate(
+        [
+            cell([0, 0, 1, 1], [0, 0, 1, 0], "aabb", fold="1"),
+            cell([0, 1, 1, 1], [1, 1, 1, 1], "cccc", fold="2"),
+            cell([0, 1, 0, 1], [0, 1, 0, 1], "cccc", fold="1", part="validation"),
+            cell([0, 1, 0, 1], [0, 1, 0, 1], "aabb", fold="2", part="validation"),
+        ]
+    )
+
+
+def leak(linear: float = 0.4, nonlinear: float = 0.6, **more: Any) -> dict[str, Any]:
+    return {
+        "accuracy": max(linear, nonlinear),
+        "linear": {"mean": linear, "std": 0.1},
+        "nonlinear": {"mean": nonlinear, "std": None},
+        "chance": 0.5,
+        "majority": 0.5,
+        "eer": 0.3,
+        "n_utterances": 100,
+        "n_speakers": 2,
+        "n_speakers_left_out": 1,
+        "draws": 5,
+        "text_disjoint": True,
+        "standardized": "by the training half",
+    } | more
+
+
+def test_the_report_holds_what_was_promised(two_folds: Predictions, tmp_path) -> None:
+    build(two_folds, facts=FACTS, leak={"test": leak(), "train": None}).write(tmp_path / "report.json")
+    content = json.loads((tmp_path / "report.json").read_text())
+    for name, value in FACTS.items():
+        assert content[name] == value
+    assert content["seeds"] == [0]
+    assert (content["n_utterances"], content["n_speakers"]) == (8, 3)
+    assert set(content["metrics"]) == {"ua", "wa", "macro_f1"}
+    assert set(content["metrics"]["ua"]) == {"value", "low", "high", "std"}
+    assert {"accuracy", "chance", "majority"} <= set(content["leak"])
+    assert content["per_speaker"][0] == {
+        "speaker": "b",
+        "n": 2,
+        "ua": 0.5,
+        "wa": 0.5,
+        "recall": {"anger": None, "calm": 0.5, "joy": None},
+    }
+
+
+def test_figures_by_hand(two_folds: Predictions) -> None:
+    content = build(two_folds, facts=FACTS).to_json()
+    assert content["metrics"]["wa"]["value"] == pytest.approx(6 / 8)
+    assert content["metrics"]["ua"]["value"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert content["metrics_mean_of_folds"]["wa"]["value"] == pytest.approx((3 / 4 + 3 / 4) / 2)
+    assert content["metrics_mean_of_folds"]["ua"]["folds"] == pytest.approx({"1": 0.75, "2": 0.5})
+    assert content["validation"]["ua"]["value"] == 1
+    assert content["gap"] == pytest.approx(1 - (2 / 3 + 4 / 5) / 2)
+    assert content["per_class_recall"] == {"anger": pytest.approx(2 / 3), "calm": pytest.approx(4 / 5), "joy": None}
+    assert content["confusion"] == [[2, 1, 0], [1, 4, 0], [0, 0, 0]]
+    assert content["leak"] is None
+
+
+def test_speakers_come_worst_first_averaged_over_seeds() -> None:
+    both = [
+        cell([0, 1, 0, 1], [0, 1, 0, 0], "xxyy", seed=0),
+        cell([0, 1, 0, 1], [0, 0, 1, 0], "xxyy", seed=1),
+    ]
+    content = build(Predictions.concatenate(both), facts=FACTS).to_json()
+    assert [(one["speaker"], one["n"], one["ua"]) for one in content["per_speaker"]] == [("y", 2, 0.25), ("x", 2, 0.75)]
+    assert content["speaker_spread"] == {
+        "worst": 0.25,
+        "best": 0.75,
+        "gap": 0.5,
+        "std": pytest.approx(0.125**0.5),
+        "worst_tenth": 0.25,
+    }
+    assert content["validation"] is None and content["gap"] is None
+
+
+def test_warnings_follow_from_the_facts(two_folds: Predictions) -> None:
+    facts = FACTS | {"speaker_independent": False, "saw_unlabelled_test_audio": True, "stamps": ["seen", "seen"]}
+    assert build(two_folds, facts=facts).content["stamps"] == [reports.DEPENDENT, reports.HEARD, "seen"]
+    assert build(two_folds, facts=FACTS).content["stamps"] == []
+    assert build(cell([0, 1], [0, 1], "aa"), facts=FACTS).content["stamps"] == [reports.ALONE]
+    ragged = Predictions.concatenate([two_folds, cell([0, 1], [0, 1], "ab", fold="1", seed=1)])
+    assert build(ragged, facts=FACTS).content["stamps"] == [reports.INCOMPLETE]
+
+
+def test_a_shared_speaker_contradicts_independence() -> None:
+    shared = Predictions.concatenate([cell([0, 1], [0, 1], "ab"), cell([0, 1], [0, 1], "bc", part="validation")])
+    with pytest.raises(SereneError, match="share 1 speakers, for example 'b'"):
+        build(shared, facts=FACTS)
+    assert build(shared, facts=FACTS | {"speaker_independent": False}).content["stamps"] == [reports.DEPENDENT]
+
+
+def test_what_is_missing_is_named(two_folds: Predictions) -> None:
+    with pytest.raises(SereneError, match="needs the facts protocol, selection"):
+        build(two_folds, facts={"speaker_independent": True, "saw_unlabelled_test_audio": False})
+    with pytest.raises(SereneError, match="no test predictions"):
+        build(two_folds.select(part="validation"), facts=FACTS)
+
+
+def test_leaks_of_several_cells_are_averaged() -> None:
+    one, two = leak(0.5, 0.4), leak(0.1, 0.6, chance=0.25, text_disjoint=False, note="shared texts", n_speakers=4)
+    averaged = average_leaks([one, two])
+    assert averaged["linear"] == {"mean": pytest.approx(0.3), "std": pytest.approx(0.1)}
+    assert averaged["nonlinear"] == {"mean": pytest.approx(0.5), "std": None}
+    assert averaged["accuracy"] == pytest.approx(0.5), "the better probe's mean, not the mean of each cell's better one"
+    assert averaged["chance"] == pytest.approx(0.375)
+    assert averaged["n_speakers"] == 3
+    assert (averaged["draws"], averaged["n_speakers_left_out"], averaged["cells"]) == (10, 2, 2)
+    assert averaged["text_disjoint"] is False
+    assert averaged["note"] == "shared texts"
+
+
+def test_training_speakers_stand_beside_and_a_part_may_be_unmeasured(two_folds: Predictions) -> None:
+    cells = [{"test": None, "train": leak(0.2, 0.1)}, {"test": leak(0.7, 0.8), "train": leak(0.4, 0.3)}, None]
+    found = build(two_folds, facts=FACTS, leak=cells).to_json()["leak"]
+    assert (found["accuracy"], found["cells"]) == (0.8, 1)
+    assert (found["train_speakers"]["accuracy"], found["train_speakers"]["cells"]) == (pytest.approx(0.3), 2)
+    only_train = build(two_folds, facts=FACTS, leak={"test": None, "train": leak()}).to_json()["leak"]
+    assert only_train["accuracy"] is None and only_train["train_speakers"]["accuracy"] == 0.6
+    assert build(two_folds, facts=FACTS, leak=[None]).to_json()["leak"] is None
+
+
+def test_json_has_no_nan() -> None:
+    assert Report({"a": [float("nan"), {"b": (1.0, None)}]}).to_json() == {"a": [None, {"b": [1.0, None]}]}
