@@ -73,7 +73,13 @@ def train_cell(
             tell(cell.folder, int(row["epoch"]))
 
         selected = trainer.fit(
-            model, method, parts["train"], parts.get("validation"), seed=cell.seed, folder=cell.folder, on_epoch=on_epoch
+            model,
+            method,
+            parts["train"],
+            parts.get("validation"),
+            seed=cell.seed,
+            folder=cell.folder,
+            on_epoch=on_epoch,
         )
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = _leaks(model, split, parts, trainer.device)

@@ -103,9 +103,7 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
     return manifest.only(settings.only) if settings.only else manifest
 
 
-def train(
-    recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = silent, tensorboard: bool = False
-) -> Run:
+def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = silent, tensorboard: bool = False) -> Run:
     """Train every fold and seed that has not finished, write the report, and return the run.
 
     Args:

@@ -7,7 +7,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,11 @@ from serene.methods import METHODS
 from serene.models import ENCODERS
 from serene.protocols import PROTOCOLS
 
+RECIPES = next(
+    (p for p in (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes") if p.is_dir()),
+    Path("recipes"),
+)  # inside an installed package, or beside the sources
+TRAINER = {"trainer": "serene.trainer:Trainer"}
 NAMED = {"corpus": "name", "protocol": "name", "method": "name", "model": "encoder"}  # the key that names a choice
 
 
@@ -165,9 +170,6 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     )
 
 
-TRAINER = {"trainer": "serene.trainer:Trainer"}
-
-
 def settings_of(
     given: Mapping[str, Any], owners: Callable[..., Any] | tuple[Callable[..., Any], ...], where: str
 ) -> dict[str, Any]:
@@ -197,15 +199,16 @@ def settings_of(
     return checked
 
 
-def _arguments(owner: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+def _arguments(owner: Any) -> dict[str, tuple[Any, Any]]:
     """Return the keyword-only arguments: name -> (type, default)."""
     hints = typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner)
-    made = {f.name: f.default_factory for f in fields(owner)} if is_dataclass(owner) else {}
-    return {
-        name: (hints[name], made[name]() if callable(made.get(name)) else argument.default)
-        for name, argument in inspect.signature(owner).parameters.items()
-        if argument.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    factories = {f.name: f.default_factory for f in fields(owner)} if is_dataclass(owner) else {}
+    arguments = {}
+    for name, argument in inspect.signature(owner).parameters.items():
+        if argument.kind is inspect.Parameter.KEYWORD_ONLY:
+            factory = factories.get(name, MISSING)
+            arguments[name] = hints[name], argument.default if factory is MISSING else factory()
+    return arguments
 
 
 def name_of(path: Path) -> str:

@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from serene import experiment, recipe
+from serene import experiment, recipe, registry
 from serene.corpora import CORPORA
-from serene.corpora.folder import official_home
 from serene.errors import SereneError, unknown
 from serene.evaluation import confidence
 from serene.evaluation.predictions import Predictions
 from serene.experiment import Progress, silent
 from serene.published import TABLES, Figure, Row, Table
+from serene.recipe import RECIPES
 from serene.run import Run
-
-RECIPES = next(
-    (p for p in (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes") if p.is_dir()), Path("recipes")
-)  # inside an installed package, or beside the sources
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,9 @@ class Reproduction:
                     "our test": str(ours.test) if ours else "not measured",
                     "interval": f"{ours.low:.1f} to {ours.high:.1f}" if ours else "",
                     "our gap": f"{ours.validation.value - ours.test.value:.1f}" if ours else "",
-                    "our error reduction": _reduction(ours.test, base.test, row.name == reference) if ours and base else "",
+                    "our error reduction": _reduction(ours.test, base.test, row.name == reference)
+                    if ours and base
+                    else "",
                     "run": ours.run if ours else "",
                 }
             )
@@ -127,7 +125,7 @@ def reproduce(
         overrides = (*overrides, "training.epochs=2", "seeds=[0, 1]")
     if len(data) != 1:
         raise SereneError(
-            f"{name} needs data: --data {table.corpus}=FOLDER. {official_home(table.corpus)} It costs {table.cost}. "
+            f"{name} needs data: --data {table.corpus}=FOLDER. {_home_of(table.corpus)} It costs {table.cost}. "
             "Another corpus stands in with its own name; --tiny shows the table on made-up speech."
         )
     ((corpus, path),) = data.items()
@@ -139,6 +137,12 @@ def reproduce(
         made, differences = _recipe(table, row, corpus, tree)
         measured[row.name] = _measure(experiment.train(made, runs, jobs=jobs, progress=progress), made.seeds)
     return Reproduction(table, measured, corpus, (*differences, *table.differences))
+
+
+def _home_of(corpus: str) -> str:
+    """Say in a sentence where a corpus is officially had, as its reader has it."""
+    module = CORPORA[corpus].partition(":")[0]
+    return registry.load(f"{module}:HOME", CORPORA, "corpus")
 
 
 def _recipe(table: Table, row: Row, corpus: str, overrides: tuple[str, ...]) -> tuple[recipe.Recipe, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ class Run:
                 f"{folder} is not a run's folder: it has no recipe.yaml. `serene train` makes one, such as "
                 "runs/<recipe>-<hash>."
             )
-        return cls(folder, load(folder / "recipe.yaml"))
+        name = folder.resolve().name.rpartition("-")[0]
+        return cls(folder, replace(load(folder / "recipe.yaml"), name=name))
 
     @property
     def identity(self) -> str:

@@ -220,7 +220,9 @@ class Trainer:
                 "Lower the learning rate, or the method's coefficients."
             )
         (weight * sum(terms.values())).backward()  # pyright: ignore[reportAttributeAccessIssue]
-        return {f"{turn.name}/{k}": v for k, v in values.items()} | {f"{turn.name}/{k}": v for k, v in method.measures.items()}
+        return {f"{turn.name}/{k}": v for k, v in values.items()} | {
+            f"{turn.name}/{k}": v for k, v in method.measures.items()
+        }
 
 
 class _Progress:
@@ -247,7 +249,9 @@ class _Progress:
             for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
         except (RuntimeError, ValueError, KeyError, EOFError) as error:
-            raise SereneError(f"{self.path} does not fit this run ({error}); delete its folder to start again.") from error
+            raise SereneError(
+                f"{self.path} does not fit this run ({error}); delete its folder to start again."
+            ) from error
         self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
         self.best_model, self.rows = state["best_model"], state["rows"]
 

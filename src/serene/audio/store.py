@@ -20,6 +20,11 @@ class Maker(Protocol):
         """Names the maker and every setting that changes its output."""
         ...
 
+    @property
+    def width(self) -> int:
+        """Features per frame."""
+        ...
+
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into an array."""
         ...

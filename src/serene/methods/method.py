@@ -79,5 +79,7 @@ def speaker_head_for(model: EmotionModel, speakers: int, method: str) -> nn.Modu
         SereneError: fewer than two training speakers.
     """
     if speakers < 2:
-        raise SereneError(f"The method '{method}' tells speakers apart and needs two training speakers; it got {speakers}.")
+        raise SereneError(
+            f"The method '{method}' tells speakers apart and needs two training speakers; it got {speakers}."
+        )
     return model.new_head(speakers)

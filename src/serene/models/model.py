@@ -53,6 +53,9 @@ class EmotionModel(nn.Module):
             a speaker's clips, or the first few: the Batch brings the statistics) or `none`.
     """
 
+    feature_mean: Tensor
+    feature_deviation: Tensor
+
     def __init__(
         self,
         emotions: Sequence[str],

@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin
+CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+
+.PHONY: quickstart test test-fast lint check docs clean
+
+quickstart: $(VENV)/.train ## install .[train] and run the whole line on built-in data
+	$(VENV)/bin/serene quickstart -o runs/quickstart
+
+test: $(VENV)/.dev lint ## install .[dev], check style and layers, run every test
+	$(RUN)/python -m pytest -n $(CORES) --dist worksteal
+
+test-fast: $(VENV)/.dev ## the tests that take under three seconds each
+	$(RUN)/python -m pytest -n $(CORES) --dist worksteal -m "not slow"
+
+lint: $(VENV)/.dev ## style and layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+
+check: lint ## style, layers and types
+	$(VENV)/bin/pyright
+
+docs: $(VENV)/.dev ## serve the documentation
+	$(VENV)/bin/mkdocs serve
+
+clean: ## remove the environment and what runs left behind
+	rm -rf $(VENV) runs site
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.train: $(VENV)/bin/python pyproject.toml $(shell find src recipes -type f 2>/dev/null)
+	$(VENV)/bin/python -m pip install --quiet '.[train]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@

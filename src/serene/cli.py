@@ -1,0 +1,357 @@
+"""The command line: one verb, one function; mistakes end in one message and exit code 2."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from serene.errors import MissingExtra, SereneError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+out = Console(soft_wrap=True, highlight=False, markup=False)
+aside = Console(stderr=True, highlight=False, markup=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time; results do not depend on it.")]
+Runs = Annotated[Path, typer.Option("-o", "--output", help="Folder of runs.")]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="emodb, ravdess, crema_d, iemocap, esd, table or synthetic.")],
+    folder: Annotated[
+        Path, typer.Argument(help="The corpus as it is shipped; for `table` the CSV or JSON-lines file.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, such as emodb.jsonl.")],
+    fast: Annotated[bool, typer.Option("--fast", help="Read headers only; audio is not checked.")] = False,
+    json: Json = False,
+) -> None:
+    """Turn a corpus on disk into a manifest; say what was counted, and what was left out and why."""
+    from serene.corpora.prepare import prepare as prepare_corpus
+
+    with _bars() as progress:
+        manifest = prepare_corpus(corpus, folder, fast=fast, progress=lambda done, of: progress("decoding", done, of))
+    manifest.write(output)
+    summary = {"manifest": str(output), **manifest.summarise()}
+    if json:
+        _print_json(summary | {"left_out_clips": [_left_out(clip) for clip in manifest.left_out]})
+        return
+    out.print(
+        f"{summary['utterances']} utterances, {summary['speakers']} speakers, {summary['hours']} hours -> {output}"
+    )
+    out.print("emotions: " + ", ".join(f"{name} {count}" for name, count in summary["emotions"].items()))
+    for clip in manifest.left_out:
+        out.print(f"left out: {clip.id}: {clip.reason}")
+    for remark in manifest.remarks:
+        out.print(f"note: {remark}")
+
+
+@app.command()
+def audit(
+    manifest: Annotated[Path, typer.Argument(help="A manifest that `prepare` wrote.")],
+    splits: Annotated[list[Path] | None, typer.Option("--splits", help="Split files; see below.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(help="Further split files.")] = None,
+    json: Json = False,
+) -> None:
+    """Find speakers, sessions, texts and identical audio that the parts of a split share; exit 1 if it leaks.
+
+    `--splits A B ...` takes one file per part, or one file with a part column: this project's, EmoBox's JSON lines, s3prl's
+    JSON, CSV. Without it the manifest's own `split` column is audited.
+    """
+    from serene.audit import audit as audit_splits
+
+    result = audit_splits(manifest, [*(splits or []), *(more or [])])
+    if json:
+        _print_json(result.to_json())
+    else:
+        for line in result.lines():
+            out.print(line)
+    raise typer.Exit(1 if result.leaks else 0)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/tu2019/emodb/dat.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.sub=value; values are YAML.")] = None,
+    output: Runs = Path("runs"),
+    jobs: Jobs = CORES,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+    json: Json = False,
+) -> None:
+    """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
+    with _training():
+        from serene import experiment
+        from serene.recipe import load
+
+        with _bars() as progress:
+            run = experiment.train(
+                load(recipe, overrides or []), output, jobs=jobs, progress=progress, tensorboard=tensorboard
+            )
+        _print_report(experiment.report_of(run), run.folder, json)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    on: Annotated[Path | None, typer.Option("--on", help="Score another manifest with the run's models.")] = None,
+    json: Json = False,
+) -> None:
+    """Rebuild a run's report from its files, or score another corpus with its models."""
+    with _training():
+        from serene import experiment
+        from serene.crossing import evaluate_on
+        from serene.run import Run
+
+        opened = Run.open(run)
+        if on is None:
+            _print_report(experiment.write_report(opened), opened.folder, json)
+            return
+        with _bars() as progress:
+            report, folder = evaluate_on(opened, on, progress)
+        _print_report(report, folder, json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two or more runs over the same test utterances.")],
+    json: Json = False,
+) -> None:
+    """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
+    with _training():
+        from serene.evaluation.confidence import paired
+        from serene.evaluation.predictions import Predictions
+        from serene.run import Run
+
+        if len(runs) < 2:
+            raise SereneError("compare needs two runs or more.")
+        tests = [
+            Predictions.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test")
+            for run in runs
+        ]
+        rows = []
+        for run, test in zip(runs[1:], tests[1:], strict=True):
+            for metric, d in paired(test, tests[0]).items():
+                rows.append({"run": run.name, "against": runs[0].name, "metric": metric, **d.to_dict()})
+    if json:
+        _print_json({"differences": rows})
+        return
+    shown = [
+        {
+            "run": row["run"],
+            "metric": row["metric"],
+            "difference": f"{100 * row['value']:+.1f}",
+            "95 % interval": f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
+            "p": f"{row['p']:.3f}",
+        }
+        for row in rows
+    ]
+    out.print(f"Differences to {runs[0].name}, in points:")
+    _print_table(shown)
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[Path, typer.Argument(help="A folder of runs.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the tables.")],
+    json: Json = False,
+) -> None:
+    """Write one table per protocol, and keep what a later table needs of every run."""
+    with _training():
+        from serene.leaderboard import leaderboard as write_tables
+
+        tables = write_tables(runs, output)
+    if json:
+        _print_json(tables)
+        return
+    for title, rows in tables.items():
+        out.print(title)
+        _print_table([{k: row[k] for k in ("system", "UA", "UA interval", "WA", "leak, strangers")} for row in rows])
+
+
+@app.command()
+def reproduce(
+    table: Annotated[str | None, typer.Argument(help="A table's name; see --list.")] = None,
+    data: Annotated[list[str] | None, typer.Option("--data", help="CORPUS=FOLDER or CORPUS=MANIFEST.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value for every row's recipe.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name the tables.")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Made-up speech, two epochs: shows that it works.")] = False,
+    output: Runs = Path("runs"),
+    jobs: Jobs = CORES,
+    json: Json = False,
+) -> None:
+    """Run a paper's table: published, ours, interval, and where the protocols differ."""
+    from serene.published import TABLES
+
+    if listed or table is None:
+        known = {name: f"{entry.title} ({entry.source}; needs {entry.corpus})" for name, entry in TABLES.items()}
+        _print_json(known) if json else [out.print(f"{name}: {text}") for name, text in known.items()]
+        return
+    folders = {}
+    for item in data or []:
+        corpus, equals, folder = item.partition("=")
+        if not (corpus and equals and folder):
+            raise SereneError(f"--data {item} is not of the form CORPUS=FOLDER.")
+        folders[corpus] = folder
+    with _training():
+        from serene.reproduce import reproduce as run_table
+
+        with _bars() as progress:
+            result = run_table(
+                table, folders, output, overrides=tuple(overrides or ()), tiny=tiny, jobs=jobs, progress=progress
+            )
+    if json:
+        _print_json(result.to_json())
+        return
+    out.print(f"{result.table.title}. {result.table.source}. Accuracy (WA) in per cent, mean and deviation over runs.")
+    _print_table(result.lines())
+    for difference in result.differences:
+        out.print(f"- {difference}")
+
+
+@app.command()
+def probe(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    manifest: Annotated[Path, typer.Argument(help="A manifest whose speakers are told apart.")],
+    json: Json = False,
+) -> None:
+    """Measure how much of the speaker is left in a model's embedding: fresh probes, on a manifest's speakers."""
+    with _training():
+        from serene.crossing import probe_model
+
+        with _bars() as progress:
+            leak = probe_model(model, manifest, progress)
+    if json:
+        _print_json(leak)
+        return
+    for name in ("linear", "nonlinear"):
+        out.print(f"{name} probe: {leak[name]['mean']:.1%} of {leak['n_speakers']} speakers told apart")
+    out.print(f"chance {leak['chance']:.1%}, majority {leak['majority']:.1%}, equal-error rate {leak['eer']:.1%}")
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where everything goes.")] = Path("runs/quickstart"),
+    jobs: Jobs = CORES,
+    json: Json = False,
+) -> None:
+    """Run the whole line on built-in data, offline, in minutes."""
+    with _training():
+        from serene.quickstart import quickstart as run_quickstart
+
+        with _bars() as progress:
+            reports, page = run_quickstart(output, jobs=jobs, progress=progress)
+    if json:
+        _print_json({"page": str(page), "reports": [report.to_json() for report in reports]})
+        return
+    _print_table([_summary(report) for report in reports])
+    out.print(f"Made-up speech: it shows how things work, not which method is better.\nReport: {page.resolve()}")
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is installed, what is missing, and what to do about it."""
+    from serene.doctor import examine
+
+    findings = examine()
+    if json:
+        _print_json(findings)
+        return
+    for line in findings["lines"]:
+        out.print(line)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends it with one message and exit code 2."""
+    try:
+        app()
+    except SereneError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        aside.print("stopped; run the same command again to go on")
+        sys.exit(130)
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Turn a missing torch, scikit-learn or matplotlib into one sentence."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        from serene.registry import EXTRA_OF
+
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA_OF:
+            raise
+        raise MissingExtra(missing, EXTRA_OF[missing]) from error
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Give `progress(what, done, of)`, shown as bars on the terminal's error stream."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=aside) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of)
+            bars.update(tasks[what], completed=done, total=of)
+
+        yield progress
+
+
+def _summary(report: Any) -> dict[str, str]:
+    """Give the headline of a report as text."""
+    content = report.content
+    ua, leak = content["metrics"]["ua"], content["leak"] or {}
+    accuracy, chance = leak.get("accuracy"), leak.get("chance")
+    return {
+        "system": content["title"],
+        "UA": f"{100 * ua['value']:.1f} [{100 * ua['low']:.1f}-{100 * ua['high']:.1f}]",
+        "WA": f"{100 * content['metrics']['wa']['value']:.1f}",
+        "speaker leak": "not measured"
+        if accuracy is None or chance is None
+        else f"{100 * accuracy:.1f} (chance {100 * chance:.1f})",
+        "unseen speakers": str(content["n_speakers"]),
+    }
+
+
+def _print_report(report: Any, folder: Path, json: bool) -> None:
+    if json:
+        _print_json({"folder": str(folder), **report.to_json()})
+        return
+    _print_table([_summary(report)])
+    out.print(f"{report.content['protocol']}; selection: {report.content['selection']}")
+    for stamp in report.content["stamps"]:
+        out.print(f"note: {stamp}")
+    out.print(f"Report: {(folder / 'report.html').resolve()}")
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json_module.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _left_out(clip: Any) -> dict[str, str]:
+    """Give a left-out clip as plain values."""
+    return {"id": clip.id, "audio": clip.audio, "reason": clip.reason}

@@ -1,0 +1,120 @@
+"""Trained models meet a manifest they were not trained on: scored, or probed for the speaker."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serene import registry
+from serene.audio import FRONT_ENDS
+from serene.audio.dataset import Dataset, warm
+from serene.audio.store import Store
+from serene.cell import enrolment_of
+from serene.corpora.labels import choose
+from serene.corpora.manifest import Manifest, Utterance
+from serene.errors import SereneError
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.probes import speaker_leak
+from serene.evaluation.report import Report, build
+from serene.evaluation.report_page import write_html
+from serene.evaluation.scoring import score
+from serene.experiment import Progress, silent
+from serene.models.model import EmotionModel
+from serene.run import Run
+
+
+def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
+    """Score a manifest with every model of a run; classes that the models do not know are left out and counted.
+
+    Args:
+        run: trained; its models were kept.
+        path: a manifest.
+        progress: told about features and models.
+
+    Returns:
+        The report, and the folder inside the run's where it was written.
+
+    Raises:
+        SereneError: a model is gone, or the manifest has fewer than two of the models' classes.
+    """
+    cells = run.finished()
+    manifest = Manifest.read(path)
+    models = [EmotionModel.load(cell.folder / "model") for cell in cells]
+    known = models[0].emotions
+    labels = run.recipe.labels
+    labelled, present = choose(manifest, target=labels.target, join=labels.join)
+    shared = [name for name in known if name in present]
+    clips = choose(labelled, use=shared, join={})[0].utterances
+    store = _store(cells[0].folder / "model", run.folder.parent / "store")
+    warm(clips, store, lambda done, of: progress("features", done, of))
+    predictions = []
+    for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
+        scores = score(model, _dataset(model, clips, store))
+        predictions.append(
+            Predictions.from_scores(
+                ids=[u.id for u in clips],
+                speakers=[u.speaker for u in clips],
+                truth=[str(u.emotion) for u in clips],
+                scores=scores.probabilities,
+                classes=known,
+                part="test",
+                fold=cell.fold,
+                seed=cell.seed,
+            )
+        )
+        progress("scoring", done, len(cells))
+    same = any(u.corpus in (None, run.recipe.corpus.name) for u in clips)
+    left = len(manifest) - len(clips)
+    facts = {
+        "title": f"{run.recipe.name} on {path.stem}",
+        "protocol": f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
+        "speaker_independent": not same,
+        "selection": cells[0].json("environment.json")["selection"],
+        "saw_unlabelled_test_audio": models[0].normalize == "speaker",
+        "stamps": [f"{left} clips of other classes than the models' were left out"] if left else [],
+        "corpus": path.stem,
+        "method": run.recipe.method["name"],
+        "recipe_hash": run.identity,
+    }
+    report = build(Predictions.concatenate(predictions), facts=facts)
+    folder = run.folder / "on" / path.stem
+    report.write(folder / "report.json")
+    write_html([report], folder / "report.html")
+    return report, folder
+
+
+def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Probe a model's embedding for the speakers of a manifest.
+
+    Returns:
+        What `serene.evaluation.probes.speaker_leak` returns.
+    """
+    model = EmotionModel.load(folder)
+    clips = Manifest.read(path).utterances
+    store = _store(folder, path.parent / "runs" / "store")
+    warm(clips, store, lambda done, of: progress("features", done, of))
+    dataset = _dataset(model, clips, store)
+    texts = [u.text_id for u in clips]
+    return speaker_leak(score(model, dataset).embeddings, [u.speaker for u in clips], texts if any(texts) else None)
+
+
+def _store(model_folder: Path, folder: Path) -> Store:
+    """Give the store of what a model folder's front end makes."""
+    try:
+        settings = json.loads((model_folder / "preprocessor_config.json").read_text())
+        maker = registry.load(settings.pop("front_end"), FRONT_ENDS, "front end")(**settings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SereneError(f"{model_folder} has no readable preprocessor_config.json: {error}") from error
+    return Store(folder, maker)
+
+
+def _dataset(model: EmotionModel, clips: Sequence[Utterance], store: Store) -> Dataset:
+    """Make a dataset of strangers, each enrolled by all of their own clips where the model asks for it."""
+    own: dict[str, list[Utterance]] = defaultdict(list)
+    for clip in clips:
+        own[clip.speaker].append(clip)
+    enrolment = enrolment_of(own, store) if model.normalize == "speaker" else None
+    return Dataset(clips, store, emotions=model.emotions, speakers=(), enrolment=enrolment)

@@ -1,0 +1,129 @@
+"""One table per protocol from many runs, and the small files of each run kept, so that a table can be completed later."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from serene.errors import SereneError
+from serene.evaluation.report import Report
+from serene.experiment import report_of
+from serene.files import whole_file, write_text
+from serene.run import Run
+
+SMALL = ("environment.json", "probes.json", "log.jsonl")
+COLUMNS: tuple[str, ...] = (
+    *("system", "UA", "UA interval", "UA std", "WA", "macro-F1", "validation UA", "gap"),
+    *("leak, strangers", "leak, training speakers", "chance", "seeds", "folds"),
+    *("heard unlabelled", "run", "machine", "core-minutes"),
+)
+
+
+def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
+    """Write `<protocol>.md` and `.csv` for every protocol, from the runs found and those kept in the folder before.
+
+    Rows of different corpora, classes, protocols, or of systems that heard the test speakers' other audio and systems
+    that did not, never share a table.
+
+    Args:
+        runs: a folder of runs.
+        folder: where the tables go; `<folder>/runs` keeps each run's recipe, report, predictions and logs.
+
+    Returns:
+        Title of each table -> its rows.
+
+    Raises:
+        SereneError: no finished run in either folder.
+    """
+    if runs.resolve() != (folder / "runs").resolve():
+        for run in _finished(runs):
+            _keep(run, folder / "runs" / run.folder.name)
+    tables: dict[str, list[tuple[float, dict[str, str]]]] = defaultdict(list)
+    for run in _finished(folder / "runs"):
+        report = report_of(run)
+        report.write(run.folder / "report.json")
+        tables[_table(report)].append((report.content["metrics"]["ua"]["value"], _row(run, report)))
+    if not tables:
+        raise SereneError(f"There is no finished run in {runs} or {folder / 'runs'}; `serene train` makes them.")
+    sorted_tables = {title: [row for _, row in sorted(rows, key=lambda r: -r[0])] for title, rows in tables.items()}
+    for title, rows in sorted_tables.items():
+        stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        write_text(folder / f"{stem}.md", f"# {title}\n\n{markdown(rows)}")
+        _write_csv(folder / f"{stem}.csv", rows)
+    return sorted_tables
+
+
+def markdown(rows: Iterable[Mapping[str, str]]) -> str:
+    """Write rows as a Markdown table."""
+    rows = list(rows)
+    lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0]), *(" | ".join(row.values()) for row in rows)]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _finished(folder: Path) -> list[Run]:
+    found = [Run.open(path.parent) for path in sorted(folder.glob("*/recipe.yaml"))]
+    return [run for run in found if any(run.folder.glob("fold-*/seed-*/predictions.csv*"))]
+
+
+def _keep(run: Run, folder: Path) -> None:
+    """Copy what is small: all but models and embeddings, and no word of where the corpus lay."""
+    for cell in run.finished():
+        target = folder / cell.folder.relative_to(run.folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in SMALL:
+            if (cell.folder / name).exists():
+                shutil.copyfile(cell.folder / name, target / name)
+        cell.predictions().write(target / "predictions.csv.gz")
+    nowhere = replace(run.recipe, corpus=replace(run.recipe.corpus, path=None))
+    write_text(folder / "recipe.yaml", nowhere.to_yaml())
+
+
+def _table(report: Report) -> str:
+    content = report.content
+    heard = ", hearing the speakers' unlabelled audio" if content["saw_unlabelled_test_audio"] else ""
+    folds = ", folds " + " ".join(content["folds"])
+    return f"{content['corpus']}, {len(content['classes'])} emotions: {content['protocol']}{folds}{heard}"
+
+
+def _row(run: Run, report: Report) -> dict[str, str]:
+    content = report.content
+    metrics, leak = content["metrics"], content["leak"] or {}
+    training = leak.get("train_speakers") or {}
+    validation = content["validation"]
+    ua = metrics["ua"]
+    values = (
+        content["title"],
+        _percent(ua["value"]),
+        f"{_percent(ua['low'])} to {_percent(ua['high'])}",
+        _percent(ua["std"]),
+        _percent(metrics["wa"]["value"]),
+        _percent(metrics["macro_f1"]["value"]),
+        _percent(validation["ua"]["value"] if validation else None),
+        _percent(content["gap"]),
+        _percent(leak.get("accuracy")),
+        _percent(training.get("accuracy")),
+        f"{_percent(leak.get('chance'))} / {_percent(training.get('chance'))}",
+        str(len(content["seeds"])),
+        str(len(content["folds"])),
+        "yes" if content["saw_unlabelled_test_audio"] else "no",
+        run.folder.name,
+        content["machine"],
+        f"{content['seconds'] / 60:.0f}",
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
