@@ -66,8 +66,8 @@ def audit(
 ) -> None:
     """Find speakers, sessions, texts and identical audio that the parts of a split share; exit 1 if it leaks.
 
-    `--splits A B ...` takes one file per part, or one file with a part column: this project's, EmoBox's JSON lines, s3prl's
-    JSON, CSV. Without it the manifest's own `split` column is audited.
+    `--splits A B ...` takes one file per part, or one file with a part column: this project's, EmoBox's JSON lines,
+    s3prl's JSON, CSV. Without it the manifest's own `split` column is audited.
     """
     from serene.audit import audit as audit_splits
 

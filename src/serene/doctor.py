@@ -20,7 +20,7 @@ def examine() -> dict[str, Any]:
     """Look at the installation without importing what is heavy.
 
     Returns:
-        `python`, `cores`, `packages` (name -> version or None), `extras` (name -> complete or not), and `lines` to print.
+        `python`, `cores`, `packages` (name -> version or None), `extras` (name -> complete or not), `lines` to print.
     """
     names = [*BASE, *(package for parts in EXTRAS.values() for package, _ in parts)]
     packages = {name: _version(name) for name in ("serene-ser", *names)}

@@ -1,4 +1,4 @@
-"""One table per protocol from many runs, and the small files of each run kept, so that a table can be completed later."""
+"""One table per protocol from many runs, and each run's small files kept, so that a table can be completed later."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def reproduce(
 
     Args:
         name: an entry of `serene.published.TABLES`.
-        data: corpus -> folder or manifest; one of them. Another corpus than the paper's is a stand-in, and is said to be.
+        data: corpus -> folder or manifest; one of them. Another corpus than the paper's is a stand-in, and said to be.
         runs: folder of runs.
         overrides: `key.sub=value` for every row's recipe.
         tiny: the synthetic corpus, two epochs, two runs: shows that it works, not what it gives.
@@ -115,7 +115,7 @@ def reproduce(
         progress: told what is being done.
 
     Raises:
-        SereneError: an unknown table, or data that are missing: the message says which, where they are had, and the cost.
+        SereneError: an unknown table, or data that are missing: which, where they are had, and what the run costs.
     """
     if name not in TABLES:
         raise SereneError(unknown("table", name, TABLES))

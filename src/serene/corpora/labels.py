@@ -33,9 +33,8 @@ def choose(
     classes = tuple(use) if use is not None else tuple(sorted(counts))
     missing = [name for name in classes if name not in counts]
     if missing:
-        raise SereneError(
-            f"No utterance has the {target.replace('_', ' ')} '{missing[0]}'. The corpus has: {words(sorted(counts.items()))}."
-        )
+        held = words(sorted(counts.items()))
+        raise SereneError(f"No utterance has the {target.replace('_', ' ')} '{missing[0]}'. The corpus has: {held}.")
     if len(classes) < 2:
         raise SereneError(f"At least two classes are needed; the labels give {list(classes)}.")
     kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)

@@ -19,9 +19,9 @@ class CrossGradient(Method):
     """`L = (1 - mixing) [Ly(X) + Ls(X)] + mixing [Ly(X_s) + Ls(X_y)]`, everything descending.
 
     `X_s = X + step * grad_X Ls` moves the features where the speaker head does worse, so that the emotion is learnt in
-    spite of it; `X_y` moves them along the emotion's gradient for the speaker head (equations 2 to 4). The gradients are
-    those of the batch's *summed* losses, so that a clip's perturbation does not shrink as the batch grows, and they are
-    constants: nothing is learnt through them. Only the clean pass updates batch-norm statistics.
+    spite of it; `X_y` moves them along the emotion's gradient for the speaker head (equations 2 to 4). The gradients
+    are those of the batch's *summed* losses, so that a clip's perturbation does not shrink as the batch grows, and
+    they are constants: nothing is learnt through them. Only the clean pass updates batch-norm statistics.
 
     Args:
         step: how far the features move. Not published; see `perturbation`.

@@ -37,8 +37,8 @@ class DomainAdversarial(Method):
 
     Args:
         reversal: the coefficient, or where the ramp ends. Not published; 1 is our choice.
-        schedule: `ramp` grows it as `2 / (1 + exp(-steepness * progress)) - 1` (Ganin et al. 2016), `constant` does not.
-            Not published; the ramp is our choice.
+        schedule: `ramp` grows it as `2 / (1 + exp(-steepness * progress)) - 1` (Ganin et al. 2016), `constant` keeps
+            it. Not published; the ramp is our choice.
         steepness: of the ramp; Ganin et al. use 10.
     """
 

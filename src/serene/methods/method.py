@@ -32,8 +32,8 @@ class Turn:
 class Method(nn.Module):
     """How a model learns: owns what is needed only while learning, and never ships.
 
-    A paper is a subclass that gives `loss`; one that needs a speaker head or the like makes it in `attach`. Settings are
-    the keyword-only arguments of the constructor, with the paper's values as defaults where it gives any.
+    A paper is a subclass that gives `loss`; one that needs a speaker head or the like makes it in `attach`. Settings
+    are the keyword-only arguments of the constructor, with the paper's values as defaults where it gives any.
 
     Attributes:
         measures: what the last loss wants logged beside its terms, such as a coefficient or an accuracy.

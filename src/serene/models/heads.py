@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,7 +26,7 @@ class Head(nn.Module):
         super().__init__()
         widths = (width, *hidden)
         layers: list[nn.Module] = []
-        for below, above in zip(widths, widths[1:], strict=False):
+        for below, above in pairwise(widths):
             layers += [nn.Linear(below, above), nn.ReLU(), MaskedBatchNorm(above), Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.classify = nn.Linear(widths[-1], outputs)
