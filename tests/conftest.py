@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"  # before numpy and torch are imported: on a busy machine more threads are slower
@@ -41,3 +46,66 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_up_manifest(made_up: Path) -> Manifest:
     """The same, read."""
     return Manifest.read(made_up)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe that trains two of three folds of the made-up speech for two epochs: seconds."""
+    path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
+    path.write_text(
+        f"corpus: {{name: synthetic, path: '{made_up}'}}\n"
+        "protocol: {name: speaker_folds, folds: 3, run: [1, 2]}\n"
+        "model: {dropout: 0.0}\n"
+        "method: {name: baseline}\n"
+        "training: {epochs: 2, batch_size: 8, optimizer: adam}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that recipe's finished run; a test that changes it copies it first."""
+    from serene import experiment, recipe
+
+    return experiment.train(recipe.load(tiny_recipe), tmp_path_factory.mktemp("tiny") / "runs").folder
+
+
+@pytest.fixture(scope="session")
+def enrolled_run(tiny_run: Path, tiny_recipe: Path) -> Path:
+    """A second run beside it: domain-adversarial, features standardised by the speaker's own clips."""
+    from serene import experiment, recipe
+
+    changes = ["method={name: domain_adversarial}", "features.normalize=speaker"]
+    return experiment.train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command of `serene` ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The standard output, which `--json` makes one JSON object."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def serene(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run the command line in this process, as `serene word word ...` does in one of its own."""
+    from serene import cli
+
+    def run(*words: object) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["serene", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        return Outcome(code, *capsys.readouterr())
+
+    return run

@@ -11,6 +11,8 @@ The path of an utterance, left to right; each noun is defined in the first folde
 
 from __future__ import annotations
 
+import sys as _sys
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING
 
 from serene.registry import load as _load
@@ -64,4 +66,15 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return sorted([*globals(), *__all__])
+    return [*__all__, "__version__"]
+
+
+class _Package(_ModuleType):
+    """The package itself: importing the module `serene.audit` does not hide the public function `audit`."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, _ModuleType)):
+            super().__setattr__(name, value)
+
+
+_sys.modules[__name__].__class__ = _Package

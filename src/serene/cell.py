@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 import torch
+from threadpoolctl import threadpool_limits
 
 from serene import protocols, registry
 from serene.audio import FRONT_ENDS
@@ -57,6 +58,7 @@ def train_cell(
     """
     started = time.perf_counter()
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
+    threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     store = store_of(recipe, store_folder)
     parts = _datasets(recipe, emotions, split, store)
     torch.manual_seed(cell.seed)
@@ -176,7 +178,7 @@ def _keep(
     for name, content in (("probes", probes), ("embeddings", ids), ("environment", facts)):
         write_text(cell.folder / f"{name}.json", json.dumps(content, indent=None if name == "embeddings" else 2) + "\n")
     with whole_file(cell.folder / "embeddings.safetensors") as temporary:
-        safetensors.numpy.save_file({part: s.embeddings for part, s in scores.items()}, temporary)
+        temporary.write_bytes(safetensors.numpy.save({part: s.embeddings for part, s in scores.items()}))
 
 
 def _predictions(emotions: tuple[str, ...], split: Split, cell: Cell, scores: Mapping[str, Scores]) -> Predictions:

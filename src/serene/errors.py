@@ -27,6 +27,11 @@ class MissingExtra(SereneError):
     def __init__(self, what: str, extra: str) -> None:
         """Name what is missing and the command that installs it."""
         super().__init__(f"{what} is not installed. Install it with: pip install 'serene-ser[{extra}]'")
+        self.what, self.extra = what, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        """Travel between processes: an exception is made again from its message alone otherwise."""
+        return type(self), (self.what, self.extra)
 
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from serene.evaluation.report_page import write_html
 from serene.protocols import Split
 from serene.recipe import Recipe
 from serene.run import Cell, Run
+from serene.trainer import Trainer
 from serene.workers import work
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
@@ -50,16 +51,8 @@ class Plan:
 
     @property
     def cells(self) -> list[tuple[Split, Cell]]:
-        """The folds and seeds that the recipe asks for.
-
-        Raises:
-            SereneError: it asks for a fold that the protocol does not have.
-        """
+        """The folds and seeds that the recipe asks for."""
         wanted = self.recipe.run
-        names = [split.fold for split in self.splits]
-        for fold in wanted or ():
-            if fold not in names:
-                raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(names)}.")
         chosen = [split for split in self.splits if wanted is None or split.fold in wanted]
         return [(split, self.run.cell(split.fold, seed)) for split in chosen for seed in self.recipe.seeds]
 
@@ -70,6 +63,8 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     Raises:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
+    Trainer(**recipe.training)  # this and the front end refuse what makes no sense before anything is written
+    store_of(recipe, runs / "store")
     manifest = load_corpus(recipe, runs, progress)
     labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
@@ -78,6 +73,10 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
         splits = [split.hearing_unlabelled(recipe.features.enrolment_clips) for split in splits]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
+    folds = [split.fold for split in splits]
+    for fold in recipe.run or ():
+        if fold not in folds:
+            raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
     run = Run.begin(runs, recipe, labelled.digest)
     return Plan(recipe, emotions, tuple(splits), run, runs / "store")
 
@@ -94,12 +93,12 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
     if path.is_file() and path.suffix == ".jsonl" and settings.name != "table":
         manifest = Manifest.read(path)
     else:
-        kept = runs / "manifests" / f"{settings.name}-{_fingerprint(path)}.jsonl"
+        kept = _kept_manifest(runs, settings.name, path)
         if kept.exists():
             manifest = Manifest.read(kept)
         else:
             manifest = prepare(settings.name, path, progress=lambda done, of: progress("decoding", done, of))
-            manifest.write(kept)
+            manifest.write(_kept_manifest(runs, settings.name, path))  # `synthetic` has made its folder only now
     return manifest.only(settings.only) if settings.only else manifest
 
 
@@ -186,6 +185,11 @@ def _embedding(cell: Cell, predictions: Predictions) -> Embedding | None:
             emotions = [rows.classes[i] for i in rows.truth]
             return Embedding(vectors, emotions, rows.speaker.tolist(), f"{part}, fold {cell.fold}, seed {cell.seed}")
     return None
+
+
+def _kept_manifest(runs: Path, corpus: str, folder: Path) -> Path:
+    """Name the prepared manifest of a corpus folder as it is now."""
+    return runs / "manifests" / f"{corpus}-{_fingerprint(folder)}.jsonl"
 
 
 def _fingerprint(folder: Path) -> str:

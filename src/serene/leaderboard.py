@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from serene.errors import SereneError
 from serene.evaluation.report import Report
@@ -43,14 +44,17 @@ def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
     if runs.resolve() != (folder / "runs").resolve():
         for run in _finished(runs):
             _keep(run, folder / "runs" / run.folder.name)
-    tables: dict[str, list[tuple[float, dict[str, str]]]] = defaultdict(list)
-    for run in _finished(folder / "runs"):
-        report = report_of(run)
-        report.write(run.folder / "report.json")
-        tables[_table(report)].append((report.content["metrics"]["ua"]["value"], _row(run, report)))
-    if not tables:
+    found = [(run, report_of(run)) for run in _finished(folder / "runs")]
+    if not found:
         raise SereneError(f"There is no finished run in {runs} or {folder / 'runs'}; `serene train` makes them.")
-    sorted_tables = {title: [row for _, row in sorted(rows, key=lambda r: -r[0])] for title, rows in tables.items()}
+    tables: dict[str, list[tuple[Run, Report]]] = defaultdict(list)
+    for run, report in found:
+        report.write(run.folder / "report.json")
+        tables[_table(report)].append((run, report))
+    sorted_tables = {title: _rows(entries) for title, entries in tables.items()}
+    for old in folder.glob("*.csv"):  # tables of before: a run that has gone on may now belong to another
+        old.unlink()
+        old.with_suffix(".md").unlink(missing_ok=True)
     for title, rows in sorted_tables.items():
         stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         write_text(folder / f"{stem}.md", f"# {title}\n\n{markdown(rows)}")
@@ -88,6 +92,28 @@ def _table(report: Report) -> str:
     heard = ", hearing the speakers' unlabelled audio" if content["saw_unlabelled_test_audio"] else ""
     folds = ", folds " + " ".join(content["folds"])
     return f"{content['corpus']}, {len(content['classes'])} emotions: {content['protocol']}{folds}{heard}"
+
+
+def _rows(entries: list[tuple[Run, Report]]) -> list[dict[str, str]]:
+    """Give a table's rows, best first; runs of one recipe are told apart by the settings in which they differ."""
+    entries = sorted(entries, key=lambda entry: -entry[1].content["metrics"]["ua"]["value"])
+    settings = {run.folder: _flat(run.recipe.resolved()) for run, _ in entries}
+    rows = []
+    for run, report in entries:
+        own = settings[run.folder]
+        others = [settings[other.folder] for other, _ in entries if other.recipe.name == run.recipe.name]
+        differing = [key for key in own if any(other.get(key) != own[key] for other in others)]
+        told = ", ".join(f"{key} {own[key]}" for key in differing if not key.startswith(("seeds", "protocol.run")))
+        rows.append(_row(run, report) | {"system": f"{run.recipe.name} ({told})" if told else run.recipe.name})
+    return rows
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write nested settings as `method.reversal` -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def _row(run: Run, report: Report) -> dict[str, str]:

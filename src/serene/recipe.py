@@ -154,14 +154,13 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
     features = settings_of(_section(tree, "features"), (FeatureSettings, maker), "features")
     standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
-    seeds = pydantic.TypeAdapter(tuple[int, ...])
     return Recipe(
         name=name,
         corpus=corpus,
         labels=LabelSettings(**settings_of(_section(tree, "labels"), LabelSettings, "labels")),
         protocol=_named(protocol, "name", PROTOCOLS, "protocol"),
-        run=None if run is None else tuple(str(fold) for fold in ([run] if isinstance(run, str | int) else run)),
-        seeds=_validated(seeds.validate_python, tree.get("seeds", (0,)), "seeds"),
+        run=None if run is None else _folds(run),
+        seeds=_seeds(tree.get("seeds", (0,))),
         features=FeatureSettings(**standardised),
         front_end=features,
         model=_named(model, "encoder", ENCODERS, "encoder"),
@@ -226,6 +225,20 @@ def _named(given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: s
     name = str(given[key])
     target = registry.load(name, table, kind)
     return {key: name, **settings_of({k: v for k, v in given.items() if k != key}, target, f"{kind} {name}")}
+
+
+def _folds(run: Any) -> tuple[str, ...]:
+    folds = run if isinstance(run, list) else [run]
+    if not folds or not all(isinstance(fold, str | int) for fold in folds):
+        raise SereneError(f"protocol.run is {run!r}; a fold's name or a list of them was expected, such as [1, 2].")
+    return tuple(str(fold) for fold in folds)
+
+
+def _seeds(given: Any) -> tuple[int, ...]:
+    seeds = _validated(pydantic.TypeAdapter(tuple[int, ...]).validate_python, given, "seeds")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise SereneError(f"seeds is {list(seeds)}; different whole numbers from 0 were expected, such as [0, 1, 2].")
+    return seeds
 
 
 def _section(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ def load(name: str, table: Mapping[str, str], kind: str) -> Any:
         SereneError: no such entry, module or attribute. The message lists the choices.
         MissingExtra: the entry needs an optional dependency that is not installed.
     """
-    target = table.get(name) or (name if ":" in name else None)
+    target = table.get(name) or (name if name.find(":") > 0 else None)
     if target is None:
         raise SereneError(f"{unknown(kind, name, table)} Or write package.module:Name for one of your own.")
     module_name, _, attribute = target.partition(":")

@@ -154,8 +154,8 @@ def _recipe(table: Table, row: Row, corpus: str, overrides: tuple[str, ...]) -> 
     if own.exists():
         notice.append(f"{corpus} has recipes of its own, with another optimiser and fewer epochs than the paper's.")
         return recipe.load(own, overrides), notice
-    stand_in = (f"corpus.name={corpus}", "labels={}", "protocol={name: speaker_folds, folds: 5}")
-    notice.append("Ours uses all emotions of its corpus and five speaker folds.")
+    stand_in = (f"corpus.name={corpus}", "labels={}", f"protocol={table.stand_in}")
+    notice.append(f"Ours uses all emotions of its corpus and the protocol {table.stand_in}.")
     return recipe.load(RECIPES / table.recipes / f"{row.recipe}.yaml", (*stand_in, *overrides)), notice
 
 

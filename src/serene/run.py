@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import safetensors.numpy
@@ -119,7 +120,7 @@ class Run:
 
     def cell(self, fold: str, seed: int) -> Cell:
         """Give the cell of a fold and seed, begun or not."""
-        return Cell(self.folder / f"fold-{fold}" / f"seed-{seed}", fold, seed)
+        return Cell(self.folder / f"fold-{quote(fold, safe='')}" / f"seed-{seed}", fold, seed)
 
     def finished(self) -> list[Cell]:
         """Give the finished cells in the order of folds and seeds.
@@ -128,7 +129,8 @@ class Run:
             SereneError: there is none.
         """
         folders = [path for path in self.folder.glob("fold-*/seed-*") if path.is_dir()]
-        cells = [self.cell(p.parent.name.removeprefix("fold-"), int(p.name.removeprefix("seed-"))) for p in folders]
+        names = [(p.parent.name.removeprefix("fold-"), p.name.removeprefix("seed-")) for p in folders]
+        cells = [self.cell(unquote(fold), int(seed)) for fold, seed in names]
         done = sorted((c for c in cells if c.finished), key=lambda c: (len(c.fold), c.fold, c.seed))
         if not done:
             raise SereneError(f"No fold of {self.folder} has finished; run `serene train` again to go on with it.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import pickle
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -87,11 +89,18 @@ class Trainer:
         device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         """Check the settings that make no sense together or at all."""
-        for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 2), ("accumulate", accumulate, 1)):
-            if value < least:
+        counts = (("epochs", epochs, 1), ("batch_size", batch_size, 2), ("accumulate", accumulate, 1))
+        others = (("patience", patience, 1), ("momentum", momentum, 0), ("weight_decay", weight_decay, 0))
+        for name, value, least in (*counts, *others):
+            if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
-        if not learning_rate > 0:
-            raise SereneError(f"training.learning_rate is {learning_rate}; a positive number was expected.")
+        for name, value in (("learning_rate", learning_rate), ("clip", clip)):
+            if value is not None and not value > 0:
+                raise SereneError(f"training.{name} is {value}; a positive number was expected.")
+        if not 0 <= warmup <= 1:
+            raise SereneError(f"training.warmup is {warmup}; a share of the steps, from 0 to 1, was expected.")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SereneError("training.device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'.")
         if select_on == "last" and patience is not None:
             raise SereneError("training.patience needs validation: choose select_on 'validation UA', or drop patience.")
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
@@ -248,12 +257,13 @@ class _Progress:
             self.method.load_state_dict(state["method"])
             for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
-        except (RuntimeError, ValueError, KeyError, EOFError) as error:
+        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             raise SereneError(
                 f"{self.path} does not fit this run ({error}); delete its folder to start again."
             ) from error
         self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
         self.best_model, self.rows = state["best_model"], state["rows"]
+        self._write_log()  # the run may have been killed between the two files
 
     def keep(self, row: Row, merit: float) -> None:
         """Note an epoch, and its weights where it is the best so far; write the state whole or not at all."""
@@ -271,8 +281,13 @@ class _Progress:
             "method": self.method.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
+        kept = io.BytesIO()  # torch itself reports a full disk as an error of another kind
+        torch.save(state, kept)
         with whole_file(self.path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(kept.getvalue())
+        self._write_log()
+
+    def _write_log(self) -> None:
         write_text(self.log, "".join(json.dumps(row) + "\n" for row in self.rows))
 
 

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 import kaldi_native_fbank
 import numpy as np
 
+from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
 INT16_SCALE = 32768.0  # Kaldi's log energies, and so its voice activity threshold, assume 16-bit integers
 FRAME_LENGTH, FRAME_SHIFT = 0.025, 0.010  # seconds
+FILTERS = 23  # mel filters, Kaldi's default; there are no more cepstra than these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,14 @@ class Mfcc:
     coefficients: int = 13
     deltas: int = 2
     voice_activity: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what the library does not: it would read beyond its filters."""
+        if not 1 <= self.coefficients <= FILTERS or self.deltas < 0:
+            raise SereneError(
+                f"features.coefficients is {self.coefficients} and features.deltas {self.deltas}; "
+                f"1 to {FILTERS} coefficients and 0 deltas or more were expected."
+            )
 
     @property
     def width(self) -> int:

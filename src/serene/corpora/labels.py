@@ -35,7 +35,7 @@ def choose(
     if missing:
         held = words(sorted(counts.items()))
         raise SereneError(f"No utterance has the {target.replace('_', ' ')} '{missing[0]}'. The corpus has: {held}.")
-    if len(classes) < 2:
-        raise SereneError(f"At least two classes are needed; the labels give {list(classes)}.")
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise SereneError(f"At least two different classes are needed; the labels give {list(classes)}.")
     kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)
     return replace(manifest, utterances=kept), classes

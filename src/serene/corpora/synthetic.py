@@ -16,6 +16,7 @@ them at least once to every speaker, and the favourites go round both genders, s
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,7 +162,9 @@ def _speaker(folder: Path, index: int, voice: Voice, settings: dict) -> list[Utt
         text = TEXTS[number % len(TEXTS)]
         path = folder / f"S{session}{gender}_{number + 1:03d}.flac"
         samples = speak(voice, PROSODY[emotion], text, settings["seconds"], draw)
-        soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+        flac = io.BytesIO()  # libsndfile itself reports a full disk as an error of another kind
+        soundfile.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        path.write_bytes(flac.getvalue())
         utterances.append(
             Utterance(
                 id=path.stem,

@@ -159,7 +159,7 @@ class EmotionModel(nn.Module):
         with whole_folder(folder) as temporary:
             (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-            safetensors.torch.save_file(self.state_dict(), temporary / "model.safetensors")
+            (temporary / "model.safetensors").write_bytes(safetensors.torch.save(self.state_dict()))
 
     @classmethod
     def load(cls, folder: str | Path) -> EmotionModel:

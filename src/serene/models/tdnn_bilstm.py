@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from serene.errors import SereneError
 from serene.models.masking import Dropout, MaskedBatchNorm, MaskedBiLSTM
 
 # out channels of the two TDNN layers, LSTM units per direction, width of the frame-level layer, width of the heads
@@ -34,6 +35,8 @@ class TdnnBilstm(nn.Module):
     def __init__(self, width: int, *, size: Literal["iemocap", "mandarin"] = "iemocap", dropout: float = 0.5) -> None:
         """Build the layers with PyTorch's default initialisation."""
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise SereneError(f"model.dropout is {dropout}; a probability below 1 was expected.")
         first, second, units, self.out_width, self.head_width = SIZES[size]
         self.tdnn1 = _Layer(nn.Conv1d(width, first, 5, dilation=2, padding="same"), first, dropout)
         self.tdnn2 = _Layer(nn.Conv1d(first, second, 3, dilation=4, padding="same"), second, dropout)

@@ -1,0 +1,170 @@
+"""Clips become padded batches of like length: nobody is lost, nobody is alone, little is padding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from serene.audio.batch import Batch, mask_of
+from serene.audio.dataset import Dataset, features, frame_statistics, length_buckets, warm
+from serene.audio.store import Store
+from serene.corpora.manifest import Manifest
+from serene.errors import AudioError
+
+
+class Chunks:
+    """A front end for tests: four samples are a frame; every clip a frame longer than the one before."""
+
+    identity, width = "chunks", 4
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        self.made += 1
+        return samples[: 4 * (5 + self.made)].reshape(-1, 4)
+
+
+@pytest.fixture
+def dataset(made_up_manifest: Manifest, tmp_path) -> Dataset:
+    """A dozen clips of speakers of whom all but the last are in training."""
+    chosen = made_up_manifest.utterances[::4]
+    emotions = sorted({str(u.emotion) for u in made_up_manifest})
+    speakers = sorted({u.speaker for u in chosen})
+    enrolment = {name: np.full((2, 4), i + 1, dtype=np.float32) for i, name in enumerate(speakers)}
+    store = Store(tmp_path, Chunks())
+    return Dataset(chosen, store, emotions=emotions, speakers=speakers[:-1], enrolment=enrolment)
+
+
+def test_a_batch_is_padded_with_zeros_to_its_longest_clip(dataset: Dataset) -> None:
+    batch = dataset.batch([4, 0, 2])
+    assert batch.lengths.tolist() == dataset.lengths[[4, 0, 2]].tolist() == [10, 6, 8]
+    assert batch.inputs.shape == (3, 10, 4)
+    assert batch.mask.tolist() == [[frame < length for frame in range(10)] for length in (10, 6, 8)]
+    for row, (index, length) in enumerate(zip([4, 0, 2], [10, 6, 8], strict=True)):
+        alone = dataset.batch([index])
+        assert torch.equal(batch.inputs[row, :length], alone.inputs[0])
+        assert not batch.inputs[row, length:].any()
+        assert batch.ids[row] == dataset.utterances[index].id
+
+
+def test_targets_speakers_and_enrolment_follow_the_clips(dataset: Dataset, made_up_manifest: Manifest) -> None:
+    emotions = sorted({str(u.emotion) for u in made_up_manifest})
+    names = sorted({u.speaker for u in dataset.utterances})
+    batch = dataset.batch(np.arange(len(dataset)))
+    assert batch.enrolment is not None
+    for row, utterance in enumerate(dataset.utterances):
+        assert batch.target[row].tolist() == [float(name == utterance.emotion) for name in emotions]
+        known = names.index(utterance.speaker)
+        assert batch.speaker[row] == (-1 if known == len(names) - 1 else known)
+        assert (batch.enrolment[row] == known + 1).all()
+    assert -1 in batch.speaker
+
+
+def test_a_batch_moves_with_all_its_tensors() -> None:
+    numbers = torch.zeros(2, 3, 4)
+    batch = Batch(numbers, torch.tensor([3, 1]), numbers[:, 0], torch.tensor([0, 1]), ("a", "b")).to("meta")
+    assert {getattr(batch, name).device.type for name in ("inputs", "lengths", "target", "speaker")} == {"meta"}
+    assert (batch.ids, batch.enrolment) == (("a", "b"), None)
+
+
+def test_a_mask_is_true_where_there_is_sound() -> None:
+    assert mask_of(torch.tensor([2, 0, 3]), 3).tolist() == [[True, True, False], [False] * 3, [True] * 3]
+
+
+def test_scoring_meets_every_clip_once_from_the_shortest_on(dataset: Dataset) -> None:
+    batches = list(dataset.in_order(5))
+    assert sorted(i for batch in batches for i in batch.ids) == sorted(u.id for u in dataset.utterances)
+    lengths = [n for batch in batches for n in batch.lengths.tolist()]
+    assert lengths == sorted(lengths)
+    assert [len(batch.ids) for batch in batches] == [5, 5, 2]
+
+
+def test_parts_join_in_order(dataset: Dataset) -> None:
+    first, second = (dataset.enrolled_by_own_clips(part) for part in (np.arange(5), np.arange(5, 12)))
+    first.enrolment = second.enrolment = dataset.enrolment  # the parts of a split share theirs
+    whole = Dataset.joined([first, second])
+    assert whole.utterances == dataset.utterances
+    assert whole.lengths.tolist() == dataset.lengths.tolist()
+    ours, theirs = whole.batch([4, 5, 11]), dataset.batch([4, 5, 11])
+    for name in ("inputs", "lengths", "target", "speaker", "enrolment"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_half_is_enrolled_by_its_own_clips_alone(dataset: Dataset) -> None:
+    half = dataset.enrolled_by_own_clips(np.arange(0, 12, 2))
+    assert half.enrolment is not None
+    for speaker in {u.speaker for u in half.utterances}:
+        own = [half.batch([i]).inputs[0].numpy() for i, u in enumerate(half.utterances) if u.speaker == speaker]
+        assert half.enrolment[speaker] == pytest.approx(frame_statistics(own))
+    assert dataset.enrolment is not half.enrolment
+
+
+def test_frame_statistics_are_those_of_all_frames_together() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(3, 2, size=(n, 2)).astype(np.float32) for n in (3, 8, 1)]
+    for f in range(2):
+        values = [float(v) for array in arrays for v in array[:, f]]
+        mean = sum(values) / 12
+        deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / 12)
+        assert frame_statistics(arrays)[:, f] == pytest.approx([mean, deviation], rel=1e-5)
+    assert frame_statistics([np.full((4, 1), 7.0)]).tolist() == [[7.0], [pytest.approx(1e-5)]]
+
+
+def test_clips_are_warmed_one_by_one_and_a_missing_hash_is_computed(made_up_manifest: Manifest, tmp_path) -> None:
+    clips = made_up_manifest.utterances[:3]
+    store, told = Store(tmp_path, Chunks()), []
+    warm(clips, store, lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    nameless = [replace(clip, audio_hash=None) for clip in clips]
+    for clip, same in zip(clips, nameless, strict=True):
+        assert np.array_equal(features(clip, store), features(same, store))
+    assert store.maker.made == 3, "the same sound is found again under its hash"
+    with pytest.raises(AudioError, match=r"nowhere\.wav"):
+        features(replace(clips[0], audio="nowhere.wav", audio_hash="unknown"), store)
+
+
+def iemocap_like(n_clips: int = 5531) -> np.ndarray:
+    """Frames of clips of 0.6 to 34 s, 4.5 s on average, as IEMOCAP's are."""
+    seconds = np.random.default_rng(0).lognormal(math.log(4.5) - 0.65**2 / 2, 0.65, n_clips).clip(0.6, 34)
+    assert seconds.mean() == pytest.approx(4.5, abs=0.1)
+    return np.round(100 * seconds).astype(np.int64)
+
+
+@pytest.mark.parametrize("n_clips", [1, 2, 31, 32, 33, 64, 65, 100, 5531])
+def test_every_clip_is_in_exactly_one_batch_and_none_is_alone(n_clips: int) -> None:
+    batches = length_buckets(iemocap_like()[:n_clips], 32, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(n_clips))
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= 33
+    assert min(sizes) > 1 or n_clips == 1
+    assert sum(size != 32 for size in sizes) <= 1, "only the longest clips' batch may differ in size"
+
+
+def test_the_generator_is_the_only_source_of_randomness() -> None:
+    lengths = iemocap_like()[:200]
+    first, again, other = (length_buckets(lengths, 8, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    composition = [{frozenset(batch.tolist()) for batch in batches} for batches in (first, other)]
+    assert len(composition[0] & composition[1]) < len(first) / 4, "epochs meet other batches, not only another order"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_padding_costs_a_tenth_at_most(seed: int) -> None:
+    lengths = iemocap_like()
+    batches = length_buckets(lengths, 32, np.random.default_rng(seed))
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    assert 1.0 < padded / lengths.sum() <= 1.10
+
+
+def test_batches_come_in_random_order() -> None:
+    """Sorted batches would show the network the short clips first, every epoch."""
+    lengths = iemocap_like()[:640]
+    means = [lengths[batch].mean() for batch in length_buckets(lengths, 32, np.random.default_rng(0))]
+    rises = sum(a < b for a, b in pairwise(means))
+    assert 4 <= rises <= 15

@@ -1,0 +1,118 @@
+"""The store computes once, keeps makers apart, and never shows a file that is half there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serene.audio.mfcc import Mfcc
+from serene.audio.store import Store
+from serene.errors import SereneError
+
+
+@dataclass
+class Doubler:
+    """Counts how often it is asked."""
+
+    identity: str = "doubler"
+    width: int = 1
+    heard: list[int] = field(default_factory=list)
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        self.heard.append(len(samples))
+        return 2 * samples[:, None]
+
+
+def one_to_four() -> np.ndarray:
+    return np.arange(1.0, 5.0, dtype=np.float32)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_array_is_computed_once_and_decoded_only_then(tmp_path: Path) -> None:
+    maker, decoded = Doubler(), []
+
+    def decode() -> np.ndarray:
+        decoded.append("once")
+        return one_to_four()
+
+    arrays = [Store(tmp_path, maker).get("abcd", decode) for _ in range(3)]
+    assert (maker.heard, decoded) == ([4], ["once"])
+    assert all(array[:, 0].tolist() == [2, 4, 6, 8] for array in arrays)
+    assert files_in(tmp_path) == ["doubler/ab/abcd.npy"]
+
+
+def test_what_is_given_is_mapped_from_disk_and_cannot_be_changed(tmp_path: Path) -> None:
+    array = Store(tmp_path, Doubler()).get("abcd", one_to_four)
+    assert isinstance(array, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 0
+
+
+def test_two_makers_never_mix(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(scale=0.1, size=1600).astype(np.float32)
+    for maker in (Mfcc(), Mfcc(deltas=1), Mfcc(), Mfcc(deltas=1)):
+        assert np.array_equal(Store(tmp_path, maker).get("abcd", lambda: samples), maker(samples))
+    assert len(files_in(tmp_path)) == 2
+
+
+def test_a_maker_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def decode() -> np.ndarray:
+        raise SereneError("broken clip")
+
+    with pytest.raises(SereneError, match="broken clip"):
+        Store(tmp_path, Doubler()).get("abcd", decode)
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-5], lambda whole: b"", lambda whole: b"not an array"])
+def test_a_damaged_file_is_named(tmp_path: Path, damage) -> None:
+    store = Store(tmp_path, Doubler())
+    store.get("abcd", one_to_four)
+    path = store.folder / "ab/abcd.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(SereneError, match=r"ab/abcd\.npy is damaged .*; delete it and run again"):
+        store.get("abcd", one_to_four)
+
+
+WRITER = """
+import sys, time
+import numpy as np
+from serene.audio.store import Store
+
+class Slow:
+    identity, width = "slow", 50
+    def __call__(self, samples):
+        return np.full((20_000, 50), samples[0], dtype=np.float32)
+
+store = Store(sys.argv[1], Slow())
+print("ready", flush=True)
+sys.stdin.readline()
+for key in range(25):
+    array = store.get(f"{key:04d}", lambda: np.array([key]))
+    assert array.shape == (20_000, 50) and (np.asarray(array) == key).all(), key
+"""
+
+
+def test_several_processes_fill_one_store_and_see_whole_files_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    writers = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert (writer.returncode, errors) == (0, "")
+    assert files_in(tmp_path) == [f"slow/00/{key:04d}.npy" for key in range(25)]

@@ -1,0 +1,32 @@
+"""Clips for the tests of models: random features of uneven scale, like MFCC, that differ from clip to clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from serene.audio.batch import Batch, mask_of
+
+
+@pytest.fixture
+def batch_of() -> Callable[..., Batch]:
+    """Give a function: lengths (clip,) -> a padded Batch of random clips, every one with its speaker's statistics."""
+
+    def make(*lengths: int, width: int = 39, seed: int = 0) -> Batch:
+        generator = torch.Generator().manual_seed(seed)
+        clips, longest = len(lengths), max(lengths)
+        scale = torch.linspace(0.5, 20, width)
+        inputs = scale * (1 + torch.randn(clips, longest, width, generator=generator))
+        statistics = torch.stack([scale.expand(clips, -1), scale * (1 + torch.rand(clips, 1, generator=generator))], 1)
+        return Batch(
+            inputs=inputs * mask_of(torch.tensor(lengths), longest).unsqueeze(-1),
+            lengths=torch.tensor(lengths),
+            target=torch.eye(4)[torch.arange(clips) % 4],
+            speaker=torch.arange(clips) % 3,
+            ids=tuple(f"clip{i}" for i in range(clips)),
+            enrolment=statistics,
+        )
+
+    return make

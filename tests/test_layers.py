@@ -1,0 +1,53 @@
+"""Imports go downwards only, what is light stays light, and the public names are the promised ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import serene
+
+ROOT = Path(__file__).parents[1]
+LIGHT = ("serene", "serene.cli", "serene.corpora.prepare", "serene.protocols", "serene.audit", "serene.audio.mfcc")
+HEAVY = ("torch", "transformers", "sklearn", "matplotlib")
+
+
+def in_fresh_interpreter(code: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_imports_go_downwards_only(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert not failed, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_prepares_splits_and_audits_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    assert in_fresh_interpreter(code) == "[]"
+
+
+def test_public_names_are_sorted_and_resolve() -> None:
+    assert serene.__all__ == sorted(serene.__all__)
+    for name in serene.__all__:
+        assert getattr(serene, name).__name__ == name
+
+
+def test_a_public_name_keeps_its_meaning_when_a_module_of_that_name_is_imported() -> None:
+    code = "import serene, serene.audit; from serene import audit; print(callable(audit), audit is serene.audit)"
+    assert in_fresh_interpreter(f"import serene; serene.audit; {code}") == "True True"
+
+
+def test_only_the_promised_names_are_public() -> None:
+    assert [name for name in dir(serene) if not name.startswith("_")] == serene.__all__
+    with pytest.raises(AttributeError, match="module 'serene' has no attribute 'Recogniser'"):
+        _ = serene.Recogniser
+    assert in_fresh_interpreter("from serene import *; print(len([n for n in dir() if n[0] != '_']))") == str(
+        len(serene.__all__)
+    )

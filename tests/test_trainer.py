@@ -1,0 +1,417 @@
+"""The training loop: steps, schedules, selection, precision, and resuming, each re-derived by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from serene.audio.batch import Batch
+from serene.audio.dataset import Dataset
+from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
+from serene.methods.baseline import Baseline
+from serene.methods.domain_adversarial import DomainAdversarial
+from serene.methods.method import Method, Turn
+from serene.models.model import EmotionModel
+from serene.trainer import Selected, Trainer
+
+EMOTIONS = ("anger", "sadness")
+
+
+class Held:
+    """A store that holds its arrays in memory."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self.arrays = arrays
+
+    def get(self, audio_hash: str, _samples: object) -> np.ndarray:
+        return self.arrays[audio_hash]
+
+
+def clips(arrays: Sequence[np.ndarray], emotions: Sequence[str] | None = None) -> Dataset:
+    """A dataset of given arrays (frame, feature); emotions and the speakers A and B take turns."""
+    names = [f"clip{n}" for n in range(len(arrays))]
+    labels = emotions or [EMOTIONS[n % 2] for n in range(len(arrays))]
+    utterances = [
+        Utterance(id=name, audio="nowhere", speaker="AB"[n % 2], emotion=labels[n], audio_hash=name)
+        for n, name in enumerate(names)
+    ]
+    store = Held(dict(zip(names, arrays, strict=True)))
+    return Dataset(utterances, store, emotions=EMOTIONS, speakers=("A", "B"))  # pyright: ignore[reportArgumentType]
+
+
+def numbered(count: int, emotions: Sequence[str] | None = None) -> Dataset:
+    """Clips of one frame that holds the clip's number."""
+    return clips([np.array([[n]], np.float32) for n in range(count)], emotions)
+
+
+def noise(count: int, seed: int = 0) -> Dataset:
+    """Clips of 20 to 40 frames of 5 features."""
+    draw = np.random.default_rng(seed)
+    return clips([draw.standard_normal((int(draw.integers(20, 40)), 5)).astype(np.float32) for _ in range(count)])
+
+
+class Weight(Method):
+    """A method of one parameter of its own and a given loss; notes the parameter and the progress at every call."""
+
+    def __init__(self, loss: Callable[[Tensor, Batch], Tensor], start: Sequence[float] = (0.0,)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(start, dtype=torch.float64))
+        self.of = loss
+        self.seen: list[list[float]] = []
+        self.progress: list[float] = []
+
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
+        self.seen.append(self.weight.tolist())
+        self.progress.append(progress)
+        return {"term": self.of(self.weight, batch)}
+
+
+def fit(method: Method, train: Dataset, folder: Path, model: nn.Module | None = None, **settings: Any) -> Selected:
+    """Train plainly: no momentum, no clipping, the last epoch, unless the settings say otherwise."""
+    more = {key: settings.pop(key) for key in ("validation", "seed", "on_epoch") if key in settings}
+    plain = {"momentum": 0.0, "nesterov": False, "clip": None, "select_on": "last", "batch_size": 2, "device": "cpu"}
+    trainer = Trainer(**(plain | settings))
+    return trainer.fit(model or nn.Linear(1, 1), method, train, **({"validation": None, "seed": 0} | more), folder=folder)
+
+
+# --- one step
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.2])
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_the_rate_of_every_step(schedule: str, warmup: float, tmp_path: Path) -> None:
+    method = Weight(lambda w, _: w.sum())  # the gradient is 1: every step moves the weight by the rate
+    fit(method, numbered(10), tmp_path, epochs=2, learning_rate=0.5, schedule=schedule, warmup=warmup)
+    points = [*(w for (w,) in method.seen), method.weight.item()]
+    moved = [before - after for before, after in zip(points, points[1:], strict=False)]
+    for step in range(10):
+        done = step / 10
+        rest = (done - warmup) / (1 - warmup)
+        expected = {"constant": 1.0, "linear": 1 - rest, "cosine": 0.5 + 0.5 * math.cos(math.pi * rest)}[schedule]
+        if done < warmup:
+            expected = done / warmup
+        assert moved[step] == pytest.approx(0.5 * expected, abs=1e-12), step
+
+
+def test_sgd_with_nesterov_is_the_hand_written_loop(tmp_path: Path) -> None:
+    method = Weight(lambda w, _: 0.5 * ((w - 3.0) ** 2).sum(), start=(0.0,))
+    fit(method, numbered(4), tmp_path, epochs=3, learning_rate=0.1, momentum=0.9, nesterov=True)
+    w = velocity = 0.0
+    for (seen,) in method.seen:
+        assert seen == pytest.approx(w, abs=1e-12)
+        gradient = w - 3.0
+        velocity = 0.9 * velocity + gradient
+        w -= 0.1 * (gradient + 0.9 * velocity)
+    assert method.weight.item() == pytest.approx(w, abs=1e-12)
+
+
+def test_weight_decay_is_a_penalty_but_decoupled_in_adamw(tmp_path: Path) -> None:
+    expected = {"sgd": 1 - 0.1 * 0.5, "adam": 1 - 0.1, "adamw": 1 - 0.1 * 0.5}  # adam divides a gradient by its size
+    for name, after in expected.items():
+        method = Weight(lambda w, _: 0.0 * w.sum(), start=(1.0,))
+        fit(method, numbered(2), tmp_path / name, epochs=1, optimizer=name, learning_rate=0.1, weight_decay=0.5)
+        assert method.weight.item() == pytest.approx(after, abs=1e-6), name
+
+
+def test_accumulation_steps_once_along_the_mean_gradient(tmp_path: Path) -> None:
+    def loss(w: Tensor, batch: Batch) -> Tensor:
+        return ((w - batch.inputs[:, 0, 0]) ** 2).mean()
+
+    method = Weight(loss, start=(10.0,))
+    fit(method, numbered(4), tmp_path, epochs=1, accumulate=2, learning_rate=0.1)
+    assert method.seen == [[10.0], [10.0]]  # two batches of two clips, one step
+    gradient = sum(2 * (10.0 - n) for n in range(4)) / 4
+    assert method.weight.item() == pytest.approx(10.0 - 0.1 * gradient, abs=1e-6)
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(1.0, (0.6, 0.8)), (50.0, (3.0, 4.0)), (None, (3.0, 4.0))])
+def test_clipping_limits_the_norm_and_keeps_the_direction(
+    clip: float | None, moved: tuple[float, float], tmp_path: Path
+) -> None:
+    method = Weight(lambda w, _: 3 * w[0] + 4 * w[1], start=(0.0, 0.0))
+    fit(method, numbered(2), tmp_path, epochs=1, learning_rate=1.0, clip=clip)
+    assert method.weight.tolist() == pytest.approx([-moved[0], -moved[1]], rel=1e-5)
+
+
+class TwoTurns(Method):
+    """Two turns: the second minimises what the first has just moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.tensor(0.0))
+        self.second = nn.Parameter(torch.tensor(0.0))
+
+    def turns(self, model: nn.Module) -> list[Turn]:
+        return [
+            Turn("descent", lambda batch, progress: {"a": self.first}, (self.first,)),
+            Turn("pursuit", lambda batch, progress: {"b": self.first * self.second}, (self.second,)),
+        ]
+
+
+def test_turns_are_taken_one_after_the_other_and_move_their_own(tmp_path: Path) -> None:
+    method = TwoTurns()
+    chosen = fit(method, numbered(2), tmp_path, epochs=1, learning_rate=1.0)
+    assert (method.first.item(), method.second.item()) == (-1.0, 1.0)  # the second sees the first after its step
+    assert chosen.rows[0]["descent/a"] == 0.0
+    assert chosen.rows[0]["pursuit/b"] == 0.0
+
+
+def test_progress_and_the_clip_weighted_log(tmp_path: Path) -> None:
+    told = []
+    method = Weight(lambda w, batch: 0 * w.sum() + batch.inputs[:, 0, 0].mean())
+    chosen = fit(method, numbered(5), tmp_path, epochs=2, on_epoch=told.append)  # batches of 2 and 3 clips
+    assert method.progress == [0.0, 0.25, 0.5, 0.75]
+    assert [row["emotion/term"] for row in chosen.rows] == pytest.approx([2.0, 2.0])  # mean of 0, 1, 2, 3, 4
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert logged == chosen.rows == told
+    assert [row["epoch"] for row in logged] == [1, 2]
+
+
+# --- which epoch ships
+
+
+class Dial(nn.Module):
+    """Answers the clips `right[epoch]` rightly; its only weight, lowered by 1 an epoch, tells the epoch."""
+
+    def __init__(self, right: Sequence[set[int]]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.right = right
+
+    def embed(self, batch: Batch) -> Tensor:
+        assert not self.training
+        assert not torch.is_autocast_enabled("cpu")  # scoring is in full precision
+        answer = batch.target.argmax(dim=1)
+        wrong = [int(n) not in self.right[round(-self.weight.item()) - 1] for n in batch.inputs[:, 0, 0]]
+        return torch.where(torch.tensor(wrong), 1 - answer, answer)
+
+    def hidden(self, embedding: Tensor) -> Tensor:
+        return embedding
+
+    def classify(self, answer: Tensor) -> Tensor:
+        return 5.0 * nn.functional.one_hot(answer, 2)
+
+
+class Lower(Method):
+    """Lowers the Dial's weight by the learning rate."""
+
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
+        assert model.training  # validation is scored, never learnt from
+        assert (batch.speaker >= 0).all()
+        return {"term": model.weight}
+
+
+def turn_dial(right: Sequence[set[int]], folder: Path, **settings: Any) -> tuple[Dial, Selected]:
+    model = Dial(right)
+    validation = numbered(8, ["anger"] * 6 + ["sadness"] * 2)
+    more = {"epochs": len(right), "learning_rate": 1.0, "validation": validation} | settings
+    return model, fit(Lower(), numbered(2), folder, model, **more)
+
+
+A = {0, 1, 2, 3, 4, 5}  # all of anger: WA 6/8, UA 1/2
+B = {0, 1, 2, 6, 7}  # half of anger, all of sadness: WA 5/8, UA 3/4
+C = {0, 6}  # WA 2/8, UA (1/6 + 1/2) / 2
+
+
+@pytest.mark.parametrize(
+    ("select_on", "epoch", "rule"),
+    [
+        ("validation UA", 3, "best validation UA over epochs"),
+        ("validation WA", 2, "best validation WA over epochs"),
+        ("last", 5, "last epoch"),
+    ],
+)
+def test_the_selected_epochs_weights_are_in_the_model(select_on: str, epoch: int, rule: str, tmp_path: Path) -> None:
+    model, chosen = turn_dial([C, A, B, B, C], tmp_path, select_on=select_on)  # of equal epochs the first
+    assert (chosen.epoch, chosen.rule) == (epoch, rule)
+    assert model.weight.item() == -epoch
+    assert not model.training
+    assert [row["validation_wa"] for row in chosen.rows] == pytest.approx([2 / 8, 6 / 8, 5 / 8, 5 / 8, 2 / 8])
+    assert [row["validation_ua"] for row in chosen.rows] == pytest.approx([1 / 3, 1 / 2, 3 / 4, 3 / 4, 1 / 3])
+    right, wrong = (math.log(1 + math.exp(sign * 5)) for sign in (-1, 1))
+    assert chosen.rows[0]["validation_loss"] == pytest.approx((2 * right + 6 * wrong) / 8)
+
+
+def test_training_stops_when_patience_is_over(tmp_path: Path) -> None:
+    model, chosen = turn_dial([C, B, A, A, B, A, A], tmp_path, select_on="validation UA", patience=3)
+    assert len(chosen.rows) == 5  # the second is best; three epochs were no better
+    assert (chosen.epoch, model.weight.item()) == (2, -2.0)
+
+
+def test_selecting_on_a_validation_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SereneError, match="the split has no validation part; use 'last'"):
+        turn_dial([A], tmp_path, validation=None, select_on="validation UA")
+
+
+# --- real models: seeds, precision
+
+
+def network(dropout: float = 0.5) -> EmotionModel:
+    torch.manual_seed(7)
+    return EmotionModel(EMOTIONS, 5, encoder_settings={"dropout": dropout})
+
+
+def trained(folder: Path, seed: int = 0, method: type[Method] = Baseline, **settings: Any) -> dict[str, Tensor]:
+    model = network()
+    learning = method()
+    learning.attach(model, 2)
+    more = {"epochs": 2, "batch_size": 4, "momentum": 0.9, "seed": seed} | settings
+    fit(learning, noise(12), folder, model, **more)
+    return model.state_dict()
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("method", [Baseline, DomainAdversarial])
+def test_a_seed_gives_its_weights_and_another_seed_others(method: type[Method], tmp_path: Path) -> None:
+    first = trained(tmp_path / "1", method=method)
+    torch.rand(3)  # whatever else drew random numbers before
+    assert same(first, trained(tmp_path / "2", method=method))
+    assert not same(first, trained(tmp_path / "3", seed=1, method=method))
+
+
+class Watching(Baseline):
+    """Notes whether autocast is on where the loss is computed."""
+
+    autocast: bool | None = None
+
+    def loss(self, model: EmotionModel, batch: Batch, progress: float) -> dict[str, Tensor]:
+        self.autocast = torch.is_autocast_enabled("cpu")
+        return dict(super().loss(model, batch, progress))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bf16_is_for_the_forward_passes_of_training(precision: str, tmp_path: Path) -> None:
+    model, method = network(), Watching()
+    settings = {"epochs": 2, "precision": precision, "validation": noise(4, 1), "select_on": "validation UA"}
+    chosen = fit(method, noise(8), tmp_path, model, **settings)
+    assert method.autocast == (precision == "bf16")
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    assert all(math.isfinite(value) for row in chosen.rows for value in row.values())
+
+
+def test_bf16_rounds(tmp_path: Path) -> None:
+    assert not same(trained(tmp_path / "1"), trained(tmp_path / "2", precision="bf16"))
+
+
+# --- interrupted and taken up again
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(epoch: int) -> Callable[[dict[str, float]], None]:
+    def told(row: dict[str, float]) -> None:
+        if row["epoch"] == epoch:
+            raise Stopped
+
+    return told
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "adam", "schedule": "cosine", "warmup": 0.3, "accumulate": 2},
+        {"method": DomainAdversarial, "select_on": "validation UA", "validation": noise(6, 1)},
+    ],
+    ids=["sgd", "adam", "adversarial"],
+)
+def test_an_interrupted_training_ends_with_the_same_weights(settings: dict, epoch: int, tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", epochs=3, **settings)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "cut", epochs=3, on_epoch=stop_after(epoch), **settings)
+    assert same(whole, trained(tmp_path / "cut", epochs=3, **settings))
+    rows = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "cut")]
+    for one, other in zip(*rows, strict=True):
+        assert json.loads(one) | {"seconds": 0} == json.loads(other) | {"seconds": 0}
+
+
+def test_patience_counts_over_an_interruption(tmp_path: Path) -> None:
+    def go(folder: str, **more: Any) -> Selected:
+        return turn_dial([C, B, A, A, A, A], tmp_path / folder, select_on="validation UA", patience=2, **more)[1]
+
+    with pytest.raises(Stopped):
+        go("cut", on_epoch=stop_after(3))
+    assert [row["epoch"] for row in go("cut").rows] == [row["epoch"] for row in go("whole").rows] == [1, 2, 3, 4]
+
+
+def test_a_log_that_missed_its_last_row_is_completed(tmp_path: Path) -> None:
+    trained(tmp_path)
+    whole = (tmp_path / "log.jsonl").read_text()
+    (tmp_path / "log.jsonl").write_text(whole.splitlines()[0] + "\n")  # killed between the state and the log
+    trained(tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() == whole
+
+
+def test_a_state_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    trained(tmp_path)
+    with pytest.raises(SereneError, match=r"(?s)training\.pt does not fit this run .* delete its folder"):
+        trained(tmp_path, method=DomainAdversarial)
+    for damaged in (b"", b"no state at all", (tmp_path / "training.pt").read_bytes()[:1000]):
+        (tmp_path / "training.pt").write_bytes(damaged)
+        with pytest.raises(SereneError, match=r"training\.pt does not fit this run"):
+            trained(tmp_path)
+
+
+class Breaking(Baseline):
+    """Its speaker term is not a number in the second epoch."""
+
+    def loss(self, model: EmotionModel, batch: Batch, progress: float) -> dict[str, Tensor]:
+        broken = torch.tensor(math.nan if progress >= 0.5 else 0.25)
+        return {**super().loss(model, batch, progress), "speaker": broken}
+
+
+def test_a_loss_that_is_not_finite_is_named_and_the_last_epoch_kept(tmp_path: Path) -> None:
+    with pytest.raises(SereneError) as caught:
+        trained(tmp_path, method=Breaking)
+    message = str(caught.value)
+    for part in ("not finite at 50.0% of the training", "'speaker': nan", "last finished epoch is kept"):
+        assert part in message
+    assert message.endswith("Lower the learning rate, or the method's coefficients.")
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    assert same(trained(tmp_path), trained(tmp_path / "never broken"))  # and it goes on from there
+
+
+# --- settings that make no sense
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, r"training\.epochs is 0; at least 1 was expected"),
+        ({"batch_size": 1}, r"training\.batch_size is 1; at least 2 was expected"),
+        ({"accumulate": 0}, r"training\.accumulate is 0; at least 1"),
+        ({"patience": 0}, r"training\.patience is 0; at least 1"),
+        ({"momentum": -0.1}, r"training\.momentum is -0\.1; at least 0"),
+        ({"weight_decay": -1.0}, r"training\.weight_decay is -1\.0; at least 0"),
+        ({"learning_rate": 0.0}, r"training\.learning_rate is 0\.0; a positive number"),
+        ({"learning_rate": math.nan}, r"training\.learning_rate is nan; a positive number"),
+        ({"clip": 0.0}, r"training\.clip is 0\.0; a positive number"),
+        ({"warmup": 1.5}, r"training\.warmup is 1\.5; a share of the steps, from 0 to 1"),
+        ({"select_on": "last", "patience": 3}, r"training\.patience needs validation"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SereneError, match=message):
+        Trainer(**settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SereneError, match=r"training\.device is 'cuda', but torch finds no GPU here"):
+        Trainer(device="cuda")
+    assert Trainer(device="auto").device == "cpu"
