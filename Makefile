@@ -33,7 +33,7 @@ $(VENV)/bin/python:
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.train: $(VENV)/bin/python pyproject.toml $(shell find src recipes -type f 2>/dev/null)
-	$(VENV)/bin/python -m pip install --quiet '.[train]'
+	test -e $(VENV)/.dev || $(VENV)/bin/python -m pip install --quiet '.[train]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from serene import protocols, registry
 from serene.audio import FRONT_ENDS
-from serene.audio.dataset import Dataset, features, frame_statistics
+from serene.audio.dataset import Dataset, enrolment_of, frame_statistics
 from serene.audio.store import Store
-from serene.corpora.manifest import Utterance
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import WithinHalves, speaker_leak
 from serene.evaluation.scoring import Scores, score
@@ -63,7 +61,7 @@ def train_cell(
     parts = _datasets(recipe, emotions, split, store)
     torch.manual_seed(cell.seed)
     model = new_model(recipe, emotions, store.maker.width)
-    model.set_feature_statistics(frame_statistics([features(u, store) for u in split.train]))
+    model.set_feature_statistics(frame_statistics(split.train, store))
     method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
     method.attach(model, len({u.speaker for u in split.train}))
     trainer = Trainer(**recipe.training)
@@ -111,20 +109,12 @@ def new_model(recipe: Recipe, emotions: tuple[str, ...], width: int) -> EmotionM
     )
 
 
-def enrolment_of(clips: Mapping[str, list[Utterance]], store: Store) -> dict[str, np.ndarray]:
-    """Give each speaker the (2, feature) mean and deviation of their clips' frames; labels are not looked at."""
-    return {speaker: frame_statistics([features(u, store) for u in own]) for speaker, own in clips.items()}
-
-
 def _datasets(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty."""
     enrolment = None
     if recipe.features.normalize == "speaker":
-        clips: dict[str, list[Utterance]] = defaultdict(list)
-        for utterance in {u.id: u for u in (*split.train, *split.unlabelled)}.values():
-            clips[utterance.speaker].append(utterance)
-        limit = recipe.features.enrolment_clips
-        enrolment = enrolment_of({speaker: own[:limit] for speaker, own in clips.items()}, store)
+        heard = {u.id: u for u in (*split.train, *split.unlabelled)}
+        enrolment = enrolment_of(list(heard.values()), store, recipe.features.enrolment_clips)
     speakers = sorted({u.speaker for u in split.train})
     return {
         part: Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from serene import registry
 from serene.audio import FRONT_ENDS
-from serene.audio.dataset import Dataset, warm
+from serene.audio.dataset import Dataset, enrolment_of, warm
 from serene.audio.store import Store
-from serene.cell import enrolment_of
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.prepare import hashed
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_leak
@@ -41,7 +40,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         SereneError: a model is gone, or the manifest has fewer than two of the models' classes.
     """
     cells = run.finished()
-    manifest = Manifest.read(path)
+    manifest = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of))
     models = [EmotionModel.load(cell.folder / "model") for cell in cells]
     known = models[0].emotions
     labels = run.recipe.labels
@@ -93,7 +92,7 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
         What `serene.evaluation.probes.speaker_leak` returns.
     """
     model = EmotionModel.load(folder)
-    clips = Manifest.read(path).utterances
+    clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
     store = _store(folder, path.parent / "runs" / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
     dataset = _dataset(model, clips, store)
@@ -113,8 +112,5 @@ def _store(model_folder: Path, folder: Path) -> Store:
 
 def _dataset(model: EmotionModel, clips: Sequence[Utterance], store: Store) -> Dataset:
     """Make a dataset of strangers, each enrolled by all of their own clips where the model asks for it."""
-    own: dict[str, list[Utterance]] = defaultdict(list)
-    for clip in clips:
-        own[clip.speaker].append(clip)
-    enrolment = enrolment_of(own, store) if model.normalize == "speaker" else None
+    enrolment = enrolment_of(clips, store) if model.normalize == "speaker" else None
     return Dataset(clips, store, emotions=model.emotions, speakers=(), enrolment=enrolment)

@@ -13,7 +13,7 @@ from serene.audio.dataset import warm
 from serene.cell import store_of, train_cell
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest
-from serene.corpora.prepare import prepare
+from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, build
@@ -91,7 +91,7 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
         )
     path = Path(settings.path)
     if path.is_file() and path.suffix == ".jsonl" and settings.name != "table":
-        manifest = Manifest.read(path)
+        manifest = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of))
     else:
         kept = _kept_manifest(runs, settings.name, path)
         if kept.exists():

@@ -40,14 +40,19 @@ def work(
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
-            while not messages.empty():
-                heard(*messages.get())
+            _hear(messages, heard)
         pool.shutdown()
+        _hear(messages, heard)  # the last words of workers that have ended since
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+
+
+def _hear(messages: Any, heard: Callable[..., None]) -> None:
+    while not messages.empty():
+        heard(*messages.get())
 
 
 def _begin(messages: Any, parent: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from serene import sound
 from serene.audio.mfcc import Mfcc, add_deltas, voiced
+from serene.errors import SereneError
 
 RATE = 16_000
 ALL_FRAMES = Mfcc(voice_activity=False)
@@ -128,6 +129,12 @@ def test_every_setting_is_part_of_the_identity() -> None:
     identities = [Mfcc().identity, *(Mfcc(**{name: value}).identity for name, value in others.items())]
     assert len(set(identities)) == 4
     assert Mfcc().identity == Mfcc(deltas=2).identity
+
+
+@pytest.mark.parametrize("settings", [{"coefficients": 24}, {"coefficients": 0}, {"deltas": -1}])
+def test_settings_that_make_no_features_are_refused(settings: dict) -> None:
+    with pytest.raises(SereneError, match="1 to 23 coefficients and 0 deltas or more were expected"):
+        Mfcc(**settings)
 
 
 def test_real_speech_has_silence_to_drop(speech: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from serene.audio.batch import Batch, mask_of
+from serene.models.model import EmotionModel
 
 
 @pytest.fixture
@@ -30,3 +31,23 @@ def batch_of() -> Callable[..., Batch]:
         )
 
     return make
+
+
+@pytest.fixture
+def awake(batch_of) -> Callable[[EmotionModel], EmotionModel]:
+    """Give a function that brings a model's batch norms close to the statistics of random clips, as training would.
+
+    An untrained model shrinks its signal layer by layer: all clips would score alike, and every comparison would hold.
+    """
+
+    def wake(model: EmotionModel) -> EmotionModel:
+        norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm1d)]
+        for layer in norms:
+            layer.momentum = 0.99
+        with torch.no_grad():
+            model.train()(batch_of(*range(20, 60), width=model.config["width"], seed=9))
+        for layer in norms:
+            layer.momentum = 0.1
+        return model.eval()
+
+    return wake

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 
 from serene.errors import SereneError
@@ -60,7 +59,7 @@ def test_a_failed_save_leaves_the_old_folder_and_no_temporary(folder: Path, monk
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(SereneError, match=r"Cannot write .*model: No space left on device"):
         EmotionModel(["yes", "no"], 39).save(folder, {})
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

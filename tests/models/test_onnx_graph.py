@@ -87,13 +87,10 @@ def export(model: EmotionModel, path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["training_set", "utterance"])
 def test_the_exported_graph_gives_the_same_scores_at_any_length_and_batch_size(
-    normalize, batch_of, tmp_path: Path
+    normalize, batch_of, awake, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    model = EmotionModel(list("abcdef"), 39, normalize=normalize)
-    with torch.no_grad():
-        model(batch_of(40, 30, 20))  # so that the batch norms have statistics of their own
-    model.eval()
+    model = awake(EmotionModel(list("abcdef"), 39, normalize=normalize))
     export(model, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for lengths in [(20,), (5, 77, 31), (300, 12, 1, 44, 90)]:

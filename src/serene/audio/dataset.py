@@ -13,6 +13,7 @@ from serene import sound
 from serene.audio.batch import Batch
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
 
 JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
 
@@ -22,7 +23,7 @@ class Dataset:
 
     Args:
         utterances: the clips.
-        store: keeps their features.
+        store: keeps their features; a clip's are opened when a batch needs them, and closed again.
         emotions: the classes, in the model's order.
         speakers: training speakers, in the order of their indices.
         enrolment: speaker -> (2, feature) mean and deviation of that speaker's clips, or None.
@@ -39,9 +40,9 @@ class Dataset:
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances = tuple(utterances)
+        self.store = store
         self.enrolment = enrolment
-        self._arrays = [features(utterance, store) for utterance in self.utterances]
-        self.lengths = np.array([len(array) for array in self._arrays], dtype=np.int64)
+        self.lengths = np.array([len(features(utterance, store)) for utterance in self.utterances], dtype=np.int64)
         emotion_index = {name: i for i, name in enumerate(emotions)}
         speaker_index = {name: i for i, name in enumerate(speakers)}
         classes = torch.tensor([emotion_index[str(u.emotion)] for u in self.utterances])
@@ -54,8 +55,8 @@ class Dataset:
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Collect clips into a batch padded to the longest of them."""
-        arrays = [torch.from_numpy(np.array(self._arrays[i])) for i in indices]
         chosen = [self.utterances[i] for i in indices]
+        arrays = [torch.from_numpy(np.array(features(utterance, self.store))) for utterance in chosen]
         enrolment = None
         if self.enrolment is not None:
             enrolment = torch.from_numpy(np.stack([self.enrolment[u.speaker] for u in chosen]))
@@ -73,7 +74,6 @@ class Dataset:
         """Put the clips of several parts of one split into one dataset."""
         whole = copy.copy(parts[0])
         whole.utterances = tuple(u for part in parts for u in part.utterances)
-        whole._arrays = [array for part in parts for array in part._arrays]
         whole.lengths = np.concatenate([part.lengths for part in parts])
         whole.targets = torch.cat([part.targets for part in parts])
         whole.speakers = torch.cat([part.speakers for part in parts])
@@ -83,12 +83,8 @@ class Dataset:
         """Return some of the clips, each speaker enrolled by these clips alone."""
         part = copy.copy(self)
         part.utterances = tuple(self.utterances[i] for i in indices)
-        part._arrays = [self._arrays[i] for i in indices]
         part.lengths, part.targets, part.speakers = self.lengths[indices], self.targets[indices], self.speakers[indices]
-        own: dict[str, list[np.ndarray]] = defaultdict(list)
-        for utterance, array in zip(part.utterances, part._arrays, strict=True):
-            own[utterance.speaker].append(array)
-        part.enrolment = {speaker: frame_statistics(arrays) for speaker, arrays in own.items()}
+        part.enrolment = enrolment_of(part.utterances, self.store)
         return part
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
@@ -102,16 +98,20 @@ def features(utterance: Utterance, store: Store) -> np.ndarray:
     """Return the stored features (frame, feature) of a clip, decoding it only where they are missing.
 
     Raises:
+        SereneError: the clip's audio has no hash (`serene.corpora.prepare.hashed` gives it one), or the file no longer
+            holds the audio that the hash is of.
         AudioError: the clip cannot be decoded; the message names the file.
     """
+    if utterance.audio_hash is None:
+        raise SereneError(f"The audio of '{utterance.id}' has no hash; prepare the corpus without --fast.")
 
     def decode() -> np.ndarray:
-        return sound.read(utterance.audio, utterance.start, utterance.duration)
+        samples = sound.read(utterance.audio, utterance.start, utterance.duration)
+        if sound.content_hash(samples) != utterance.audio_hash:
+            raise SereneError(f"{utterance.audio} has changed since its manifest was made; prepare the corpus again.")
+        return samples
 
-    if utterance.audio_hash is not None:
-        return store.get(utterance.audio_hash, decode)
-    samples = decode()  # a manifest made with `--fast` holds no hashes
-    return store.get(sound.content_hash(samples), lambda: samples)
+    return store.get(utterance.audio_hash, decode)
 
 
 def warm(utterances: Sequence[Utterance], store: Store, progress: Callable[[int, int], None] | None = None) -> None:
@@ -144,16 +144,30 @@ def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generato
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def frame_statistics(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean and population deviation of every feature over all frames of some clips.
-
-    Args:
-        arrays: (frame, feature) each.
+def frame_statistics(utterances: Sequence[Utterance], store: Store) -> np.ndarray:
+    """Mean and population deviation of every feature over all frames of some clips, which are read twice.
 
     Returns:
         float32 (2, feature): mean, deviation (at least 1e-5, so that a constant feature divides safely).
     """
-    frames = sum(len(a) for a in arrays)
-    mean = sum(a.sum(axis=0, dtype=np.float64) for a in arrays) / frames
-    variance = sum(((a - mean) ** 2).sum(axis=0) for a in arrays) / frames
+    frames = sum(len(features(u, store)) for u in utterances)
+    mean = sum(features(u, store).sum(axis=0, dtype=np.float64) for u in utterances) / frames
+    variance = sum(((features(u, store) - mean) ** 2).sum(axis=0) for u in utterances) / frames
     return np.stack([mean, np.maximum(np.sqrt(variance), 1e-5)]).astype(np.float32)
+
+
+def enrolment_of(utterances: Sequence[Utterance], store: Store, clips: int | None = None) -> dict[str, np.ndarray]:
+    """Give each speaker the mean and deviation of their own clips' frames; labels are not looked at.
+
+    Args:
+        utterances: of any number of speakers.
+        store: keeps their features.
+        clips: the first so many of each speaker; all without it.
+
+    Returns:
+        speaker -> (2, feature), as `frame_statistics` gives them.
+    """
+    own: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        own[utterance.speaker].append(utterance)
+    return {speaker: frame_statistics(said[:clips], store) for speaker, said in own.items()}

@@ -67,6 +67,22 @@ def prepare(
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
 
 
+def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = None) -> Manifest:
+    """Give every clip the hash of its decoded audio, where `fast` left it out.
+
+    Raises:
+        AudioError: a clip is silent or cannot be decoded; `prepare` without `fast` would have left it out.
+    """
+    missing = [utterance for utterance in manifest if utterance.audio_hash is None]
+    if not missing:
+        return manifest
+    heard = {clip.id: clip for clip in _in_parallel(_decoded, missing, progress, None)}
+    for clip in heard.values():
+        if isinstance(clip, LeftOut):
+            raise AudioError(f"{clip.audio}: {clip.reason}. Prepare the corpus without --fast, which leaves it out.")
+    return replace(manifest, utterances=tuple(heard.get(u.id, u) for u in manifest))  # pyright: ignore[reportArgumentType]
+
+
 def _in_parallel(
     look: Callable[[Utterance], Utterance | LeftOut],
     utterances: Sequence[Utterance],
@@ -104,7 +120,7 @@ def _decoded(utterance: Utterance) -> Utterance | LeftOut:
     if isinstance(known, LeftOut):
         return known
     try:
-        samples = sound.read(utterance.audio, utterance.start, utterance.duration)
+        samples = sound.read(known.audio, known.start, known.duration)  # as training will read it
     except AudioError as error:
         return LeftOut(utterance.id, utterance.audio, f"unreadable: {error}")
     peak = float(np.abs(samples - samples.mean()).max())

@@ -174,7 +174,7 @@ def _pictures(report: Report, content: Mapping[str, Any], name: str) -> str:
         parts.append(f"<details><summary>All {len(people)} speakers</summary>{_speakers(people)}</details>")
     e = report.embedding
     if e is not None and len(e.vectors) >= FEWEST_POINTS:
-        title = f"The embedding of four speakers ({_text(e.name)})"
+        title = f"The embedding of up to four speakers ({_text(e.name)})"
         note = "A layout by t-SNE: distances between far groups mean little. Where little of the speaker is left, the "
         note += "colours on the right are mixed."
         picture = svg(plots.tsne(e.vectors, e.emotions, e.speakers), f"{name}-tsne")

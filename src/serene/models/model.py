@@ -171,18 +171,22 @@ class EmotionModel(nn.Module):
         folder = Path(folder)
         try:
             config = json.loads((folder / "config.json").read_text())
+            if config["format"] > FORMAT:
+                raise SereneError(f"{folder} was written by a newer serene (format {config['format']}); update serene.")
+            model = cls(
+                config["emotions"],
+                config["width"],
+                encoder=config["encoder"],
+                encoder_settings=config["encoder_settings"],
+                normalize=config["normalize"],
+            )
             state = safetensors.torch.load_file(folder / "model.safetensors")
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise SereneError(f"{folder} is not a readable model folder: {error}") from error
-        if config.get("format", 0) > FORMAT:
-            raise SereneError(f"{folder} was written by a newer serene (format {config['format']}); update serene.")
-        model = cls(
-            config["emotions"],
-            config["width"],
-            encoder=config["encoder"],
-            encoder_settings=config["encoder_settings"],
-            normalize=config["normalize"],
-        )
+        except (KeyError, TypeError) as error:
+            raise SereneError(
+                f"{folder} is not a readable model folder: its config.json is odd ({error!r})."
+            ) from error
         try:
             model.load_state_dict(state)
         except RuntimeError as error:

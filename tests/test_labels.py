@@ -1,0 +1,64 @@
+"""Labels: which column, which classes in which order, what is joined, and what is said where one is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from serene.corpora.labels import choose
+from serene.corpora.manifest import Manifest, Utterance
+from serene.errors import SereneError
+
+INTENDED = ("anger", "excitement", "happiness", "neutral", "excitement", None, "sadness")
+PERCEIVED = ("neutral", "happiness", None, "neutral", "anger", "anger", None)
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    pairs = enumerate(zip(INTENDED, PERCEIVED, strict=True))
+    return Manifest(
+        tuple(Utterance(id=str(n), audio="x", speaker="A", emotion=e, emotion_perceived=p) for n, (e, p) in pairs),
+        remarks=("kept",),
+    )
+
+
+def labels(manifest: Manifest) -> dict[str, str | None]:
+    return {u.id: u.emotion for u in manifest}
+
+
+def test_all_labels_that_occur_are_the_classes_sorted(manifest: Manifest) -> None:
+    chosen, classes = choose(manifest, join={})
+    assert classes == ("anger", "excitement", "happiness", "neutral", "sadness")
+    assert labels(chosen) == {str(n): e for n, e in enumerate(INTENDED) if e}  # a clip without a label is left out
+    assert chosen.remarks == ("kept",)
+    assert labels(manifest)["1"] == "excitement"  # the manifest itself is not changed
+
+
+def test_joining_comes_first_and_use_gives_the_order(manifest: Manifest) -> None:
+    chosen, classes = choose(
+        manifest, use=["sadness", "happiness", "anger"], join={"excitement": "happiness", "frustration": "anger"}
+    )
+    assert classes == ("sadness", "happiness", "anger")
+    assert labels(chosen) == {"0": "anger", "1": "happiness", "2": "happiness", "4": "happiness", "6": "sadness"}
+
+
+def test_the_perceived_label_takes_the_intended_ones_place(manifest: Manifest) -> None:
+    chosen, classes = choose(manifest, target="emotion_perceived", join={})
+    assert classes == ("anger", "happiness", "neutral")
+    assert labels(chosen) == {"0": "neutral", "1": "happiness", "3": "neutral", "4": "anger", "5": "anger"}
+    assert {u.id: u.emotion_perceived for u in chosen} == labels(chosen)
+
+
+def test_a_class_that_does_not_occur_is_named_with_those_that_do(manifest: Manifest) -> None:
+    with pytest.raises(SereneError) as caught:
+        choose(manifest, use=["anger", "boredom"], join={"excitement": "happiness"})
+    assert str(caught.value) == (
+        "No utterance has the emotion 'boredom'. The corpus has: anger 1, happiness 3, neutral 1, sadness 1."
+    )
+    with pytest.raises(SereneError, match="No utterance has the emotion perceived 'sadness'"):
+        choose(manifest, target="emotion_perceived", use=["anger", "sadness"], join={})
+
+
+@pytest.mark.parametrize("use", [["anger"], [], ["anger", "anger"]])
+def test_two_different_classes_are_needed(use: list[str], manifest: Manifest) -> None:
+    with pytest.raises(SereneError, match="At least two different classes are needed; the labels give"):
+        choose(manifest, use=use, join={})

@@ -1,0 +1,138 @@
+"""Run folders: begun, taken up, opened, refused; and what a cell keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from serene import recipe
+from serene.errors import MissingExtra, SereneError
+from serene.evaluation.predictions import Predictions
+from serene.recipe import Recipe
+from serene.run import Cell, Run, environment
+
+
+@pytest.fixture
+def made(tiny_recipe: Path) -> Recipe:
+    return recipe.load(tiny_recipe)
+
+
+def finish(cell: Cell, name: str = "predictions.csv") -> None:
+    answers = {"ids": ["a", "b"], "speakers": ["A", "B"], "truth": ["x", "y"], "classes": ["x", "y"]}
+    scores = np.array([[0.75, 0.25], [0.5, 0.5]])
+    Predictions.from_scores(**answers, scores=scores, part="test", fold=cell.fold, seed=cell.seed).write(
+        cell.folder / name
+    )
+
+
+def test_a_run_is_begun_and_taken_up_wherever_its_corpus_lies(made: Recipe, tmp_path: Path) -> None:
+    run = Run.begin(tmp_path, made, "data")
+    assert run.folder == tmp_path / f"tiny-{made.identity('data')}"
+    moved = replace(made, corpus=replace(made.corpus, path="elsewhere"), seeds=(4,), run=None)
+    again = Run.begin(tmp_path, moved, "data")
+    assert again.folder == run.folder
+    assert recipe.load(run.folder / "recipe.yaml") == replace(moved, name="recipe")
+    opened = Run.open(run.folder)
+    assert (opened.recipe, opened.identity) == (moved, run.folder.name.removeprefix("tiny-"))
+    assert Run.begin(tmp_path, made, "other data").folder != run.folder
+
+
+def test_a_run_folder_with_another_recipe_is_refused_and_left_as_it_is(made: Recipe, tmp_path: Path) -> None:
+    run = Run.begin(tmp_path, made, "data")
+    changed = (run.folder / "recipe.yaml").read_text().replace("epochs: 2", "epochs: 3")
+    (run.folder / "recipe.yaml").write_text(changed)
+    with pytest.raises(SereneError, match=r"holds a run of another recipe: its recipe\.yaml was changed. Restore"):
+        Run.begin(tmp_path, made, "data")
+    assert (run.folder / "recipe.yaml").read_text() == changed
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(SereneError, match="is not a run's folder: it has no recipe.yaml"):
+            Run.open(folder)
+
+
+def test_finished_cells_come_in_the_order_of_folds_and_seeds(made: Recipe, tmp_path: Path) -> None:
+    run = Run.begin(tmp_path, made, "data")
+    with pytest.raises(SereneError, match="No fold of .* has finished; run `serene train` again"):
+        run.finished()
+    for fold, seed in (("10", 0), ("2", 1), ("2", 0), ("1/a b", 0)):
+        finish(run.cell(fold, seed), "predictions.csv.gz" if seed else "predictions.csv")
+    begun = run.cell("3", 0).folder
+    begun.mkdir(parents=True)
+    (begun / "log.jsonl").write_text("{}\n")
+    (run.folder / "fold-9").touch()
+    cells = [(cell.fold, cell.seed) for cell in run.finished()]
+    assert cells == [("2", 0), ("2", 1), ("10", 0), ("1/a b", 0)]  # a fold may bear a speaker's name, slash and all
+    assert all(cell.predictions().id.tolist() == ["a", "b"] for cell in run.finished())
+
+
+def test_a_cell_keeps_all_that_a_report_needs(tiny_run: Path) -> None:
+    cell = Run.open(tiny_run).finished()[0]
+    assert {path.name for path in cell.folder.iterdir()} == {
+        *("recipe.yaml", "environment.json", "log.jsonl", "predictions.csv", "probes.json", "model"),
+        *("embeddings.safetensors", "embeddings.json"),
+    }
+    assert {path.name for path in (cell.folder / "model").iterdir()} == {
+        *("config.json", "preprocessor_config.json", "model.safetensors"),
+    }
+    assert [row["epoch"] for row in cell.log()] == [1, 2]
+    answers = cell.predictions()
+    for part in ("train", "validation", "test"):
+        ids, vectors = cell.embeddings(part) or ([], np.zeros(0))
+        assert vectors.shape == (len(ids), 512)
+        assert len(ids) == 16  # two speakers of eight clips
+        if part != "train":
+            assert ids == answers.select(part=part).id.tolist()
+    assert safetensors.numpy.load_file(cell.folder / "embeddings.safetensors").keys() == {"train", "validation", "test"}
+    facts = cell.json("environment.json")
+    assert facts["split"] == {
+        "protocol": "speaker_folds",
+        "version": 1,
+        "validation_rule": "speaker",
+        "speaker_independent": True,
+        "saw_unlabelled_test_audio": False,
+        "stamps": [],
+    }
+    assert facts["selected_epoch"] in (1, 2)
+    assert facts["seconds"] > 0
+    assert recipe.load(cell.folder / "recipe.yaml") == replace(Run.open(tiny_run).recipe, name="recipe")
+
+
+def test_the_selected_epoch_is_the_best_of_its_log(tiny_run: Path) -> None:
+    for cell in Run.open(tiny_run).finished():
+        rates = [row["validation_ua"] for row in cell.log()]
+        assert cell.json("environment.json")["selected_epoch"] == rates.index(max(rates)) + 1
+
+
+def test_what_was_not_kept_is_none(tmp_path: Path, tiny_run: Path) -> None:
+    own = Run.open(tiny_run).finished()[0]
+    shutil.copytree(own.folder, tmp_path / "cell")
+    cell = Cell(tmp_path / "cell", own.fold, own.seed)
+    for name in ("embeddings.safetensors", "probes.json", "log.jsonl"):
+        (cell.folder / name).unlink()
+    assert (cell.embeddings("test"), cell.json("probes.json"), cell.log()) == (None, None, [])
+
+
+def test_the_environment_names_kinds_and_versions_not_the_machine() -> None:
+    import platform
+
+    facts = environment(1.234)
+    assert facts["seconds"] == 1.2
+    assert facts["packages"]["numpy"] == np.__version__
+    assert facts["processor"]
+    assert platform.node() not in json.dumps(facts)
+
+
+def test_a_missing_extra_travels_between_processes() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(MissingExtra("tensorboard", "track")))
+    assert isinstance(error, MissingExtra)
+    assert str(error) == "tensorboard is not installed. Install it with: pip install 'serene-ser[track]'"
