@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from serene.audio.batch import Batch, mask_of
-from serene.audio.dataset import Dataset, features, frame_statistics, length_buckets, warm
+from serene.audio.dataset import Dataset, enrolment_of, features, frame_statistics, length_buckets, warm
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest
-from serene.errors import AudioError
+from serene.errors import AudioError, SereneError
 
 
 class Chunks:
@@ -100,33 +100,49 @@ def test_a_half_is_enrolled_by_its_own_clips_alone(dataset: Dataset) -> None:
     half = dataset.enrolled_by_own_clips(np.arange(0, 12, 2))
     assert half.enrolment is not None
     for speaker in {u.speaker for u in half.utterances}:
-        own = [half.batch([i]).inputs[0].numpy() for i, u in enumerate(half.utterances) if u.speaker == speaker]
-        assert half.enrolment[speaker] == pytest.approx(frame_statistics(own))
+        own = [u for u in half.utterances if u.speaker == speaker]
+        assert half.enrolment[speaker] == pytest.approx(frame_statistics(own, dataset.store))
     assert dataset.enrolment is not half.enrolment
 
 
-def test_frame_statistics_are_those_of_all_frames_together() -> None:
-    rng = np.random.default_rng(0)
-    arrays = [rng.normal(3, 2, size=(n, 2)).astype(np.float32) for n in (3, 8, 1)]
-    for f in range(2):
+def test_frame_statistics_are_those_of_all_frames_together(dataset: Dataset) -> None:
+    clips = dataset.utterances[:3]
+    arrays = [features(clip, dataset.store) for clip in clips]
+    statistics = frame_statistics(clips, dataset.store)
+    for f in range(4):
         values = [float(v) for array in arrays for v in array[:, f]]
-        mean = sum(values) / 12
-        deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / 12)
-        assert frame_statistics(arrays)[:, f] == pytest.approx([mean, deviation], rel=1e-5)
-    assert frame_statistics([np.full((4, 1), 7.0)]).tolist() == [[7.0], [pytest.approx(1e-5)]]
+        mean = sum(values) / len(values)
+        deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+        assert statistics[:, f] == pytest.approx([mean, deviation], rel=1e-4)
 
 
-def test_clips_are_warmed_one_by_one_and_a_missing_hash_is_computed(made_up_manifest: Manifest, tmp_path) -> None:
+def test_only_the_first_clips_of_each_speaker_enrol(dataset: Dataset) -> None:
+    first = {}
+    for clip in dataset.utterances:
+        first.setdefault(clip.speaker, clip)
+    enrolment = enrolment_of(dataset.utterances, dataset.store, clips=1)
+    for speaker, clip in first.items():
+        assert enrolment[speaker] == pytest.approx(frame_statistics([clip], dataset.store))
+
+
+def test_clips_are_warmed_one_by_one(made_up_manifest: Manifest, tmp_path) -> None:
     clips = made_up_manifest.utterances[:3]
     store, told = Store(tmp_path, Chunks()), []
     warm(clips, store, lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
-    nameless = [replace(clip, audio_hash=None) for clip in clips]
-    for clip, same in zip(clips, nameless, strict=True):
-        assert np.array_equal(features(clip, store), features(same, store))
+    warm(clips, store)
     assert store.maker.made == 3, "the same sound is found again under its hash"
+
+
+def test_audio_that_is_gone_changed_or_has_no_hash_is_named(made_up_manifest: Manifest, tmp_path) -> None:
+    clip, other = made_up_manifest.utterances[:2]
+    store = Store(tmp_path, Chunks())
     with pytest.raises(AudioError, match=r"nowhere\.wav"):
-        features(replace(clips[0], audio="nowhere.wav", audio_hash="unknown"), store)
+        features(replace(clip, audio="nowhere.wav", audio_hash="unknown"), store)
+    with pytest.raises(SereneError, match="has changed since its manifest was made"):
+        features(replace(clip, audio=other.audio), store)
+    with pytest.raises(SereneError, match=f"'{clip.id}' has no hash"):
+        features(replace(clip, audio_hash=None), store)
 
 
 def iemocap_like(n_clips: int = 5531) -> np.ndarray:

@@ -1,0 +1,136 @@
+"""What every recipe of the project promises: it says what it is, resolves, meets a corpus, and trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serene import experiment, recipe
+from serene.cell import train_cell
+from serene.corpora.manifest import Manifest, Utterance
+from serene.experiment import Plan
+from serene.recipe import RECIPES, Recipe
+from serene.run import Cell
+
+FILES = sorted(RECIPES.rglob("*.yaml"))
+WORDS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "excitement")
+COLUMNS = "audio", "speaker", "emotion", "session", "gender", "text_id"
+
+
+@pytest.fixture(scope="session")
+def everybody(made_up: Path) -> Path:
+    """The made-up speech under other names: six speakers in three sessions say every emotion once, improvising."""
+    taken: dict[str, int] = {}
+
+    def relabelled(clip: Utterance) -> Utterance:
+        place = taken[clip.speaker] = taken.get(clip.speaker, -1) + 1
+        return replace(clip, emotion=WORDS[place], text_id=f"impro0{place % 4 + 1}", corpus=None)
+
+    path = made_up.parent / "everybody.jsonl"
+    Manifest(tuple(relabelled(clip) for clip in Manifest.read(made_up))).write(path)
+    return path
+
+
+def load(file: Path, manifest: Path, *more: str) -> Recipe:
+    """Load a recipe with nothing changed but where its clips are, how many speakers it deals, and for how long."""
+    changes = [f"corpus={{name: {corpus(file)}, path: '{manifest}', only: {json.dumps(only(file))}}}"]
+    if "speaker_holdout" in file.read_text():
+        changes += [f"protocol.{part}={count}" for part, count in (("train", 4), ("validation", 1), ("test", 1))]
+    return recipe.load(file, [*changes, "seeds=[0]", *more])
+
+
+def corpus(file: Path) -> str:
+    return recipe.load(file).corpus.name
+
+
+def only(file: Path) -> dict[str, str]:
+    return recipe.load(file).corpus.only
+
+
+def planned(file: Path, manifest: Path, folder: Path) -> Plan:
+    made = load(file, manifest, "training.epochs=1")
+    return experiment.plan(made, folder)
+
+
+def distinct() -> Iterator[Path]:
+    """Give a file of each combination of method, protocol, features and model."""
+    seen = set()
+    for file in FILES:
+        made = recipe.load(file).resolved()
+        made["protocol"].pop("run", None)
+        key = json.dumps([made[part] for part in ("labels", "protocol", "features", "model", "method")])
+        if key not in seen:
+            seen.add(key)
+            yield file
+
+
+def name(file: Path) -> str:
+    return recipe.name_of(file)
+
+
+def test_there_is_a_recipe_for_every_row_of_the_published_tables() -> None:
+    from serene.published import TABLES
+
+    for table in TABLES.values():
+        for row in table.rows:
+            assert RECIPES / table.recipes / f"{row.recipe}.yaml" in FILES
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_recipe_says_what_it_is_and_resolves(file: Path) -> None:
+    first, *rest = file.read_text().splitlines()
+    assert first.startswith("# ")
+    assert first.endswith(".")
+    assert any(line.startswith("corpus:") for line in rest)
+    made = recipe.load(file)
+    assert made.name == name(file)
+    assert made.corpus.path is None  # it is the user who knows
+    assert made.training["epochs"] <= 40 or made.name.startswith(("tu2019-", "quickstart-"))
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name in ("emodb", "ravdess", "crema_d")], ids=name)
+def test_the_rows_of_a_corpus_share_all_but_method_and_features(file: Path) -> None:
+    """Optimiser, rate, epochs and dropout are chosen once, on SER-only's validation."""
+    own, reference = recipe.load(file), recipe.load(file.parent / "ser_only.yaml")
+    enrolled = file.stem.endswith("_enrolled")
+    assert own.features.normalize == ("speaker" if enrolled else "training_set")
+    assert replace(own, name="", method={}, features=reference.features) == replace(reference, name="", method={})
+    assert own.training["epochs"] <= 40
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_recipe_meets_a_corpus(file: Path, everybody: Path, tmp_path: Path) -> None:
+    plan = planned(file, everybody, tmp_path)
+    assert plan.run.folder.name.startswith(f"{name(file)}-")
+    for split, cell in plan.cells:
+        assert split.speaker_independent
+        assert split.validation
+        assert not cell.finished
+        assert {u.emotion for u in split.train} == set(plan.emotions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", list(distinct()), ids=name)
+def test_a_recipe_trains(file: Path, everybody: Path, tmp_path: Path) -> None:
+    plan = planned(file, everybody, tmp_path)
+    split, cell = plan.cells[0]
+    told: list[tuple[Path, int]] = []
+    train_cell(plan.recipe, plan.emotions, plan.store, split, cell, False, lambda *news: told.append(news))
+    assert told == [(cell.folder, 1), (cell.folder, 1)]
+    check(cell, plan)
+
+
+def check(cell: Cell, plan: Plan) -> None:
+    answers = cell.predictions()
+    assert set(answers.part.tolist()) == {"validation", "test"}
+    assert answers.classes == plan.emotions
+    assert answers.scores.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert len(cell.log()) == 1
+    assert cell.json("probes.json").keys() == {"test", "train"}
+    assert cell.json("environment.json")["split"]["saw_unlabelled_test_audio"] == (
+        plan.recipe.features.normalize == "speaker"
+    )
