@@ -18,7 +18,7 @@ def test_folders_parts_languages_and_sentences(tmp_path: Path) -> None:
         ("0001_000351", "0001", "anger", None, "mandarin", "mandarin_000"),  # the same sentence, angrily
         ("0011_000701", "0011", "happiness", "train", "english", "english_000"),
         ("0011_001062", "0011", "sadness", "test", "english", "english_011"),
-        ("0011_001750", "0011", "surprise", "evaluation", "english", "english_349"),
+        ("0011_001750", "0011", "surprise", "validation", "english", "english_349"),
     ]
 
 

@@ -37,7 +37,7 @@ EMOTIONS = {
     "伤心": "sadness",
     "惊喜": "surprise",
 }
-SPLITS = ("train", "evaluation", "test")
+SPLITS = {"train": "train", "evaluation": "validation", "test": "test"}  # folder -> part
 FEMALE = (
     "0001",
     "0002",
@@ -87,7 +87,7 @@ def _clip(path: Path, root: Path, lists: dict[Path, dict[str, str]]) -> Utteranc
         corpus="esd",
         speaker=speaker,
         emotion=folder or listed,
-        split=next((word for word in above if word in SPLITS), None),
+        split=next((SPLITS[word] for word in above if word in SPLITS), None),
         gender="female" if speaker in FEMALE else "male",
         language=language,
         text_id=f"{language}_{(int(name['number']) - 1) % SENTENCES:03d}",
