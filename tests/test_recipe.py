@@ -108,23 +108,23 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
             "Unknown setting in method domain_adversarial 'reversl'. Did you mean 'reversal'?",
         ),
         ("method: {name: baseline, reversal: 1}", "Unknown setting in method baseline 'reversal'."),
-        ("corpus: {name: emodd}", "Unknown corpus 'emodd'. Did you mean 'emodb'? Choices: crema_d, emodb, esd, iemocap"),
+        ("corpus: {name: emodd}", "Unknown corpus 'emodd'. Did you mean 'emodb'? Choices: crema_d, emodb, "),
         ("protocol: {name: speaker_fold}", "Unknown protocol 'speaker_fold'. Did you mean 'speaker_folds'? Choices: "),
-        ("method: {name: dat}", "Unknown method 'dat'. Choices: baseline, cross_gradient, domain_adversarial, multi_task"),
-        ("model: {encoder: tdnn}", "Unknown encoder 'tdnn'. Choices: tdnn_bilstm. Or write package.module:Name for one of your own."),
+        ("method: {name: dat}", "Unknown method 'dat'. Choices: baseline, cross_gradient, domain_adversarial, "),
+        ("model: {encoder: tdnn}", "Unknown encoder 'tdnn'. Choices: tdnn_bilstm. Or write package.module:Name"),
         ("method: {name: 'my_lab:Idea'}", "Cannot import the method 'my_lab:Idea': there is no module 'my_lab'."),
-        ("method: {name: 'serene.trainer:Idea'}", "Cannot import the method 'serene.trainer:Idea': 'serene.trainer' has"),
+        ("method: {name: 'serene:Idea'}", "Cannot import the method 'serene:Idea': 'serene' has no 'Idea'."),
         ("method: {}", "The recipe's method has no 'name'. Choices: baseline, "),
         ("corpus: {path: x}", "corpus.name is missing."),
         ("method: baseline", "'method' in the recipe is 'baseline'; a mapping was expected, such as {name: ...}."),
         ("training: {epochs: many}", "training.epochs is 'many': input should be a valid integer"),
         ("training: {epochs: 2.5}", "training.epochs is '2.5': input should be a valid integer"),
         ("training: {nesterov: maybe}", "training.nesterov is 'maybe': input should be a valid boolean"),
-        ("training: {schedule: step}", "training.schedule is 'step': input should be 'constant', 'linear' or 'cosine'."),
+        ("training: {schedule: step}", "training.schedule is 'step': input should be 'constant', 'linear' or "),
         ("training: {epochs: null}", "training.epochs is None: input should be a valid integer"),
         ("labels: {use: anger}", "labels.use is 'anger': input should be a valid list"),
         ("protocol: {name: speaker_folds, folds: five}", "protocol speaker_folds.folds is 'five': input should be a"),
-        ("protocol: {name: speaker_folds, run: []}", "protocol.run is []; a fold's name or a list of them was expected"),
+        ("protocol: {name: speaker_folds, run: []}", "protocol.run is []; a fold's name or a list of them was "),
         ("protocol: {name: speaker_folds, run: {a: 1}}", "protocol.run is {'a': '1'}; a fold's name or a list"),
         ("seeds: 3", "seeds is '3': input should be a valid tuple"),
         ("seeds: []", "seeds is []; different whole numbers from 0 were expected, such as [0, 1, 2]."),
@@ -186,7 +186,7 @@ def test_another_name_drops_the_former_ones_settings(tmp_path: Path) -> None:
     assert made.run is None
     dat = BASE.replace("{name: baseline}", "{name: domain_adversarial, reversal: 0.3}")
     assert load(tmp_path, dat, "method.name=baseline").method == {"name": "baseline"}
-    assert load(tmp_path, dat, "method.name=domain_adversarial").method["reversal"] == 0.3  # the same name drops nothing
+    assert load(tmp_path, dat, "method.name=domain_adversarial").method["reversal"] == 0.3  # the same: nothing drops
     assert load(tmp_path, dat, "corpus.name=emodb").corpus.path is None  # the former corpus lay there
     assert load(tmp_path, dat, "corpus.name=emodb", "corpus.path=x").corpus.path == "x"
 

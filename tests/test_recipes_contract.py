@@ -13,12 +13,11 @@ from serene import experiment, recipe
 from serene.cell import train_cell
 from serene.corpora.manifest import Manifest, Utterance
 from serene.experiment import Plan
-from serene.recipe import RECIPES, Recipe
+from serene.recipe import RECIPES
 from serene.run import Cell
 
 FILES = sorted(RECIPES.rglob("*.yaml"))
 WORDS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "excitement")
-COLUMNS = "audio", "speaker", "emotion", "session", "gender", "text_id"
 
 
 @pytest.fixture(scope="session")
@@ -35,25 +34,12 @@ def everybody(made_up: Path) -> Path:
     return path
 
 
-def load(file: Path, manifest: Path, *more: str) -> Recipe:
-    """Load a recipe with nothing changed but where its clips are, how many speakers it deals, and for how long."""
-    changes = [f"corpus={{name: {corpus(file)}, path: '{manifest}', only: {json.dumps(only(file))}}}"]
-    if "speaker_holdout" in file.read_text():
-        changes += [f"protocol.{part}={count}" for part, count in (("train", 4), ("validation", 1), ("test", 1))]
-    return recipe.load(file, [*changes, "seeds=[0]", *more])
-
-
-def corpus(file: Path) -> str:
-    return recipe.load(file).corpus.name
-
-
-def only(file: Path) -> dict[str, str]:
-    return recipe.load(file).corpus.only
-
-
 def planned(file: Path, manifest: Path, folder: Path) -> Plan:
-    made = load(file, manifest, "training.epochs=1")
-    return experiment.plan(made, folder)
+    """Plan a recipe with nothing changed but where its clips are, how many speakers it deals, and for how long."""
+    changes = [f"corpus.path={manifest}", "seeds=[0]", "training.epochs=1"]
+    if recipe.load(file).protocol["name"] == "speaker_holdout":
+        changes += ["protocol.train=4", "protocol.validation=1", "protocol.test=1"]
+    return experiment.plan(recipe.load(file, changes), folder)
 
 
 def distinct() -> Iterator[Path]:
@@ -89,7 +75,6 @@ def test_a_recipe_says_what_it_is_and_resolves(file: Path) -> None:
     made = recipe.load(file)
     assert made.name == name(file)
     assert made.corpus.path is None  # it is the user who knows
-    assert made.training["epochs"] <= 40 or made.name.startswith(("tu2019-", "quickstart-"))
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name in ("emodb", "ravdess", "crema_d")], ids=name)

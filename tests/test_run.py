@@ -54,13 +54,13 @@ def test_a_run_folder_with_another_recipe_is_refused_and_left_as_it_is(made: Rec
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(SereneError, match="is not a run's folder: it has no recipe.yaml"):
+        with pytest.raises(SereneError, match=r"is not a run's folder: it has no recipe\.yaml"):
             Run.open(folder)
 
 
 def test_finished_cells_come_in_the_order_of_folds_and_seeds(made: Recipe, tmp_path: Path) -> None:
     run = Run.begin(tmp_path, made, "data")
-    with pytest.raises(SereneError, match="No fold of .* has finished; run `serene train` again"):
+    with pytest.raises(SereneError, match=r"No fold of .* has finished; run `serene train` again"):
         run.finished()
     for fold, seed in (("10", 0), ("2", 1), ("2", 0), ("1/a b", 0)):
         finish(run.cell(fold, seed), "predictions.csv.gz" if seed else "predictions.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,10 @@ class Weight(Method):
 
 def fit(method: Method, train: Dataset, folder: Path, model: nn.Module | None = None, **settings: Any) -> Selected:
     """Train plainly: no momentum, no clipping, the last epoch, unless the settings say otherwise."""
-    more = {key: settings.pop(key) for key in ("validation", "seed", "on_epoch") if key in settings}
+    more = {"validation": None, "seed": 0, "on_epoch": None}
+    more |= {key: settings.pop(key) for key in more if key in settings}
     plain = {"momentum": 0.0, "nesterov": False, "clip": None, "select_on": "last", "batch_size": 2, "device": "cpu"}
-    trainer = Trainer(**(plain | settings))
-    return trainer.fit(model or nn.Linear(1, 1), method, train, **({"validation": None, "seed": 0} | more), folder=folder)
+    return Trainer(**(plain | settings)).fit(model or nn.Linear(1, 1), method, train, folder=folder, **more)
 
 
 # --- one step
@@ -92,7 +93,7 @@ def test_the_rate_of_every_step(schedule: str, warmup: float, tmp_path: Path) ->
     method = Weight(lambda w, _: w.sum())  # the gradient is 1: every step moves the weight by the rate
     fit(method, numbered(10), tmp_path, epochs=2, learning_rate=0.5, schedule=schedule, warmup=warmup)
     points = [*(w for (w,) in method.seen), method.weight.item()]
-    moved = [before - after for before, after in zip(points, points[1:], strict=False)]
+    moved = [before - after for before, after in pairwise(points)]
     for step in range(10):
         done = step / 10
         rest = (done - warmup) / (1 - warmup)

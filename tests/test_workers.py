@@ -63,6 +63,6 @@ def test_nothing_to_do_starts_nothing() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("bad", SereneError), ("missing", MissingExtra)])
 def test_the_first_mistake_ends_all(name: str, kind: type[SereneError], tasks: Callable, tmp_path: Path) -> None:
-    with pytest.raises(kind, match="a mistake in one task|pip install 'serene-ser\\[track\\]'"):
+    with pytest.raises(kind, match=r"a mistake in one task|pip install 'serene-ser\[track\]'"):
         work(tasks("fail"), [(tmp_path, "long"), (tmp_path, name)], jobs=2, heard=lambda *_: None)
     assert not (tmp_path / "long").exists()

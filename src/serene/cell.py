@@ -142,13 +142,18 @@ def _leaks(model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], d
             score(model, dataset, device=device).embeddings,
             speakers,
             texts if any(texts) else None,
-            within_halves=_within_halves(model, dataset, device) if model.normalize == "speaker" else None,
+            within_halves=within_halves(model, dataset, device),
         ) | {"parts": parts}
     return probed
 
 
-def _within_halves(model: EmotionModel, dataset: Dataset, device: str) -> WithinHalves:
-    """Embed clips anew with each speaker enrolled by the clips of one half alone, as an honest probe needs it."""
+def within_halves(model: EmotionModel, dataset: Dataset, device: str = "cpu") -> WithinHalves | None:
+    """Embed clips anew with each speaker enrolled by the clips of one half alone, as an honest probe needs it.
+
+    None for a model that does not standardise by speaker: its embeddings are the same in any half.
+    """
+    if model.normalize != "speaker":
+        return None
 
     def embed(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
         embeddings = {}

@@ -11,6 +11,7 @@ from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.audio.dataset import Dataset, enrolment_of, warm
 from serene.audio.store import Store
+from serene.cell import within_halves
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
@@ -51,7 +52,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     warm(clips, store, lambda done, of: progress("features", done, of))
     predictions = []
     for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
-        scores = score(model, _dataset(model, clips, store))
+        scores = score(model, _dataset(model, clips, store, known))
         predictions.append(
             Predictions.from_scores(
                 ids=[u.id for u in clips],
@@ -95,9 +96,14 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
     store = _store(folder, path.parent / "runs" / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
-    dataset = _dataset(model, clips, store)
+    dataset = _dataset(model, clips, store, sorted({str(u.emotion) for u in clips}))
     texts = [u.text_id for u in clips]
-    return speaker_leak(score(model, dataset).embeddings, [u.speaker for u in clips], texts if any(texts) else None)
+    return speaker_leak(
+        score(model, dataset).embeddings,
+        [u.speaker for u in clips],
+        texts if any(texts) else None,
+        within_halves=within_halves(model, dataset),
+    )
 
 
 def _store(model_folder: Path, folder: Path) -> Store:
@@ -110,7 +116,7 @@ def _store(model_folder: Path, folder: Path) -> Store:
     return Store(folder, maker)
 
 
-def _dataset(model: EmotionModel, clips: Sequence[Utterance], store: Store) -> Dataset:
+def _dataset(model: EmotionModel, clips: Sequence[Utterance], store: Store, emotions: Sequence[str]) -> Dataset:
     """Make a dataset of strangers, each enrolled by all of their own clips where the model asks for it."""
     enrolment = enrolment_of(clips, store) if model.normalize == "speaker" else None
-    return Dataset(clips, store, emotions=model.emotions, speakers=(), enrolment=enrolment)
+    return Dataset(clips, store, emotions=emotions, speakers=(), enrolment=enrolment)

@@ -85,12 +85,9 @@ def export(model: EmotionModel, path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalize", ["training_set", "utterance"])
-def test_the_exported_graph_gives_the_same_scores_at_any_length_and_batch_size(
-    normalize, batch_of, awake, tmp_path: Path
-) -> None:
+def test_the_exported_graph_gives_the_same_scores_at_any_length_and_batch_size(batch_of, awake, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = awake(EmotionModel(list("abcdef"), 39, normalize=normalize))
+    model = awake(EmotionModel(list("abcdef"), 39, normalize="utterance"))  # the graph with the most in it
     export(model, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for lengths in [(20,), (5, 77, 31), (300, 12, 1, 44, 90)]:
