@@ -158,7 +158,6 @@ def reader(tmp_path: Path, built_in: Path, monkeypatch: pytest.MonkeyPatch) -> I
         (tmp_path / link).symlink_to(target)
     (tmp_path / "runs" / "store").symlink_to(built_in / "store")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.out, "_width", 120)
     monkeypatch.setattr("serene.cell.speaker_leak", functools.partial(speaker_leak, draws=1))
     monkeypatch.setattr(report_page, "FEWEST_POINTS", 10**6)  # the layout in the plane alone takes a second
     reader = Reader(tmp_path, monkeypatch)
@@ -167,7 +166,13 @@ def reader(tmp_path: Path, built_in: Path, monkeypatch: pytest.MonkeyPatch) -> I
         sys.modules.pop(file.stem, None)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if snippets(p)], ids=name)
+def trains(page: Path) -> bool:
+    return any("serene train" in s.body for s in snippets(page) if s.language == "bash" and not s.excuse)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=[pytest.mark.slow] * trains(p), id=name(p)) for p in PAGES if snippets(p)]
+)
 def test_snippets_of_a_page_run_in_order(page: Path, reader: Reader) -> None:
     for snippet in snippets(page):
         if not snippet.excuse:

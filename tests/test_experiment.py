@@ -129,7 +129,7 @@ def test_a_corpus_that_is_made_only_now_is_not_remembered_as_absent(
 
 
 def test_the_corpus_may_be_filtered(made_up: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    made = recipe.load(tiny_recipe, ["corpus.only={speaker: S?F, session: '[12]'}"])
+    made = recipe.load(tiny_recipe, ["corpus.only={speaker: 'S?F', session: '[12]'}"])
     assert experiment.load_corpus(made, tmp_path).speakers == ("S1F", "S2F")
     with pytest.raises(SereneError, match=r"No utterance matches .* check the patterns of `corpus.only`"):
         experiment.load_corpus(recipe.load(tiny_recipe, ["corpus.only.speaker=nobody"]), tmp_path)

@@ -214,7 +214,7 @@ class Lower(Method):
 def turn_dial(right: Sequence[set[int]], folder: Path, **settings: Any) -> tuple[Dial, Selected]:
     model = Dial(right)
     validation = numbered(8, ["anger"] * 6 + ["sadness"] * 2)
-    more = {"epochs": len(right), "learning_rate": 1.0, "validation": validation} | settings
+    more = {"epochs": len(right), "learning_rate": 1.0, "validation": validation, "precision": "bf16"} | settings
     return model, fit(Lower(), numbered(2), folder, model, **more)
 
 

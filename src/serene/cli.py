@@ -18,7 +18,7 @@ from rich.table import Table
 from serene.errors import MissingExtra, SereneError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-out = Console(soft_wrap=True, highlight=False, markup=False)
+out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not cells
 aside = Console(stderr=True, highlight=False, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -342,7 +342,7 @@ def _print_report(report: Any, folder: Path, json: bool) -> None:
 def _print_table(rows: list[dict[str, str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*row.values())
     out.print(table)

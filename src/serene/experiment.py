@@ -90,7 +90,7 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
             "that `serene prepare` made."
         )
     path = Path(settings.path)
-    if path.is_file() and path.suffix == ".jsonl" and settings.name != "table":
+    if path.suffix == ".jsonl" and settings.name != "table":
         manifest = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of))
     else:
         kept = _kept_manifest(runs, settings.name, path)

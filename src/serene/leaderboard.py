@@ -53,8 +53,9 @@ def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
         tables[_table(report)].append((run, report))
     sorted_tables = {title: _rows(entries) for title, entries in tables.items()}
     for old in folder.glob("*.csv"):  # tables of before: a run that has gone on may now belong to another
-        old.unlink()
-        old.with_suffix(".md").unlink(missing_ok=True)
+        if _is_table(old):
+            old.unlink()
+            old.with_suffix(".md").unlink(missing_ok=True)
     for title, rows in sorted_tables.items():
         stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         write_text(folder / f"{stem}.md", f"# {title}\n\n{markdown(rows)}")
@@ -142,6 +143,12 @@ def _row(run: Run, report: Report) -> dict[str, str]:
         f"{content['seconds'] / 60:.0f}",
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _is_table(path: Path) -> bool:
+    """Say whether a file is a table of ours, and not one that somebody keeps in the same folder."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return tuple(next(csv.reader(file), ())) == COLUMNS
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:

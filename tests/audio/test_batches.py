@@ -116,6 +116,17 @@ def test_frame_statistics_are_those_of_all_frames_together(dataset: Dataset) -> 
         assert statistics[:, f] == pytest.approx([mean, deviation], rel=1e-4)
 
 
+def test_a_constant_feature_has_a_deviation_that_divides_safely(dataset: Dataset, tmp_path) -> None:
+    class Sevens(Chunks):
+        identity = "sevens"
+
+        def __call__(self, samples: np.ndarray) -> np.ndarray:
+            return np.full((3, 4), 7, dtype=np.float32)
+
+    statistics = frame_statistics(dataset.utterances[:2], Store(tmp_path, Sevens()))
+    assert statistics.tolist() == [[7.0] * 4, [pytest.approx(1e-5)] * 4]
+
+
 def test_only_the_first_clips_of_each_speaker_enrol(dataset: Dataset) -> None:
     first = {}
     for clip in dataset.utterances:

@@ -203,3 +203,15 @@ def test_what_cannot_be_probed_says_why() -> None:
         speaker_leak(np.full((4, 2), np.nan), ["a", "a", "b", "b"])
     with pytest.raises(SereneError, match="per utterance"):
         speaker_leak(x, ["a", "b"])
+
+
+@pytest.mark.parametrize(("speakers", "clips", "rank"), [(20, 40, 4), (4, 60, 2)])
+def test_a_leak_in_a_few_of_many_directions_is_found(speakers: int, clips: int, rank: int) -> None:
+    """Five hundred directions of noise must not hide what a few give away."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(speakers * clips, 512))
+    voices = np.repeat(rng.normal(size=(speakers, rank)), clips, axis=0)
+    x[:, :rank] = voices + 0.3 * x[:, :rank]
+    leak = speaker_leak(x, people(speakers, clips), draws=1)
+    assert leak["linear"]["mean"] > max(0.5, 5 * leak["chance"] / 2)
+    assert leak["eer"] < 0.35

@@ -1,0 +1,127 @@
+"""Leaderboards: one table per protocol, enrolled runs apart, and small run folders that a later table is made from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serene import experiment
+from serene.leaderboard import COLUMNS, leaderboard, markdown
+from serene.run import Run
+
+PLAIN = "synthetic, 4 emotions: speaker_folds v1 (folds 3, validation speaker, seed 0), folds 1 2"
+ENROLLED = f"{PLAIN}, hearing the speakers' unlabelled audio"
+
+
+@pytest.fixture
+def runs(tiny_run: Path, enrolled_run: Path, tmp_path: Path) -> Path:
+    """A copy of both runs, and a third of the first's recipe with another rate and half of the clips wrong."""
+    shutil.copytree(tiny_run.parent, tmp_path / "runs")
+    third = tmp_path / "runs/tiny-0123456789"
+    shutil.copytree(tiny_run, third)
+    settings = (third / "recipe.yaml").read_text()
+    (third / "recipe.yaml").write_text(settings.replace("learning_rate: 0.001", "learning_rate: 0.01"))
+    for path in third.glob("fold-*/seed-0/predictions.csv"):
+        header, *rows = path.read_text().splitlines()
+        classes = header.split(",")[7:]
+        for n, row in enumerate(rows):
+            cells = row.split(",")
+            wrong = classes[(classes.index(cells[5]) + 1) % len(classes)]
+            cells[6] = wrong if n % 2 else cells[5]
+            rows[n] = ",".join(cells)
+        path.write_text("\n".join([header, *rows]) + "\n")
+    return tmp_path / "runs"
+
+
+def content(folder: Path) -> dict[str, Any]:
+    return experiment.report_of(Run.open(folder)).to_json()
+
+
+def test_a_table_for_each_protocol_best_first_enrolled_apart(
+    runs: Path, tiny_run: Path, enrolled_run: Path, tmp_path: Path
+) -> None:
+    tables = leaderboard(runs, tmp_path / "board")
+    assert tables.keys() == {PLAIN, ENROLLED}
+    assert [row["run"] for row in tables[ENROLLED]] == [enrolled_run.name]
+    assert {row["system"] for row in tables[PLAIN]} == {
+        "tiny (training.learning_rate 0.001)",
+        "tiny (training.learning_rate 0.01)",
+    }
+    reports = {name: content(runs / name)["metrics"]["ua"]["value"] for name in (tiny_run.name, "tiny-0123456789")}
+    best_first = sorted(reports, key=lambda name: -reports[name])
+    assert [row["run"] for row in tables[PLAIN]] == best_first
+
+    report = content(tiny_run)
+    (row,) = (row for row in tables[PLAIN] if row["run"] == tiny_run.name)
+    ua, leak = report["metrics"]["ua"], report["leak"]
+    assert row["UA"] == f"{100 * ua['value']:.1f}"
+    assert row["UA interval"] == f"{100 * ua['low']:.1f} to {100 * ua['high']:.1f}"
+    assert row["gap"] == f"{100 * report['gap']:.1f}"
+    assert row["leak, strangers"] == f"{100 * leak['accuracy']:.1f}"
+    assert row["leak, training speakers"] == f"{100 * leak['train_speakers']['accuracy']:.1f}"
+    assert row["chance"] == "50.0 / 50.0"  # two strangers and two training speakers in every fold
+    assert (row["seeds"], row["folds"], row["UA std"], row["heard unlabelled"]) == ("1", "2", "", "no")
+    assert tables[ENROLLED][0]["heard unlabelled"] == "yes"
+
+
+def test_tables_are_written_as_markdown_and_csv(runs: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    tables = leaderboard(runs, board)
+    stem = "synthetic-4-emotions-speaker-folds-v1-folds-3-validation-speaker-seed-0-folds-1-2"
+    for title, name in ((PLAIN, stem), (ENROLLED, f"{stem}-hearing-the-speakers-unlabelled-audio")):
+        assert (board / f"{name}.md").read_text() == f"# {title}\n\n{markdown(tables[title])}"
+        with (board / f"{name}.csv").open(newline="") as file:
+            assert list(csv.DictReader(file)) == tables[title]
+    assert markdown([{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]) == "| a | b |\n| --- | --- |\n| 1 | x |\n| 2 | y |\n"
+    assert tuple(tables[PLAIN][0]) == COLUMNS
+
+
+def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "board").mkdir()
+    leaderboard(runs, tmp_path / "board")
+    kept = tmp_path / "board/runs"
+    assert {path.name for path in kept.rglob("*") if path.is_file()} == {
+        *("recipe.yaml", "report.json", "environment.json", "probes.json", "log.jsonl", "predictions.csv.gz"),
+    }
+    for path in (tmp_path / "board").rglob("*"):
+        if path.is_file():
+            text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+            assert str(tmp_path) not in text, path
+            assert "/tmp" not in text, path
+    for run in runs.glob("tiny-*"):
+        compact, whole = content(kept / run.name), content(run)
+        assert compact.pop("recipe") != whole.pop("recipe")  # the path of the corpus
+        assert compact == whole
+        assert json.loads((kept / run.name / "report.json").read_text())["metrics"] == whole["metrics"]
+
+
+def test_a_later_table_is_made_from_what_was_kept(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    board.mkdir()
+    (board / "mine.csv").write_text("my,own\n1,2\n")
+    (board / "mine.md").write_text("my own")
+    first = leaderboard(runs, board)
+    assert leaderboard(board / "runs", board) == first
+    shutil.rmtree(runs)
+    assert leaderboard(tmp_path / "nothing here", board) == first
+    shutil.rmtree(board / "runs" / tiny_run.name / "fold-2")  # a run of fewer folds is of another table
+    shutil.rmtree(board / "runs" / "tiny-0123456789")
+    later = leaderboard(board / "runs", board)
+    assert later.keys() == {PLAIN.replace("folds 1 2", "folds 1"), ENROLLED}
+    assert len(list(board.glob("*.csv"))) == len(later) + 1  # the tables of before are gone
+    assert (board / "mine.csv").read_text() == "my,own\n1,2\n"  # and nobody else's file
+    assert (board / "mine.md").exists()
+
+
+def test_the_command_prints_the_tables(serene: Any, runs: Path, tmp_path: Path) -> None:
+    ended = serene("leaderboard", runs, "-o", tmp_path / "board")
+    assert ended.code == 0, ended.err
+    assert PLAIN in ended.out
+    assert ENROLLED in ended.out
+    assert serene("leaderboard", runs, "-o", tmp_path / "board", "--json").json.keys() == {PLAIN, ENROLLED}
