@@ -85,7 +85,10 @@ class Audit:
         if self.parts and "train" not in self.parts:
             lines.append("note  no part is called train: what training shares with the others was not looked at")
         if self.parts:
-            lines.append("The split leaks." if self.leaks else "No speaker and no audio is shared between parts.")
+            among = f" among the {self.clips} clips that were found" if self.unmatched else ""
+            lines.append(
+                "The split leaks." if self.leaks else f"No speaker and no audio is shared between parts{among}."
+            )
         return lines
 
 

@@ -20,8 +20,8 @@ from serene.audio import FRONT_ENDS
 from serene.audio.dataset import Dataset, enrolment_of, frame_statistics
 from serene.audio.store import Store
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import WithinHalves, speaker_leak
-from serene.evaluation.scoring import Scores, score
+from serene.evaluation.probes import speaker_leak
+from serene.evaluation.scoring import Scores, predictions_of, score
 from serene.files import whole_file, write_text
 from serene.methods import METHODS
 from serene.models import ENCODERS
@@ -29,7 +29,7 @@ from serene.models.model import EmotionModel
 from serene.protocols import Split
 from serene.recipe import Recipe
 from serene.run import Cell, environment
-from serene.trainer import Trainer
+from serene.trainer import Selected, Trainer
 
 EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}
 
@@ -39,6 +39,7 @@ def train_cell(
     emotions: tuple[str, ...],
     store_folder: Path,
     split: Split,
+    of_folds: int,
     cell: Cell,
     tensorboard: bool,
     tell: Callable[[Path, int], None],
@@ -50,46 +51,59 @@ def train_cell(
         emotions: the classes, in the order of the scores.
         store_folder: of computed features.
         split: the fold.
+        of_folds: how many folds the protocol has.
         cell: where it goes.
         tensorboard: also write TensorBoard events.
         tell: called with the cell's folder and each epoch that is done, at last with the number of epochs.
     """
-    started = time.perf_counter()
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
-    store = store_of(recipe, store_folder)
-    parts = _datasets(recipe, emotions, split, store)
-    torch.manual_seed(cell.seed)
-    model = new_model(recipe, emotions, store.maker.width)
-    model.set_feature_statistics(frame_statistics(split.train, store))
-    method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
-    method.attach(model, len({u.speaker for u in split.train}))
-    trainer = Trainer(**recipe.training)
+    parts = datasets_of(recipe, emotions, split, store_of(recipe, store_folder))
     cell.folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(**recipe.training)
+    model, selected = _fit(recipe, trainer, parts, cell, tensorboard, tell)
+    started = time.perf_counter()
+    scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
+    probes = leaks_of(recipe, model, split, parts, trainer.device)
+    model.cpu().save(cell.folder / "model", {"front_end": model.encoder.front_end, **recipe.front_end})
+    facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
+    seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
+    facts |= {"split": _describe(split), "of_folds": of_folds, **environment(seconds)}
+    _keep(cell, recipe, scores, probes, facts)
+    Predictions.concatenate(
+        predictions_of(scores[part].probabilities, clips, emotions, part=part, fold=cell.fold, seed=cell.seed)
+        for part, clips in (("validation", split.validation), ("test", split.test))
+        if clips
+    ).write(cell.folder / "predictions.csv")
+    (cell.folder / "training.pt").unlink(missing_ok=True)
+    tell(cell.folder, recipe.training["epochs"])
+
+
+def _fit(
+    recipe: Recipe,
+    trainer: Trainer,
+    parts: Mapping[str, Dataset],
+    cell: Cell,
+    tensorboard: bool,
+    tell: Callable[[Path, int], None],
+) -> tuple[EmotionModel, Selected]:
+    """Build model and method, and train them; the model holds the selected epoch's weights."""
+    train = parts["train"]
+    torch.manual_seed(cell.seed)
+    model = new_model(recipe, train.emotions, train.store.maker.width)
+    model.set_feature_statistics(frame_statistics(train.utterances, train.store))
+    method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
+    method.attach(model, len({u.speaker for u in train.utterances}))
     with _events(cell.folder, tensorboard) as write_events:
 
         def on_epoch(row: Mapping[str, float]) -> None:
             write_events(row)
             tell(cell.folder, int(row["epoch"]))
 
-        selected = trainer.fit(
-            model,
-            method,
-            parts["train"],
-            parts.get("validation"),
-            seed=cell.seed,
-            folder=cell.folder,
-            on_epoch=on_epoch,
+        validation = parts.get("validation")
+        return model, trainer.fit(
+            model, method, train, validation, seed=cell.seed, folder=cell.folder, on_epoch=on_epoch
         )
-    scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
-    probes = _leaks(model, split, parts, trainer.device)
-    model.cpu().save(cell.folder / "model", {"front_end": model.encoder.front_end, **recipe.front_end})
-    facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
-    facts |= {"split": _describe(split), **environment(time.perf_counter() - started)}
-    _keep(cell, recipe, scores, probes, facts)
-    _predictions(emotions, split, cell, scores).write(cell.folder / "predictions.csv")
-    (cell.folder / "training.pt").unlink(missing_ok=True)
-    tell(cell.folder, recipe.training["epochs"])
 
 
 def store_of(recipe: Recipe, folder: Path) -> Store:
@@ -109,13 +123,10 @@ def new_model(recipe: Recipe, emotions: tuple[str, ...], width: int) -> EmotionM
     )
 
 
-def _datasets(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
+def datasets_of(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty."""
-    enrolment = None
-    if recipe.features.normalize == "speaker":
-        heard = {u.id: u for u in (*split.train, *split.unlabelled)}
-        enrolment = enrolment_of(list(heard.values()), store, recipe.features.enrolment_clips)
     speakers = sorted({u.speaker for u in split.train})
+    enrolment = enrolment_of(split.unlabelled, store) if recipe.features.normalize == "speaker" else None
     return {
         part: Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment)
         for part, clips in (("train", split.train), ("validation", split.validation), ("test", split.test))
@@ -123,7 +134,9 @@ def _datasets(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: St
     }
 
 
-def _leaks(model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str) -> dict[str, Any]:
+def leaks_of(
+    recipe: Recipe, model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str
+) -> dict[str, Any]:
     """Probe the embeddings of strangers and of training speakers; None where there is only one speaker to tell.
 
     Where one speaker is tested, those who validate are the other strangers, unless they were trained on.
@@ -133,36 +146,37 @@ def _leaks(model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], d
     probed: dict[str, Any] = {}
     for name, parts in (("test", strangers), ("train", ["train"])):
         dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
-        speakers = [u.speaker for u in dataset.utterances]
-        texts = [u.text_id for u in dataset.utterances]
-        if len(set(speakers)) < 2:
+        if len({u.speaker for u in dataset.utterances}) < 2:
             probed[name] = None
-            continue
-        probed[name] = speaker_leak(
-            score(model, dataset, device=device).embeddings,
-            speakers,
-            texts if any(texts) else None,
-            within_halves=within_halves(model, dataset, device),
-        ) | {"parts": parts}
+        else:
+            clips = recipe.features.enrolment_clips
+            probed[name] = leak_of(model, dataset, device=device, enrolment_clips=clips) | {"parts": parts}
     return probed
 
 
-def within_halves(model: EmotionModel, dataset: Dataset, device: str = "cpu") -> WithinHalves | None:
-    """Embed clips anew with each speaker enrolled by the clips of one half alone, as an honest probe needs it.
+def leak_of(
+    model: EmotionModel, dataset: Dataset, *, device: str = "cpu", enrolment_clips: int | None = None
+) -> dict[str, Any]:
+    """Probe a model's embedding for the speakers of a dataset; see `serene.evaluation.probes.speaker_leak`.
 
-    None for a model that does not standardise by speaker: its embeddings are the same in any half.
+    A model that standardises by speaker embeds the clips anew in every draw, each speaker enrolled by clips of the
+    same half alone: all of them, or the first `enrolment_clips`.
     """
-    if model.normalize != "speaker":
-        return None
 
-    def embed(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+    def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
         embeddings = {}
         for half in (first, ~first):
-            part = dataset.enrolled_by_own_clips(rows[half])
+            part = dataset.enrolled_by_own_clips(rows[half], enrolment_clips)
             embeddings |= dict(zip(rows[half].tolist(), score(model, part, device=device).embeddings, strict=True))
         return np.stack([embeddings[row] for row in rows.tolist()])
 
-    return embed
+    texts = [u.text_id for u in dataset.utterances]
+    return speaker_leak(
+        score(model, dataset, device=device).embeddings,
+        [u.speaker for u in dataset.utterances],
+        texts if any(texts) else None,
+        within_halves=within_halves if model.normalize == "speaker" else None,
+    )
 
 
 def _keep(
@@ -174,24 +188,6 @@ def _keep(
         write_text(cell.folder / f"{name}.json", json.dumps(content, indent=None if name == "embeddings" else 2) + "\n")
     with whole_file(cell.folder / "embeddings.safetensors") as temporary:
         temporary.write_bytes(safetensors.numpy.save({part: s.embeddings for part, s in scores.items()}))
-
-
-def _predictions(emotions: tuple[str, ...], split: Split, cell: Cell, scores: Mapping[str, Scores]) -> Predictions:
-    """Put validation and test into one table."""
-    return Predictions.concatenate(
-        Predictions.from_scores(
-            ids=[u.id for u in clips],
-            speakers=[u.speaker for u in clips],
-            truth=[str(u.emotion) for u in clips],
-            scores=scores[part].probabilities,
-            classes=emotions,
-            part=part,
-            fold=cell.fold,
-            seed=cell.seed,
-        )
-        for part, clips in (("validation", split.validation), ("test", split.test))
-        if clips
-    )
 
 
 def _describe(split: Split) -> dict[str, Any]:

@@ -236,7 +236,8 @@ def probe(
         return
     for name in ("linear", "nonlinear"):
         out.print(f"{name} probe: {leak[name]['mean']:.1%} of {leak['n_speakers']} speakers told apart")
-    out.print(f"chance {leak['chance']:.1%}, majority {leak['majority']:.1%}, equal-error rate {leak['eer']:.1%}")
+    eer = "unknown" if leak["eer"] is None else f"{leak['eer']:.1%}"
+    out.print(f"chance {leak['chance']:.1%}, majority {leak['majority']:.1%}, equal-error rate {eer}")
 
 
 @app.command()
@@ -278,9 +279,6 @@ def main() -> None:
     except SereneError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        aside.print("stopped; run the same command again to go on")
-        sys.exit(130)
 
 
 @contextmanager
@@ -309,7 +307,12 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
                 tasks[what] = bars.add_task(what, total=of)
             bars.update(tasks[what], completed=done, total=of)
 
-        yield progress
+        try:
+            yield progress
+        except KeyboardInterrupt:
+            bars.stop()
+            aside.print("stopped; run the same command again to go on")
+            raise typer.Exit(130) from None
 
 
 def _summary(report: Any) -> dict[str, str]:

@@ -11,16 +11,15 @@ from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.audio.dataset import Dataset, enrolment_of, warm
 from serene.audio.store import Store
-from serene.cell import within_halves
+from serene.cell import leak_of
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import speaker_leak
 from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
-from serene.evaluation.scoring import score
+from serene.evaluation.scoring import predictions_of, score
 from serene.experiment import Progress, silent
 from serene.models.model import EmotionModel
 from serene.run import Run
@@ -47,34 +46,32 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     labels = run.recipe.labels
     labelled, present = choose(manifest, target=labels.target, join=labels.join)
     shared = [name for name in known if name in present]
+    if len(shared) < 2:
+        raise SereneError(
+            f"{path} has the classes {', '.join(present)}, and the models know {', '.join(known)}: "
+            "at least two that both have are needed."
+        )
     clips = choose(labelled, use=shared, join={})[0].utterances
     store = _store(cells[0].folder / "model", run.folder.parent / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
+    enrolment_clips = run.recipe.features.enrolment_clips
     predictions = []
     for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
-        scores = score(model, _dataset(model, clips, store, known))
-        predictions.append(
-            Predictions.from_scores(
-                ids=[u.id for u in clips],
-                speakers=[u.speaker for u in clips],
-                truth=[str(u.emotion) for u in clips],
-                scores=scores.probabilities,
-                classes=known,
-                part="test",
-                fold=cell.fold,
-                seed=cell.seed,
-            )
-        )
+        probabilities = score(model, _dataset(model, clips, store, known, enrolment_clips)).probabilities
+        predictions.append(predictions_of(probabilities, clips, known, part="test", fold=cell.fold, seed=cell.seed))
         progress("scoring", done, len(cells))
-    same = any(u.corpus in (None, run.recipe.corpus.name) for u in clips)
+    own = run.recipe.corpus.name
+    strangers = own != "table" and all(u.corpus not in (None, own) for u in clips)
     left = len(manifest) - len(clips)
+    stamps = [f"{left} clips of other classes than the models' were left out"] if left else []
+    stamps += [] if strangers else ["it is not proven that these speakers are strangers to the models"]
     facts = {
         "title": f"{run.recipe.name} on {path.stem}",
         "protocol": f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
-        "speaker_independent": not same,
+        "speaker_independent": strangers,
         "selection": cells[0].json("environment.json")["selection"],
         "saw_unlabelled_test_audio": models[0].normalize == "speaker",
-        "stamps": [f"{left} clips of other classes than the models' were left out"] if left else [],
+        "stamps": stamps,
         "corpus": path.stem,
         "method": run.recipe.method["name"],
         "recipe_hash": run.identity,
@@ -96,14 +93,7 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
     store = _store(folder, path.parent / "runs" / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
-    dataset = _dataset(model, clips, store, sorted({str(u.emotion) for u in clips}))
-    texts = [u.text_id for u in clips]
-    return speaker_leak(
-        score(model, dataset).embeddings,
-        [u.speaker for u in clips],
-        texts if any(texts) else None,
-        within_halves=within_halves(model, dataset),
-    )
+    return leak_of(model, _dataset(model, clips, store, sorted({str(u.emotion) for u in clips})))
 
 
 def _store(model_folder: Path, folder: Path) -> Store:
@@ -116,7 +106,9 @@ def _store(model_folder: Path, folder: Path) -> Store:
     return Store(folder, maker)
 
 
-def _dataset(model: EmotionModel, clips: Sequence[Utterance], store: Store, emotions: Sequence[str]) -> Dataset:
-    """Make a dataset of strangers, each enrolled by all of their own clips where the model asks for it."""
-    enrolment = enrolment_of(clips, store) if model.normalize == "speaker" else None
+def _dataset(
+    model: EmotionModel, clips: Sequence[Utterance], store: Store, emotions: Sequence[str], enrolled: int | None = None
+) -> Dataset:
+    """Make a dataset of strangers, each enrolled by all or the first of their own clips where the model asks for it."""
+    enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
     return Dataset(clips, store, emotions=emotions, speakers=(), enrolment=enrolment)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, build
 from serene.evaluation.report_page import write_html
+from serene.files import write_text
 from serene.protocols import Split
 from serene.recipe import Recipe
 from serene.run import Cell, Run
@@ -70,7 +72,7 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
     if recipe.features.normalize == "speaker":
-        splits = [split.hearing_unlabelled(recipe.features.enrolment_clips) for split in splits]
+        splits = [split.hearing_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
     folds = [split.fold for split in splits]
@@ -78,6 +80,7 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
         if fold not in folds:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
     run = Run.begin(runs, recipe, labelled.digest)
+    write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     return Plan(recipe, emotions, tuple(splits), run, runs / "store")
 
 
@@ -91,15 +94,25 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
         )
     path = Path(settings.path)
     if path.suffix == ".jsonl" and settings.name != "table":
-        manifest = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of))
-    else:
-        kept = _kept_manifest(runs, settings.name, path)
-        if kept.exists():
-            manifest = Manifest.read(kept)
-        else:
-            manifest = prepare(settings.name, path, progress=lambda done, of: progress("decoding", done, of))
-            manifest.write(_kept_manifest(runs, settings.name, path))  # `synthetic` has made its folder only now
+        manifest = _read(path, settings.name, progress)
+    elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
+        manifest = Manifest.read(kept)
+    else:  # a table is prepared each time: its own file does not tell whether the clips it names have changed
+        manifest = prepare(settings.name, path, progress=lambda done, of: progress("decoding", done, of))
+        manifest.write(_kept_manifest(runs, settings.name, path))  # `synthetic` has made its folder only now
     return manifest.only(settings.only) if settings.only else manifest
+
+
+def _read(path: Path, corpus: str, progress: Progress) -> Manifest:
+    """Read a manifest, and make sure that it is of the corpus that the recipe, and so every report, names."""
+    manifest = Manifest.read(path)
+    others = {u.corpus for u in manifest} - {corpus, None}
+    if others:
+        raise SereneError(
+            f"{path} is of the corpus {' and '.join(sorted(map(str, others)))}, not of '{corpus}'; "
+            f"set corpus.name to what it is."
+        )
+    return hashed(manifest, lambda done, of: progress("decoding", done, of))
 
 
 def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = silent, tensorboard: bool = False) -> Run:
@@ -114,7 +127,7 @@ def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = sil
     """
     planned = plan(recipe, runs, progress)
     todo = [(split, cell) for split, cell in planned.cells if not cell.finished]
-    clips = {u.id: u for split, _ in todo for u in (*split.train, *split.validation, *split.test)}
+    clips = {u.id: u for split, _ in todo for u in (*split.train, *split.validation, *split.test, *split.unlabelled)}
     warm(list(clips.values()), store_of(recipe, planned.store), lambda done, of: progress("features", done, of))
     epochs = recipe.training["epochs"]
     reached: dict[Path, int] = {}
@@ -123,7 +136,8 @@ def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = sil
         reached[folder] = epoch
         progress("training", sum(reached.values()), len(todo) * epochs)
 
-    tasks = [(recipe, planned.emotions, planned.store, split, cell, tensorboard) for split, cell in todo]
+    folds = len(planned.splits)
+    tasks = [(recipe, planned.emotions, planned.store, split, folds, cell, tensorboard) for split, cell in todo]
     work(train_cell, tasks, jobs=jobs, heard=heard)
     write_report(planned.run)
     return planned.run
@@ -148,21 +162,34 @@ def report_of(run: Run) -> Report:
     kept = [cell.json("environment.json") for cell in cells]
     settings = {key: value for key, value in run.recipe.protocol.items() if key != "name"}
     rules = {entry["split"]["validation_rule"] for entry in kept}
+    stamps = [stamp for entry in kept for stamp in entry["split"]["stamps"]]
+    folds, of_folds = len({cell.fold for cell in cells}), kept[0]["of_folds"]
+    if folds < of_folds:
+        stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
+    labels, corpus = run.recipe.labels, run.folder / "corpus.json"
     facts: dict[str, Any] = {
         "title": run.recipe.name,
         "protocol": protocols.title(run.recipe.protocol["name"], settings),
         "speaker_independent": all(entry["split"]["speaker_independent"] for entry in kept),
-        "selection": f"{kept[0]['selection']}; validation: {' and '.join(sorted(rules))}",
+        "selection": f"{_all(e['selection'] for e in kept)}; validation: {' and '.join(sorted(rules))}",
         "saw_unlabelled_test_audio": any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
-        "stamps": list(dict.fromkeys(stamp for entry in kept for stamp in entry["split"]["stamps"])),
+        "stamps": list(dict.fromkeys(stamps)),
         "corpus": run.recipe.corpus.name,
+        "only": run.recipe.corpus.only,
+        "data": json.loads(corpus.read_text()) if corpus.exists() else None,
+        "target": labels.target,
+        "join": labels.join,
         "method": run.recipe.method["name"],
         "normalize": run.recipe.features.normalize,
         "recipe": run.recipe.to_yaml(),
         "recipe_hash": run.identity,
-        "machine": f"{kept[0]['processor']}, {kept[0]['cores']} cores",
+        "machine": _all(f"{e['processor']}, {e['cores']} cores" for e in kept),
         "seconds": round(sum(entry["seconds"] for entry in kept), 1),
-        "environment": {key: kept[0][key] for key in ("python", "packages", "system")},
+        "environment": {
+            "python": _all(e["python"] for e in kept),
+            "system": _all(e["system"] for e in kept),
+            "packages": {name: _all(str(e["packages"].get(name)) for e in kept) for name in kept[0]["packages"]},
+        },
     }
     return build(
         predictions,
@@ -171,6 +198,11 @@ def report_of(run: Run) -> Report:
         logs=[cell.log() for cell in cells],
         embedding=_embedding(cells[0], predictions),
     )
+
+
+def _all(values: Iterable[str]) -> str:
+    """Name the different values: one, where all cells agree."""
+    return " and ".join(dict.fromkeys(values))
 
 
 def _embedding(cell: Cell, predictions: Predictions) -> Embedding | None:

@@ -40,7 +40,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; it replaces `path` only when the block succeeds."""
-    path = Path(path)
+    path = Path(path).absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -49,9 +49,12 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        if path.exists():  # moved aside and deleted last, so that a kill in between loses nothing
+            os.replace(path, former := temporary.with_name(temporary.name + ".former"))
+            os.replace(temporary, path)
+            shutil.rmtree(former)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import re
 import shutil
 from collections import defaultdict
@@ -17,6 +19,7 @@ from serene.experiment import report_of
 from serene.files import whole_file, write_text
 from serene.run import Run
 
+MOST_NAMED = 10  # folds that a title names one by one
 SMALL = ("environment.json", "probes.json", "log.jsonl")
 COLUMNS: tuple[str, ...] = (
     *("system", "UA", "UA interval", "UA std", "WA", "macro-F1", "validation UA", "gap"),
@@ -57,9 +60,8 @@ def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
             old.unlink()
             old.with_suffix(".md").unlink(missing_ok=True)
     for title, rows in sorted_tables.items():
-        stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-        write_text(folder / f"{stem}.md", f"# {title}\n\n{markdown(rows)}")
-        _write_csv(folder / f"{stem}.csv", rows)
+        write_text(folder / f"{_stem(title)}.md", f"# {title}\n\n{markdown(rows)}")
+        _write_csv(folder / f"{_stem(title)}.csv", rows)
     return sorted_tables
 
 
@@ -84,15 +86,35 @@ def _keep(run: Run, folder: Path) -> None:
             if (cell.folder / name).exists():
                 shutil.copyfile(cell.folder / name, target / name)
         cell.predictions().write(target / "predictions.csv.gz")
+    if (run.folder / "corpus.json").exists():
+        shutil.copyfile(run.folder / "corpus.json", folder / "corpus.json")
     nowhere = replace(run.recipe, corpus=replace(run.recipe.corpus, path=None))
     write_text(folder / "recipe.yaml", nowhere.to_yaml())
 
 
 def _table(report: Report) -> str:
+    """Name the task of a report; the digest tells tasks of the same description but other classes or clips apart."""
     content = report.content
-    heard = ", hearing the speakers' unlabelled audio" if content["saw_unlabelled_test_audio"] else ""
-    folds = ", folds " + " ".join(content["folds"])
-    return f"{content['corpus']}, {len(content['classes'])} emotions: {content['protocol']}{folds}{heard}"
+    folds = content["folds"]
+    parts = [f"{content['corpus']}, {len(content['classes'])} emotions: {content['protocol']}"]
+    parts.append(f"folds {' '.join(folds)}" if len(folds) <= MOST_NAMED else f"{len(folds)} folds")
+    parts += [f"label {content['target']}"] if content["target"] != "emotion" else []
+    parts += [f"only {column} {pattern}" for column, pattern in content["only"].items()]
+    parts += ["hearing the speakers' unlabelled audio"] if content["saw_unlabelled_test_audio"] else []
+    task = [content["classes"], content["join"], folds, content["n_utterances"], sorted(_speakers(content))]
+    digest = hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:6]
+    return f"{', '.join(parts)} [{digest}]"
+
+
+def _speakers(content: Mapping[str, Any]) -> list[str]:
+    return [f"{one['speaker']} {one['n']}" for one in content["per_speaker"]]
+
+
+def _stem(title: str) -> str:
+    """Name a table's files: short, whatever the number of folds."""
+    described, _, digest = title.removesuffix("]").rpartition(" [")
+    words = re.sub(r"[^a-z0-9]+", "-", described.lower()).strip("-")
+    return f"{words[:80].rstrip('-')}-{digest}"
 
 
 def _rows(entries: list[tuple[Run, Report]]) -> list[dict[str, str]]:

@@ -41,6 +41,8 @@ class Table:
         title: what it shows.
         source: the paper and the table.
         corpus: the corpus that the figures are of, as `--data CORPUS=FOLDER` names it.
+        where: how the corpus is had, where its reader does not say.
+        speakers: how many the paper's protocol deals out; a table of another number is dealt by `stand_in`.
         recipes: folder of the rows' recipes.
         rows: in the paper's order, the reference first.
         stand_in: the protocol for a corpus that cannot serve the paper's.
@@ -56,6 +58,8 @@ class Table:
     stand_in: str
     cost: str
     differences: tuple[str, ...]
+    where: str | None = None
+    speakers: int | None = None
 
 
 _TU_UNSAID = (
@@ -103,5 +107,7 @@ TABLES = {
             "Which of its speakers train, validate and test is not published.",
             *_TU_UNSAID,
         ),
+        where="The paper's corpus is commercial (SpeechOcean); any table of path, speaker and emotion can be given.",
+        speakers=250,
     ),
 }

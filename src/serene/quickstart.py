@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from serene import experiment, recipe
@@ -26,7 +27,9 @@ def quickstart(folder: Path, *, jobs: int = 1, progress: Progress = silent) -> t
     """
     reports = []
     for row in ROWS:
-        made = recipe.load(RECIPES / "quickstart" / f"{row}.yaml", [f"corpus.path={folder / 'synthetic'}"])
+        made = recipe.load(
+            RECIPES / "quickstart" / f"{row}.yaml", [f"corpus.path={json.dumps(str(folder / 'synthetic'))}"]
+        )
         run = experiment.train(
             made,
             folder / "runs",

@@ -28,6 +28,7 @@ RECIPES = next(
 )  # inside an installed package, or beside the sources
 TRAINER = {"trainer": "serene.trainer:Trainer"}
 NAMED = {"corpus": "name", "protocol": "name", "method": "name", "model": "encoder"}  # the key that names a choice
+RENAMES = {f"{section}.{key}" for section, key in NAMED.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,8 @@ def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
         SereneError: no such file, not YAML, an unknown key (the nearest one is suggested) or a value of the wrong type.
     """
     path = Path(path)
+    shipped = RECIPES.joinpath(*path.parts[1:]) if path.parts[:1] == ("recipes",) else path
+    path = path if path.exists() else shipped  # an installed package brings its recipes along
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -131,7 +134,7 @@ def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
     tree = _parse(text, str(path))
     if not isinstance(tree, dict):
         raise SereneError(f"The recipe {path} is empty or no mapping; see recipes/ for examples.")
-    for override in overrides:
+    for override in sorted(overrides, key=lambda text: text.partition("=")[0] not in RENAMES):
         _apply(tree, override)
     return check(tree, name_of(path))
 
@@ -154,6 +157,8 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
     features = settings_of(_section(tree, "features"), (FeatureSettings, maker), "features")
     standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
+    if standardised["enrolment_clips"] is not None and standardised["normalize"] != "speaker":
+        raise SereneError("features.enrolment_clips is for features.normalize: speaker; drop one or set the other.")
     return Recipe(
         name=name,
         corpus=corpus,
@@ -206,7 +211,7 @@ def _arguments(owner: Any) -> dict[str, tuple[Any, Any]]:
     for name, argument in inspect.signature(owner).parameters.items():
         if argument.kind is inspect.Parameter.KEYWORD_ONLY:
             factory = factories.get(name, MISSING)
-            arguments[name] = hints[name], argument.default if factory is MISSING else factory()
+            arguments[name] = hints.get(name, Any), argument.default if factory is MISSING else factory()
     return arguments
 
 
@@ -236,7 +241,7 @@ def _folds(run: Any) -> tuple[str, ...]:
 
 def _seeds(given: Any) -> tuple[int, ...]:
     seeds = _validated(pydantic.TypeAdapter(tuple[int, ...]).validate_python, given, "seeds")
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
         raise SereneError(f"seeds is {list(seeds)}; different whole numbers from 0 were expected, such as [0, 1, 2].")
     return seeds
 

@@ -12,6 +12,7 @@ EXTRA_OF = {
     "torch": "train",
     "sklearn": "train",
     "scipy": "train",
+    "threadpoolctl": "train",
     "matplotlib": "train",
     "tensorboard": "track",
     "opensmile": "opensmile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def reproduce(
         overrides = (*overrides, "training.epochs=2", "seeds=[0, 1]")
     if len(data) != 1:
         raise SereneError(
-            f"{name} needs data: --data {table.corpus}=FOLDER. {_home_of(table.corpus)} It costs {table.cost}. "
+            f"{name} needs data: --data {table.corpus}=FOLDER. {table.where or _home_of(table.corpus)} It costs {table.cost}. "
             "Another corpus stands in with its own name; --tiny shows the table on made-up speech."
         )
     ((corpus, path),) = data.items()
@@ -133,9 +134,14 @@ def reproduce(
         raise SereneError(unknown("corpus", corpus, CORPORA))
     measured, differences = {}, []
     for row in table.rows:
-        tree = (f"corpus.path={path}", *overrides)
+        tree = (f"corpus.path={json.dumps(str(path))}", *overrides)
         made, differences = _recipe(table, row, corpus, tree)
-        measured[row.name] = _measure(experiment.train(made, runs, jobs=jobs, progress=progress), made.seeds)
+        if table.speakers and corpus == table.corpus:
+            speakers = len(experiment.load_corpus(made, runs, progress).speakers)
+            if speakers != table.speakers:
+                made, _ = _recipe(table, row, corpus, (f"protocol={table.stand_in}", *tree))
+                differences = [f"{speakers} speakers, the paper has {table.speakers}: {table.stand_in}."]
+        measured[row.name] = _measure(experiment.train(made, runs, jobs=jobs, progress=progress), made)
     return Reproduction(table, measured, corpus, (*differences, *table.differences))
 
 
@@ -152,15 +158,18 @@ def _recipe(table: Table, row: Row, corpus: str, overrides: tuple[str, ...]) -> 
     notice = [f"The published figures are of {table.corpus}, ours of {corpus}: they cannot be compared."]
     own = RECIPES / table.recipes / corpus / f"{row.recipe}.yaml"
     if own.exists():
-        notice.append(f"{corpus} has recipes of its own, with another optimiser and fewer epochs than the paper's.")
+        notice.append(
+            f"{corpus} has recipes of its own: Adam, fewer epochs, no dropout in the encoder, selection on UA, bf16."
+        )
         return recipe.load(own, overrides), notice
     stand_in = (f"corpus.name={corpus}", "labels={}", f"protocol={table.stand_in}")
     notice.append(f"Ours uses all emotions of its corpus and the protocol {table.stand_in}.")
     return recipe.load(RECIPES / table.recipes / f"{row.recipe}.yaml", (*stand_in, *overrides)), notice
 
 
-def _measure(run: Run, seeds: tuple[int, ...]) -> Ours:
-    cells = [cell for cell in run.finished() if cell.seed in seeds]
+def _measure(run: Run, made: recipe.Recipe) -> Ours:
+    seeds = made.seeds
+    cells = [cell for cell in run.finished() if cell.seed in seeds and (made.run is None or cell.fold in made.run)]
     predictions = Predictions.concatenate(cell.predictions() for cell in cells)
     test = predictions.select(part="test")
     interval = confidence.intervals(test)["wa"]

@@ -28,13 +28,17 @@ def read(path: str | Path, start: float = 0.0, duration: float | None = None) ->
     Raises:
         AudioError: missing, not audio, empty, or not finite. The message names the file.
     """
-    samples, rate = _decode(Path(path), start, duration)
-    return resample(samples, rate)
+    samples = resample(*_decode(Path(path), start, duration))
+    if samples.size == 0:
+        raise AudioError(f"{path} holds no samples (start {start:g} s, duration {duration or 'to the end'}).")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds samples that are not finite numbers (NaN or infinity).")
+    return samples
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
     """Bring float32 samples (sample,) from `rate` hertz to 16 kHz; a copy only where the rate differs."""
-    if rate == SAMPLE_RATE:
+    if rate == SAMPLE_RATE or samples.size == 0:
         return samples
     return soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ").astype(np.float32, copy=False)
 
@@ -63,8 +67,4 @@ def _decode(path: Path, start: float, duration: float | None) -> tuple[np.ndarra
             samples = file.read(frames, dtype="float32", always_2d=True).mean(axis=1)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise AudioError(f"{path} cannot be read as audio: {error}") from error
-    if samples.size == 0:
-        raise AudioError(f"{path} holds no samples (start {start:g} s, duration {duration or 'to the end'}).")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path} holds samples that are not finite numbers (NaN or infinity).")
     return samples.astype(np.float32, copy=False), rate

@@ -49,7 +49,7 @@ class Trainer:
     """Train a model by a method.
 
     Random numbers are a function of the seed, the epoch and the step, so that a run that was killed and started again
-    from its last finished epoch ends with the very same weights.
+    from its last finished epoch ends with the very same weights (on a CPU; GPU kernels may add in another order).
 
     Args:
         epochs: how often every training clip is seen.
@@ -252,7 +252,7 @@ class _Progress:
         if not self.path.exists():
             return
         try:
-            state: dict[str, Any] = torch.load(self.path, weights_only=True)
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
             self.method.load_state_dict(state["method"])
             for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
+
+from serene.errors import SereneError
 
 _messages: Any = None  # in a worker: the queue of what it tells
 
@@ -39,7 +43,7 @@ def work(
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
-                future.result()
+                _raise_if_failed(future)
             _hear(messages, heard)
         pool.shutdown()
         _hear(messages, heard)  # the last words of workers that have ended since
@@ -55,9 +59,19 @@ def _hear(messages: Any, heard: Callable[..., None]) -> None:
         heard(*messages.get())
 
 
+def _raise_if_failed(future: Future[None]) -> None:
+    try:
+        future.result()
+    except BrokenProcessPool as error:
+        raise SereneError(
+            "A process was ended from outside, perhaps for want of memory; run again with fewer --jobs to go on."
+        ) from error
+
+
 def _begin(messages: Any, parent: int) -> None:
     global _messages
     _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one hears it, and ends it
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -40,6 +40,7 @@ class Dataset:
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances = tuple(utterances)
+        self.emotions = tuple(emotions)
         self.store = store
         self.enrolment = enrolment
         self.lengths = np.array([len(features(utterance, store)) for utterance in self.utterances], dtype=np.int64)
@@ -79,12 +80,12 @@ class Dataset:
         whole.speakers = torch.cat([part.speakers for part in parts])
         return whole
 
-    def enrolled_by_own_clips(self, indices: Sequence[int] | np.ndarray) -> Dataset:
-        """Return some of the clips, each speaker enrolled by these clips alone."""
+    def enrolled_by_own_clips(self, indices: Sequence[int] | np.ndarray, clips: int | None = None) -> Dataset:
+        """Return some of the clips, each speaker enrolled by these alone: by all, or the first so many `clips`."""
         part = copy.copy(self)
         part.utterances = tuple(self.utterances[i] for i in indices)
         part.lengths, part.targets, part.speakers = self.lengths[indices], self.targets[indices], self.speakers[indices]
-        part.enrolment = enrolment_of(part.utterances, self.store)
+        part.enrolment = enrolment_of(part.utterances, self.store, clips)
         return part
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:

@@ -87,7 +87,10 @@ class Utterance:
 
 
 COLUMNS = tuple(f.name for f in fields(Utterance) if f.name != "numbers")
-DECISIVE = ("id", "speaker", "emotion", "audio_hash", "start", "session", "split", "gender", "ethnicity")
+DECISIVE = (
+    *("id", "speaker", "emotion", "audio_hash", "start", "session", "split"),
+    *("gender", "ethnicity", "language", "text_id"),
+)  # what splits, training and probes may depend on
 NUMERIC = ("start", "duration", "arousal", "valence", "dominance", "age")
 
 
@@ -198,9 +201,12 @@ class Manifest:
         with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for utterance in self.utterances:
                 row = utterance.to_dict() | {"audio": _portable(utterance.audio, path.parent)}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(json.dumps(row) + "\n")
         left_out = path.with_suffix(".left_out.csv")
-        with whole_file(left_out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            whole_file(left_out) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["id", "audio", "reason"])
             writer.writerows([o.id, _portable(o.audio, path.parent), o.reason] for o in self.left_out)
@@ -214,7 +220,7 @@ class Manifest:
         """
         path = Path(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SereneError(f"Cannot read the manifest {path}: {error}") from error
         rows = [_parse(line, f"{path}, line {n}", path.parent) for n, line in enumerate(lines, 1) if line.strip()]
@@ -242,9 +248,11 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
         if "votes" in known:
             known["votes"] = {str(label): _finite(count) for label, count in known["votes"].items()}
         numbers = {k: _finite(v) for k, v in row.items() if k not in COLUMNS and v is not None and v != ""}
+        if known.get("start", 0.0) < 0 or known.get("duration", 1.0) <= 0:
+            raise SereneError(f"{where}: start must not be negative, and duration must be positive.")
     except (TypeError, ValueError, AttributeError) as error:
         raise SereneError(f"{where}: {error}; a number was expected.") from error
-    texts: dict[str, Any] = {k: str(v) for k, v in known.items() if k not in (*NUMERIC, "sample_rate", "votes")}
+    texts: dict[str, Any] = {k: str(v).strip() for k, v in known.items() if k not in (*NUMERIC, "sample_rate", "votes")}
     return Utterance(**(known | texts), numbers=numbers)
 
 
@@ -262,7 +270,7 @@ def _parse(line: str, where: str, folder: Path) -> Utterance:
 def _read_left_out(path: Path) -> tuple[LeftOut, ...]:
     if not path.exists():
         return ()
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.DictReader(file)
         return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from serene.audio.dataset import Dataset
+from serene.corpora.manifest import Utterance
+from serene.evaluation.predictions import Predictions
 from serene.models.model import EmotionModel
 
 
@@ -24,6 +27,22 @@ class Scores:
     ids: tuple[str, ...]
     probabilities: np.ndarray
     embeddings: np.ndarray
+
+
+def predictions_of(
+    probabilities: np.ndarray, clips: Sequence[Utterance], emotions: Sequence[str], *, part: str, fold: str, seed: int
+) -> Predictions:
+    """Put a model's probabilities (utterance, emotion) for some clips into a table, beside the clips' own labels."""
+    return Predictions.from_scores(
+        ids=[u.id for u in clips],
+        speakers=[u.speaker for u in clips],
+        truth=[str(u.emotion) for u in clips],
+        scores=probabilities,
+        classes=emotions,
+        part=part,
+        fold=fold,
+        seed=seed,
+    )
 
 
 @torch.no_grad()

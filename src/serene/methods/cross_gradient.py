@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from serene.audio.batch import Batch
+from serene.errors import SereneError
 from serene.methods.method import Method, Terms, accuracy, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
@@ -38,6 +39,8 @@ class CrossGradient(Method):
     ) -> None:
         """Keep the settings; the speaker head comes with `attach`."""
         super().__init__()
+        if step < 0 or not 0 <= mixing <= 1:
+            raise SereneError(f"step {step} must not be negative, and mixing {mixing} must lie between 0 and 1.")
         self.step = step
         self.mixing = mixing
         self.perturbation = perturbation

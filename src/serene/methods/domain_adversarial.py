@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from serene.audio.batch import Batch
+from serene.errors import SereneError
 from serene.methods.method import Method, Terms, accuracy, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
@@ -47,6 +48,8 @@ class DomainAdversarial(Method):
     ) -> None:
         """Keep the settings; the speaker head comes with `attach`."""
         super().__init__()
+        if reversal < 0 or steepness <= 0:
+            raise SereneError(f"reversal {reversal} must not be negative, and steepness {steepness} must be positive.")
         self.reversal = reversal
         self.schedule = schedule
         self.steepness = steepness

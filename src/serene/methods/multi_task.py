@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serene.audio.batch import Batch
+from serene.errors import SereneError
 from serene.methods.method import Method, Terms, accuracy, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
@@ -18,6 +19,8 @@ class MultiTask(Method):
     def __init__(self, *, speaker_weight: float = 1.0) -> None:
         """Keep the weight; the speaker head comes with `attach`."""
         super().__init__()
+        if speaker_weight < 0:
+            raise SereneError(f"speaker_weight {speaker_weight} must not be negative.")
         self.speaker_weight = speaker_weight
 
     def attach(self, model: EmotionModel, speakers: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Literal, get_args
 
-from serene.corpora.manifest import COLUMNS, Manifest, Utterance
+from serene.corpora.manifest import DECISIVE, Manifest, Utterance
 from serene.errors import SereneError, unknown
 from serene.protocols.dealing import (
     check_choice,
@@ -44,8 +44,8 @@ def speaker_holdout(
         seed: of the deal.
     """
     for column in balance:
-        if column not in COLUMNS:
-            raise SereneError(unknown("column to balance", column, COLUMNS))
+        if column not in DECISIVE:
+            raise SereneError(unknown("column to balance", column, DECISIVE))
     need_two_speakers(manifest)
     held_out, heard = sizes((train, validation, test), len(manifest.speakers), "speakers")
     strata: dict[str, tuple[str, ...]] = {}

@@ -63,6 +63,13 @@ class Split:
         shared = self.test_speakers & (speakers_of(self.train) | speakers_of(self.validation))
         if shared:
             raise SereneError(f"{self._where}: test shares speakers with training or validation: {some(shared)}.")
+        heard = {u.audio_hash: u.id for u in (*self.train, *self.validation) if u.audio_hash}
+        same = [f"{u.id} is {heard[u.audio_hash]}" for u in self.test if u.audio_hash in heard]
+        if same:
+            raise SereneError(
+                f"{self._where}: test shares audio with training or validation under another speaker's name: "
+                f"{some(same)}."
+            )
         shared = speakers_of(self.validation) & speakers_of(self.train)
         if shared and self.validation_rule not in RANDOM_SHARES:
             raise SereneError(
@@ -106,20 +113,24 @@ class Split:
             stamps.append(f"{clips} unlabelled clips of the test speakers were heard")
         return tuple(stamps)
 
-    def hearing_unlabelled(self, clips: int | None = None) -> Split:
-        """Return a copy that hears validation and test speakers' clips without their labels.
+    def hearing_unlabelled(self, clips: int | None = None, audio: Iterable[Utterance] | None = None) -> Split:
+        """Return a copy that hears its speakers' clips without their labels.
 
         Args:
             clips: the first so many of each speaker in the order of their ids; all without it.
+            audio: where they are taken from, whatever their labels; the split's own three parts without it.
 
         Raises:
             SereneError: fewer than one clip.
         """
         if clips is not None and clips < 1:
             raise SereneError(f"{clips} unlabelled clips per speaker were asked for; at least 1 is needed, or all.")
+        parts = (*self.train, *self.validation, *self.test)
+        speakers = speakers_of(parts)
         own: defaultdict[str, list[Utterance]] = defaultdict(list)
-        for utterance in in_order((*self.validation, *self.test)):
-            own[utterance.speaker].append(utterance)
+        for utterance in in_order(parts if audio is None else audio):
+            if utterance.speaker in speakers:
+                own[utterance.speaker].append(utterance)
         return replace(self, unlabelled=in_order(u for speaker in own for u in own[speaker][:clips]))
 
 
