@@ -124,19 +124,33 @@ def test_clips_without_an_emotion_do_not_disturb() -> None:
     assert len(random_speaker_dependent(nameless, train=0.6, validation=0.2, test=0.2)[0].test) == 3
 
 
-def test_unlabelled_audio_is_heard_of_validation_and_test_speakers_only() -> None:
-    split = speaker_folds(corpus(clips=4))[0]
+def test_unlabelled_audio_is_the_first_clips_of_every_speaker_whatever_their_labels() -> None:
+    manifest = corpus(clips=4)
+    split = speaker_folds(manifest)[0]
     assert not split.saw_unlabelled_test_audio
+    parts = (*split.train, *split.validation, *split.test)
     heard = split.hearing_unlabelled(5)
-    assert who(heard.unlabelled) == who(split.validation) | who(split.test)
-    for speaker in who(heard.unlabelled):
-        own = sorted(u.id for u in (*split.validation, *split.test) if u.speaker == speaker)
+    assert who(heard.unlabelled) == who(parts)
+    for speaker in who(parts):
+        own = sorted(u.id for u in parts if u.speaker == speaker)
         assert [u.id for u in heard.unlabelled if u.speaker == speaker] == own[:5]
     assert heard.saw_unlabelled_test_audio
     assert heard.stamps == ("10 unlabelled clips of the test speakers were heard",)
-    assert split.hearing_unlabelled().unlabelled == tuple(sorted((*split.validation, *split.test), key=lambda u: u.id))
+    assert split.hearing_unlabelled().unlabelled == tuple(sorted(parts, key=lambda u: u.id))
+    unlabelled = [replace(u, id=f"{u.id} again", emotion=None) for u in manifest]
+    stranger = replace(unlabelled[0], id="stranger", speaker="nobody of this split")
+    more = split.hearing_unlabelled(audio=[*manifest, *unlabelled, stranger]).unlabelled
+    assert len(more) == 2 * len(parts), "clips without a label count, other speakers do not"
     with pytest.raises(SereneError, match="at least 1 is needed"):
         split.hearing_unlabelled(0)
+
+
+def test_the_same_audio_under_another_speakers_name_is_no_stranger() -> None:
+    split = speaker_folds(corpus(clips=4))[0]
+    same = replace(split.test[0], audio_hash="heard before")
+    trained = replace(split.train[0], audio_hash="heard before")
+    with pytest.raises(SereneError, match="shares audio with training or validation under another speaker's name"):
+        replace(split, train=(trained, *split.train[1:]), test=(same, *split.test[1:]))
 
 
 def test_leave_one_session_out_takes_the_next_session_to_validate() -> None:

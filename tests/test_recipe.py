@@ -242,7 +242,6 @@ ANOTHER = {
     "protocol.validation": "none",
     "protocol.seed": "1",
     "features.normalize": "speaker",
-    "features.enrolment_clips": "3",
     "features.coefficients": "12",
     "features.deltas": "1",
     "features.voice_activity": "no",
@@ -275,13 +274,17 @@ ELSEWHERE = {"corpus.path": "elsewhere", "protocol.run": "[2]", "seeds": "[5]"}
 def test_the_identity_is_of_what_decides_a_cell(tmp_path: Path) -> None:
     text = BASE.replace("baseline", "domain_adversarial")
     made = load(tmp_path, text)
-    assert set(leaves(made.resolved())) == ANOTHER.keys() | ELSEWHERE.keys(), "a setting that this test does not know"
+    assert set(leaves(made.resolved())) == ANOTHER.keys() | ELSEWHERE.keys() | {"features.enrolment_clips"}, (
+        "a setting that this test does not know"
+    )
     own = made.identity("data")
     assert len(own) == 10
     assert made.identity("other data") != own
     for key, value in ELSEWHERE.items():
         assert load(tmp_path, text, f"{key}={value}").identity("data") == own, key
     others = {key: load(tmp_path, text, f"{key}={value}").identity("data") for key, value in ANOTHER.items()}
+    enrolled = "features={normalize: speaker, enrolment_clips: 3}"
+    others["features.enrolment_clips"] = load(tmp_path, text, enrolled).identity("data")
     assert len({own, *others.values()}) == len(others) + 1, others
 
 
@@ -340,3 +343,8 @@ def test_ones_own_method_and_corpus_are_named_by_module_and_class(my_lab: None, 
     assert "Unknown setting in method my_lab:Mine 'wait'. Did you mean 'weight'?" in refused(
         tmp_path, BASE, "method={name: 'my_lab:Mine', wait: 1}"
     )
+
+
+def test_clips_are_enrolled_only_where_features_are_standardised_by_speaker(tmp_path: Path) -> None:
+    with pytest.raises(SereneError, match="enrolment_clips is for"):
+        load(tmp_path, BASE, "features.enrolment_clips=3")

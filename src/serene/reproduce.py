@@ -126,8 +126,9 @@ def reproduce(
         overrides = (*overrides, "training.epochs=2", "seeds=[0, 1]")
     if len(data) != 1:
         raise SereneError(
-            f"{name} needs data: --data {table.corpus}=FOLDER. {table.where or _home_of(table.corpus)} It costs {table.cost}. "
-            "Another corpus stands in with its own name; --tiny shows the table on made-up speech."
+            f"{name} needs data: --data {table.corpus}=FOLDER. {table.where or _home_of(table.corpus)} "
+            f"It costs {table.cost}. Another corpus stands in with its own name; --tiny shows the table on made-up "
+            "speech."
         )
     ((corpus, path),) = data.items()
     if corpus not in CORPORA:

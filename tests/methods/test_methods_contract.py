@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from serene import registry
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods import METHODS
@@ -137,3 +138,18 @@ def test_the_baseline_is_cross_entropy(learner, batch: Batch) -> None:
 
 def test_accuracy_is_the_share_of_right_rows() -> None:
     assert accuracy(torch.tensor([[0.1, 2], [3, 1], [0, 1.0]]), torch.tensor([1, 1, 1])) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("multi_task", {"speaker_weight": -1.0}),
+        ("domain_adversarial", {"reversal": -1.0}),
+        ("domain_adversarial", {"steepness": 0.0}),
+        ("cross_gradient", {"step": -0.1}),
+        ("cross_gradient", {"mixing": 1.5}),
+    ],
+)
+def test_a_setting_that_would_make_it_another_method_is_refused(name: str, setting: dict[str, float]) -> None:
+    with pytest.raises(SereneError, match=next(iter(setting))):
+        registry.load(METHODS[name], {}, "method")(**setting)
