@@ -40,6 +40,8 @@ def prepare(
     """Turn a corpus on disk into a manifest; say what was counted, and what was left out and why."""
     from serene.corpora.prepare import prepare as prepare_corpus
 
+    if output.suffix != ".jsonl":
+        raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
     with _bars() as progress:
         manifest = prepare_corpus(corpus, folder, fast=fast, progress=lambda done, of: progress("decoding", done, of))
     manifest.write(output)
@@ -337,6 +339,9 @@ def _print_report(report: Any, folder: Path, json: bool) -> None:
         return
     _print_table([_summary(report)])
     out.print(f"{report.content['protocol']}; selection: {report.content['selection']}")
+    left_out = (report.content.get("data") or {}).get("left_out", {})
+    if left_out:
+        out.print("left out of the corpus: " + ", ".join(f"{reason} {count}" for reason, count in left_out.items()))
     for stamp in report.content["stamps"]:
         out.print(f"note: {stamp}")
     out.print(f"Report: {(folder / 'report.html').resolve()}")

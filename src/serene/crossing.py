@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,10 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     """
     model = EmotionModel.load(folder)
     clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
-    store = _store(folder, path.parent / "runs" / "store")
-    warm(clips, store, lambda done, of: progress("features", done, of))
-    return leak_of(model, _dataset(model, clips, store, sorted({str(u.emotion) for u in clips})))
+    with tempfile.TemporaryDirectory() as scratch:  # nothing of a probe is kept
+        store = _store(folder, Path(scratch))
+        warm(clips, store, lambda done, of: progress("features", done, of))
+        return leak_of(model, _dataset(model, clips, store, sorted({str(u.emotion) for u in clips})))
 
 
 def _store(model_folder: Path, folder: Path) -> Store:
