@@ -30,12 +30,12 @@ def test_folds_and_seeds_are_those_that_the_recipe_asks_for(tiny_recipe: Path, t
     assert len({path.name for path in tmp_path.iterdir()}) == 1  # one run holds them all
 
 
-def test_enrolment_hears_the_first_clips_of_strangers(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_enrolment_hears_the_first_clips_of_each_speaker(tiny_recipe: Path, tmp_path: Path) -> None:
     made = recipe.load(tiny_recipe, ["features={normalize: speaker, enrolment_clips: 2}"])
     for split in experiment.plan(made, tmp_path).splits:
         assert split.saw_unlabelled_test_audio
-        strangers = {u.speaker for u in (*split.validation, *split.test)}
-        heard = sorted(f"{speaker}_00{n}" for speaker in strangers for n in (1, 2))
+        speakers = {u.speaker for u in (*split.train, *split.validation, *split.test)}
+        heard = sorted(f"{speaker}_00{n}" for speaker in speakers for n in (1, 2))
         assert [u.id for u in split.unlabelled] == heard
 
 
@@ -74,7 +74,9 @@ def test_a_report_says_what_was_run(tiny_run: Path, enrolled_run: Path) -> None:
     assert plain["selection"] == "best validation UA over epochs; validation: speaker"
     assert (plain["method"], plain["normalize"]) == ("baseline", "training_set")
     assert (plain["folds"], plain["seeds"], plain["n_speakers"], plain["n_utterances"]) == (["1", "2"], [0], 4, 32)
-    assert (plain["saw_unlabelled_test_audio"], plain["stamps"]) == (False, [])
+    assert plain["saw_unlabelled_test_audio"] is False
+    assert plain["stamps"] == ["2 of the protocol's 3 folds were run"]
+    assert (plain["target"], plain["only"], plain["data"]["left_out"]) == ("emotion", {}, {})
     assert plain["recipe_hash"] == tiny_run.name.removeprefix("tiny-")
     cells = Run.open(tiny_run).finished()
     assert plain["seconds"] == pytest.approx(sum(cell.json("environment.json")["seconds"] for cell in cells), abs=0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,16 @@ def content(folder: Path) -> dict[str, Any]:
     return experiment.report_of(Run.open(folder)).to_json()
 
 
+def described(tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables by what their titles say, without the digest of the task that ends them."""
+    assert all(re.fullmatch(r".* \[[0-9a-f]{6}\]", title) for title in tables)
+    return {title[: -len(" [123456]")]: rows for title, rows in tables.items()}
+
+
 def test_a_table_for_each_protocol_best_first_enrolled_apart(
     runs: Path, tiny_run: Path, enrolled_run: Path, tmp_path: Path
 ) -> None:
-    tables = leaderboard(runs, tmp_path / "board")
+    tables = described(leaderboard(runs, tmp_path / "board"))
     assert tables.keys() == {PLAIN, ENROLLED}
     assert [row["run"] for row in tables[ENROLLED]] == [enrolled_run.name]
     assert {row["system"] for row in tables[PLAIN]} == {
@@ -73,13 +80,15 @@ def test_a_table_for_each_protocol_best_first_enrolled_apart(
 def test_tables_are_written_as_markdown_and_csv(runs: Path, tmp_path: Path) -> None:
     board = tmp_path / "board"
     tables = leaderboard(runs, board)
-    stem = "synthetic-4-emotions-speaker-folds-v1-folds-3-validation-speaker-seed-0-folds-1-2"
-    for title, name in ((PLAIN, stem), (ENROLLED, f"{stem}-hearing-the-speakers-unlabelled-audio")):
-        assert (board / f"{name}.md").read_text() == f"# {title}\n\n{markdown(tables[title])}"
-        with (board / f"{name}.csv").open(newline="") as file:
-            assert list(csv.DictReader(file)) == tables[title]
+    for title, rows in tables.items():
+        (path,) = (path for path in board.glob("*.md") if path.read_text().startswith(f"# {title}\n"))
+        assert path.name.startswith("synthetic-4-emotions-speaker-folds-v1-folds-3-validation-speaker-seed-0")
+        assert path.name.endswith(f"-{title[-7:-1]}.md")
+        assert path.read_text() == f"# {title}\n\n{markdown(rows)}"
+        with path.with_suffix(".csv").open(newline="") as file:
+            assert list(csv.DictReader(file)) == rows
     assert markdown([{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]) == "| a | b |\n| --- | --- |\n| 1 | x |\n| 2 | y |\n"
-    assert tuple(tables[PLAIN][0]) == COLUMNS
+    assert all(tuple(rows[0]) == COLUMNS for rows in tables.values())
 
 
 def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(runs: Path, tmp_path: Path) -> None:
@@ -87,7 +96,15 @@ def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(run
     leaderboard(runs, tmp_path / "board")
     kept = tmp_path / "board/runs"
     assert {path.name for path in kept.rglob("*") if path.is_file()} == {
-        *("recipe.yaml", "report.json", "environment.json", "probes.json", "log.jsonl", "predictions.csv.gz"),
+        *(
+            "recipe.yaml",
+            "corpus.json",
+            "report.json",
+            "environment.json",
+            "probes.json",
+            "log.jsonl",
+            "predictions.csv.gz",
+        ),
     }
     for path in (tmp_path / "board").rglob("*"):
         if path.is_file():
@@ -113,15 +130,23 @@ def test_a_later_table_is_made_from_what_was_kept(runs: Path, tiny_run: Path, tm
     shutil.rmtree(board / "runs" / tiny_run.name / "fold-2")  # a run of fewer folds is of another table
     shutil.rmtree(board / "runs" / "tiny-0123456789")
     later = leaderboard(board / "runs", board)
-    assert later.keys() == {PLAIN.replace("folds 1 2", "folds 1"), ENROLLED}
+    assert described(later).keys() == {PLAIN.replace("folds 1 2", "folds 1"), ENROLLED}
     assert len(list(board.glob("*.csv"))) == len(later) + 1  # the tables of before are gone
     assert (board / "mine.csv").read_text() == "my,own\n1,2\n"  # and nobody else's file
     assert (board / "mine.md").exists()
 
 
 def test_the_command_prints_the_tables(serene: Any, runs: Path, tmp_path: Path) -> None:
+    tables = leaderboard(runs, tmp_path / "board").keys()
     ended = serene("leaderboard", runs, "-o", tmp_path / "board")
     assert ended.code == 0, ended.err
     assert PLAIN in ended.out
     assert ENROLLED in ended.out
-    assert serene("leaderboard", runs, "-o", tmp_path / "board", "--json").json.keys() == {PLAIN, ENROLLED}
+    assert serene("leaderboard", runs, "-o", tmp_path / "board", "--json").json.keys() == tables
+
+
+def test_other_labels_are_another_task(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
+    text = (runs / tiny_run.name / "recipe.yaml").read_text()
+    (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: emotion_perceived"))
+    tables = described(leaderboard(runs, tmp_path / "board"))
+    assert tables.keys() == {PLAIN, f"{PLAIN}, label emotion_perceived", ENROLLED}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from serene import experiment
+from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.published import TABLES, Figure
@@ -152,10 +153,15 @@ def test_a_corpus_with_recipes_of_its_own_takes_them(trained: list[Recipe], tmp_
     assert "emodb has recipes of its own" in result.differences[1]
 
 
-def test_table_3_takes_any_manifest(trained: list[Recipe], tmp_path: Path) -> None:
-    counts = ("protocol.train=8", "protocol.validation=1", "protocol.test=1", "seeds=[0, 1, 2]")
-    result = reproduce("tu2019-table3", {"table": "mine.csv"}, tmp_path, overrides=counts)
-    assert all(made.model["size"] == "mandarin" and made.protocol["train"] == 8 for made in trained)
+@pytest.mark.parametrize(("speakers", "train"), [(250, 200), (10, 0.8)])
+def test_table_3_takes_any_manifest(
+    trained: list[Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speakers: int, train: float
+) -> None:
+    clips = tuple(Utterance(id=f"{n}", audio=f"{n}.wav", speaker=f"{n}") for n in range(speakers))
+    monkeypatch.setattr(experiment, "load_corpus", lambda *_: Manifest(clips))
+    result = reproduce("tu2019-table3", {"table": "mine.csv"}, tmp_path)
+    assert all(made.model["size"] == "mandarin" and made.protocol["train"] == train for made in trained)
+    assert ("10 speakers, the paper has 250" in result.differences[0]) == (speakers == 10)
     assert "commercial" in " ".join(result.differences)
     trained.clear()
     result = reproduce("tu2019-table3", {"crema_d": "x"}, tmp_path)
@@ -167,7 +173,7 @@ def test_table_3_takes_any_manifest(trained: list[Recipe], tmp_path: Path) -> No
     ("name", "data", "said"),
     [
         ("tu2019-table2", {}, ("--data iemocap=FOLDER", "sail.usc.edu", "100 trainings of 100 epochs")),
-        ("tu2019-table3", {}, ("--data table=FOLDER", "A table is your own", "12 trainings of 100 epochs")),
+        ("tu2019-table3", {}, ("--data table=FOLDER", "commercial (SpeechOcean)", "12 trainings of 100 epochs")),
         ("tu2019-table2", {"emodb": "x", "esd": "y"}, ("needs data",)),
         ("tu2019-table2", {"emobd": "x"}, ("Unknown corpus 'emobd'. Did you mean 'emodb'?",)),
         ("tu2019-table4", {}, ("Unknown table 'tu2019-table4'.", "Choices: tu2019-table2, tu2019-table3.")),

@@ -101,7 +101,7 @@ def _table(report: Report) -> str:
     parts += [f"label {content['target']}"] if content["target"] != "emotion" else []
     parts += [f"only {column} {pattern}" for column, pattern in content["only"].items()]
     parts += ["hearing the speakers' unlabelled audio"] if content["saw_unlabelled_test_audio"] else []
-    task = [content["classes"], content["join"], folds, content["n_utterances"], sorted(_speakers(content))]
+    task = [parts, content["classes"], content["join"], folds, sorted(_speakers(content))]
     digest = hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:6]
     return f"{', '.join(parts)} [{digest}]"
 
