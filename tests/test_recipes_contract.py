@@ -104,7 +104,7 @@ def test_a_recipe_trains(file: Path, everybody: Path, tmp_path: Path) -> None:
     plan = planned(file, everybody, tmp_path)
     split, cell = plan.cells[0]
     told: list[tuple[Path, int]] = []
-    train_cell(plan.recipe, plan.emotions, plan.store, split, cell, False, lambda *news: told.append(news))
+    train_cell(plan.recipe, plan.emotions, plan.store, split, len(plan.splits), cell, False, lambda *n: told.append(n))
     assert told == [(cell.folder, 1), (cell.folder, 1)]
     check(cell, plan)
 

@@ -59,7 +59,6 @@ def train_cell(
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     parts = datasets_of(recipe, emotions, split, store_of(recipe, store_folder))
-    cell.folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(**recipe.training)
     model, selected = _fit(recipe, trainer, parts, cell, tensorboard, tell)
     started = time.perf_counter()
@@ -94,6 +93,7 @@ def _fit(
     model.set_feature_statistics(frame_statistics(train.utterances, train.store))
     method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
     method.attach(model, len({u.speaker for u in train.utterances}))
+    cell.folder.mkdir(parents=True, exist_ok=True)
     with _events(cell.folder, tensorboard) as write_events:
 
         def on_epoch(row: Mapping[str, float]) -> None:

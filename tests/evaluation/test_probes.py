@@ -215,3 +215,10 @@ def test_a_leak_in_a_few_of_many_directions_is_found(speakers: int, clips: int, 
     leak = speaker_leak(x, people(speakers, clips), draws=1)
     assert leak["linear"]["mean"] > max(0.5, 5 * leak["chance"] / 2)
     assert leak["eer"] < 0.35
+
+
+def test_a_feature_that_never_changes_within_a_speaker_can_be_probed() -> None:
+    names = people(4, 10)
+    exact = np.repeat(np.arange(4.0), 10)[:, None]
+    x = np.concatenate([exact, np.zeros((40, 1)), np.random.default_rng(9).normal(size=(40, 2))], axis=1)
+    assert speaker_leak(x, names, draws=2)["linear"]["mean"] == 1.0

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -135,12 +136,12 @@ def _one_draw(
     mean, scale = _moments(x[train])
     x_train, x_test = (x[train] - mean) / scale, (x[test] - mean) / scale
     width = np.sqrt(x.shape[1], dtype=np.float32)
-    linear = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
     nonlinear = _nonlinear(len(x_train), int(rng.integers(2**31)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is a setting of the probe
         warnings.filterwarnings("ignore", "Only one sample available")  # a speaker's only clip in this half
-        linear.fit(x_train, y_train)
+        warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)  # embeddings that are all alike
+        linear = _linear(x_train, y_train)
         nonlinear.fit(x_train / width, y_train)
     return {
         "linear": float(np.mean(linear.predict(x_test) == y_test)),
@@ -150,6 +151,22 @@ def _one_draw(
         "eer": _eer(linear.transform(x_test), y_test, rng),
         "missing": float((~both).sum()),
     }
+
+
+def _linear(x: np.ndarray, speaker: np.ndarray) -> LinearDiscriminantAnalysis:
+    """Fit the discriminants; where a feature never changes within a speaker, by equal spread in all directions."""
+    try:
+        return LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(x, speaker)
+    except np.linalg.LinAlgError:
+        return LinearDiscriminantAnalysis(solver="eigen", covariance_estimator=_EqualSpread()).fit(x, speaker)
+
+
+class _EqualSpread(BaseEstimator):
+    """A covariance for scikit-learn that is the identity, whatever the data: discriminants then are nearest means."""
+
+    def fit(self, x: np.ndarray) -> _EqualSpread:
+        self.covariance_ = np.eye(x.shape[1])
+        return self
 
 
 def _nonlinear(n_train: int, state: int) -> MLPClassifier:
