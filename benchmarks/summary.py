@@ -29,7 +29,7 @@ SYSTEMS = {
     "ser_only_enrolled": "TDNN-BiLSTM, SER-only, standardised by speaker",
     "dat_enrolled": "TDNN-BiLSTM, DAT, standardised by speaker",
 }
-HEAD = ("system", "UA % [95 % interval]", "WA %", "seeds", "leak, strangers %", "leak, training speakers %")
+HEAD = ("system", "UA % [95 % interval]", "WA %", "folds x seeds", "leak, strangers %", "leak, training speakers %")
 
 
 def tables() -> str:
@@ -56,7 +56,7 @@ def _ours(corpus: str) -> Iterator[tuple[bool, tuple[str, ...]]]:
                     system,
                     _interval(report["metrics"]["ua"]),
                     f"{100 * report['metrics']['wa']['value']:.1f}",
-                    str(len(report["seeds"])),
+                    f"{len(report['folds'])} x {len(report['seeds'])}",
                     _against(leak),
                     _against(leak["train_speakers"]),
                 ),
@@ -72,7 +72,8 @@ def _classical(folder: str) -> Iterator[tuple[bool, tuple[str, ...]]]:
             "" if row["normalisation"] == "plain" else ", standardised by speaker"
         )
         metrics = row["metrics"]
-        cells = (name, _interval(metrics["ua"]), f"{100 * metrics['wa']['value']:.1f}", "", "", "")
+        folds = f"{len(row['per_fold'])} x 1"
+        cells = (name, _interval(metrics["ua"]), f"{100 * metrics['wa']['value']:.1f}", folds, "", "")
         yield row["saw_unlabelled_test_audio"], cells
 
 

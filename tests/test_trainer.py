@@ -282,6 +282,28 @@ def test_a_seed_gives_its_weights_and_another_seed_others(method: type[Method], 
     assert not same(first, trained(tmp_path / "3", seed=1, method=method))
 
 
+def test_batches_and_random_numbers_are_of_the_seed_the_epoch_and_the_step(tmp_path: Path) -> None:
+    def drawn(seed: int) -> tuple[list[tuple[str, ...]], list[float]]:
+        ids: list[tuple[str, ...]] = []
+        numbers: list[float] = []
+
+        def note(weight: Tensor, batch: Batch) -> Tensor:
+            ids.append(batch.ids)
+            numbers.append(torch.rand(()).item())
+            return weight.sum()
+
+        fit(Weight(note), noise(12), tmp_path / f"{len(list(tmp_path.iterdir()))}", epochs=2, seed=seed)
+        return ids, numbers
+
+    ids, numbers = drawn(0)
+    assert drawn(0) == (ids, numbers)
+    assert len(set(numbers)) == 12  # six batches in each of two epochs
+    assert ids[:6] != ids[6:]
+    other_ids, other_numbers = drawn(1)
+    assert other_ids != ids
+    assert not set(other_numbers) & set(numbers)
+
+
 class Watching(Baseline):
     """Notes whether autocast is on where the loss is computed."""
 

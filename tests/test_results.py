@@ -1,0 +1,52 @@
+"""What is committed under `results/` is whole, says nothing of machines' folders, and is what the README quotes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from serene.evaluation.confidence import confusions
+from serene.evaluation.metrics import ua
+from serene.run import Run
+
+ROOT = Path(__file__).parents[1]
+RUNS = sorted(path.parent for path in ROOT.glob("results/*/runs/*/recipe.yaml"))
+
+
+def benchmark(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_quotes_the_results_as_they_are() -> None:
+    summary = benchmark("summary")
+    quoted = (ROOT / "README.md").read_text().partition(summary.BEGIN)[2].partition(summary.END)[0]
+    assert quoted.strip() == summary.tables().strip()
+
+
+def test_there_are_results() -> None:
+    assert RUNS
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parents[1].name}/{folder.name}")
+def test_a_kept_run_gives_its_figures_again(folder: Path) -> None:
+    run = Run.open(folder)
+    report = json.loads((folder / "report.json").read_text())
+    cells = run.finished()
+    assert sorted({cell.fold for cell in cells}) == sorted(report["folds"])
+    assert sorted({cell.seed for cell in cells}) == report["seeds"]
+    for cell in cells:
+        assert cell.log() and cell.json("environment.json") and cell.json("probes.json")
+    by_seed = [[c.predictions().select(part="test") for c in cells if c.seed == seed] for seed in report["seeds"]]
+    values = [ua(sum(confusions(p)[0] for p in predictions)) for predictions in by_seed]
+    assert sum(values) / len(values) == pytest.approx(report["metrics"]["ua"]["value"])
+    assert run.recipe.corpus.path is None
+    for path in folder.rglob("*.json"):
+        assert '"/' not in path.read_text(), f"{path} names a folder of some machine"
