@@ -19,6 +19,7 @@ from serene.protocols import (
     Split,
     leave_one_session_out,
     leave_one_speaker_out,
+    low_resource,
     make_splits,
     official,
     random_speaker_dependent,
@@ -318,7 +319,7 @@ def test_an_emotion_too_rare_to_share_stays_in_training() -> None:
     assert [u.id for u in split.train if u.emotion == "fear"] == ["s00_fear_0"]
 
 
-SETTINGS = {"official": {"validation": "random20"}}
+SETTINGS = {"official": {"validation": "random20"}, "low_resource": {"per_class": 20, "subsets": 2}}
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -348,6 +349,8 @@ def test_a_protocol_keeps_its_splits_from_release_to_release() -> None:
         "s00_neutral_7",
         "s00_sadness_0",
     ]
+    train = low_resource(corpus(), per_class=1, subsets=2)[1].train
+    assert [u.id for u in train] == ["s02_anger_6", "s02_neutral_0", "s02_sadness_9"]
 
 
 def test_a_protocol_that_cannot_serve_names_those_that_can() -> None:

@@ -17,8 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from serene import protocols, registry
 from serene.audio import FRONT_ENDS
-from serene.audio.dataset import Dataset, enrolment_of, frame_statistics
+from serene.audio.dataset import Dataset, enrolment_of, frame_statistics, voices_of
+from serene.audio.mfcc import Mfcc
+from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
+from serene.corpora.manifest import Utterance
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_leak
 from serene.evaluation.scoring import Scores, predictions_of, score
@@ -26,6 +29,8 @@ from serene.files import whole_file, write_text
 from serene.methods import METHODS
 from serene.models import ENCODERS
 from serene.models.model import EmotionModel
+from serene.models.parts import Parts
+from serene.models.speaker_embedding import COEFFICIENTS, SpeakerMfcc
 from serene.protocols import Split
 from serene.recipe import Recipe
 from serene.run import Cell, environment
@@ -39,6 +44,7 @@ def train_cell(
     emotions: tuple[str, ...],
     store_folder: Path,
     split: Split,
+    speakers: tuple[Utterance, ...],
     of_folds: int,
     cell: Cell,
     tensorboard: bool,
@@ -51,6 +57,7 @@ def train_cell(
         emotions: the classes, in the order of the scores.
         store_folder: of computed features.
         split: the fold.
+        speakers: the clips of the speaker corpus; none for methods that learn from no such corpus.
         of_folds: how many folds the protocol has.
         cell: where it goes.
         tensorboard: also write TensorBoard events.
@@ -58,9 +65,11 @@ def train_cell(
     """
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
-    parts = datasets_of(recipe, emotions, split, store_of(recipe, store_folder))
+    store = store_of(recipe, store_folder)
+    parts = datasets_of(recipe, emotions, split, store)
     trainer = Trainer(**recipe.training)
-    model, selected = _fit(recipe, trainer, parts, cell, tensorboard, tell)
+    stream = stream_of(recipe, speakers, split, store)
+    model, selected = _fit(recipe, trainer, parts, stream, cell, tensorboard, tell)
     started = time.perf_counter()
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = leaks_of(recipe, model, split, parts, trainer.device)
@@ -82,6 +91,7 @@ def _fit(
     recipe: Recipe,
     trainer: Trainer,
     parts: Mapping[str, Dataset],
+    stream: SpeakerStream | None,
     cell: Cell,
     tensorboard: bool,
     tell: Callable[[Path, int], None],
@@ -89,10 +99,9 @@ def _fit(
     """Build model and method, and train them; the model holds the selected epoch's weights."""
     train = parts["train"]
     torch.manual_seed(cell.seed)
-    model = new_model(recipe, train.emotions, train.store.maker.width)
-    model.set_feature_statistics(frame_statistics(train.utterances, train.store))
+    model = new_model(recipe, train)
     method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
-    method.attach(model, len({u.speaker for u in train.utterances}))
+    method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
     cell.folder.mkdir(parents=True, exist_ok=True)
     with _events(cell.folder, tensorboard) as write_events:
 
@@ -101,9 +110,8 @@ def _fit(
             tell(cell.folder, int(row["epoch"]))
 
         validation = parts.get("validation")
-        return model, trainer.fit(
-            model, method, train, validation, seed=cell.seed, folder=cell.folder, on_epoch=on_epoch
-        )
+        where = {"seed": cell.seed, "folder": cell.folder}
+        return model, trainer.fit(model, method, train, validation, **where, speakers=stream, on_epoch=on_epoch)
 
 
 def store_of(recipe: Recipe, folder: Path) -> Store:
@@ -112,26 +120,60 @@ def store_of(recipe: Recipe, folder: Path) -> Store:
     return Store(folder, registry.load(encoder.front_end, FRONT_ENDS, "front end")(**recipe.front_end))
 
 
-def new_model(recipe: Recipe, emotions: tuple[str, ...], width: int) -> EmotionModel:
-    """Build the recipe's model, untrained."""
-    return EmotionModel(
-        emotions,
-        width,
+def parts_of(recipe: Recipe) -> tuple[dict[str, Any], Parts]:
+    """Take the recipe's model apart: the encoder's own settings, and what stands around it."""
+    around = {name: recipe.model[name] for name in Parts.__dataclass_fields__}
+    return {name: value for name, value in recipe.model.items() if name not in {"encoder", *around}}, Parts(**around)
+
+
+def new_model(recipe: Recipe, train: Dataset) -> EmotionModel:
+    """Build the recipe's model, untrained, with the statistics of its training part."""
+    settings, parts = parts_of(recipe)
+    speakers = sorted({u.speaker for u in train.utterances})
+    model = EmotionModel(
+        train.emotions,
+        train.store.maker.width,
         encoder=recipe.model["encoder"],
-        encoder_settings=_without(recipe.model, "encoder"),
+        encoder_settings=settings,
         normalize=recipe.features.normalize,
+        enrolment_prior=recipe.features.enrolment_prior,
+        speakers=speakers if parts.speaker_embedding == "table" else (),
+        parts=parts,
     )
+    if model.needs_feature_statistics:
+        model.set_feature_statistics(frame_statistics(train.utterances, train.store))
+    if train.voices is not None and isinstance(model.speaker_embedding, SpeakerMfcc):
+        known = np.stack([train.voices[speaker] for speaker in speakers])
+        model.speaker_embedding.set_statistics(torch.from_numpy(known))
+    return model
 
 
 def datasets_of(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty."""
     speakers = sorted({u.speaker for u in split.train})
     enrolment = enrolment_of(split.unlabelled, store) if recipe.features.normalize == "speaker" else None
+    hears_voices = parts_of(recipe)[1].hears_voices
+    voices = voices_of(split.unlabelled, voice_store(store.folder.parent)) if hears_voices else None
     return {
-        part: Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment)
+        part: Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment, voices=voices)
         for part, clips in (("train", split.train), ("validation", split.validation), ("test", split.test))
         if clips
     }
+
+
+def voice_store(folder: Path) -> Store:
+    """Give the store of the cepstra whose means models are told of a speaker's voice: of all frames, silence too."""
+    return Store(folder, Mfcc(coefficients=COEFFICIENTS, deltas=0, voice_activity=False))
+
+
+def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, store: Store) -> SpeakerStream | None:
+    """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
+    if recipe.speakers is None:
+        return None
+    held_out = (*split.validation, *split.test)
+    names, heard = {(u.corpus, u.speaker) for u in held_out}, {u.audio_hash for u in held_out}
+    others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in heard]
+    return SpeakerStream(others, store, batch_size=recipe.speakers.batch_size, crop=recipe.speakers.crop)
 
 
 def leaks_of(

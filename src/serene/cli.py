@@ -29,12 +29,16 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (o
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="emodb, ravdess, crema_d, iemocap, esd, table or synthetic.")],
+    corpus: Annotated[
+        str,
+        typer.Argument(help="emodb, ravdess, crema_d, iemocap, esd, voxceleb1, speechocean762, table or synthetic."),
+    ],
     folder: Annotated[
         Path, typer.Argument(help="The corpus as it is shipped; for `table` the CSV or JSON-lines file.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, such as emodb.jsonl.")],
     fast: Annotated[bool, typer.Option("--fast", help="Read headers only; audio is not checked.")] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw the corpus, in a folder beside.")] = False,
     json: Json = False,
 ) -> None:
     """Turn a corpus on disk into a manifest; say what was counted, and what was left out and why."""
@@ -42,10 +46,17 @@ def prepare(
 
     if output.suffix != ".jsonl":
         raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
+    if plots:
+        with _training():
+            import serene.portrait  # noqa: F401  # what is missing is said before the long decoding
     with _bars() as progress:
         manifest = prepare_corpus(corpus, folder, fast=fast, progress=lambda done, of: progress("decoding", done, of))
-    manifest.write(output)
-    summary = {"manifest": str(output), **manifest.summarise()}
+        manifest.write(output)
+        summary = {"manifest": str(output), **manifest.summarise()}
+        if plots:
+            from serene.portrait import portray
+
+            summary["plots"] = str(portray(manifest, output.with_suffix(".plots"), progress))
     if json:
         _print_json(summary | {"left_out_clips": [_left_out(clip) for clip in manifest.left_out]})
         return
@@ -57,6 +68,8 @@ def prepare(
         out.print(f"left out: {clip.id}: {clip.reason}")
     for remark in manifest.remarks:
         out.print(f"note: {remark}")
+    if plots:
+        out.print(f"Pictures: {Path(summary['plots']).resolve()}")
 
 
 @app.command()

@@ -10,9 +10,9 @@ from typing import Any
 
 from serene import registry
 from serene.audio import FRONT_ENDS
-from serene.audio.dataset import Dataset, enrolment_of, warm
+from serene.audio.dataset import Dataset, enrolment_of, voices_of, warm
 from serene.audio.store import Store
-from serene.cell import leak_of
+from serene.cell import leak_of, voice_store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
@@ -71,7 +71,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         "protocol": f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
         "speaker_independent": strangers,
         "selection": cells[0].json("environment.json")["selection"],
-        "saw_unlabelled_test_audio": models[0].normalize == "speaker",
+        "saw_unlabelled_test_audio": models[0].normalize == "speaker" or models[0].parts.hears_voices,
         "stamps": stamps,
         "corpus": path.stem,
         "method": run.recipe.method["name"],
@@ -113,4 +113,5 @@ def _dataset(
 ) -> Dataset:
     """Make a dataset of strangers, each enrolled by all or the first of their own clips where the model asks for it."""
     enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
-    return Dataset(clips, store, emotions=emotions, speakers=(), enrolment=enrolment)
+    voices = voices_of(clips, voice_store(store.folder.parent)) if model.parts.hears_voices else None
+    return Dataset(clips, store, emotions=emotions, speakers=model.speakers, enrolment=enrolment, voices=voices)

@@ -11,17 +11,18 @@ from typing import Any
 
 from serene import protocols
 from serene.audio.dataset import warm
-from serene.cell import store_of, train_cell
+from serene.cell import parts_of, store_of, train_cell, voice_store
 from serene.corpora.labels import choose
-from serene.corpora.manifest import Manifest
+from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, build
 from serene.evaluation.report_page import write_html
 from serene.files import write_text
+from serene.models import weights
 from serene.protocols import Split
-from serene.recipe import Recipe
+from serene.recipe import CorpusSettings, Recipe, SpeakerSettings
 from serene.run import Cell, Run
 from serene.trainer import Trainer
 from serene.workers import work
@@ -42,12 +43,14 @@ class Plan:
         emotions: the classes, in the order of the scores.
         splits: the protocol's folds, all of them.
         run: where the cells go.
+        speakers: the clips of the speaker corpus, where the recipe names one.
         store: folder of computed features.
     """
 
     recipe: Recipe
     emotions: tuple[str, ...]
     splits: tuple[Split, ...]
+    speakers: tuple[Utterance, ...]
     run: Run
     store: Path
 
@@ -65,13 +68,15 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     Raises:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
-    Trainer(**recipe.training)  # this and the front end refuse what makes no sense before anything is written
+    Trainer(**recipe.training)  # these refuse what makes no sense before anything is written
     store_of(recipe, runs / "store")
-    manifest = load_corpus(recipe, runs, progress)
+    _, parts = parts_of(recipe)
+    manifest = load_corpus(recipe.corpus, runs, progress)
+    speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
     labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
-    if recipe.features.normalize == "speaker":
+    if recipe.features.normalize == "speaker" or parts.hears_voices:
         splits = [split.hearing_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
@@ -79,22 +84,31 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     for fold in recipe.run or ():
         if fold not in folds:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
-    run = Run.begin(runs, recipe, labelled.digest)
+    digests = [labelled.digest, *([speakers.digest] if speakers else []), *_weights(recipe)]
+    run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
-    return Plan(recipe, emotions, tuple(splits), run, runs / "store")
+    heard = speakers.utterances if speakers else ()
+    return Plan(recipe, emotions, tuple(splits), heard, run, runs / "store")
 
 
-def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Manifest:
-    """Read the recipe's manifest, or prepare its corpus folder: once, as long as the folder does not change."""
-    settings = recipe.corpus
+def _weights(recipe: Recipe) -> list[str]:
+    """Identify the weights that an encoder begins with, wherever they lie."""
+    named = (recipe.front_end.get("weights"), recipe.model.get("weights"))
+    return [weights.digest(name) for name in named if name is not None]
+
+
+def load_corpus(
+    settings: CorpusSettings | SpeakerSettings, runs: Path, progress: Progress = silent, section: str = "corpus"
+) -> Manifest:
+    """Read a recipe's manifest, or prepare its corpus folder: once, as long as the folder does not change."""
     if settings.path is None:
         raise SereneError(
-            f"The recipe does not say where the corpus '{settings.name}' lies: add corpus.path=FOLDER, or the manifest "
-            "that `serene prepare` made."
+            f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
+            "manifest that `serene prepare` made."
         )
     path = Path(settings.path)
     if path.suffix == ".jsonl" and settings.name != "table":
-        manifest = _read(path, settings.name, progress)
+        manifest = _read(path, settings.name, section, progress)
     elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
         manifest = Manifest.read(kept)
     else:  # a table is prepared each time: its own file does not tell whether the clips it names have changed
@@ -103,14 +117,14 @@ def load_corpus(recipe: Recipe, runs: Path, progress: Progress = silent) -> Mani
     return manifest.only(settings.only) if settings.only else manifest
 
 
-def _read(path: Path, corpus: str, progress: Progress) -> Manifest:
+def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:
     """Read a manifest, and make sure that it is of the corpus that the recipe, and so every report, names."""
     manifest = Manifest.read(path)
     others = {u.corpus for u in manifest} - {corpus, None}
     if others:
         raise SereneError(
             f"{path} is of the corpus {' and '.join(sorted(map(str, others)))}, not of '{corpus}'; "
-            f"set corpus.name to what it is."
+            f"set {section}.name to what it is."
         )
     return hashed(manifest, lambda done, of: progress("decoding", done, of))
 
@@ -127,8 +141,7 @@ def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = sil
     """
     planned = plan(recipe, runs, progress)
     todo = [(split, cell) for split, cell in planned.cells if not cell.finished]
-    clips = {u.id: u for split, _ in todo for u in (*split.train, *split.validation, *split.test, *split.unlabelled)}
-    warm(list(clips.values()), store_of(recipe, planned.store), lambda done, of: progress("features", done, of))
+    _warm(planned, [split for split, _ in todo], progress)
     epochs = recipe.training["epochs"]
     reached: dict[Path, int] = {}
 
@@ -137,10 +150,22 @@ def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = sil
         progress("training", sum(reached.values()), len(todo) * epochs)
 
     folds = len(planned.splits)
-    tasks = [(recipe, planned.emotions, planned.store, split, folds, cell, tensorboard) for split, cell in todo]
+    heard_for = (planned.speakers, folds)
+    tasks = [(recipe, planned.emotions, planned.store, split, *heard_for, cell, tensorboard) for split, cell in todo]
     work(train_cell, tasks, jobs=jobs, heard=heard)
     write_report(planned.run)
     return planned.run
+
+
+def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
+    """Compute the features that the trainings to come will read."""
+    clips = {u.id: u for s in splits for u in (*s.train, *s.validation, *s.test, *s.unlabelled)}
+    store = store_of(planned.recipe, planned.store)
+    warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
+    warm(planned.speakers if splits else (), store, lambda done, of: progress("speakers' features", done, of))
+    if parts_of(planned.recipe)[1].hears_voices:
+        unlabelled = {u.id: u for s in splits for u in s.unlabelled}
+        warm(list(unlabelled.values()), voice_store(planned.store), lambda done, of: progress("voices", done, of))
 
 
 def write_report(run: Run) -> Report:
@@ -180,6 +205,7 @@ def report_of(run: Run) -> Report:
         "target": labels.target,
         "join": labels.join,
         "method": run.recipe.method["name"],
+        "speaker_corpus": run.recipe.speakers.name if run.recipe.speakers else None,
         "normalize": run.recipe.features.normalize,
         "recipe": run.recipe.to_yaml(),
         "recipe_hash": run.identity,

@@ -20,6 +20,7 @@ from serene.corpora import CORPORA
 from serene.errors import SereneError, unknown
 from serene.methods import METHODS
 from serene.models import ENCODERS
+from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
 
 RECIPES = next(
@@ -27,7 +28,8 @@ RECIPES = next(
     Path("recipes"),
 )  # inside an installed package, or beside the sources
 TRAINER = {"trainer": "serene.trainer:Trainer"}
-NAMED = {"corpus": "name", "protocol": "name", "method": "name", "model": "encoder"}  # the key that names a choice
+# the key that names a choice, and with it the other settings of its section
+NAMED = {"corpus": "name", "speakers": "name", "protocol": "name", "method": "name", "model": "encoder"}
 RENAMES = {f"{section}.{key}" for section, key in NAMED.items()}
 
 
@@ -44,17 +46,32 @@ class CorpusSettings:
 class LabelSettings:
     """Which label, which of its classes (all by default), and which are joined to another first."""
 
-    target: Literal["emotion", "emotion_perceived"] = "emotion"
+    target: Literal["emotion", "emotion_perceived", "speaker"] = "emotion"
     use: list[str] | None = None
     join: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureSettings:
-    """What features are standardised by, and by how many of a speaker's own clips (all by default)."""
+class SpeakerSettings:
+    """The speaker corpus of methods that learn from one: which clips, seconds of each, and clips per batch."""
 
-    normalize: Literal["training_set", "utterance", "speaker", "none"] = "training_set"
+    name: str
+    path: str | None = None
+    only: dict[str, str] = field(default_factory=dict)
+    crop: float = 8.0
+    batch_size: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """What features are standardised by (what suits the encoder by default), and how many of a speaker's own clips.
+
+    `enrolment_prior` blends so many frames' worth of the training set's statistics into a speaker's own.
+    """
+
+    normalize: Literal["training_set", "utterance", "speaker", "none"]
     enrolment_clips: int | None = None
+    enrolment_prior: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,7 @@ class Recipe:
         protocol: `name` and the protocol's settings.
         run: the folds to run; all by default.
         seeds: one training per fold and seed.
+        speakers: the speaker corpus, where the method learns from one.
         features: what they are standardised by.
         front_end: the settings of what makes them, such as MFCC.
         model: `encoder` and its settings.
@@ -81,6 +99,7 @@ class Recipe:
     protocol: dict[str, Any]
     run: tuple[str, ...] | None
     seeds: tuple[int, ...]
+    speakers: SpeakerSettings | None
     features: FeatureSettings
     front_end: dict[str, Any]
     model: dict[str, Any]
@@ -92,6 +111,8 @@ class Recipe:
         plain = asdict(self)
         del plain["name"]
         plain["features"] |= plain.pop("front_end")
+        if self.speakers is None:
+            del plain["speakers"]
         run = plain.pop("run")
         plain["seeds"] = list(self.seeds)
         if run is not None:
@@ -99,13 +120,16 @@ class Recipe:
         return plain
 
     def identity(self, data: str) -> str:
-        """Hash all that decides what one fold and seed gives: not where the corpus lies, nor which folds and seeds run.
+        """Hash all that decides what one fold and seed gives: not where data lie, nor which folds and seeds run.
 
         Args:
-            data: the manifest's digest.
+            data: digest of all that is read: manifests, and the weights that an encoder begins with.
         """
         decisive = self.resolved()
-        decisive["corpus"].pop("path")
+        for section in (decisive["corpus"], decisive.get("speakers", {})):
+            section.pop("path", None)
+        for section in (decisive["features"], decisive["model"]):
+            section.pop("weights", None)
         decisive["protocol"].pop("run", None)
         del decisive["seeds"]
         text = json.dumps({"data": data, **decisive}, sort_keys=True)
@@ -141,7 +165,7 @@ def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
 
 def check(tree: Mapping[str, Any], name: str) -> Recipe:
     """Check a recipe's settings against the signatures they are for, and fill in the defaults."""
-    sections = {"corpus", "labels", "protocol", "seeds", "features", "model", "method", "training"}
+    sections = {"corpus", "labels", "protocol", "seeds", "speakers", "features", "model", "method", "training"}
     for key in tree:
         if key not in sections:
             raise SereneError(unknown("key in the recipe", key, sections))
@@ -155,10 +179,11 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     model = {"encoder": "tdnn_bilstm", **_section(tree, "model")}
     encoder = registry.load(str(model["encoder"]), ENCODERS, "encoder")
     maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
-    features = settings_of(_section(tree, "features"), (FeatureSettings, maker), "features")
+    given = {"normalize": encoder.normalize, **_section(tree, "features")}
+    features = settings_of(given, (FeatureSettings, maker), "features")
     standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
-    if standardised["enrolment_clips"] is not None and standardised["normalize"] != "speaker":
-        raise SereneError("features.enrolment_clips is for features.normalize: speaker; drop one or set the other.")
+    _check_enrolment(standardised)
+    method = _named(_section(tree, "method"), "name", METHODS, "method")
     return Recipe(
         name=name,
         corpus=corpus,
@@ -166,10 +191,11 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         protocol=_named(protocol, "name", PROTOCOLS, "protocol"),
         run=None if run is None else _folds(run),
         seeds=_seeds(tree.get("seeds", (0,))),
+        speakers=_speakers(tree, method["name"]),
         features=FeatureSettings(**standardised),
         front_end=features,
-        model=_named(model, "encoder", ENCODERS, "encoder"),
-        method=_named(_section(tree, "method"), "name", METHODS, "method"),
+        model=_named(model, "encoder", ENCODERS, "encoder", Parts),
+        method=method,
         training=settings_of(_section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training"),
     )
 
@@ -224,12 +250,47 @@ def name_of(path: Path) -> str:
     return parts[-1]
 
 
-def _named(given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str) -> dict[str, Any]:
+def _check_enrolment(features: Mapping[str, Any]) -> None:
+    clips, prior = features["enrolment_clips"], features["enrolment_prior"]
+    if prior < 0:
+        raise SereneError(f"features.enrolment_prior is {prior}; a number of frames, at least 0, was expected.")
+    if features["normalize"] != "speaker" and (clips is not None or prior):
+        raise SereneError(
+            "features.enrolment_clips and features.enrolment_prior are for features.normalize: speaker; "
+            "drop them or set it."
+        )
+
+
+def _speakers(tree: Mapping[str, Any], method: str) -> SpeakerSettings | None:
+    """Check the speaker corpus: there where the method learns from one, and nowhere else."""
+    wanted = registry.load(method, METHODS, "method").speaker_corpus
+    if not wanted and "speakers" in tree:
+        raise SereneError(f"The method {method} learns from no speaker corpus; drop `speakers` from the recipe.")
+    if not wanted:
+        return None
+    if "speakers" not in tree:
+        raise SereneError(
+            f"The method {method} learns from a speaker corpus: add `speakers: {{name: speechocean762, path: FOLDER}}`."
+        )
+    settings = SpeakerSettings(**settings_of(_section(tree, "speakers"), SpeakerSettings, "speakers"))
+    registry.load(settings.name, CORPORA, "corpus")
+    if not settings.crop > 0 or settings.batch_size < 2:
+        raise SereneError(
+            f"speakers.crop is {settings.crop} and speakers.batch_size {settings.batch_size}; "
+            "a positive number of seconds and at least 2 clips were expected."
+        )
+    return settings
+
+
+def _named(
+    given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str, *more: Callable[..., Any]
+) -> dict[str, Any]:
     if key not in given:
         raise SereneError(f"The recipe's {kind} has no '{key}'. Choices: {', '.join(sorted(table))}.")
     name = str(given[key])
     target = registry.load(name, table, kind)
-    return {key: name, **settings_of({k: v for k, v in given.items() if k != key}, target, f"{kind} {name}")}
+    rest = {k: v for k, v in given.items() if k != key}
+    return {key: name, **settings_of(rest, (target, *more), f"{kind} {name}")}
 
 
 def _folds(run: Any) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ EXTRA_OF = {
     "scipy": "train",
     "threadpoolctl": "train",
     "matplotlib": "train",
+    "transformers": "train",
+    "peft": "lora",
     "tensorboard": "track",
     "opensmile": "opensmile",
 }

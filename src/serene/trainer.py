@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import json
+import contextlib
 import math
-import pickle
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset, length_buckets
+from serene.audio.speaker_stream import SpeakerStream
+from serene.checkpoint import Checkpoint, Row
 from serene.errors import SereneError
 from serene.evaluation import metrics
 from serene.evaluation.scoring import Scores, score
-from serene.files import whole_file, write_text
-from serene.methods.method import Method, Turn
+from serene.methods.method import Group, Method, Stream
+from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
+from serene.moving import MovingTurn
 
 SelectOn = Literal["validation UA", "validation WA", "last"]
-Row = dict[str, float]
+SPEAKERS = 1  # tells the speaker stream's random numbers from others of the same step
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Trainer:
         batch_size: clips per step; batches hold clips of like length.
         optimizer: `sgd` (with momentum, Tu et al. 2019 use it), `adam` or `adamw`.
         learning_rate: at the start, or after the warm-up.
+        encoder_learning_rate: the same for the encoder's parameters; `learning_rate` without it.
         momentum: of `sgd`.
         nesterov: look ahead, for `sgd`.
         weight_decay: L2 penalty of `sgd` and `adam`, decoupled in `adamw`.
@@ -76,6 +76,7 @@ class Trainer:
         batch_size: int = 32,
         optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
         learning_rate: float = 1e-3,
+        encoder_learning_rate: float | None = None,
         momentum: float = 0.9,
         nesterov: bool = True,
         weight_decay: float = 0.0,
@@ -94,7 +95,8 @@ class Trainer:
         for name, value, least in (*counts, *others):
             if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
-        for name, value in (("learning_rate", learning_rate), ("clip", clip)):
+        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate), ("clip", clip))
+        for name, value in rates:
             if value is not None and not value > 0:
                 raise SereneError(f"training.{name} is {value}; a positive number was expected.")
         if not 0 <= warmup <= 1:
@@ -105,6 +107,7 @@ class Trainer:
             raise SereneError("training.patience needs validation: choose select_on 'validation UA', or drop patience.")
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
+        self.encoder_learning_rate = encoder_learning_rate or learning_rate
         self.momentum, self.nesterov = momentum, nesterov
         self.schedule, self.warmup, self.clip = schedule, warmup, clip
         self.precision, self.select_on, self.patience = precision, select_on, patience
@@ -119,6 +122,7 @@ class Trainer:
         *,
         seed: int,
         folder: Path,
+        speakers: SpeakerStream | None = None,
         on_epoch: Callable[[Row], None] | None = None,
     ) -> Selected:
         """Train, and leave the selected epoch's weights in the model.
@@ -129,7 +133,8 @@ class Trainer:
             train: clips whose speakers have an index.
             validation: None where `select_on` is `last`.
             seed: of batches, dropout and whatever else is random.
-            folder: keeps `log.jsonl` and the state that an interrupted run resumes from.
+            folder: keeps `log.jsonl`, `steps.jsonl` and the state that an interrupted run resumes from.
+            speakers: the speaker corpus, for methods that learn from one.
             on_epoch: called with each new row of the log.
 
         Raises:
@@ -139,18 +144,18 @@ class Trainer:
             raise SereneError(f"select_on is '{self.select_on}', but the split has no validation part; use 'last'.")
         model.to(self.device)
         method.to(self.device)
-        turns = method.turns(model)
-        optimizers = [self._optimizer(turn) for turn in turns]
-        progress = _Progress(folder, model, method, optimizers)
+        turns = [MovingTurn(turn, lambda group: self._optimizer(group, model)) for turn in method.turns(model)]
+        progress = Checkpoint(folder, model, method, [moved.optimizer for turn in turns for moved in turn.groups])
         progress.resume()
         while not self._finished(progress):
             started = time.perf_counter()
-            row = self._epoch(model, method, list(zip(turns, optimizers, strict=True)), train, seed, progress.epoch)
+            steps = self._epoch(model, method, turns, _Streams(train, speakers, seed), progress.epoch)
+            row = _means(steps)
             if validation is not None:
                 row |= _validate(model, validation, self.device)
             progress.epoch += 1
             row = {"epoch": progress.epoch, **row, "seconds": round(time.perf_counter() - started, 3)}
-            progress.keep(row, self._merit(row))
+            progress.keep(row, self._merit(row), steps)
             if on_epoch:
                 on_epoch(row)
         model.load_state_dict(progress.best_model)
@@ -167,128 +172,114 @@ class Trainer:
         key = {"validation UA": "validation_ua", "validation WA": "validation_wa", "last": "epoch"}[self.select_on]
         return row[key]
 
-    def _finished(self, progress: _Progress) -> bool:
+    def _finished(self, progress: Checkpoint) -> bool:
         waited = progress.epoch - progress.best_epoch
         return progress.epoch >= self.epochs or (self.patience is not None and waited >= self.patience)
 
-    def _optimizer(self, turn: Turn) -> torch.optim.Optimizer:
-        rate, decay = self.learning_rate, self.weight_decay
+    def _optimizer(self, group: Group, model: EmotionModel) -> torch.optim.Optimizer:
+        """Make a group's optimiser; `base` in its parameter groups is the rate that the schedule scales."""
+        moved = [p for p in group.parameters if p.requires_grad]
+        if group.optimizer != "trainer":
+            kind = torch.optim.SGD if group.optimizer == "sgd" else torch.optim.Adam
+            return kind(moved, group.rate, maximize=group.ascent)
+        encoder = {id(p) for p in model.encoder.parameters()}
+        parts = [
+            {"params": [p for p in moved if (id(p) in encoder) == inside], "lr": rate, "base": rate}
+            for inside, rate in ((True, self.encoder_learning_rate), (False, self.learning_rate))
+        ]
+        parts = [part for part in parts if part["params"]]
+        decay = self.weight_decay
         if self.optimizer == "sgd":
             nesterov = self.nesterov and self.momentum > 0
-            return torch.optim.SGD(turn.parameters, rate, self.momentum, weight_decay=decay, nesterov=nesterov)
+            return torch.optim.SGD(
+                parts,
+                self.learning_rate,
+                self.momentum,
+                weight_decay=decay,
+                nesterov=nesterov,
+                maximize=group.ascent,
+            )
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(turn.parameters, rate, weight_decay=decay)
+        return kind(parts, self.learning_rate, weight_decay=decay, maximize=group.ascent)
 
-    def _rate(self, progress: float) -> float:
-        """Give the learning rate at a point of the training, from 0 (start) to 1 (end)."""
+    def factor(self, progress: float) -> float:
+        """Give what the learning rates are multiplied by at a point of the training, from 0 (start) to 1 (end)."""
         if progress < self.warmup:
-            return self.learning_rate * progress / self.warmup
+            return progress / self.warmup
         rest = (progress - self.warmup) / max(1 - self.warmup, 1e-12)
-        fall = {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}
-        return self.learning_rate * fall[self.schedule]
+        return {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}[self.schedule]
 
     def _epoch(
-        self,
-        model: EmotionModel,
-        method: Method,
-        turns: list[tuple[Turn, torch.optim.Optimizer]],
-        train: Dataset,
-        seed: int,
-        epoch: int,
-    ) -> Row:
-        """Make one pass over the training clips; return the clip-weighted means of what was measured."""
+        self, model: EmotionModel, method: Method, turns: list[MovingTurn], streams: _Streams, epoch: int
+    ) -> list[Row]:
+        """Make one pass over the training clips; return what each step measured, and of how many clips (`clips`)."""
         model.train()
         method.train()
-        batches = length_buckets(train.lengths, self.batch_size, np.random.default_rng([seed, epoch]))
+        rng = np.random.default_rng([streams.seed, epoch])
+        batches = length_buckets(streams.train.lengths, self.batch_size, rng)
         steps = [batches[i : i + self.accumulate] for i in range(0, len(batches), self.accumulate)]
-        sums: dict[str, float] = defaultdict(float)
+        rows = []
         for step, group in enumerate(steps):
-            progress = (epoch + step / len(steps)) / self.epochs
-            for number, (turn, optimizer) in enumerate(turns):
-                torch.manual_seed(_seed_of(seed, epoch, step, number))
-                for settings in optimizer.param_groups:
-                    settings["lr"] = self._rate(progress)
-                optimizer.zero_grad(set_to_none=True)
-                for indices in group:
-                    batch = train.batch(indices).to(self.device)
-                    measured = self._backward(turn, method, batch, progress, 1 / len(group))
-                    for name, value in measured.items():
-                        sums[name] += value * len(indices)
-                if self.clip is not None:
-                    nn.utils.clip_grad_norm_(turn.parameters, self.clip)
-                optimizer.step()
-        return {name: value / len(train) for name, value in sums.items()}
+            progress, at = (epoch + step / len(steps)) / self.epochs, epoch * len(steps) + step
+            row: Row = {"epoch": epoch + 1, "step": step, "clips": sum(map(len, group))}
+            for number, moving in enumerate(turns):
+                if at % moving.turn.every:
+                    continue
+                torch.manual_seed(_seed_of(streams.seed, epoch, step, number))
+                moving.prepare(self.factor(progress))
+                for part, indices in enumerate(group):
+                    drawn = streams.draw(moving.turn.streams, indices, (epoch, step, part))
+                    batches_of_turn = [batch.to(self.device) for batch in drawn]
+                    share = len(indices) / row["clips"]
+                    for name, value in self._backward(moving, model, method, batches_of_turn, progress, len(group)):
+                        row[name] = row.get(name, 0.0) + share * value
+                row |= moving.step(at, self.clip)
+            rows.append(row)
+        return rows
 
-    def _backward(self, turn: Turn, method: Method, batch: Batch, progress: float, weight: float) -> Row:
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            terms = turn.loss(batch, progress)
+    def _backward(
+        self, moving: MovingTurn, model: EmotionModel, method: Method, batches: list[Batch], progress: float, parts: int
+    ) -> list[tuple[str, float]]:
+        """Add the gradients of one batch's loss; return what was measured, by its name in the log."""
+        turn = moving.turn
+        kept = contextlib.nullcontext() if "emotion" in turn.streams else statistics_kept(model)
+        with kept, torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            terms = turn.loss(*batches, progress)
         values = {name: term.item() for name, term in terms.items()}
         if not all(map(math.isfinite, values.values())):
             raise SereneError(
-                f"The loss is not finite at {progress:.1%} of the training: {values}. The last finished epoch is kept. "
+                f"The loss of the {turn.name} turn is not finite at {progress:.1%} of the training: {values}. "
+                f"{moving.describe()} The last finished epoch is kept. "
                 "Lower the learning rate, or the method's coefficients."
             )
-        (weight * sum(terms.values())).backward()  # pyright: ignore[reportAttributeAccessIssue]
-        return {f"{turn.name}/{k}": v for k, v in values.items()} | {
-            f"{turn.name}/{k}": v for k, v in method.measures.items()
-        }
+        (sum(terms.values()) / parts).backward()  # pyright: ignore[reportAttributeAccessIssue]
+        return [(f"{turn.name}/{k}", v) for k, v in (*values.items(), *method.measures.items())]
 
 
-class _Progress:
-    """How far a run has come, kept in its folder after every epoch."""
+class _Streams:
+    """Where the batches of a turn come from; what is drawn is a function of seed, epoch and step."""
 
-    def __init__(
-        self, folder: Path, model: EmotionModel, method: Method, optimizers: list[torch.optim.Optimizer]
-    ) -> None:
-        self.path, self.log = folder / "training.pt", folder / "log.jsonl"
-        self.model, self.method, self.optimizers = model, method, optimizers
-        self.epoch = self.best_epoch = 0
-        self.best = -math.inf
-        self.best_model: dict[str, torch.Tensor] = {}
-        self.rows: list[Row] = []
+    def __init__(self, train: Dataset, speakers: SpeakerStream | None, seed: int) -> None:
+        self.train, self.speakers, self.seed = train, speakers, seed
 
-    def resume(self) -> None:
-        """Take up the state of an interrupted run, where there is one."""
-        if not self.path.exists():
-            return
-        try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.method.load_state_dict(state["method"])
-            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(kept)
-        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            raise SereneError(
-                f"{self.path} does not fit this run ({error}); delete its folder to start again."
-            ) from error
-        self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
-        self.best_model, self.rows = state["best_model"], state["rows"]
-        self._write_log()  # the run may have been killed between the two files
+    def draw(self, streams: Sequence[Stream], indices: np.ndarray, at: tuple[int, ...]) -> list[Batch]:
+        """Give a batch of each stream: the emotion corpus's is of these clips."""
+        return [self.train.batch(indices) if stream == "emotion" else self._of_speakers(at) for stream in streams]
 
-    def keep(self, row: Row, merit: float) -> None:
-        """Note an epoch, and its weights where it is the best so far; write the state whole or not at all."""
-        self.rows.append(row)
-        if merit > self.best:
-            self.best, self.best_epoch = merit, self.epoch
-            self.best_model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        state = {
-            "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "best": self.best,
-            "best_model": self.best_model,
-            "rows": self.rows,
-            "model": self.model.state_dict(),
-            "method": self.method.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
-        kept = io.BytesIO()  # torch itself reports a full disk as an error of another kind
-        torch.save(state, kept)
-        with whole_file(self.path) as temporary:
-            temporary.write_bytes(kept.getvalue())
-        self._write_log()
+    def _of_speakers(self, at: tuple[int, ...]) -> Batch:
+        if self.speakers is None:
+            raise SereneError("This method learns from a speaker corpus, and was given none.")
+        return self.speakers.batch(np.random.default_rng([self.seed, *at, SPEAKERS]))
 
-    def _write_log(self) -> None:
-        write_text(self.log, "".join(json.dumps(row) + "\n" for row in self.rows))
+
+def _means(steps: list[Row]) -> Row:
+    """Average what the steps measured, weighted by their clips; a turn that is taken now and then has fewer steps."""
+    names = dict.fromkeys(name for row in steps for name in row if name not in ("epoch", "step", "clips"))
+    means = {}
+    for name in names:
+        rows = [row for row in steps if name in row]
+        means[name] = sum(row["clips"] * row[name] for row in rows) / sum(row["clips"] for row in rows)
+    return means
 
 
 def _validate(model: EmotionModel, validation: Dataset, device: str) -> Row:

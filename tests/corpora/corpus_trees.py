@@ -120,6 +120,44 @@ def esd(root: Path) -> Path:
     return root
 
 
+SPLIT_FILE = (
+    "1 id10001/1zcIwhmdeo4/00001.wav\n2 id10001/7gWzIy6yIIk/00002.wav\n3 id10270/-x-_8eG6z2Q/00001.wav\n"
+    "1 id11251/zncqeMvGVBY/00012.wav\n"
+)
+CELEBRITIES = (
+    "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10001\tA.J._Buckley\tm\tIreland\tdev\n"
+    "id10270\tEartha_Kitt\tf\tUSA\ttest\nid11251\tZulay_Henao\tf\tUSA\tdev\n"
+)
+
+
+def voxceleb1(root: Path) -> Path:
+    """VoxCeleb1: three speakers under dev and test, in the first, a middle and the last place, WAV and FLAC."""
+    names = ["dev/wav/id10001/1zcIwhmdeo4/00001.wav", "dev/wav/id10001/7gWzIy6yIIk/00002.flac"]
+    sound_files(root, [*names, "dev/wav/id11251/zncqeMvGVBY/00012.wav", "test/wav/id10270/-x-_8eG6z2Q/00001.wav"])
+    (root / "iden_split.txt").write_text(SPLIT_FILE)
+    (root / "vox1_meta.csv").write_text(CELEBRITIES)
+    return root
+
+
+def speechocean762(root: Path) -> Path:
+    """speechocean762: a child and a man who train, a girl who tests, and their lists."""
+    lists = {
+        "train/utt2spk": "000010011\t0001\n000010035\t0001\n096280011\t9628\n",
+        "train/spk2gender": "0001\tm\n9628\tm\n",
+        "train/spk2age": "0001\t6\n9628\t26\n",
+        "train/text": "000010011\tWE CALL IT BEAR\n000010035\tMARK IS GOING\n096280011\tWE CALL IT BEAR\n",
+        "test/utt2spk": "000240010 0024\n",
+        "test/spk2gender": "0024 f\n",
+        "test/spk2age": "0024 7\n",
+        "test/text": "000240010 TAI GOOSE\n",
+    }
+    for name, text in lists.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    clips = [row.split()[0] for name, text in lists.items() if name.endswith("utt2spk") for row in text.splitlines()]
+    return sound_files(root, [f"WAVE/SPEAKER{clip[1:5]}/{clip}.wav" for clip in clips])
+
+
 def table(root: Path) -> Path:
     """A table of JSON lines beside its sounds."""
     sound_files(root, ["a/one.wav", "a/two.wav"])
@@ -140,6 +178,8 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "crema_d": crema_d,
     "iemocap": iemocap,
     "esd": esd,
+    "voxceleb1": voxceleb1,
+    "speechocean762": speechocean762,
     "table": table,
     "synthetic": synthetic,
 }

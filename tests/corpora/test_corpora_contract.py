@@ -16,6 +16,8 @@ from serene.corpora.prepare import prepare
 from serene.errors import SereneError
 from serene.registry import load
 
+OF_SPEAKERS = ("voxceleb1", "speechocean762")  # corpora to learn speakers from, without emotions
+
 
 def module_of(corpus: str):
     return importlib.import_module(CORPORA[corpus].partition(":")[0])
@@ -39,7 +41,8 @@ def test_reads_its_tree(corpus: str, manifests: dict[str, Manifest]) -> None:
     assert len(manifest.speakers) >= 2
     assert all(u.speaker for u in manifest)
     assert {u.emotion for u in manifest if u.emotion} <= set(EMOTIONS)
-    assert sum(u.emotion is not None for u in manifest) >= 2
+    labelled = sum(u.emotion is not None for u in manifest)
+    assert labelled == 0 if corpus in OF_SPEAKERS else labelled >= 2
     assert {label for u in manifest for label in u.votes or ()} <= set(EMOTIONS)
     assert {u.gender for u in manifest} <= {"female", "male", None}
     assert all(Path(u.audio).is_file() for u in manifest)
@@ -49,7 +52,7 @@ def test_reads_its_tree(corpus: str, manifests: dict[str, Manifest]) -> None:
 @pytest.mark.parametrize("corpus", [name for name in CORPORA if name != "table"])
 def test_says_which_corpus_it_is_and_what_is_said(corpus: str, manifests: dict[str, Manifest]) -> None:
     assert {u.corpus for u in manifests[corpus]} == {corpus}
-    assert all(u.text_id for u in manifests[corpus])
+    assert {bool(u.text_id) for u in manifests[corpus]} == {corpus != "voxceleb1"}  # nobody wrote that down
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

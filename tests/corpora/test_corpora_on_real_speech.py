@@ -96,3 +96,25 @@ def test_crema_d_as_a_whole() -> None:
     kinds = Counter(item.kind for item in manifest.left_out)
     assert kinds == {"silent": 1, "identical audio with two labels": 6}
     assert manifest.remarks == ()
+
+
+def test_speechocean762() -> None:
+    manifest = prepare("speechocean762", SPEECH / "speechocean762", fast=True)
+    assert Counter(u.speaker for u in manifest) == dict.fromkeys(manifest.speakers, 10)
+    assert (len(manifest), len(manifest.speakers), manifest.left_out) == (2500, 250, ())
+    assert Counter(u.split for u in manifest) == {"train": 1240, "test": 1250, None: 10}
+    assert {u.speaker for u in manifest if u.split is None} == {"9628"}
+    people = {u.speaker: (u.gender, u.age) for u in manifest}
+    assert Counter(gender for gender, _ in people.values()) == {"male": 125, "female": 125}
+    assert sum(age is not None and age < 16 for _, age in people.values()) == 122
+    assert people["9628"] == ("male", 26)  # his lists know him, though not these clips of his
+    assert manifest.remarks[:2] == (
+        "train/text and test/text are not there: texts are unknown.",
+        "In no list, so without a part: 10 clips, such as 096280001.",
+    )
+
+
+def test_speechocean762_speaker_that_is_in_no_list_speaks() -> None:
+    manifest = prepare("speechocean762", SPEECH / "speechocean762/WAVE/SPEAKER9628")
+    assert (len(manifest), manifest.left_out) == (10, ())
+    assert all(u.audio_hash and u.duration and 1 < u.duration < 20 for u in manifest)

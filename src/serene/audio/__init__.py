@@ -4,4 +4,6 @@ from __future__ import annotations
 
 FRONT_ENDS = {
     "mfcc": "serene.audio.mfcc:Mfcc",
+    "waveform": "serene.audio.waveform:Waveform",
+    "frozen": "serene.models.frozen:Frozen",
 }

@@ -13,12 +13,14 @@ class Batch:
     """A few clips side by side.
 
     Attributes:
-        inputs: (batch, frame, feature) for features, (batch, sample) for waveforms; zeros after each clip's end.
-        lengths: (batch,) valid frames or samples.
+        inputs: (batch, frame, feature); a waveform's samples are frames of one feature. Zeros after each clip's end.
+        lengths: (batch,) valid frames.
         target: (batch, emotion) distributions over the emotions; one-hot is the ordinary case.
         speaker: (batch,) index among the training speakers, -1 for anybody else.
-        enrolment: (batch, 2, feature) mean and deviation over the speaker's own clips, where the model asks for them.
         ids: the utterances, in order.
+        enrolment: (batch, 2, feature) mean and deviation over the speaker's own clips, where the model asks for them.
+        enrolled: (batch,) how many frames those were taken over.
+        voice: (batch, coefficient) the speaker's mean cepstra, where the model asks for them.
     """
 
     inputs: Tensor
@@ -27,6 +29,8 @@ class Batch:
     speaker: Tensor
     ids: tuple[str, ...]
     enrolment: Tensor | None = None
+    enrolled: Tensor | None = None
+    voice: Tensor | None = None
 
     @property
     def mask(self) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +13,24 @@ import torch
 from serene import sound
 from serene.audio.batch import Batch
 from serene.audio.store import Store
+from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 
 JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What is known of a speaker from some of their own clips.
+
+    Attributes:
+        statistics: float32 (2, feature), mean and deviation over the clips' frames.
+        frames: how many those were.
+    """
+
+    statistics: np.ndarray
+    frames: int
 
 
 class Dataset:
@@ -26,7 +41,8 @@ class Dataset:
         store: keeps their features; a clip's are opened when a batch needs them, and closed again.
         emotions: the classes, in the model's order.
         speakers: training speakers, in the order of their indices.
-        enrolment: speaker -> (2, feature) mean and deviation of that speaker's clips, or None.
+        enrolment: speaker -> what is known of them, or None.
+        voices: speaker -> mean cepstra (coefficient,), or None.
     """
 
     def __init__(
@@ -36,14 +52,16 @@ class Dataset:
         *,
         emotions: Sequence[str],
         speakers: Sequence[str],
-        enrolment: Mapping[str, np.ndarray] | None = None,
+        enrolment: Mapping[str, Enrolment] | None = None,
+        voices: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances = tuple(utterances)
         self.emotions = tuple(emotions)
         self.store = store
         self.enrolment = enrolment
-        self.lengths = np.array([len(features(utterance, store)) for utterance in self.utterances], dtype=np.int64)
+        self.voices = voices
+        self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
         emotion_index = {name: i for i, name in enumerate(emotions)}
         speaker_index = {name: i for i, name in enumerate(speakers)}
         classes = torch.tensor([emotion_index[str(u.emotion)] for u in self.utterances])
@@ -57,18 +75,15 @@ class Dataset:
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Collect clips into a batch padded to the longest of them."""
         chosen = [self.utterances[i] for i in indices]
-        arrays = [torch.from_numpy(np.array(features(utterance, self.store))) for utterance in chosen]
-        enrolment = None
+        inputs, lengths = padded([features(utterance, self.store) for utterance in chosen])
+        batch = Batch(inputs, lengths, self.targets[indices], self.speakers[indices], tuple(u.id for u in chosen))
         if self.enrolment is not None:
-            enrolment = torch.from_numpy(np.stack([self.enrolment[u.speaker] for u in chosen]))
-        return Batch(
-            inputs=torch.nn.utils.rnn.pad_sequence(arrays, batch_first=True),
-            lengths=torch.tensor([len(a) for a in arrays]),
-            target=self.targets[indices],
-            speaker=self.speakers[indices],
-            ids=tuple(u.id for u in chosen),
-            enrolment=enrolment,
-        )
+            known = [self.enrolment[u.speaker] for u in chosen]
+            statistics = torch.from_numpy(np.stack([k.statistics for k in known]))
+            batch = replace(batch, enrolment=statistics, enrolled=torch.tensor([k.frames for k in known]))
+        if self.voices is not None:
+            batch = replace(batch, voice=torch.from_numpy(np.stack([self.voices[u.speaker] for u in chosen])))
+        return batch
 
     @classmethod
     def joined(cls, parts: Sequence[Dataset]) -> Dataset:
@@ -95,8 +110,14 @@ class Dataset:
             yield self.batch(order[start : start + batch_size])
 
 
+def padded(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack features (frame, feature) of several clips into (batch, frame, feature); with their lengths (batch,)."""
+    tensors = [torch.from_numpy(np.array(array)) for array in arrays]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), torch.tensor([len(t) for t in tensors])
+
+
 def features(utterance: Utterance, store: Store) -> np.ndarray:
-    """Return the stored features (frame, feature) of a clip, decoding it only where they are missing.
+    """Return the features (frame, feature) of a clip, decoding it only where they are not stored.
 
     Raises:
         SereneError: the clip's audio has no hash (`serene.corpora.prepare.hashed` gives it one), or the file no longer
@@ -115,8 +136,17 @@ def features(utterance: Utterance, store: Store) -> np.ndarray:
     return store.get(utterance.audio_hash, decode)
 
 
+def frames_of(utterance: Utterance, store: Store) -> int:
+    """Count a clip's frames; where features are not stored, by its duration, without decoding it."""
+    if isinstance(store.maker, Waveform) and utterance.duration is not None:
+        return store.maker.frames_in(utterance.duration)
+    return len(features(utterance, store))
+
+
 def warm(utterances: Sequence[Utterance], store: Store, progress: Callable[[int, int], None] | None = None) -> None:
-    """Compute what the store lacks, one clip after the other."""
+    """Compute what the store lacks, one clip after the other; nothing where features are not stored."""
+    if not store.maker.stored:
+        return
     for done, utterance in enumerate(utterances, 1):
         features(utterance, store)
         if progress:
@@ -157,18 +187,27 @@ def frame_statistics(utterances: Sequence[Utterance], store: Store) -> np.ndarra
     return np.stack([mean, np.maximum(np.sqrt(variance), 1e-5)]).astype(np.float32)
 
 
-def enrolment_of(utterances: Sequence[Utterance], store: Store, clips: int | None = None) -> dict[str, np.ndarray]:
+def enrolment_of(utterances: Sequence[Utterance], store: Store, clips: int | None = None) -> dict[str, Enrolment]:
     """Give each speaker the mean and deviation of their own clips' frames; labels are not looked at.
 
     Args:
         utterances: of any number of speakers.
         store: keeps their features.
         clips: the first so many of each speaker; all without it.
-
-    Returns:
-        speaker -> (2, feature), as `frame_statistics` gives them.
     """
     own: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         own[utterance.speaker].append(utterance)
-    return {speaker: frame_statistics(said[:clips], store) for speaker, said in own.items()}
+    chosen = {speaker: said[:clips] for speaker, said in own.items()}
+    return {
+        speaker: Enrolment(frame_statistics(said, store), sum(frames_of(u, store) for u in said))
+        for speaker, said in chosen.items()
+    }
+
+
+def voices_of(utterances: Sequence[Utterance], store: Store) -> dict[str, np.ndarray]:
+    """Give each speaker the mean over their clips of the clips' mean features: float32 (feature,)."""
+    own: dict[str, list[np.ndarray]] = defaultdict(list)
+    for utterance in utterances:
+        own[utterance.speaker].append(features(utterance, store).mean(axis=0))
+    return {speaker: np.stack(means).mean(axis=0) for speaker, means in own.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import kaldi_native_fbank
 import numpy as np
@@ -33,6 +34,9 @@ class Mfcc:
     coefficients: int = 13
     deltas: int = 2
     voice_activity: bool = True
+
+    stored: ClassVar[bool] = True
+    rate: ClassVar[float] = 1 / FRAME_SHIFT  # frames per second, those that are dropped counted in
 
     def __post_init__(self) -> None:
         """Refuse what the library does not: it would read beyond its filters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -13,7 +13,15 @@ from serene.files import whole_file
 
 
 class Maker(Protocol):
-    """Something that turns samples into an array, always the same one."""
+    """Something that turns samples into an array, always the same one.
+
+    Attributes:
+        stored: whether the arrays are worth keeping.
+        rate: frames per second; 0 where a part of a clip has no output of its own.
+    """
+
+    stored: ClassVar[bool]
+    rate: ClassVar[float]
 
     @property
     def identity(self) -> str:
@@ -51,8 +59,10 @@ class Store:
             samples: decodes the sound (sample,); called only where the array is missing.
 
         Returns:
-            The array, read-only and memory-mapped.
+            The array, read-only and memory-mapped where it is stored.
         """
+        if not self.maker.stored:
+            return self.maker(samples())
         path = self.folder / audio_hash[:2] / f"{audio_hash}.npy"
         if not path.exists():
             with whole_file(path) as temporary, temporary.open("wb") as file:

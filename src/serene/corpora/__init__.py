@@ -8,6 +8,8 @@ CORPORA = {
     "crema_d": "serene.corpora.crema_d:read",
     "iemocap": "serene.corpora.iemocap:read",
     "esd": "serene.corpora.esd:read",
+    "voxceleb1": "serene.corpora.voxceleb1:read",
+    "speechocean762": "serene.corpora.speechocean762:read",
     "table": "serene.corpora.table:read",
     "synthetic": "serene.corpora.synthetic:read",
 }

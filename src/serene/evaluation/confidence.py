@@ -8,6 +8,7 @@ further evidence about speakers, so a metric is computed per seed and averaged o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -105,6 +106,35 @@ def mean_of_folds(predictions: Predictions) -> dict[str, dict]:
             "std": deviation(np.asarray(per_seed)),
             "folds": dict(zip(folds, values.mean(axis=0).tolist(), strict=True)),
         }
+    return result
+
+
+def weighted(
+    parts: Sequence[Predictions], weights: Sequence[float], *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Interval]:
+    """Sum the figures of several systems by weights, such as the points of a curve by their shares of its area.
+
+    All of them are drawn together: they are figures of the same speakers.
+
+    Args:
+        parts: rows of one part of each system.
+        weights: of each system's figure, the mean over its seeds.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        `ua`, `wa`, `macro_f1`, as shares of 1 where the weights sum to 1; without a deviation.
+    """
+    parts = [part.ordered(parts[0].classes) for part in parts]
+    for part in parts:
+        _check_one_part(part)
+    points, drawn = [confusions(part) for part in parts], _draw(parts, draws, seed)
+    result = {}
+    for name, metric in METRICS.items():
+        value = sum(weight * metric(point).mean() for weight, point in zip(weights, points, strict=True))
+        totals = sum(weight * _over_seeds(metric(draw)) for weight, draw in zip(weights, drawn, strict=True))
+        low, high = np.percentile(totals, PERCENTILES)
+        result[name] = Interval(float(value), float(low), float(high), None)
     return result
 
 

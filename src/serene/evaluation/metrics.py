@@ -1,4 +1,4 @@
-"""UA, WA, macro-F1 and recall, all from confusion matrices, one or a whole stack of them at once.
+"""UA, WA, macro-F1 and recall from confusion matrices, one or a whole stack of them; the area under a curve of them.
 
 With `n_c` utterances of emotion c, `k_c` of them right and `p_c` utterances answered as c::
 
@@ -10,9 +10,11 @@ UA is scikit-learn's balanced accuracy, WA its accuracy, macro-F1 its f1_score(a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from serene.errors import SereneError
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarray:
@@ -46,6 +48,35 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ua": ua, "wa": wa, "macro_f1": macro_f1}
+
+
+def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, *, log: bool = False) -> float:
+    """Average a curve of straight lines between its points: its area over the range of x, in the unit of y.
+
+    With log the lines are straight over log x, so that a doubling of x counts the same wherever it is. The learning
+    curves of Gat et al. 2022 are summed up so: scores over the number of training clips per class.
+
+    Args:
+        x: places (point,), increasing.
+        y: scores (point,).
+        log: whether the axis of x is logarithmic.
+
+    Raises:
+        SereneError: fewer than two points, unlike numbers of x and y, x that do not increase, or, with log, x that are
+            not above 0.
+    """
+    places, scores = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if places.ndim != 1 or places.shape != scores.shape or len(places) < 2:
+        raise SereneError(
+            f"An area under a curve needs an x and a y for each of at least two points; x is of shape {places.shape} "
+            f"and y of {scores.shape}."
+        )
+    if not (np.diff(places) > 0).all():
+        raise SereneError(f"The x of a curve have to increase; they are {places.tolist()}.")
+    if log and places[0] <= 0:
+        raise SereneError(f"On a logarithmic axis x have to be above 0; the first is {places[0]:g}.")
+    places = np.log(places) if log else places
+    return float(np.diff(places) @ (scores[1:] + scores[:-1]) / 2 / (places[-1] - places[0]))
 
 
 def _diagonal(confusion: np.ndarray) -> np.ndarray:

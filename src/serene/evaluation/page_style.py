@@ -9,7 +9,7 @@ import warnings
 import matplotlib
 from matplotlib.figure import Figure
 
-from serene.evaluation.plots import INK
+from serene.evaluation.picture_style import INK
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --panel: #f5f7f9; --ink: #1f252c; --soft: #5d6772;

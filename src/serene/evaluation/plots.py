@@ -1,30 +1,30 @@
-"""The report's pictures: confusion, learning curves, recall by speaker, t-SNE by emotion and by speaker.
+"""The report's pictures: confusion, learning curves, recall by speaker, t-SNE by emotion and by speaker; and curves.
 
-Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state). All words and lines
-are drawn in `INK`, so that a page can recolour them, and fields are shades of one blue over a clear ground, so that
-they read on white and on black.
+Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state). Fields are shades
+of one blue over a clear ground, so that they read on white and on black.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 from sklearn.manifold import TSNE
 
-INK = "#33383f"
-BLUE = "#2a7fc1"  # of lines and dots
-SHADE = "#135ea3"  # of fields, over a clear ground
-# Okabe and Ito's colours, told apart by colour-blind readers as well; grey stands for their black
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c8c", "#b8a800")
-MARKERS = "osD^vPX*"
+from serene.evaluation.picture_style import BLUE, INK, MARKERS, PALETTE, SHADE, color_and_marker, dress, legend, plain
+
 MOST_POINTS = 100  # of each speaker in the t-SNE: more are slow to lay out and cover each other
 MOST_NAMES = 50  # speakers whose names fit under a picture
+MOST_TICKS = 12  # values of a logarithmic axis that fit below it one by one
+LINE_HEIGHT = 0.055  # of a name beside the curves, as a share of their height
+WINDOW = 31  # batches of a running mean
+
+Line = tuple[Sequence[float | str], Sequence[float], Sequence[float] | None, Sequence[float] | None]
+"""Where, how much, and from where to where a band around it reaches; no band where that is None."""
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
@@ -40,11 +40,11 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
         weight = "bold" if row == column else "normal"
         axes.text(column, row - 0.12, f"{share:.0%}", ha="center", va="center", color=color, size=11, weight=weight)
         axes.text(column, row + 0.24, f"{matrix[row, column]:,.0f}", ha="center", va="center", color=color, size=8)
-    axes.set_xticks(range(n), _plain(classes), rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), _plain(classes))
+    axes.set_xticks(range(n), plain(classes), rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(n), plain(classes))
     axes.set_xlabel("recognised as")
     axes.set_ylabel("is")
-    _dress(axes, frame=False)
+    dress(axes, frame=False)
     return figure
 
 
@@ -90,17 +90,17 @@ def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarr
     top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     top.set_ylabel("UA")
     bottom.imshow(_shade(recall[order].T), aspect="auto", interpolation="nearest")
-    bottom.set_yticks(range(len(classes)), _plain(classes))
+    bottom.set_yticks(range(len(classes)), plain(classes))
     if n <= MOST_NAMES:
-        names = _plain(np.asarray(speakers)[order].tolist())
+        names = plain(np.asarray(speakers)[order].tolist())
         size = 9 if n <= 24 else 7
         bottom.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", size=size)
     else:
         bottom.set_xticks([])
     bottom.set_xlabel(f"{n} speakers, the worst recognised first\n(the stronger the blue, the better recognised)")
     top.tick_params(axis="x", length=0, labelbottom=False)
-    _dress(top)
-    _dress(bottom, frame=False)
+    dress(top)
+    dress(bottom, frame=False)
     return figure
 
 
@@ -128,15 +128,127 @@ def tsne(embeddings: np.ndarray, emotions: Sequence[str], speakers: Sequence[str
         for place, name in enumerate(np.unique(kind[rows]).tolist()):
             dots = plane[kind[rows] == name]
             axes.scatter(
-                dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=_plain([name])[0], **_style(place)
+                dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=plain([name])[0], **color_and_marker(place)
             )
         axes.set_title(f"by {title}", loc="left", size=11, color=INK)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_aspect("equal", adjustable="datalim")
-        _dress(axes, frame=False)
-        _legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
+        dress(axes, frame=False)
+        legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
     return figure
+
+
+def curves(
+    lines: Mapping[str, Line], x_label: str, y_label: str, *, log_x: bool = False, percent: bool = True
+) -> Figure:
+    """Draw lines, each with its name at its end and a band where it has one.
+
+    Args:
+        lines: name -> (where, how much, lower edge, upper edge), each (point,). Where any place is a word, such as
+            "all" beside 0, 1, 2, the places stand in even steps: numbers in their order, then words in that of the
+            lines.
+        x_label: what the places are.
+        y_label: what is measured.
+        log_x: whether equal factors are equal distances; places are positive numbers then.
+        percent: whether the values are shares, to be written as percentages.
+    """
+    figure = Figure(figsize=(8.0, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    step = _steps(axes, [x for line in lines.values() for x in line[0]], log_x)
+    ends = []
+    for place, (name, (where, values, low, high)) in enumerate(lines.items()):
+        color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        x, y = np.array([step[at] for at in where], dtype=float), np.asarray(values, dtype=float)
+        axes.plot(x, y, color=color, marker=marker, lw=1.8, ms=5)
+        if low is not None and high is not None:
+            axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+        ends.append((name, x[-1], y[-1], color))
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    if percent:
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
+    dress(axes)
+    _name_ends(axes, ends)
+    return figure
+
+
+def per_batch(lines: Mapping[str, Sequence[float]], *, window: int = WINDOW) -> Figure:
+    """Draw the training accuracy of each batch, its running mean in bold, and write its spread beside the name.
+
+    Args:
+        lines: name of a system -> share of each batch that was right (batch,).
+        window: batches of the running mean.
+    """
+    figure = Figure(figsize=(8.0, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    ends = []
+    for place, (name, values) in enumerate(lines.items()):
+        color, mean = PALETTE[place % len(PALETTE)], running_mean(values, window)
+        axes.plot(np.arange(1, len(mean) + 1), values, color=color, lw=0.6, alpha=0.35)
+        axes.plot(np.arange(1, len(mean) + 1), mean, color=color, lw=2.2, zorder=3)
+        ends.append((f"{name} ± {100 * spread(values, window):.1f} points", len(mean), mean[-1], color))
+    axes.set_xlabel(
+        f"batch\n(thin: each batch; bold: mean of {window} around it; ±: deviation from that mean, last half)"
+    )
+    axes.set_ylabel("training accuracy")
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
+    dress(axes)
+    _name_ends(axes, ends)
+    return figure
+
+
+def running_mean(values: Sequence[float], window: int = WINDOW) -> np.ndarray:
+    """Average each of the values (batch,) with its neighbours; near the edges with those that there are."""
+    sums, places = np.concatenate([[0.0], np.cumsum(values)]), np.arange(len(values))
+    first, last = np.maximum(places - window // 2, 0), np.minimum(places + window // 2 + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def spread(values: Sequence[float], window: int = WINDOW) -> float:
+    """Give the deviation of the values (batch,) from their running mean over the last half, when all has settled."""
+    apart = np.asarray(values, dtype=float) - running_mean(values, window)
+    return float(np.sqrt(np.mean(apart[len(apart) // 2 :] ** 2)))
+
+
+def _steps(axes: Axes, places: Sequence[float | str], log_x: bool) -> dict[float | str, float]:
+    """Say where on the x axis each place is, and mark it there."""
+    numbers = sorted({at for at in places if not isinstance(at, str)})
+    words = list(dict.fromkeys(at for at in places if isinstance(at, str)))
+    if words:
+        axes.set_xticks(range(len(numbers) + len(words)), plain([f"{at:g}" for at in numbers] + words))
+        return {at: float(step) for step, at in enumerate([*numbers, *words])}
+    if log_x:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        if len(numbers) <= MOST_TICKS:
+            axes.xaxis.set_major_locator(FixedLocator(numbers))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    elif all(float(at).is_integer() for at in numbers):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return {at: float(at) for at in numbers}
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
+    """Write (name, x, y, colour) to the right of the axes, as near to the lines' ends as there is room."""
+    low, high = axes.get_ylim()
+    ends = sorted(ends, key=lambda end: end[2])
+    wanted = np.array([(y - low) / (high - low) for _, _, y, _ in ends])
+    room = LINE_HEIGHT * np.arange(len(ends))
+    upwards = np.maximum.accumulate(wanted - room) + room  # pushed apart upwards, downwards: the middle of the two
+    downwards = np.minimum.accumulate((wanted - room)[::-1])[::-1] + room
+    for (name, x, y, color), height in zip(ends, (upwards + downwards) / 2, strict=True):
+        axes.annotate(
+            plain([name])[0],
+            (x, y),
+            xytext=(1.04, height),
+            textcoords="axes fraction",
+            va="center",
+            size=9,
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 1.2, "ls": ":", "shrinkA": 1, "shrinkB": 3},
+        )
+    axes.set_ylim(low, high)
 
 
 def _curves(axes: Axes, logs: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str]) -> None:
@@ -146,28 +258,19 @@ def _curves(axes: Axes, logs: Sequence[Sequence[Mapping[str, float]]], names: Se
             by_epoch.setdefault(row["epoch"], []).append(row[name])
         epochs = sorted(by_epoch)
         color = PALETTE[place % len(PALETTE)]
-        axes.plot(epochs, [np.mean(by_epoch[e]) for e in epochs], color=color, lw=1.8, label=_plain([_words(name)])[0])
+        axes.plot(epochs, [np.mean(by_epoch[e]) for e in epochs], color=color, lw=1.8, label=plain([_words(name)])[0])
         if len(logs) > 1:
             low, high = ([pick(by_epoch[e]) for e in epochs] for pick in (min, max))
             axes.fill_between(epochs, low, high, color=color, alpha=0.15, lw=0)
     axes.set_xlabel("epoch")
-    _dress(axes)
+    dress(axes)
     if names:
-        _legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)
-
-
-def _plain(names: Iterable[str]) -> list[str]:
-    """Keep matplotlib from reading a name as a formula, or as an entry that its legend hides."""
-    return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
+        legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)
 
 
 def _words(name: str) -> str:
     text = name.rpartition("/")[2].replace("_", " ")
     return text.replace(" ua", " UA").replace(" wa", " WA")
-
-
-def _style(place: int) -> dict[str, str]:
-    return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
 
 
 def _shade(shares: np.ndarray) -> np.ndarray:
@@ -176,23 +279,3 @@ def _shade(shares: np.ndarray) -> np.ndarray:
     image[..., :3] = to_rgb(SHADE)
     image[..., 3] = np.nan_to_num(0.04 + 0.96 * np.clip(shares, 0, 1), nan=0.0)
     return image
-
-
-def _dress(axes: Axes, *, frame: bool = True) -> None:
-    for side, spine in axes.spines.items():
-        spine.set_visible(frame and side in ("left", "bottom"))
-        spine.set_color(INK)
-    axes.tick_params(colors=INK)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    if frame:
-        axes.grid(axis="y", color=INK, alpha=0.12, lw=0.8)
-        axes.set_axisbelow(True)
-    else:
-        axes.tick_params(length=0)
-
-
-def _legend(axes: Axes, **where: Any) -> None:
-    legend = axes.legend(frameon=False, fontsize=9, handletextpad=0.4, columnspacing=1.2, **where)
-    for text in legend.get_texts():
-        text.set_color(INK)

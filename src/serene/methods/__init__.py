@@ -7,4 +7,6 @@ METHODS = {
     "multi_task": "serene.methods.multi_task:MultiTask",
     "domain_adversarial": "serene.methods.domain_adversarial:DomainAdversarial",
     "cross_gradient": "serene.methods.cross_gradient:CrossGradient",
+    "speaker_normalization": "serene.methods.speaker_normalization:SpeakerNormalization",
+    "speaker_confusion": "serene.methods.speaker_normalization:SpeakerConfusion",
 }

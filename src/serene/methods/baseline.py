@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serene.audio.batch import Batch
-from serene.methods.method import Method, Terms
+from serene.methods.method import Method, Terms, accuracy
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
 
@@ -13,4 +13,6 @@ class Baseline(Method):
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the cross entropy of the emotions."""
-        return {"emotion": cross_entropy(model(batch), batch.target)}
+        logits = model(batch)
+        self.measures = {"accuracy": accuracy(logits, batch.target.argmax(dim=1))}
+        return {"emotion": cross_entropy(logits, batch.target)}

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import Method, Terms, accuracy, speaker_head_for
+from serene.methods.method import GradientReversal, Method, Terms, accuracy, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
-
-
-class GradientReversal(torch.autograd.Function):
-    """The identity forward; backward the gradient times `-reversal`."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, reversal: float) -> Tensor:
-        """Pass values of any shape through and remember the coefficient."""
-        ctx.reversal = reversal
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Turn the gradient around."""
-        return -ctx.reversal * gradients[0], None
 
 
 class DomainAdversarial(Method):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from serene.audio.batch import Batch
@@ -14,19 +16,50 @@ from serene.models.model import EmotionModel
 Terms = Mapping[str, Tensor]
 
 
+Stream = Literal["emotion", "speakers"]
+
+
 @dataclass(frozen=True)
-class Turn:
-    """One optimiser step of an iteration.
+class Group:
+    """Parameters that one optimiser moves.
 
     Attributes:
-        name: in the log.
-        loss: (batch, progress in [0, 1]) -> named terms; their sum is minimised.
-        parameters: what moves.
+        name: in the log, where the norm of its gradient is kept.
+        parameters: what moves; those that require no gradient stay.
+        optimizer: the trainer's own, with its learning rate and schedule, or plain `sgd` or `adam` of a constant rate.
+        rate: the constant step of `sgd` or `adam`.
+        ascent: climb the loss instead of descending.
+        clip: largest Euclidean norm of the group's gradient; the trainer's by default.
+        after: how many iterations the group rests at first.
     """
 
     name: str
-    loss: Callable[[Batch, float], Terms]
     parameters: tuple[nn.Parameter, ...]
+    optimizer: Literal["trainer", "sgd", "adam"] = "trainer"
+    rate: float = 0.0
+    ascent: bool = False
+    clip: float | None = None
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One loss of an iteration, and what moves on it.
+
+    Attributes:
+        name: in the log.
+        loss: a batch of each stream, then progress in [0, 1] -> named terms; their sum is differentiated.
+        groups: what moves.
+        streams: which batches it is given: of the emotion corpus, of the speaker corpus. Batch-norm statistics are
+            updated only by turns that are given the emotion corpus's.
+        every: it is taken in every so many iterations.
+    """
+
+    name: str
+    loss: Callable[..., Terms]
+    groups: tuple[Group, ...]
+    streams: tuple[Stream, ...] = ("emotion",)
+    every: int = 1
 
 
 class Method(nn.Module):
@@ -37,7 +70,10 @@ class Method(nn.Module):
 
     Attributes:
         measures: what the last loss wants logged beside its terms, such as a coefficient or an accuracy.
+        speaker_corpus: whether it learns from a second corpus of speakers, which a recipe's `speakers` then names.
     """
+
+    speaker_corpus = False
 
     def __init__(self) -> None:
         """Start with nothing to log."""
@@ -45,7 +81,11 @@ class Method(nn.Module):
         self.measures: dict[str, float] = {}
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
-        """Make what learning needs, now that the model and the number of training speakers are known.
+        """Make what learning needs, now that the model is known.
+
+        Args:
+            model: to be trained.
+            speakers: how many there are to tell apart: of the training part, or of the speaker corpus.
 
         Raises:
             SereneError: the model lacks a part that the method requires, or the data cannot serve it.
@@ -63,8 +103,23 @@ class Method(nn.Module):
 
     def turns(self, model: EmotionModel) -> list[Turn]:
         """Give the turns of an iteration: one that moves everything, unless a paper says otherwise."""
-        moved = (*model.parameters(), *self.parameters())
-        return [Turn("emotion", lambda batch, progress: self.loss(model, batch, progress), moved)]
+        everything = Group("all", (*model.parameters(), *self.parameters()))
+        return [Turn("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,))]
+
+
+class GradientReversal(torch.autograd.Function):
+    """The identity forward; backward the gradient times `-reversal`."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, reversal: float) -> Tensor:
+        """Pass values of any shape through and remember the coefficient."""
+        ctx.reversal = reversal
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Turn the gradient around."""
+        return -ctx.reversal * gradients[0], None
 
 
 def accuracy(logits: Tensor, classes: Tensor) -> float:
@@ -76,10 +131,8 @@ def speaker_head_for(model: EmotionModel, speakers: int, method: str) -> nn.Modu
     """Make a speaker head of the emotion head's shape, as Tu et al. 2019 have it.
 
     Raises:
-        SereneError: fewer than two training speakers.
+        SereneError: fewer than two speakers.
     """
     if speakers < 2:
-        raise SereneError(
-            f"The method '{method}' tells speakers apart and needs two training speakers; it got {speakers}."
-        )
+        raise SereneError(f"The method '{method}' tells speakers apart and needs two speakers; it got {speakers}.")
     return model.new_head(speakers)

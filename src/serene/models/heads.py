@@ -9,31 +9,50 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serene.models.masking import Dropout, MaskedBatchNorm
+from serene.models.parts import HeadKind
 
 
 class Head(nn.Module):
-    """Hidden layers (linear, ReLU, batch norm, dropout) and a linear output layer without any of them.
+    """Hidden layers and a linear output layer without anything behind it.
 
     Args:
         width: features going in.
-        hidden: units of each hidden layer; Tu et al. 2019 have two of 64.
+        hidden: units of each hidden layer, none for a linear map.
         outputs: classes.
-        dropout: probability of dropping a hidden unit.
+        kind: what follows each hidden linear layer, in this order: ReLU, batch norm and dropout in Tu et al. 2019, the
+            Brown report has dropout before batch norm, others ReLU alone or nothing (`linear`).
+        dropout: probability of dropping a hidden unit, where the kind has dropout.
     """
 
-    def __init__(self, width: int, hidden: Sequence[int], outputs: int, *, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        kind: HeadKind = "relu_norm_dropout",
+        dropout: float = 0.5,
+    ) -> None:
         """Build the layers with PyTorch's default initialisation."""
         super().__init__()
         widths = (width, *hidden)
         layers: list[nn.Module] = []
         for below, above in pairwise(widths):
-            layers += [nn.Linear(below, above), nn.ReLU(), MaskedBatchNorm(above), Dropout(dropout)]
+            layers += [nn.Linear(below, above), *_behind(above, kind, dropout)]
         self.hidden = nn.Sequential(*layers)
         self.classify = nn.Linear(widths[-1], outputs)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map (batch, feature) to logits (batch, outputs)."""
         return self.classify(self.hidden(pooled))
+
+
+def _behind(width: int, kind: HeadKind, dropout: float) -> list[nn.Module]:
+    if kind == "relu_norm_dropout":
+        return [nn.ReLU(), MaskedBatchNorm(width), Dropout(dropout)]
+    if kind == "relu_dropout_norm":
+        return [nn.ReLU(), Dropout(dropout), MaskedBatchNorm(width)]
+    return [nn.ReLU()] if kind == "relu" else []
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

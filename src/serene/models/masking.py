@@ -39,16 +39,15 @@ class Dropout(nn.Dropout):
 
 @contextlib.contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of every batch norm as they are inside the block."""
+    """Leave the running statistics of every batch norm as they are inside the block; a batch's own are still used."""
     norms = [m for m in module.modules() if isinstance(m, MaskedBatchNorm)]
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 class MaskedBiLSTM(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,10 @@ from serene.errors import SereneError
 from serene.files import whole_folder
 from serene.models import ENCODERS
 from serene.models.heads import Head
-from serene.models.pooling import StatisticsPooling
+from serene.models.parts import Parts
+from serene.models.pooling import POOLINGS
+from serene.models.projector import Projector
+from serene.models.speaker_embedding import SpeakerMfcc, SpeakerTable
 
 Normalization = Literal["training_set", "utterance", "speaker", "none"]
 FORMAT = 1  # of config.json; a reader refuses what is newer
@@ -33,10 +36,13 @@ class Frames:
     Attributes:
         values: (batch, frame, feature).
         mask: bool (batch, frame).
+        speaker: what the batch says of who speaks, where the model asks for it: indices (batch,) or mean cepstra
+            (batch, coefficient).
     """
 
     values: Tensor
     mask: Tensor
+    speaker: Tensor | None = None
 
 
 class EmotionModel(nn.Module):
@@ -51,6 +57,10 @@ class EmotionModel(nn.Module):
         encoder_settings: keyword arguments of the encoder.
         normalize: what the features are standardised by: the `training_set`, each `utterance`, each `speaker` (all of
             a speaker's clips, or the first few: the Batch brings the statistics) or `none`.
+        enrolment_prior: so many frames' worth of the training set's statistics are blended into a speaker's own, so
+            that one enrolled clip moves little and many move all.
+        speakers: the training speakers, in the order of their indices, for a model with a table of them.
+        parts: what stands around the encoder.
     """
 
     feature_mean: Tensor
@@ -64,42 +74,76 @@ class EmotionModel(nn.Module):
         encoder: str = "tdnn_bilstm",
         encoder_settings: dict[str, Any] | None = None,
         normalize: Normalization = "training_set",
+        enrolment_prior: float = 0.0,
+        speakers: Sequence[str] = (),
+        parts: Parts | None = None,
     ) -> None:
-        """Build the encoder and the emotion head."""
+        """Build the encoder, what stands around it, and the emotion head."""
         super().__init__()
-        self.emotions = tuple(emotions)
-        self.config = {
-            "encoder": encoder,
-            "encoder_settings": dict(encoder_settings or {}),
-            "normalize": normalize,
-            "width": width,
-        }
-        self.normalize = normalize
+        self.emotions, self.speakers = tuple(emotions), tuple(speakers)
+        self.normalize, self.enrolment_prior, self.parts = normalize, enrolment_prior, parts or Parts()
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
-        self.encoder = registry.load(encoder, ENCODERS, "encoder")(width, **self.config["encoder_settings"])
-        self.pooling = StatisticsPooling()
-        self.embedding_width = 2 * self.encoder.out_width
+        self.encoder = registry.load(encoder, ENCODERS, "encoder")(width, **(encoder_settings or {}))
+        self.speaker_embedding = self._new_speaker_embedding()
+        wanted = self.parts.projector
+        self.projector = None if wanted == "none" else Projector(self.encoder.out_width, wanted)
+        self.pooling = POOLINGS[self.parts.pooling]()
+        self.embedding_width = self.pooling.widening * self.encoder.out_width
         self.head = self.new_head(len(self.emotions))
+        self.config = {
+            "encoder": encoder,
+            "encoder_settings": self.encoder.rebuilt,
+            "normalize": normalize,
+            "enrolment_prior": enrolment_prior,
+            "width": width,
+            "parts": asdict(self.parts),
+            "speakers": list(self.speakers),
+        }
+
+    def _new_speaker_embedding(self) -> SpeakerTable | SpeakerMfcc | None:
+        kind, width = self.parts.speaker_embedding, self.encoder.out_width
+        if kind == "table" and not self.speakers:
+            raise SereneError("A model with a table of speakers has to be told the training speakers' names.")
+        if kind == "none":
+            return None
+        if kind == "table":
+            return SpeakerTable(len(self.speakers), width, self.parts.speaker_width)
+        return SpeakerMfcc(width, learned=kind == "mfcc_learned")
 
     def new_head(self, outputs: int) -> Head:
         """Make a fresh head of the shape that the emotion head has, such as a speaker head."""
-        return Head(self.embedding_width, (self.encoder.head_width, self.encoder.head_width), outputs)
+        own = self.encoder.head_width
+        hidden = (own, own) if self.parts.hidden is None else self.parts.hidden
+        kind, dropout = self.parts.head, self.parts.head_dropout
+        return Head(self.embedding_width, hidden, outputs, kind=kind, dropout=dropout)
 
     def features(self, batch: Batch) -> Frames:
-        """Standardise the batch's features as the model asks for; padding stays zero."""
+        """Standardise the batch's features as the model asks for; padding stays zero.
+
+        Raises:
+            SereneError: a clip is shorter than the encoder can take; the message names it.
+        """
         mask = batch.mask
+        if self.encoder.shortest > 1:
+            self._refuse_too_short(batch)
         mean, deviation = self._statistics(batch, mask)
         standard = (batch.inputs - mean) / deviation
-        return Frames(standard * mask.unsqueeze(-1), mask)
+        speaker = batch.speaker if self.parts.speaker_embedding == "table" else batch.voice
+        return Frames(standard * mask.unsqueeze(-1), mask, speaker)
 
     def context(self, features: Frames) -> Frames:
-        """Let the encoder look around each frame: (batch, frame, encoder.out_width)."""
-        return Frames(self.encoder(features.values, features.mask), features.mask)
+        """Let the encoder look around each frame, and tell it who speaks: (batch, frame, encoder.out_width)."""
+        values = self.encoder(features.values, features.mask)
+        if self.speaker_embedding is not None:
+            if features.speaker is None:
+                raise SereneError("This model needs some of the speaker's audio, for the mean cepstra of the voice.")
+            values = values + self.speaker_embedding(features.speaker).unsqueeze(1)
+        return Frames(values, self.encoder.mask_after(features.mask), features.speaker)
 
     def project(self, frames: Frames) -> Frames:
-        """Return the frames as they are: the place of a projector between encoder and heads."""
-        return frames
+        """Apply the projector between encoder and heads, where the model has one."""
+        return frames if self.projector is None else replace(frames, values=self.projector(frames.values))
 
     def pool(self, frames: Frames) -> Tensor:
         """Turn frames into one vector per clip: (batch, embedding_width)."""
@@ -126,19 +170,29 @@ class EmotionModel(nn.Module):
         return self.classify(self.hidden(self.embed(batch)))
 
     def set_feature_statistics(self, statistics: np.ndarray) -> None:
-        """Take the training set's mean and deviation, (2, feature), where the model standardises by them."""
-        if self.normalize == "training_set":
-            mean, deviation = torch.from_numpy(statistics)
-            self.feature_mean.copy_(mean)
-            self.feature_deviation.copy_(deviation)
+        """Take the training set's mean and deviation, (2, feature)."""
+        mean, deviation = torch.from_numpy(statistics)
+        self.feature_mean.copy_(mean)
+        self.feature_deviation.copy_(deviation)
+
+    @property
+    def needs_feature_statistics(self) -> bool:
+        """Whether the training set's statistics are used at all."""
+        return self.normalize == "training_set" or (self.normalize == "speaker" and self.enrolment_prior > 0)
+
+    def _refuse_too_short(self, batch: Batch) -> None:
+        for name, length in zip(batch.ids, batch.lengths.tolist(), strict=True):
+            if length < self.encoder.shortest:
+                raise SereneError(
+                    f"The clip '{name}' has {length} samples; this encoder needs at least {self.encoder.shortest}. "
+                    "Leave it out of the manifest."
+                )
 
     def _statistics(self, batch: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if self.normalize == "none":
+            return torch.zeros_like(self.feature_mean), torch.ones_like(self.feature_deviation)
         if self.normalize == "speaker":
-            if batch.enrolment is None:
-                raise SereneError(
-                    "This model standardises features by speaker and needs some of the speaker's clips for it."
-                )
-            return batch.enrolment[:, :1], batch.enrolment[:, 1:]
+            return self._enrolled(batch)
         if self.normalize == "utterance":
             weight = mask.unsqueeze(-1).float()
             count = weight.sum(dim=1, keepdim=True)
@@ -146,6 +200,19 @@ class EmotionModel(nn.Module):
             variance = ((batch.inputs - mean).square() * weight).sum(dim=1, keepdim=True) / count
             return mean, torch.sqrt(variance).clamp(min=1e-5)
         return self.feature_mean, self.feature_deviation
+
+    def _enrolled(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Blend a speaker's own statistics with the training set's, by how many frames speak for each."""
+        if batch.enrolment is None or batch.enrolled is None:
+            raise SereneError(
+                "This model standardises features by speaker and needs some of the speaker's clips for it."
+            )
+        if self.enrolment_prior == 0:
+            return batch.enrolment[:, :1], batch.enrolment[:, 1:]
+        own = (batch.enrolled / (batch.enrolled + self.enrolment_prior))[:, None, None].to(batch.enrolment.dtype)
+        mean = own * batch.enrolment[:, :1] + (1 - own) * self.feature_mean
+        variance = own * batch.enrolment[:, 1:].square() + (1 - own) * self.feature_deviation.square()
+        return mean, variance.sqrt()
 
     def save(self, folder: str | Path, preprocessor: dict[str, Any]) -> None:
         """Write `config.json`, `preprocessor_config.json` and `model.safetensors`, all or nothing.
@@ -179,6 +246,9 @@ class EmotionModel(nn.Module):
                 encoder=config["encoder"],
                 encoder_settings=config["encoder_settings"],
                 normalize=config["normalize"],
+                enrolment_prior=config["enrolment_prior"],
+                speakers=config["speakers"],
+                parts=Parts(**config["parts"]),
             )
             state = safetensors.torch.load_file(folder / "model.safetensors")
         except (OSError, ValueError, safetensors.SafetensorError) as error:

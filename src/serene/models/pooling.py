@@ -6,8 +6,21 @@ import torch
 from torch import Tensor, nn
 
 
+class MeanPooling(nn.Module):
+    """Mean over a clip's valid frames."""
+
+    widening = 1
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) and a mask (batch, frame) to (batch, feature)."""
+        weight = mask.unsqueeze(-1).float()
+        return (frames.float() * weight).sum(dim=1) / weight.sum(dim=1)
+
+
 class StatisticsPooling(nn.Module):
     """Mean and population deviation over a clip's valid frames, one after the other (Tu et al. 2019, table 1)."""
+
+    widening = 2
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Map (batch, frame, feature) and a mask (batch, frame) to (batch, 2 * feature)."""
@@ -17,3 +30,6 @@ class StatisticsPooling(nn.Module):
         mean = (wide * weight).sum(dim=1) / count
         variance = ((wide - mean.unsqueeze(1)).square() * weight).sum(dim=1) / count
         return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)
+
+
+POOLINGS = {"statistics": StatisticsPooling, "mean": MeanPooling}

@@ -28,15 +28,19 @@ class TdnnBilstm(nn.Module):
     Attributes:
         out_width: features per frame coming out.
         head_width: units of the hidden layers that the paper's heads on this encoder have.
+        rebuilt: the settings that build it again.
     """
 
     front_end = "mfcc"
+    normalize = "training_set"
+    shortest = 1
 
     def __init__(self, width: int, *, size: Literal["iemocap", "mandarin"] = "iemocap", dropout: float = 0.5) -> None:
         """Build the layers with PyTorch's default initialisation."""
         super().__init__()
         if not 0 <= dropout < 1:
             raise SereneError(f"model.dropout is {dropout}; a probability below 1 was expected.")
+        self.rebuilt = {"size": size, "dropout": dropout}
         first, second, units, self.out_width, self.head_width = SIZES[size]
         self.tdnn1 = _Layer(nn.Conv1d(width, first, 5, dilation=2, padding="same"), first, dropout)
         self.tdnn2 = _Layer(nn.Conv1d(first, second, 3, dilation=4, padding="same"), second, dropout)
@@ -51,6 +55,10 @@ class TdnnBilstm(nn.Module):
         frames = self.bilstm(frames, mask.sum(dim=1))
         frames = self.bilstm_dropout(self.bilstm_norm(frames, mask))
         return self.frame_level(frames, mask)
+
+    def mask_after(self, mask: Tensor) -> Tensor:
+        """Return the mask (batch, frame) of what comes out: every frame that goes in."""
+        return mask
 
 
 class _Layer(nn.Module):

@@ -15,6 +15,7 @@ from serene.errors import SereneError, unknown
 from serene.protocols.dealing import VERSIONS
 from serene.protocols.dealt import official, random_speaker_dependent, speaker_holdout
 from serene.protocols.in_turn import leave_one_session_out, leave_one_speaker_out, speaker_folds, tu2019
+from serene.protocols.low_resource import low_resource
 from serene.protocols.split import RANDOM_SHARES, SpeakerDependentSplit, Split
 from serene.registry import load
 
@@ -26,6 +27,7 @@ PROTOCOLS = {
     "speaker_holdout": "serene.protocols:speaker_holdout",
     "official": "serene.protocols:official",
     "random_speaker_dependent": "serene.protocols:random_speaker_dependent",
+    "low_resource": "serene.protocols:low_resource",
 }
 FOREIGN = ("speaker", "official")  # validations of other speakers than training's, where random20 may serve instead
 MANY_CLIPS = 20_000_000  # folds x clips above which a protocol is not tried merely to be named in a message
@@ -38,6 +40,7 @@ __all__ = [
     "Split",
     "leave_one_session_out",
     "leave_one_speaker_out",
+    "low_resource",
     "make_splits",
     "official",
     "random_speaker_dependent",

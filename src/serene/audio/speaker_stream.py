@@ -1,0 +1,74 @@
+"""A second corpus that is heard only for who speaks: batches balanced over its speakers, cut at random places."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from serene import sound
+from serene.audio.batch import Batch
+from serene.audio.dataset import features, padded
+from serene.audio.store import Store
+from serene.audio.waveform import Waveform
+from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
+
+
+class SpeakerStream:
+    """Batches of the speaker corpus of Gat et al. 2022, without end and without order.
+
+    A batch is a function of its random generator alone, so that the stream needs no state to be taken up again after
+    an interruption, and does not depend on how long the emotion corpus is.
+
+    Args:
+        utterances: of at least two speakers; a speaker's index is their place among the sorted names.
+        store: keeps their features, the same front end as the emotion corpus has.
+        batch_size: clips per batch.
+        crop: seconds of each clip, from a random place; shorter clips are taken whole. For MFCC these are frames of
+            the clip's features, silence already dropped.
+
+    Raises:
+        SereneError: fewer than two speakers, or a front end of which no part can be taken.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance], store: Store, *, batch_size: int, crop: float) -> None:
+        """Group the clips by speaker; nothing is decoded."""
+        own: dict[str, list[Utterance]] = defaultdict(list)
+        for utterance in utterances:
+            own[utterance.speaker].append(utterance)
+        if len(own) < 2:
+            raise SereneError(f"The speaker corpus has {len(own)} speakers; telling speakers apart needs at least two.")
+        if not store.maker.rate:
+            raise SereneError(
+                "A speaker corpus is heard in random crops, and a frozen encoder's stored outputs are of whole clips: "
+                "choose an encoder that hears waveforms or MFCC."
+            )
+        self.clips = [own[speaker] for speaker in sorted(own)]
+        self.store, self.batch_size, self.crop = store, batch_size, crop
+
+    @property
+    def speakers(self) -> int:
+        """How many speakers there are to tell apart."""
+        return len(self.clips)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw a batch: different speakers as far as there are enough, one random clip of each, a random part of it."""
+        again = self.batch_size > self.speakers
+        drawn = rng.choice(self.speakers, self.batch_size, replace=again)
+        chosen = [self.clips[speaker][rng.integers(len(self.clips[speaker]))] for speaker in drawn]
+        inputs, lengths = padded([self._part(utterance, rng.random()) for utterance in chosen])
+        no_emotion = torch.zeros(len(chosen), 0)
+        return Batch(inputs, lengths, no_emotion, torch.from_numpy(drawn), tuple(u.id for u in chosen))
+
+    def _part(self, utterance: Utterance, place: float) -> np.ndarray:
+        """Take `crop` seconds of a clip's features; `place` says where, from 0 (its beginning) to 1 (its end)."""
+        if isinstance(self.store.maker, Waveform) and utterance.duration is not None:
+            rest = max(0.0, utterance.duration - self.crop)
+            start = utterance.start + place * rest
+            return self.store.maker(sound.read(utterance.audio, start, min(self.crop, utterance.duration)))
+        whole, frames = features(utterance, self.store), round(self.crop * self.store.maker.rate)
+        start = int(place * (max(0, len(whole) - frames) + 1))
+        return whole[start : start + frames]

@@ -1,0 +1,95 @@
+"""How far a training has come, kept in its folder after every epoch, and taken up again from there."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from serene.errors import SereneError
+from serene.files import whole_file, write_text
+from serene.methods.method import Method
+from serene.models.model import EmotionModel
+
+Row = dict[str, float]
+
+
+class Checkpoint:
+    """The state of a training after its last finished epoch.
+
+    Args:
+        folder: holds `training.pt`, `log.jsonl` (a row per epoch) and `steps.jsonl` (a row per step).
+        model: in training.
+        method: that trains it.
+        optimizers: all of them, in a fixed order.
+
+    Attributes:
+        epoch: how many have finished.
+        best_epoch: whose weights `best_model` holds.
+        rows: of the log.
+    """
+
+    def __init__(
+        self, folder: Path, model: EmotionModel, method: Method, optimizers: list[torch.optim.Optimizer]
+    ) -> None:
+        """Begin at epoch 0; `resume` looks for more."""
+        self.path, self.log, self.steps = folder / "training.pt", folder / "log.jsonl", folder / "steps.jsonl"
+        self.model, self.method, self.optimizers = model, method, optimizers
+        self.epoch = self.best_epoch = 0
+        self.best = -math.inf
+        self.best_model: dict[str, torch.Tensor] = {}
+        self.rows: list[Row] = []
+
+    def resume(self) -> None:
+        """Take up the state of an interrupted run, where there is one."""
+        if not self.path.exists():
+            self.steps.unlink(missing_ok=True)
+            return
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.method.load_state_dict(state["method"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
+        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            raise SereneError(
+                f"{self.path} does not fit this run ({error}); delete its folder to start again."
+            ) from error
+        self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
+        self.best_model, self.rows = state["best_model"], state["rows"]
+        self._write_log()  # the run may have been killed between the files
+        steps = self.steps.read_text().splitlines() if self.steps.exists() else []
+        kept = [row for row in steps if json.loads(row)["epoch"] <= self.epoch]
+        write_text(self.steps, "".join(row + "\n" for row in kept))
+
+    def keep(self, row: Row, merit: float, steps: list[Row]) -> None:
+        """Note an epoch, and its weights where it is the best so far; write the state whole or not at all."""
+        with self.steps.open("a") as file:  # before the state: rows that an interruption leaves over are dropped
+            file.writelines(json.dumps(step) + "\n" for step in steps)
+        self.rows.append(row)
+        if merit > self.best:
+            self.best, self.best_epoch = merit, self.epoch
+            self.best_model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        state = {
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best": self.best,
+            "best_model": self.best_model,
+            "rows": self.rows,
+            "model": self.model.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        kept = io.BytesIO()  # torch itself reports a full disk as an error of another kind
+        torch.save(state, kept)
+        with whole_file(self.path) as temporary:
+            temporary.write_bytes(kept.getvalue())
+        self._write_log()
+
+    def _write_log(self) -> None:
+        write_text(self.log, "".join(json.dumps(row) + "\n" for row in self.rows))

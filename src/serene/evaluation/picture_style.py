@@ -1,0 +1,69 @@
+"""How pictures look: one ink, colours that colour-blind readers tell apart, quiet axes; and how one becomes a PNG.
+
+All words and lines are drawn in `INK`, so that a page can recolour them, over a clear ground.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#33383f"
+BLUE = "#2a7fc1"  # of lines and dots
+SHADE = "#135ea3"  # of fields, over a clear ground
+# Okabe and Ito's colours, told apart by colour-blind readers as well; grey stands for their black
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c8c", "#b8a800")
+MARKERS = "osD^vPX*"
+RESOLUTION = 150  # dots per inch of a PNG
+
+
+def color_and_marker(place: int) -> dict[str, Any]:
+    """Tell the groups of a picture apart twice: by colour and by shape."""
+    return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def plain(names: Iterable[str]) -> list[str]:
+    """Keep matplotlib from reading a name as a formula, or as an entry that its legend hides."""
+    return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
+
+
+def dress(axes: Axes, *, frame: bool = True, grid: Literal["x", "y"] = "y") -> None:
+    """Draw axes in ink: a line to the left and below and a faint grid, or neither.
+
+    Args:
+        axes: what to dress.
+        frame: whether there are lines at all.
+        grid: the axis whose ticks the grid goes through, where there is a frame.
+    """
+    for side, spine in axes.spines.items():
+        spine.set_visible(frame and side in ("left", "bottom"))
+        spine.set_color(INK)
+    axes.tick_params(which="both", colors=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    if frame:
+        axes.grid(axis=grid, color=INK, alpha=0.12, lw=0.8)
+        axes.set_axisbelow(True)
+    else:
+        axes.tick_params(length=0)
+
+
+def legend(axes: Axes, **where: Any) -> None:
+    """Name what is drawn, in ink and without a frame; `where` goes to matplotlib."""
+    box = axes.legend(frameon=False, fontsize=9, handletextpad=0.4, columnspacing=1.2, **where)
+    for text in box.get_texts():
+        text.set_color(INK)
+
+
+def png(figure: Figure) -> bytes:
+    """Draw a figure over white, the same bytes for the same figure."""
+    data = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font does not have
+        figure.savefig(data, format="png", dpi=RESOLUTION, facecolor="white", metadata={"Software": None})
+    return data.getvalue()

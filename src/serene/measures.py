@@ -1,0 +1,173 @@
+"""What a table's cell can show of a row's trainings: named measures, each with its deviation and, for tests, its interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from serene.errors import SereneError
+from serene.evaluation import confidence, plots
+from serene.evaluation.metrics import area_under_curve
+from serene.evaluation.predictions import Predictions
+from serene.published import Figure
+from serene.recipe import Recipe
+from serene.run import Cell, Run
+
+LAST = 10  # epochs that the Brown report averages over
+SMALLEST = 1e-12  # probability, below which its logarithm is taken of this
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The trainings of one recipe: those folds and seeds of its run that it asks for.
+
+    Attributes:
+        run: the run, which may hold others too.
+        recipe: what was asked for.
+    """
+
+    run: Run
+    recipe: Recipe
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The finished folds and seeds that were asked for."""
+        folds, seeds = self.recipe.run, self.recipe.seeds
+        return [c for c in self.run.finished() if c.seed in seeds and (folds is None or c.fold in folds)]
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """All that they answered."""
+        return Predictions.concatenate(cell.predictions() for cell in self.cells)
+
+    def batches(self, cell: Cell) -> list[float]:
+        """Read the training accuracy of each batch (batch,), in the order of training.
+
+        Raises:
+            SereneError: it was not kept.
+        """
+        path = cell.folder / "steps.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        accuracies = [row["emotion/accuracy"] for row in rows if "emotion/accuracy" in row]
+        if not accuracies:
+            raise SereneError(
+                f"{cell.folder} holds no training accuracy of single batches (steps.jsonl); delete it to train again."
+            )
+        return accuracies
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What was measured, in the unit of its column.
+
+    Attributes:
+        figure: mean and deviation.
+        low, high: 95 % interval over speakers, of measures that have one.
+    """
+
+    figure: Figure
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A named measure.
+
+    Attributes:
+        of: takes place -> trainings; a measure that sums up no curve has a single place.
+        interval: whether it comes with a 95 % interval over speakers.
+    """
+
+    of: Callable[[Mapping[float, Trained]], Ours]
+    interval: bool = False
+
+
+def pooled(trained: Trained, part: str, metric: str) -> Ours:
+    """Pool the folds of each seed, as Tu et al. 2019 do; mean and sample deviation over seeds."""
+    interval = confidence.intervals(trained.predictions.select(part=part))[metric]
+    return _of_interval(interval)
+
+
+def over_folds(trained: Trained, metric: str) -> Ours:
+    """Average the test's folds and seeds, each a figure of its own; sample deviation over them."""
+    return _of_interval(confidence.intervals(_apart(trained.predictions.select(part="test")))[metric])
+
+
+def area(steps: Mapping[float, Trained], metric: str) -> Ours:
+    """Average the steps' figures along their places: the area under the curve, divided by its range."""
+    one = np.eye(len(steps))
+    return _along(steps, metric, [area_under_curve(list(steps), row) for row in one])
+
+
+def mean_of_steps(steps: Mapping[float, Trained], metric: str) -> Ours:
+    """Average the steps' figures, wherever they are."""
+    return _along(steps, metric, [1 / len(steps)] * len(steps))
+
+
+def validation_wa(trained: Trained, over_epochs: Callable[[Sequence[float]], float]) -> Ours:
+    """Sum up the epochs of each training's validation accuracy; mean and sample deviation over trainings."""
+    logs = [[row["validation_wa"] for row in cell.log()] for cell in trained.cells]
+    return Ours(_over([100 * over_epochs(log) for log in logs]))
+
+
+def loss(trained: Trained) -> Ours:
+    """Cross entropy (natural logarithm) of the test's probabilities, pooled over folds; mean over seeds."""
+    test = trained.predictions.select(part="test")
+    runs = [test.select(seed=seed) for seed in trained.recipe.seeds]
+    chosen = [run.scores[np.arange(len(run)), run.truth] for run in runs]
+    return Ours(_over([float(-np.log(np.maximum(c, SMALLEST)).mean()) for c in chosen], digits=3))
+
+
+def spread(trained: Trained) -> Ours:
+    """How far single batches' training accuracy deviates from its running mean, in the last half; in points."""
+    return Ours(_over([100 * plots.spread(trained.batches(cell)) for cell in trained.cells]))
+
+
+def _only(measure: Callable[[Trained], Ours]) -> Callable[[Mapping[float, Trained]], Ours]:
+    """Make a measure of one place's trainings a measure of a curve with a single place."""
+
+    def of(steps: Mapping[float, Trained]) -> Ours:
+        (trained,) = steps.values()
+        return measure(trained)
+
+    return of
+
+
+MEASURES = {
+    "pooled_wa": Measure(_only(lambda t: pooled(t, "test", "wa")), interval=True),
+    "pooled_validation_wa": Measure(_only(lambda t: replace(pooled(t, "validation", "wa"), low=None, high=None))),
+    "wa": Measure(_only(lambda t: over_folds(t, "wa")), interval=True),
+    "ua": Measure(_only(lambda t: over_folds(t, "ua")), interval=True),
+    "area": Measure(lambda steps: area(steps, "wa"), interval=True),
+    "mean_of_steps": Measure(lambda steps: mean_of_steps(steps, "wa"), interval=True),
+    "last_validation_wa": Measure(_only(lambda t: validation_wa(t, lambda log: float(np.mean(log[-LAST:]))))),
+    "best_validation_wa": Measure(_only(lambda t: validation_wa(t, max))),
+    "loss": Measure(_only(loss)),
+    "spread": Measure(_only(spread)),
+}
+
+
+def _along(steps: Mapping[float, Trained], metric: str, weights: Sequence[float]) -> Ours:
+    parts = [_apart(trained.predictions.select(part="test")) for trained in steps.values()]
+    return _of_interval(confidence.weighted(parts, weights)[metric])
+
+
+def _apart(predictions: Predictions) -> Predictions:
+    """Let every fold and seed count as a run of its own, so that runs are averaged and not pooled."""
+    keys = np.array([f"{seed} {fold}" for seed, fold in zip(predictions.seed, predictions.fold, strict=True)])
+    return replace(predictions, seed=np.unique(keys, return_inverse=True)[1])
+
+
+def _of_interval(interval: confidence.Interval) -> Ours:
+    figure = Figure(100 * interval.value, None if interval.std is None else 100 * interval.std)
+    return Ours(figure, 100 * interval.low, 100 * interval.high)
+
+
+def _over(values: Sequence[float], digits: int = 1) -> Figure:
+    deviation = confidence.deviation(np.array(values))
+    return Figure(float(np.mean(values)), deviation, digits)

@@ -1,0 +1,231 @@
+"""HuBERT, wav2vec 2.0 and WavLM over waveforms, with frames that neither padding nor batch-mates can change."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+from serene.audio.batch import mask_of
+from serene.errors import MissingExtra, SereneError
+from serene.models import pretrained
+from serene.models.masking import MaskedBatchNorm
+
+
+class Hubert(nn.Module):
+    """A self-supervised encoder of transformers, fine-tuned or frozen.
+
+    Its weights carry the keys of the transformers model, `transformer`, which saves and loads them as ever. What it
+    computes on a single clip is the same too; in a batch, the first convolution's group norm (Base) takes its
+    statistics over each clip's own frames, and no layer sees padding. SpecAugment and layer drop are off.
+
+    Args:
+        width: 1, a waveform's.
+        weights: a folder with `config.json` and the weights, or a name on huggingface.co.
+        config: a transformers config (`model_type`: hubert, wav2vec2 or wavlm) for an encoder with random weights.
+        layers: keep the first so many transformer layers, and neither load nor compute the others.
+        output: frames of the last layer kept, or a sum of the first layer's input and all layers' outputs, weighted
+            by a learned softmax that starts even (SUPERB, Yang et al. 2021). The layer norm that ends the pre-norm
+            (Large) families belongs to the last layer of the whole encoder alone: neither a cut nor a sum has it.
+        train: everything, all but the convolutions, low-rank adapters on the queries and values (LoRA, Hu et al.
+            2021), or nothing, which keeps the encoder in evaluation mode. A weighted sum is always learned.
+        lora_rank: of the adapters.
+        checkpointing: compute each layer again on the way back instead of keeping its activations.
+
+    Attributes:
+        out_width: features per frame coming out.
+        shortest: samples that one frame sees: the fewest that a clip may have.
+        rebuilt: settings that build the same architecture again, with random weights.
+
+    Raises:
+        SereneError: the encoder is not described or not found, or its weights, layers or config do not fit.
+        MissingExtra: LoRA without `peft`.
+    """
+
+    front_end = "waveform"
+    normalize = "utterance"
+    head_width = 256
+    transformer: Any  # of transformers: no type tells its parts
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        weights: str | None = None,
+        config: pretrained.Config | None = None,
+        layers: int | None = None,
+        output: Literal["last", "weighted_sum"] = "last",
+        train: Literal["all", "transformer", "lora", "none"] = "transformer",
+        lora_rank: int = 8,
+        checkpointing: bool = False,
+    ) -> None:
+        """Load the encoder, or make one with random weights."""
+        super().__init__()
+        if width != 1:
+            raise SereneError(f"This encoder reads waveforms, 1 value per sample; {width} per frame were given.")
+        if lora_rank < 1:
+            raise SereneError(f"model.lora_rank is {lora_rank}; at least 1 was expected.")
+        described, folder = pretrained.described(weights, config)
+        self.rebuilt = {"weights": None, "config": pretrained.plain(described), "layers": layers, "output": output}
+        self.rebuilt |= {"train": train, "lora_rank": lora_rank, "checkpointing": checkpointing}
+        self.trains, self.checkpointing = train, checkpointing
+        cut = pretrained.cut(described, layers)
+        self.transformer = pretrained.built(described, folder)
+        self.pre_norm = bool(described.do_stable_layer_norm)
+        self.ends_in_norm = self.pre_norm and not cut and output == "last"
+        self.steps = tuple(zip(described.conv_kernel, described.conv_stride, strict=True))
+        self.out_width = described.hidden_size
+        self.shortest = _receptive_field(self.steps)
+        self.layer_weights = None
+        if output == "weighted_sum":
+            self.layer_weights = nn.Parameter(torch.zeros(described.num_hidden_layers + 1))
+        _make_exact(self.transformer)
+        self._free_what_trains(lora_rank)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Map waveforms (batch, sample, 1) and a mask (batch, sample) to (batch, frame, out_width)."""
+        samples = values.squeeze(-1).masked_fill(~mask, 0)
+        with contextlib.nullcontext() if self.trains == "all" else torch.no_grad():
+            frames = self._run(self._convolved, samples, mask)
+        states = self._states(frames, self.mask_after(mask))
+        if self.layer_weights is not None:
+            shares = self.layer_weights.softmax(dim=0)
+            return sum(share * state for share, state in zip(shares, states, strict=True))
+        last = frames
+        for state in states:
+            last = state
+        return self.transformer.encoder.layer_norm(last) if self.ends_in_norm else last
+
+    def mask_after(self, mask: Tensor) -> Tensor:
+        """Turn a mask of samples (batch, sample) into one of the frames that see sound alone: (batch, frame)."""
+        return _mask_after(mask, self.steps)
+
+    def train(self, mode: bool = True) -> Hubert:
+        """Switch between training and evaluation; an encoder of which nothing trains stays in evaluation."""
+        super().train(mode)
+        if self.trains == "none":
+            self.transformer.eval()
+        return self
+
+    def _convolved(self, samples: Tensor, mask: Tensor) -> Tensor:
+        first, *rest = self.transformer.feature_extractor.conv_layers
+        frames = samples.unsqueeze(1)
+        if isinstance(first.layer_norm, nn.GroupNorm):
+            frames = _channel_norm(first.layer_norm, first.conv(frames), _mask_after(mask, self.steps[:1]))
+            frames = first.activation(frames)
+        else:
+            frames = first(frames)
+        for layer in rest:
+            frames = layer(frames)
+        return frames.transpose(1, 2)
+
+    def _states(self, frames: Tensor, sound: Tensor) -> Iterator[Tensor]:
+        """Give what goes into the first transformer layer, then what comes out of each: (batch, frame, out_width)."""
+        encoder = self.transformer.encoder
+        frames = _first(self.transformer.feature_projection(frames)).masked_fill(~sound.unsqueeze(-1), 0)
+        frames = frames + _positions(encoder.pos_conv_embed, frames, sound)
+        frames = encoder.dropout(frames if self.pre_norm else encoder.layer_norm(frames))
+        yield frames
+        carried: dict[str, Tensor] = {}
+        for layer in encoder.layers:
+            output = self._run(layer, frames, attention_mask=sound[:, None, None, :], **carried)
+            frames = _first(output)
+            if isinstance(layer.attention, WavLMAttention):
+                carried["position_bias"] = output[1]
+            yield frames
+
+    def _run(self, part: Callable[..., Any], *inputs: Tensor, **others: Any) -> Any:
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(part, *inputs, use_reentrant=False, **others)
+        return part(*inputs, **others)
+
+    def _free_what_trains(self, lora_rank: int) -> None:
+        if self.trains == "lora":
+            _add_adapters(self.transformer, lora_rank)
+        for name, parameter in self.transformer.named_parameters():
+            used = name != "masked_spec_embed" and (self.ends_in_norm or not self._is_end_norm(name))
+            chosen = {
+                "all": True,
+                "transformer": not name.startswith("feature_extractor."),
+                "lora": "lora_" in name,
+                "none": False,
+            }
+            parameter.requires_grad = used and chosen[self.trains]
+
+    def _is_end_norm(self, name: str) -> bool:
+        return self.pre_norm and name.startswith("encoder.layer_norm.")
+
+
+class _Attention(WavLMAttention):
+    """WavLM's attention through its own projections, which adapters wrap, and PyTorch's fused kernel."""
+
+    def torch_multi_head_self_attention(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, hidden_states: Tensor, attention_mask: Tensor, gated_position_bias: Tensor, *_: Any
+    ) -> tuple[Tensor, None]:
+        batch, frames, _width = hidden_states.shape
+        split = (batch, frames, self.num_heads, self.head_dim)
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        query, key, value = (project(hidden_states).view(split).transpose(1, 2) for project in projections)
+        bias = gated_position_bias.view(batch, self.num_heads, frames, frames).masked_fill(~attention_mask, -torch.inf)
+        heard = nn.functional.scaled_dot_product_attention(
+            query, key, value, bias.to(query.dtype), self.dropout if self.training else 0.0
+        )
+        return self.out_proj(heard.transpose(1, 2).reshape(hidden_states.shape)), None
+
+
+def _make_exact(model: nn.Module) -> None:
+    """Exchange the layers that mix padding in or go around adapters; parameters and keys stay as they are."""
+    for module in model.modules():
+        if isinstance(module, WavLMAttention):
+            module.__class__ = _Attention
+        elif isinstance(module, nn.BatchNorm1d):  # before the positional convolution of some HuBERTs
+            module.__class__ = MaskedBatchNorm
+
+
+def _add_adapters(model: nn.Module, rank: int) -> None:
+    try:
+        import peft
+    except ModuleNotFoundError as error:
+        raise MissingExtra("peft", "lora") from error
+    adapters = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=["q_proj", "v_proj"])
+    peft.inject_adapter_in_model(adapters, model)
+
+
+def _channel_norm(norm: nn.GroupNorm, frames: Tensor, sound: Tensor) -> Tensor:
+    """Apply a group norm of one channel per group to (batch, channel, frame), its statistics over sound alone."""
+    weight = sound.unsqueeze(1).float()
+    count = weight.sum(dim=-1, keepdim=True).clamp(min=1)
+    wide = frames.float() * weight
+    centred = (wide - wide.sum(dim=-1, keepdim=True) / count) * weight
+    deviation = torch.sqrt(centred.square().sum(dim=-1, keepdim=True) / count + norm.eps)
+    return torch.addcmul(norm.bias[:, None], centred, norm.weight[:, None] / deviation).to(frames.dtype)
+
+
+def _positions(embed: Any, frames: Tensor, sound: Tensor) -> Tensor:
+    """Give the convolutional position embedding of (batch, frame, feature) whose padding is zero."""
+    if getattr(embed, "batch_norm", None) is not None:
+        frames = embed.batch_norm(frames, sound).masked_fill(~sound.unsqueeze(-1), 0)
+    return embed.activation(embed.padding(embed.conv(frames.transpose(1, 2)))).transpose(1, 2)
+
+
+def _mask_after(mask: Tensor, steps: tuple[tuple[int, int], ...]) -> Tensor:
+    lengths, longest = mask.sum(dim=1), mask.shape[1]
+    for kernel, stride in steps:
+        lengths, longest = (lengths - kernel) // stride + 1, (longest - kernel) // stride + 1
+    return mask_of(lengths, longest)
+
+
+def _receptive_field(steps: tuple[tuple[int, int], ...]) -> int:
+    samples = 1
+    for kernel, stride in reversed(steps):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output

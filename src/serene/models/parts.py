@@ -1,0 +1,51 @@
+"""What stands around the encoder: the settings of pooling, projector, head and speaker embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from serene.errors import SereneError
+
+Pooling = Literal["statistics", "mean"]
+Projection = Literal["none", "relu", "gelu", "residual", "gate"]
+HeadKind = Literal["relu_norm_dropout", "relu_dropout_norm", "relu", "linear"]
+SpeakerEmbedding = Literal["none", "table", "mfcc_raw", "mfcc_learned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What stands around the encoder.
+
+    Args:
+        pooling: of frames to a vector: `statistics` (mean and deviation) or `mean`.
+        projector: the speaker normalisation projector between encoder and heads (Gat et al. 2022), `none` without it.
+        hidden: units of the head's hidden layers; by default two layers of the width that the encoder's paper has.
+        head: what follows each of those layers; see `serene.models.heads.Head`.
+        head_dropout: in the head.
+        speaker_embedding: what the encoder's frames are told of the speaker: a learned `table` of training speakers,
+            the speaker's mean cepstra as they are (`mfcc_raw`) or standardised and mapped (`mfcc_learned`), or `none`.
+        speaker_width: features of a speaker's vector in the table.
+    """
+
+    pooling: Pooling = "statistics"
+    projector: Projection = "none"
+    hidden: tuple[int, ...] | None = None
+    head: HeadKind = "relu_norm_dropout"
+    head_dropout: float = 0.5
+    speaker_embedding: SpeakerEmbedding = "none"
+    speaker_width: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse what no layer can be made of."""
+        if not 0 <= self.head_dropout < 1:
+            raise SereneError(f"model.head_dropout is {self.head_dropout}; a probability below 1 was expected.")
+        if min((self.speaker_width, *(self.hidden or ()))) < 1:
+            raise SereneError(
+                f"model.hidden is {self.hidden} and model.speaker_width {self.speaker_width}; a width is at least 1."
+            )
+
+    @property
+    def hears_voices(self) -> bool:
+        """Whether the speakers' mean cepstra are needed, over all of their clips."""
+        return self.speaker_embedding.startswith("mfcc")

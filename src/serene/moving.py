@@ -1,0 +1,70 @@
+"""A turn in motion: its optimisers, its steps, and the norms of its gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from serene.checkpoint import Row
+from serene.errors import SereneError
+from serene.methods.method import Group, Turn
+
+
+class MovingTurn:
+    """A turn with the optimisers of its groups, and the norms of their last gradients.
+
+    Args:
+        turn: as the method gives it.
+        optimizer_of: makes a group's optimiser; `base` in its parameter groups is the rate that a schedule scales.
+    """
+
+    def __init__(self, turn: Turn, optimizer_of: Callable[[Group], torch.optim.Optimizer]) -> None:
+        """Make the optimisers."""
+        self.turn = turn
+        self.groups = [MovedGroup(group, optimizer_of(group)) for group in turn.groups]
+        self.norms: Row = {}
+
+    def prepare(self, factor: float) -> None:
+        """Clear the gradients, and set the rates that follow the schedule."""
+        for moved in self.groups:
+            moved.optimizer.zero_grad(set_to_none=True)
+            for settings in moved.optimizer.param_groups:
+                settings["lr"] = factor * settings["base"] if "base" in settings else settings["lr"]
+
+    def step(self, at: int, clip: float | None) -> Row:
+        """Let every group that no longer rests take its step; return the norms of the gradients before clipping."""
+        for moved in self.groups:
+            group = moved.group
+            limit = group.clip or clip or math.inf
+            norm = nn.utils.clip_grad_norm_([p for p in group.parameters if p.grad is not None], limit).item()
+            self.norms[f"{self.turn.name}/{group.name}_gradient"] = norm
+            if not math.isfinite(norm):
+                raise SereneError(
+                    f"The gradient of the {self.turn.name} turn is not finite. {self.describe()} The last finished "
+                    "epoch is kept. Lower the learning rate, or the method's coefficients."
+                )
+            if at >= group.after:
+                moved.optimizer.step()
+        return self.norms
+
+    def describe(self) -> str:
+        """Say how far each group steps and what its last gradient was."""
+        steps = [
+            f"{moved.group.name} {'ascends' if moved.group.ascent else 'descends'} by "
+            f"{moved.optimizer.param_groups[-1]['lr']:g}"
+            for moved in self.groups
+        ]
+        norms = [f"{name} {norm:.3g}" for name, norm in self.norms.items()]
+        return f"In it {', '.join(steps)}; gradient norms: {', '.join(norms) or 'none yet'}."
+
+
+@dataclass(frozen=True)
+class MovedGroup:
+    """A group and its optimiser."""
+
+    group: Group
+    optimizer: torch.optim.Optimizer

@@ -1,0 +1,10 @@
+"""The papers' own figures as data, each with its source; none of them ever stands in for a figure of ours."""
+
+from __future__ import annotations
+
+from serene.published import brown, gat2022, tu2019
+from serene.published.table import Column, Derived, Figure, Picture, Row, Table, Upstream
+
+TABLES = {**tu2019.TABLES, **gat2022.TABLES, **brown.TABLES}
+
+__all__ = ["TABLES", "Column", "Derived", "Figure", "Picture", "Row", "Table", "Upstream"]
