@@ -147,6 +147,28 @@ def test_prepare_as_json_and_fast(serene: Serene, table: Path) -> None:
     assert {u.id for u in Manifest.read(table.parent / "fast.jsonl")} == {"a", "b", "c"}
 
 
+def test_prepare_with_plots_says_where_the_page_is(serene: Serene, made_up: Path, tmp_path: Path) -> None:
+    corpus, page = made_up.parent / "corpus", tmp_path / "m.plots" / "index.html"
+    ended = serene("prepare", "synthetic", corpus, "-o", tmp_path / "m.jsonl", "--plots", "--fast")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1] == f"Pictures: {page}"
+    assert "48 clips of 6 speakers" in page.read_text()
+    assert "decoding" in ended.err and "voices" in ended.err
+    page.unlink()
+    told = serene("prepare", "synthetic", corpus, "-o", tmp_path / "m.jsonl", "--plots", "--json").json
+    assert told["plots"] == str(page)
+    assert page.exists()
+    assert "plots" not in serene("prepare", "synthetic", corpus, "-o", tmp_path / "n.jsonl", "--json").json
+    assert not (tmp_path / "n.plots").exists()
+
+
+def test_prepare_with_plots_says_what_is_missing_before_it_decodes(tmp_path: Path, made_up: Path) -> None:
+    ended = apart("prepare", "synthetic", made_up.parent / "corpus", "-o", tmp_path / "m.jsonl", "--plots")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: matplotlib is not installed. Install it with: pip install 'serene-ser[train]'\n"
+    assert not list(tmp_path.iterdir())
+
+
 def parted(manifest: Manifest, path: Path) -> Path:
     """Write a manifest whose sessions 1, 2 and 3 train, validate and test."""
     part = {"1": "train", "2": "validation", "3": "test"}

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from serene.errors import SereneError
-from serene.files import whole_file, whole_folder, write_text
+from serene.files import append_text, whole_file, whole_folder, write_text
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def full_disk(*_: object) -> None:
+def full_disk(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -78,6 +78,16 @@ def test_a_folder_that_cannot_be_made_is_one_message(path: Path, write) -> None:
 def test_folders_on_the_way_are_made_and_text_is_utf_8(tmp_path: Path) -> None:
     write_text(tmp_path / "a/b/c.txt", "für")
     assert (tmp_path / "a/b/c.txt").read_bytes() == b"f\xc3\xbcr"
+
+
+def test_text_is_added_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "below/lines.txt"
+    for line in ("für\n", "zwei\n"):
+        append_text(path, line)
+    assert path.read_bytes() == b"f\xc3\xbcr\nzwei\n"
+    monkeypatch.setattr(Path, "open", full_disk)
+    with pytest.raises(SereneError, match=r"Cannot write .*lines\.txt: No space left on device"):
+        append_text(path, "drei\n")
 
 
 def test_others_may_read_what_is_written(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.published import TABLES, Figure
 from serene.recipe import Recipe
-from serene.reproduce import Ours, Reproduction, reproduce
+from serene.reproduce import Entry, Reproduction, reproduce
+from serene.reproduce.measures import Ours
 from serene.run import Run
 
 ROWS = ("SER-only", "MTL", "DAT", "CGT")
@@ -34,7 +35,7 @@ OURS = ("our validation", "our test", "interval", "our gap", "our error reductio
     ],
 )
 def test_the_published_columns(table: str, reductions: list[str], gaps: list[str]) -> None:
-    lines = Reproduction(TABLES[table], {}, "none", ()).lines()
+    lines = Reproduction(TABLES[table], {}, ("none",), ()).lines()
     assert [line["system"] for line in lines] == list(ROWS)
     assert [line["published error reduction"] for line in lines] == reductions
     assert [line["published gap"] for line in lines] == gaps
@@ -45,10 +46,13 @@ def test_the_published_columns(table: str, reductions: list[str], gaps: list[str
 
 def test_a_published_figure_never_fills_ours() -> None:
     table = TABLES["tu2019-table2"]
-    for line in Reproduction(table, {}, "none", ()).lines():
+    for line in Reproduction(table, {}, ("none",), ()).lines():
         assert [line[column] for column in OURS] == ["not measured", "not measured", "", "", "", ""]
-    mine = Ours(Figure(61.0, 0.5), Figure(60.25), 55.0, 65.0, "run-1", 1)
-    lines = {line["system"]: line for line in Reproduction(table, {"DAT": mine}, "none", ()).lines()}
+    mine = {
+        ("DAT", "validation"): Entry(Ours(Figure(61.0, 0.5)), ("run-1",)),
+        ("DAT", "test"): Entry(Ours(Figure(60.25), 55.0, 65.0), ("run-1",)),
+    }
+    lines = {line["system"]: line for line in Reproduction(table, mine, ("none",), ()).lines()}
     assert [lines["DAT"][column] for column in OURS] == ["61.0 ± 0.5", "60.2", "55.0 to 65.0", "0.8", "", "run-1"]
     assert lines["CGT"]["our test"] == "not measured"
 
@@ -107,18 +111,18 @@ def test_ours_by_hand(trained: list[Recipe], tmp_path: Path) -> None:
         system = line["system"]
         accuracies = [100 * (right + 6) / 20 for right in RIGHT[system]]  # both folds together
         mean, deviation = mean_and_deviation(accuracies)
-        ours = result.ours[system]
-        assert (ours.test.value, ours.test.deviation) == pytest.approx((mean, deviation))
-        assert (ours.validation.value, ours.validation.deviation) == pytest.approx(
+        test, validation = (result.ours[system, column].ours for column in ("test", "validation"))
+        assert (test.figure.value, test.figure.deviation) == pytest.approx((mean, deviation))
+        assert (validation.figure.value, validation.figure.deviation) == pytest.approx(
             mean_and_deviation([100 * right / 12 for right in VALIDATED])
         )
-        assert ours.low < mean < ours.high
+        assert test.low < mean < test.high
+        assert (validation.low, validation.high) == (None, None)
         assert line["our test"] == f"{mean:.1f} ± {deviation:.1f}"
         assert line["our gap"] == f"{75 - mean:.1f}"
         better = 100 * (mean / 5 - reference) / (20 - reference)  # of 20 clips
         assert line["our error reduction"] == ("" if system == "SER-only" else f"{better:.1f} %")
-        assert line["run"] == ours.run
-        assert ours.seeds == 3
+        assert line["run"] == result.ours[system, "test"].runs[0]
 
 
 def test_one_run_has_no_deviation(trained: list[Recipe], tmp_path: Path) -> None:
@@ -177,7 +181,7 @@ def test_table_3_takes_any_manifest(
         ("tu2019-table3", {}, ("--data table=FOLDER", "commercial (SpeechOcean)", "12 trainings of 100 epochs")),
         ("tu2019-table2", {"emodb": "x", "esd": "y"}, ("needs data",)),
         ("tu2019-table2", {"emobd": "x"}, ("Unknown corpus 'emobd'. Did you mean 'emodb'?",)),
-        ("tu2019-table4", {}, ("Unknown table 'tu2019-table4'.", "Choices: tu2019-table2, tu2019-table3.")),
+        ("tu2019-table4", {}, ("Unknown table 'tu2019-table4'. Did you mean", "tu2019-table2, tu2019-table3.")),
     ],
 )
 def test_without_its_data_it_says_which_where_and_at_what_cost(

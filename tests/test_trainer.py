@@ -16,19 +16,23 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
+from serene.audio.mfcc import Mfcc
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.methods.baseline import Baseline
 from serene.methods.domain_adversarial import DomainAdversarial
-from serene.methods.method import Method, Turn
+from serene.methods.method import Group, Method, Turn
 from serene.models.model import EmotionModel
 from serene.trainer import Selected, Trainer
 
 EMOTIONS = ("anger", "sadness")
+STEP = {"epoch", "step", "clips", "emotion/all_gradient"}  # of every row of steps.jsonl where all moves in one turn
 
 
 class Held:
     """A store that holds its arrays in memory."""
+
+    maker = Mfcc()  # what is asked of it is whether it keeps arrays
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = arrays
@@ -47,6 +51,10 @@ def clips(arrays: Sequence[np.ndarray], emotions: Sequence[str] | None = None) -
     ]
     store = Held(dict(zip(names, arrays, strict=True)))
     return Dataset(utterances, store, emotions=EMOTIONS, speakers=("A", "B"))  # pyright: ignore[reportArgumentType]
+
+
+def lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def numbered(count: int, emotions: Sequence[str] | None = None) -> Dataset:
@@ -76,12 +84,20 @@ class Weight(Method):
         return {"term": self.of(self.weight, batch)}
 
 
+class Untouched(nn.Module):
+    """A model with the one part that the trainer asks for, and nothing that a loss reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(1, 1)
+
+
 def fit(method: Method, train: Dataset, folder: Path, model: nn.Module | None = None, **settings: Any) -> Selected:
     """Train plainly: no momentum, no clipping, the last epoch, unless the settings say otherwise."""
     more = {"validation": None, "seed": 0, "on_epoch": None}
     more |= {key: settings.pop(key) for key in more if key in settings}
     plain = {"momentum": 0.0, "nesterov": False, "clip": None, "select_on": "last", "batch_size": 2, "device": "cpu"}
-    return Trainer(**(plain | settings)).fit(model or nn.Linear(1, 1), method, train, folder=folder, **more)
+    return Trainer(**(plain | settings)).fit(model or Untouched(), method, train, folder=folder, **more)
 
 
 # --- one step
@@ -152,18 +168,40 @@ class TwoTurns(Method):
         self.second = nn.Parameter(torch.tensor(0.0))
 
     def turns(self, model: nn.Module) -> list[Turn]:
+        first, second = Group("leader", (self.first,)), Group("follower", (self.second,))
         return [
-            Turn("descent", lambda batch, progress: {"a": self.first}, (self.first,)),
-            Turn("pursuit", lambda batch, progress: {"b": self.first * self.second}, (self.second,)),
+            Turn("descent", lambda batch, progress: {"a": 3 * self.first}, (first,)),
+            Turn("pursuit", lambda batch, progress: {"b": self.first * self.second}, (second,)),
         ]
 
 
 def test_turns_are_taken_one_after_the_other_and_move_their_own(tmp_path: Path) -> None:
     method = TwoTurns()
     chosen = fit(method, numbered(2), tmp_path, epochs=1, learning_rate=1.0)
-    assert (method.first.item(), method.second.item()) == (-1.0, 1.0)  # the second sees the first after its step
-    assert chosen.rows[0]["descent/a"] == 0.0
-    assert chosen.rows[0]["pursuit/b"] == 0.0
+    assert (method.first.item(), method.second.item()) == (-3.0, 3.0)  # the second sees the first after its step
+    (row,) = chosen.rows
+    assert (row["descent/a"], row["pursuit/b"]) == (0.0, 0.0)
+    assert (row["descent/leader_gradient"], row["pursuit/follower_gradient"]) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize(("optimizer", "moved"), [("sgd", (2.0, 3.0)), ("adam", (1.0, 1.0)), ("adamw", (1.0, 1.0))])
+def test_the_encoder_may_have_a_rate_of_its_own_on_the_same_schedule(
+    optimizer: str, moved: tuple[float, float], tmp_path: Path
+) -> None:
+    """Two steps at the full and at half of the rate; plain descent moves by the gradient, Adam by the rate alone."""
+
+    class Sum(Method):
+        def loss(self, model: Untouched, batch: Batch, progress: float) -> dict[str, Tensor]:
+            return {"term": 2 * model.encoder.weight.sum() + 3 * self.head.sum()}
+
+    for own, name in ((0.01, "own"), (None, "same")):
+        model, method = Untouched(), Sum()
+        method.head = nn.Parameter(torch.zeros(1))
+        start = model.encoder.weight.item()
+        settings = {"optimizer": optimizer, "schedule": "linear", "learning_rate": 0.1, "encoder_learning_rate": own}
+        fit(method, numbered(4), tmp_path / name, model, epochs=1, **settings)
+        by_hand = (0.1 if own is None else own) * moved[0] * 1.5, 0.1 * moved[1] * 1.5
+        assert (start - model.encoder.weight.item(), -method.head.item()) == pytest.approx(by_hand, rel=1e-4), name
 
 
 def test_progress_and_the_clip_weighted_log(tmp_path: Path) -> None:
@@ -172,9 +210,37 @@ def test_progress_and_the_clip_weighted_log(tmp_path: Path) -> None:
     chosen = fit(method, numbered(5), tmp_path, epochs=2, on_epoch=told.append)  # batches of 2 and 3 clips
     assert method.progress == [0.0, 0.25, 0.5, 0.75]
     assert [row["emotion/term"] for row in chosen.rows] == pytest.approx([2.0, 2.0])  # mean of 0, 1, 2, 3, 4
-    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    logged = lines(tmp_path / "log.jsonl")
     assert logged == chosen.rows == told
     assert [row["epoch"] for row in logged] == [1, 2]
+
+
+def test_every_step_is_kept_with_what_it_measured(tmp_path: Path) -> None:
+    """Steps of 2 + 3 clips and of 2: a step's figures are the means over its clips, the epoch's over all clips."""
+
+    def loss(weight: Tensor, batch: Batch) -> Tensor:
+        method.measures = {"clips_seen": float(len(batch.ids))}
+        return weight.sum() * batch.inputs[:, 0, 0].mean()
+
+    method = Weight(loss, start=(1.0,))
+    chosen = fit(method, numbered(7), tmp_path, epochs=2, learning_rate=1e-6, accumulate=2)
+    steps = lines(tmp_path / "steps.jsonl")
+    assert [(row["epoch"], row["step"]) for row in steps] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert all(set(row) == STEP | {"emotion/term", "emotion/clips_seen"} for row in steps)
+    for epoch, logged in enumerate(chosen.rows, 1):
+        own = [row for row in steps if row["epoch"] == epoch]
+        assert sum(row["clips"] for row in own) == 7
+        for name in ("emotion/term", "emotion/clips_seen", "emotion/all_gradient"):
+            assert logged[name] == pytest.approx(sum(row["clips"] * row[name] for row in own) / 7), name
+        assert logged["emotion/term"] == pytest.approx(3.0, rel=1e-4)  # the mean of 0 to 6
+        (five,) = (row for row in own if row["clips"] == 5)
+        assert five["emotion/clips_seen"] == pytest.approx((2 * 2 + 3 * 3) / 5)
+
+
+def test_the_norm_that_is_kept_is_that_before_clipping(tmp_path: Path) -> None:
+    method = Weight(lambda w, _: 3 * w[0] + 4 * w[1], start=(0.0, 0.0))
+    fit(method, numbered(2), tmp_path, epochs=1, learning_rate=1.0, clip=1.0)
+    assert lines(tmp_path / "steps.jsonl")[0]["emotion/all_gradient"] == pytest.approx(5.0)
 
 
 # --- which epoch ships
@@ -187,6 +253,7 @@ class Dial(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
         self.right = right
+        self.encoder = nn.Identity()
 
     def embed(self, batch: Batch) -> Tensor:
         assert not self.training
@@ -358,9 +425,38 @@ def test_an_interrupted_training_ends_with_the_same_weights(settings: dict, epoc
     with pytest.raises(Stopped):
         trained(tmp_path / "cut", epochs=3, on_epoch=stop_after(epoch), **settings)
     assert same(whole, trained(tmp_path / "cut", epochs=3, **settings))
-    rows = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "cut")]
+    rows = [lines(tmp_path / name / "log.jsonl") for name in ("whole", "cut")]
     for one, other in zip(*rows, strict=True):
-        assert json.loads(one) | {"seconds": 0} == json.loads(other) | {"seconds": 0}
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    steps = [(tmp_path / name / "steps.jsonl").read_bytes() for name in ("whole", "cut")]
+    assert steps[0] == steps[1]
+
+
+LEFT_OVER = '{"epoch": 2, "step": 0, "clips": 4}\n{"epoch": 2, "st'  # a kill comes at any moment
+
+
+def test_steps_of_an_epoch_that_was_not_finished_are_dropped(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole/steps.jsonl", tmp_path / "cut/steps.jsonl"
+    trained(whole.parent)
+    with pytest.raises(Stopped):
+        trained(cut.parent, on_epoch=stop_after(1))
+    with cut.open("a") as file:
+        file.write(LEFT_OVER)
+    trained(cut.parent)
+    assert cut.read_bytes() == whole.read_bytes()
+    assert [(row["epoch"], row["step"]) for row in lines(cut)] == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert all(set(row) == STEP | {"emotion/emotion", "emotion/accuracy"} for row in lines(cut))
+
+
+def test_steps_of_a_run_that_begins_anew_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / "steps.jsonl").write_text(LEFT_OVER)  # of a run that was killed before its first epoch was kept
+    trained(tmp_path)
+    assert len(lines(tmp_path / "steps.jsonl")) == 6
+    with pytest.raises(Stopped):
+        trained(tmp_path / "unfinished", on_epoch=stop_after(1))
+    (tmp_path / "unfinished/steps.jsonl").unlink()
+    trained(tmp_path / "unfinished")  # only what is left can be kept
+    assert [row["epoch"] for row in lines(tmp_path / "unfinished/steps.jsonl")] == [2, 2, 2]
 
 
 def test_patience_counts_over_an_interruption(tmp_path: Path) -> None:
@@ -402,11 +498,26 @@ def test_a_loss_that_is_not_finite_is_named_and_the_last_epoch_kept(tmp_path: Pa
     with pytest.raises(SereneError) as caught:
         trained(tmp_path, method=Breaking)
     message = str(caught.value)
-    for part in ("not finite at 50.0% of the training", "'speaker': nan", "last finished epoch is kept"):
+    for part in (
+        *("The loss of the emotion turn is not finite at 50.0% of the training", "'speaker': nan"),
+        *("In it all descends by 0.001; gradient norms: emotion/all_gradient ", "last finished epoch is kept"),
+    ):
         assert part in message
     assert message.endswith("Lower the learning rate, or the method's coefficients.")
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
     assert same(trained(tmp_path), trained(tmp_path / "never broken"))  # and it goes on from there
+
+
+def test_a_gradient_that_is_not_finite_is_named_and_moves_nothing(tmp_path: Path) -> None:
+    method = Weight(lambda w, _: w.sqrt().sum())  # 0 has a root, whose slope is infinite
+    with pytest.raises(SereneError) as caught:
+        fit(method, numbered(2), tmp_path, epochs=1, learning_rate=0.5)
+    assert str(caught.value) == (
+        "The gradient of the emotion turn is not finite. In it all descends by 0.5; gradient norms: "
+        "emotion/all_gradient inf. The last finished epoch is kept. Lower the learning rate, or the method's "
+        "coefficients."
+    )
+    assert method.weight.item() == 0.0
 
 
 # --- settings that make no sense
@@ -423,6 +534,7 @@ def test_a_loss_that_is_not_finite_is_named_and_the_last_epoch_kept(tmp_path: Pa
         ({"weight_decay": -1.0}, r"training\.weight_decay is -1\.0; at least 0"),
         ({"learning_rate": 0.0}, r"training\.learning_rate is 0\.0; a positive number"),
         ({"learning_rate": math.nan}, r"training\.learning_rate is nan; a positive number"),
+        ({"encoder_learning_rate": -1e-5}, r"training\.encoder_learning_rate is -1e-05; a positive number"),
         ({"clip": 0.0}, r"training\.clip is 0\.0; a positive number"),
         ({"warmup": 1.5}, r"training\.warmup is 1\.5; a share of the steps, from 0 to 1"),
         ({"select_on": "last", "patience": 3}, r"training\.patience needs validation"),

@@ -23,7 +23,7 @@ from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import speaker_leak
+from serene.evaluation.probes import TooFewClips, speaker_leak
 from serene.evaluation.scoring import Scores, predictions_of, score
 from serene.files import whole_file, write_text
 from serene.methods import METHODS
@@ -170,8 +170,9 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
     """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
     if recipe.speakers is None:
         return None
-    held_out = (*split.validation, *split.test)
-    names, heard = {(u.corpus, u.speaker) for u in held_out}, {u.audio_hash for u in held_out}
+    shares = split.validation_rule in protocols.RANDOM_SHARES  # its speakers are training's, and may be heard
+    names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
+    heard = {u.audio_hash for u in (*split.validation, *split.test)}
     others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in heard]
     return SpeakerStream(others, store, batch_size=recipe.speakers.batch_size, crop=recipe.speakers.crop)
 
@@ -179,7 +180,9 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
 def leaks_of(
     recipe: Recipe, model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str
 ) -> dict[str, Any]:
-    """Probe the embeddings of strangers and of training speakers; None where there is only one speaker to tell.
+    """Probe the embeddings of strangers and of training speakers; None where no two speakers can be told apart.
+
+    A model whose very task is the speaker is not probed.
 
     Where one speaker is tested, those who validate are the other strangers, unless they were trained on.
     """
@@ -188,11 +191,11 @@ def leaks_of(
     probed: dict[str, Any] = {}
     for name, parts in (("test", strangers), ("train", ["train"])):
         dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
-        if len({u.speaker for u in dataset.utterances}) < 2:
-            probed[name] = None
-        else:
-            clips = recipe.features.enrolment_clips
-            probed[name] = leak_of(model, dataset, device=device, enrolment_clips=clips) | {"parts": parts}
+        probed[name] = None
+        if recipe.labels.target != "speaker" and len({u.speaker for u in dataset.utterances}) > 1:
+            with contextlib.suppress(TooFewClips):
+                leak = leak_of(model, dataset, device=device, enrolment_clips=recipe.features.enrolment_clips)
+                probed[name] = leak | {"parts": parts}
     return probed
 
 

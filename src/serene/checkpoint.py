@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from serene.errors import SereneError
-from serene.files import whole_file, write_text
+from serene.files import append_text, whole_file, write_text
 from serene.methods.method import Method
 from serene.models.model import EmotionModel
 
@@ -63,14 +63,14 @@ class Checkpoint:
         self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
         self.best_model, self.rows = state["best_model"], state["rows"]
         self._write_log()  # the run may have been killed between the files
-        steps = self.steps.read_text().splitlines() if self.steps.exists() else []
-        kept = [row for row in steps if json.loads(row)["epoch"] <= self.epoch]
-        write_text(self.steps, "".join(row + "\n" for row in kept))
+        steps = self.steps.read_text().splitlines(keepends=True) if self.steps.exists() else []
+        whole = [row for row in steps if row.endswith("\n")]  # the last may have been cut off
+        write_text(self.steps, "".join(row for row in whole if json.loads(row)["epoch"] <= self.epoch))
 
     def keep(self, row: Row, merit: float, steps: list[Row]) -> None:
         """Note an epoch, and its weights where it is the best so far; write the state whole or not at all."""
-        with self.steps.open("a") as file:  # before the state: rows that an interruption leaves over are dropped
-            file.writelines(json.dumps(step) + "\n" for step in steps)
+        # before the state: rows that an interruption leaves over are dropped
+        append_text(self.steps, "".join(json.dumps(step) + "\n" for step in steps))
         self.rows.append(row)
         if merit > self.best:
             self.best, self.best_epoch = merit, self.epoch

@@ -197,8 +197,18 @@ def leaderboard(
 @app.command()
 def reproduce(
     table: Annotated[str | None, typer.Argument(help="A table's name; see --list.")] = None,
-    data: Annotated[list[str] | None, typer.Option("--data", help="CORPUS=FOLDER or CORPUS=MANIFEST.")] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value for every row's recipe.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="CORPUS=FOLDER or CORPUS=MANIFEST; once for each corpus.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key.sub=value for every row's recipe; upstream.key for what a row stands on."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option("--weights", help="NAME=FOLDER, in place of weights of that name.")
+    ] = None,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Measure this row and no other.")] = None,
+    columns: Annotated[list[str] | None, typer.Option("--column", help="Measure this column and no other.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the tables.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="Made-up speech, two epochs: shows that it works.")] = False,
     output: Runs = Path("runs"),
@@ -209,29 +219,36 @@ def reproduce(
     from serene.published import TABLES
 
     if listed or table is None:
-        known = {name: f"{entry.title} ({entry.source}; needs {entry.corpus})" for name, entry in TABLES.items()}
+        known = {
+            name: f"{entry.title} ({entry.source}; needs {' and '.join(entry.corpora)})"
+            for name, entry in TABLES.items()
+        }
         _print_json(known) if json else [out.print(f"{name}: {text}") for name, text in known.items()]
         return
-    folders = {}
-    for item in data or []:
-        corpus, equals, folder = item.partition("=")
-        if not (corpus and equals and folder):
-            raise SereneError(f"--data {item} is not of the form CORPUS=FOLDER.")
-        folders[corpus] = folder
+    folders, named = _pairs("--data", "CORPUS", data), _pairs("--weights", "NAME", weights)
     with _training():
         from serene.reproduce import reproduce as run_table
 
         with _bars() as progress:
             result = run_table(
-                table, folders, output, overrides=tuple(overrides or ()), tiny=tiny, jobs=jobs, progress=progress
+                table,
+                folders,
+                output,
+                overrides=tuple(overrides or ()),
+                weights=named,
+                rows=rows or (),
+                columns=columns or (),
+                tiny=tiny,
+                jobs=jobs,
+                progress=progress,
             )
     if json:
         _print_json(result.to_json())
         return
-    out.print(f"{result.table.title}. {result.table.source}. Accuracy (WA) in per cent, mean and deviation over runs.")
+    out.print(f"{result.table.title}. {result.table.source}. {result.table.unit}")
     _print_table(result.lines())
-    for difference in result.differences:
-        out.print(f"- {difference}")
+    for text in result.remarks():
+        out.print(text)
 
 
 @app.command()
@@ -376,3 +393,14 @@ def _print_json(value: Any) -> None:
 def _left_out(clip: Any) -> dict[str, str]:
     """Give a left-out clip as plain values."""
     return {"id": clip.id, "audio": clip.audio, "reason": clip.reason}
+
+
+def _pairs(option: str, kind: str, given: list[str] | None) -> dict[str, str]:
+    """Read an option that is given as NAME=FOLDER, any number of times."""
+    folders = {}
+    for item in given or []:
+        name, equals, folder = item.partition("=")
+        if not (name and equals and folder):
+            raise SereneError(f"{option} {item} is not of the form {kind}=FOLDER.")
+        folders[name] = folder
+    return folders

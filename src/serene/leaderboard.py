@@ -17,9 +17,11 @@ from serene.errors import SereneError
 from serene.evaluation.report import Report
 from serene.experiment import report_of
 from serene.files import whole_file, write_text
+from serene.recipe import Recipe
 from serene.run import Run
 
 MOST_NAMED = 10  # folds that a title names one by one
+PLACE = ("run", "fold", "seed", "model")  # of a model folder of ours
 SMALL = ("environment.json", "probes.json", "log.jsonl")
 COLUMNS: tuple[str, ...] = (
     *("system", "UA", "UA interval", "UA std", "WA", "macro-F1", "validation UA", "gap"),
@@ -88,8 +90,19 @@ def _keep(run: Run, folder: Path) -> None:
         cell.predictions().write(target / "predictions.csv.gz")
     if (run.folder / "corpus.json").exists():
         shutil.copyfile(run.folder / "corpus.json", folder / "corpus.json")
-    nowhere = replace(run.recipe, corpus=replace(run.recipe.corpus, path=None))
-    write_text(folder / "recipe.yaml", nowhere.to_yaml())
+    write_text(folder / "recipe.yaml", _nowhere(run.recipe).to_yaml())
+
+
+def _nowhere(recipe: Recipe) -> Recipe:
+    """Take out of a recipe where things lie on this machine; of a model folder, its place in the runs stays."""
+    sections = {"front_end": recipe.front_end, "model": recipe.model}
+    named = {
+        name: settings | {"weights": "/".join(Path(settings["weights"]).parts[-len(PLACE) :])}
+        for name, settings in sections.items()
+        if settings.get("weights")
+    }
+    speakers = recipe.speakers and replace(recipe.speakers, path=None)
+    return replace(recipe, corpus=replace(recipe.corpus, path=None), speakers=speakers, **named)
 
 
 def _table(report: Report) -> str:

@@ -27,15 +27,17 @@ class MovingTurn:
         self.turn = turn
         self.groups = [MovedGroup(group, optimizer_of(group)) for group in turn.groups]
         self.norms: Row = {}
+        self.at = 0
 
-    def prepare(self, factor: float) -> None:
-        """Clear the gradients, and set the rates that follow the schedule."""
+    def prepare(self, at: int, factor: float) -> None:
+        """Begin iteration `at`: clear the gradients, and set the rates that follow the schedule."""
+        self.at = at
         for moved in self.groups:
             moved.optimizer.zero_grad(set_to_none=True)
             for settings in moved.optimizer.param_groups:
                 settings["lr"] = factor * settings["base"] if "base" in settings else settings["lr"]
 
-    def step(self, at: int, clip: float | None) -> Row:
+    def step(self, clip: float | None) -> Row:
         """Let every group that no longer rests take its step; return the norms of the gradients before clipping."""
         for moved in self.groups:
             group = moved.group
@@ -47,7 +49,7 @@ class MovingTurn:
                     f"The gradient of the {self.turn.name} turn is not finite. {self.describe()} The last finished "
                     "epoch is kept. Lower the learning rate, or the method's coefficients."
                 )
-            if at >= group.after:
+            if self.at >= group.after:
                 moved.optimizer.step()
         return self.norms
 

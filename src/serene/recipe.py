@@ -180,6 +180,11 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     encoder = registry.load(str(model["encoder"]), ENCODERS, "encoder")
     maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
     given = {"normalize": encoder.normalize, **_section(tree, "features")}
+    if "weights" in given and encoder.front_end != "frozen":
+        raise SereneError(
+            f"features.weights stands for the stored outputs of a frozen encoder, and '{model['encoder']}' makes its "
+            "own features: set model.encoder=frozen to store them, or model.weights to train the encoder."
+        )
     features = settings_of(given, (FeatureSettings, maker), "features")
     standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
     _check_enrolment(standardised)
@@ -231,7 +236,7 @@ def settings_of(
 
 def _arguments(owner: Any) -> dict[str, tuple[Any, Any]]:
     """Return the keyword-only arguments: name -> (type, default)."""
-    hints = typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner)
+    hints = typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner, include_extras=True)
     factories = {f.name: f.default_factory for f in fields(owner)} if is_dataclass(owner) else {}
     arguments = {}
     for name, argument in inspect.signature(owner).parameters.items():

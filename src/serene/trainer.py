@@ -226,14 +226,14 @@ class Trainer:
                 if at % moving.turn.every:
                     continue
                 torch.manual_seed(_seed_of(streams.seed, epoch, step, number))
-                moving.prepare(self.factor(progress))
+                moving.prepare(at, self.factor(progress))
                 for part, indices in enumerate(group):
                     drawn = streams.draw(moving.turn.streams, indices, (epoch, step, part))
                     batches_of_turn = [batch.to(self.device) for batch in drawn]
                     share = len(indices) / row["clips"]
                     for name, value in self._backward(moving, model, method, batches_of_turn, progress, len(group)):
                         row[name] = row.get(name, 0.0) + share * value
-                row |= moving.step(at, self.clip)
+                row |= moving.step(self.clip)
             rows.append(row)
         return rows
 
@@ -248,8 +248,8 @@ class Trainer:
         values = {name: term.item() for name, term in terms.items()}
         if not all(map(math.isfinite, values.values())):
             raise SereneError(
-                f"The loss of the {turn.name} turn is not finite at {progress:.1%} of the training: {values}. "
-                f"{moving.describe()} The last finished epoch is kept. "
+                f"The loss of the {turn.name} turn is not finite at {progress:.1%} of the training (iteration "
+                f"{moving.at + 1}): {values}. {moving.describe()} The last finished epoch is kept. "
                 "Lower the learning rate, or the method's coefficients."
             )
         (sum(terms.values()) / parts).backward()  # pyright: ignore[reportAttributeAccessIssue]

@@ -11,9 +11,10 @@ import torch
 from serene import registry
 from serene.audio.batch import Batch, mask_of
 from serene.methods import METHODS
-from serene.methods.method import Method
+from serene.methods.method import Method, Stream
 from serene.models.masking import Dropout
 from serene.models.model import EmotionModel
+from serene.models.parts import Parts
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 SPEAKERS = 3
@@ -34,12 +35,33 @@ def batch() -> Batch:
 
 
 @pytest.fixture
+def strangers() -> Batch:
+    """Four clips of the speaker corpus: of two of its speakers, with no emotion."""
+    lengths = torch.tensor([9, 14, 14, 6])
+    inputs = torch.randn(4, 14, 39, generator=torch.Generator().manual_seed(2))
+    return Batch(
+        inputs=inputs * mask_of(lengths, 14).unsqueeze(-1),
+        lengths=lengths,
+        target=torch.zeros(4, 0),
+        speaker=torch.tensor([1, 2, 1, 2]),
+        ids=tuple("wxyz"),
+    )
+
+
+@pytest.fixture
+def streams(batch: Batch, strangers: Batch) -> dict[Stream, Batch]:
+    """A batch of each stream that a turn may ask for."""
+    return {"emotion": batch, "speakers": strangers}
+
+
+@pytest.fixture
 def learner() -> Callable[..., tuple[EmotionModel, Method]]:
     """Give a function: a method's name and settings -> the same fresh model every time, and the method attached."""
 
     def make(name: str, *, speakers: int = SPEAKERS, seed: int = 0, **settings: Any) -> tuple[EmotionModel, Method]:
         torch.manual_seed(seed)
-        model = EmotionModel(EMOTIONS, 39)
+        parts = Parts(projector="relu" if settings.get("strategy") == "snp" else "none")
+        model = EmotionModel(EMOTIONS, 39, parts=parts)
         method = registry.load(name, METHODS, "method")(**settings)
         method.attach(model, speakers)
         return model, method

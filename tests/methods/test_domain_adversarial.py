@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from serene.audio.batch import Batch
-from serene.methods.domain_adversarial import DomainAdversarial, GradientReversal
+from serene.methods.domain_adversarial import DomainAdversarial
+from serene.methods.method import GradientReversal
 
 
 @pytest.mark.parametrize("reversal", [0.0, 0.3, 2.0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,100 +13,166 @@ from serene import registry
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods import METHODS
-from serene.methods.method import Method, accuracy
+from serene.methods.method import Group, Method, Stream, Turn, accuracy
+from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
+from serene.moving import MovingTurn
 
+Streams = dict[Stream, Batch]
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
+    "tap-adam": ("speaker_normalization", {"ascent": "adam"}),
+    "tap-grl": ("speaker_normalization", {"ascent": "grl"}),
+    "snp": ("speaker_normalization", {"strategy": "snp"}),
+    "snp-grl": ("speaker_normalization", {"strategy": "snp", "ascent": "grl"}),
+    "snp-confusion": ("speaker_confusion", {"strategy": "snp"}),
+}
 every_method = pytest.mark.parametrize("name", METHODS)
+every_case = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 TERMS = {
-    "baseline": {"emotion"},
-    "multi_task": {"emotion", "speaker"},
-    "domain_adversarial": {"emotion", "speaker"},
-    "cross_gradient": {"emotion", "speaker", "emotion_perturbed", "speaker_perturbed"},
+    "baseline": [{"emotion"}],
+    "multi_task": [{"emotion", "speaker"}],
+    "domain_adversarial": [{"emotion", "speaker"}],
+    "cross_gradient": [{"emotion", "speaker", "emotion_perturbed", "speaker_perturbed"}],
+    "speaker_normalization": [{"emotion"}, {"speaker"}],
+    "speaker_confusion": [{"emotion"}, {"speaker", "confusion"}],
 }
 
 
-def learn(model: EmotionModel, method: Method, batch: Batch, steps: int = 3) -> list[dict[str, float]]:
-    """Take a few steps as the trainer does, and return the terms of each."""
+def descent(group: Group) -> torch.optim.Optimizer:
+    """Give a group's optimiser: plain descent in the place of the trainer's own."""
+    moved = [p for p in group.parameters if p.requires_grad]
+    if group.optimizer == "adam":
+        return torch.optim.Adam(moved, group.rate, maximize=group.ascent)
+    return torch.optim.SGD(moved, 0.01 if group.optimizer == "trainer" else group.rate, maximize=group.ascent)
+
+
+def loss_of(turn: Turn, model: EmotionModel, streams: Streams, progress: float = 0.5) -> dict[str, torch.Tensor]:
+    """Give the terms of a turn as the trainer asks for them."""
+    given = [streams[stream] for stream in turn.streams]
+    with contextlib.nullcontext() if "emotion" in turn.streams else statistics_kept(model):
+        return dict(turn.loss(*given, progress))
+
+
+def learn(model: EmotionModel, method: Method, streams: Streams, steps: int = 3) -> list[dict[str, float]]:
+    """Take a few steps as the trainer does, and return what each turn of each measured."""
     model.train()
     method.train()
-    turns = [(turn, torch.optim.SGD(turn.parameters, lr=0.01)) for turn in method.turns(model)]
+    turns = [MovingTurn(turn, descent) for turn in method.turns(model)]
     seen = []
     for step in range(steps):
-        for number, (turn, optimizer) in enumerate(turns):
+        for number, moving in enumerate(turns):
             torch.manual_seed(100 * step + number)
-            optimizer.zero_grad()
-            terms = turn.loss(batch, step / steps)
+            moving.prepare(step, 1.0)
+            terms = loss_of(moving.turn, model, streams, step / steps)
             sum(terms.values()).backward()
-            optimizer.step()
-            seen.append({key: value.item() for key, value in terms.items()})
+            seen.append({key: value.item() for key, value in terms.items()} | method.measures | moving.step(None))
     return seen
 
 
-def total_loss(model: EmotionModel, method: Method, batch: Batch) -> torch.Tensor:
-    torch.manual_seed(0)
-    return sum(method.loss(model, batch, 0.5).values())
+def state(model: EmotionModel, method: Method) -> dict[str, torch.Tensor]:
+    return {**model.state_dict(), **{f"method.{key}": value for key, value in method.state_dict().items()}}
 
 
-@every_method
-def test_three_steps_have_finite_named_terms_and_move_everything(name: str, learner, batch: Batch) -> None:
-    model, method = learner(name)
+@every_case
+def test_three_steps_have_finite_named_terms_and_move_everything(
+    name: str, settings: dict[str, Any], learner, streams: Streams
+) -> None:
+    model, method = learner(name, **settings)
     parameters = {**dict(model.named_parameters()), **{f"method.{k}": v for k, v in method.named_parameters()}}
     before = {key: value.detach().clone() for key, value in parameters.items()}
-    for terms in learn(model, method, batch):
-        assert terms.keys() == TERMS.get(name, terms.keys())
-        assert terms, "a method minimises something"
-        assert all(math.isfinite(value) for value in terms.values())
-    assert all(math.isfinite(value) for value in method.measures.values())
+    rows = learn(model, method, streams)
+    turns = method.turns(model)
+    expected = TERMS.get(name, [set()] * len(turns))
+    if len(turns) < len(expected):  # one joint loss
+        expected = [set().union(*expected)]
+    for row, terms, turn in zip(rows, expected * 3, turns * 3, strict=True):
+        assert row.keys() >= terms | {f"{turn.name}/{group.name}_gradient" for group in turn.groups}
+        assert all(math.isfinite(value) for value in row.values())
+        assert "accuracy" in row or "speaker_accuracy" in row, "how well it does is logged"
     assert [key for key, value in parameters.items() if torch.equal(value, before[key])] == []
 
 
-@every_method
-def test_the_gradient_reaches_every_layer_of_the_encoder(name: str, learner, batch: Batch) -> None:
-    model, method = learner(name)
-    total_loss(model, method, batch).backward()
-    for key, parameter in model.encoder.named_parameters():
-        assert parameter.grad is not None, key
-        assert torch.isfinite(parameter.grad).all(), key
-        assert parameter.grad.any(), key
+@every_case
+def test_a_turns_gradient_reaches_all_that_it_moves_and_nothing_else(
+    name: str, settings: dict[str, Any], learner, streams: Streams
+) -> None:
+    model, method = learner(name, **settings)
+    everything = {**dict(model.named_parameters()), **{f"method.{k}": v for k, v in method.named_parameters()}}
+    for turn in method.turns(model):
+        for parameter in everything.values():
+            parameter.grad = None
+        sum(loss_of(turn, model, streams).values()).backward()
+        moved = {id(parameter) for group in turn.groups for parameter in group.parameters}
+        for key, parameter in everything.items():
+            if id(parameter) in moved:
+                assert parameter.grad is not None, key
+                assert torch.isfinite(parameter.grad).all(), key
+                assert parameter.grad.any(), key
+            else:
+                assert parameter.grad is None, key
 
 
-@every_method
-def test_the_model_stays_as_it_was_made(name: str, learner, batch: Batch) -> None:
+@every_case
+def test_no_parameter_is_in_two_groups_of_a_turn_and_each_is_in_one(
+    name: str, settings: dict[str, Any], learner
+) -> None:
+    model, method = learner(name, **settings)
+    moved: set[int] = set()
+    for turn in method.turns(model):
+        own = [id(parameter) for group in turn.groups for parameter in group.parameters]
+        assert len(set(own)) == len(own)
+        moved |= set(own)
+    assert moved == {id(parameter) for parameter in (*model.parameters(), *method.parameters())}
+
+
+@every_case
+def test_the_speaker_corpus_is_asked_for_where_a_turn_hears_it(name: str, settings: dict[str, Any], learner) -> None:
+    model, method = learner(name, **settings)
+    heard = {stream for turn in method.turns(model) for stream in turn.streams}
+    assert heard == ({"emotion", "speakers"} if method.speaker_corpus else {"emotion"})
+
+
+@every_case
+def test_the_model_stays_as_it_was_made(name: str, settings: dict[str, Any], learner, streams: Streams) -> None:
     """What is needed only to learn is the method's, and is not in what ships."""
-    plain, _ = learner("baseline")
-    model, method = learner(name)
-    learn(model, method, batch)
+    model, method = learner(name, **settings)
+    plain = EmotionModel(model.emotions, 39, parts=model.parts)
+    learn(model, method, streams)
     assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
     shared = {id(p) for p in model.parameters()} & {id(p) for p in method.parameters()}
     assert not shared
 
 
-@every_method
-def test_the_same_seed_gives_the_same_numbers(name: str, learner, batch: Batch) -> None:
+@every_case
+def test_the_same_seed_gives_the_same_numbers(name: str, settings: dict[str, Any], learner, streams: Streams) -> None:
     runs = []
     for seed in (0, 0, 1):
-        model, method = learner(name, seed=seed)
-        terms = learn(model, method, batch)
-        runs.append((terms, {**model.state_dict(), **{f"method.{k}": v for k, v in method.state_dict().items()}}))
-    (terms, state), (again, state_again), (other, _) = runs
+        model, method = learner(name, seed=seed, **settings)
+        terms = learn(model, method, streams)
+        runs.append((terms, state(model, method)))
+    (terms, first), (again, second), (other, _) = runs
     assert terms == again != other
-    assert all(torch.equal(value, state_again[key]) for key, value in state.items())
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-@every_method
-def test_half_precision_gives_nearly_the_same_loss(name: str, learner, batch: Batch, without_dropout) -> None:
+@every_case
+def test_half_precision_gives_nearly_the_same_loss(
+    name: str, settings: dict[str, Any], learner, streams: Streams, without_dropout
+) -> None:
     losses = []
     for enabled in (False, True):
-        model, method = learner(name)
+        model, method = learner(name, **settings)
         without_dropout(model, method)
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            loss = total_loss(model, method, batch)
-        assert loss.dtype == torch.float32
-        loss.backward()
-        assert all(torch.isfinite(p.grad).all() for p in (*model.parameters(), *method.parameters()))
-        losses.append(loss.item())
-    assert losses[0] != losses[1], "half precision was in use"
-    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+        for turn in method.turns(model):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                loss = sum(loss_of(turn, model, streams).values())
+            assert loss.dtype == torch.float32
+            loss.backward()
+            assert all(torch.isfinite(p.grad).all() for group in turn.groups for p in group.parameters)
+            losses.append(loss.item())
+    full, half = losses[: len(losses) // 2], losses[len(losses) // 2 :]
+    assert all(a != b for a, b in zip(full, half, strict=True)), "half precision was in use"
+    assert half == pytest.approx(full, rel=0.03)
 
 
 @every_method
@@ -113,7 +181,7 @@ def test_a_method_with_a_speaker_head_needs_two_speakers(name: str, learner) -> 
     if not list(method.parameters()):
         assert learner(name, speakers=1), "no head, no need"
         return
-    with pytest.raises(SereneError, match=f"'{name}' tells speakers apart and needs two training speakers; it got 1"):
+    with pytest.raises(SereneError, match=f"'{name}' tells speakers apart and needs two speakers; it got 1"):
         learner(name, speakers=1)
 
 
@@ -130,6 +198,8 @@ def test_the_baseline_is_cross_entropy(learner, batch: Batch) -> None:
     with torch.no_grad():
         (loss,) = method.loss(model, batch, 0.0).values()
         logits = model(batch).tolist()
+        right = sum(row.index(max(row)) == t for row, t in zip(logits, batch.target.argmax(dim=1), strict=True))
+    assert method.measures == {"accuracy": pytest.approx(right / 6)}
     by_hand = 0.0
     for row, target in zip(logits, batch.target.argmax(dim=1).tolist(), strict=True):
         by_hand += (math.log(sum(math.exp(z) for z in row)) - row[target]) / 6
@@ -148,6 +218,10 @@ def test_accuracy_is_the_share_of_right_rows() -> None:
         ("domain_adversarial", {"steepness": 0.0}),
         ("cross_gradient", {"step": -0.1}),
         ("cross_gradient", {"mixing": 1.5}),
+        ("speaker_normalization", {"step": -1e-3}),
+        ("speaker_normalization", {"clip": 0.0}),
+        ("speaker_confusion", {"warmup_steps": -1}),
+        ("speaker_confusion", {"every": 0}),
     ],
 )
 def test_a_setting_that_would_make_it_another_method_is_refused(name: str, setting: dict[str, float]) -> None:

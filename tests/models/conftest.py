@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from serene.models.model import EmotionModel
 
 @pytest.fixture
 def batch_of() -> Callable[..., Batch]:
-    """Give a function: lengths (clip,) -> a padded Batch of random clips, every one with its speaker's statistics."""
+    """Give a function: lengths (clip,) -> a padded Batch of random clips and of all that models may ask for."""
 
     def make(*lengths: int, width: int = 39, seed: int = 0) -> Batch:
         generator = torch.Generator().manual_seed(seed)
@@ -28,24 +28,26 @@ def batch_of() -> Callable[..., Batch]:
             speaker=torch.arange(clips) % 3,
             ids=tuple(f"clip{i}" for i in range(clips)),
             enrolment=statistics,
+            enrolled=50 * (1 + torch.arange(clips)),
+            voice=torch.linspace(15, -4, 20) * (1 + torch.rand(clips, 20, generator=generator)),
         )
 
     return make
 
 
 @pytest.fixture
-def awake(batch_of) -> Callable[[EmotionModel], EmotionModel]:
+def awake(batch_of) -> Callable[..., EmotionModel]:
     """Give a function that brings a model's batch norms close to the statistics of random clips, as training would.
 
     An untrained model shrinks its signal layer by layer: all clips would score alike, and every comparison would hold.
     """
 
-    def wake(model: EmotionModel) -> EmotionModel:
+    def wake(model: EmotionModel, lengths: Sequence[int] = range(20, 60)) -> EmotionModel:
         norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm1d)]
         for layer in norms:
             layer.momentum = 0.99
         with torch.no_grad():
-            model.train()(batch_of(*range(20, 60), width=model.config["width"], seed=9))
+            model.train()(batch_of(*lengths, width=model.config["width"], seed=9))
         for layer in norms:
             layer.momentum = 0.1
         return model.eval()

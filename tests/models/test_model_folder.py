@@ -36,9 +36,20 @@ def test_the_configuration_says_what_is_inside(folder: Path) -> None:
         "emotions": ["neutral", "anger", "joy"],
         "id2label": {"0": "neutral", "1": "anger", "2": "joy"},
         "encoder": "tdnn_bilstm",
-        "encoder_settings": {},
+        "encoder_settings": {"size": "iemocap", "dropout": 0.5},
         "normalize": "utterance",
+        "enrolment_prior": 0.0,
         "width": 39,
+        "speakers": [],
+        "parts": {
+            "pooling": "statistics",
+            "projector": "none",
+            "hidden": None,
+            "head": "relu_norm_dropout",
+            "head_dropout": 0.5,
+            "speaker_embedding": "none",
+            "speaker_width": 64,
+        },
     }
     assert json.loads((folder / "preprocessor_config.json").read_text()) == {"front_end": "mfcc", "deltas": 2}
 
@@ -103,6 +114,10 @@ def test_what_a_newer_serene_wrote_is_refused(folder: Path) -> None:
         ({"emotions": ["a", "b"]}, "weights in .*model do not fit its config.json"),
         ({"encoder_settings": {"size": "mandarin"}}, "weights in .*model do not fit its config.json"),
         ({"encoder_settings": {"colour": "blue"}}, "is not a readable model folder"),
+        ({"parts": {"colour": "blue"}}, "is not a readable model folder"),
+        ({"parts": {"pooling": "median"}}, "is not a readable model folder"),
+        ({"parts": {"pooling": "mean"}}, "weights in .*model do not fit its config.json"),
+        ({"parts": {"head_dropout": 1.5}}, "model.head_dropout is 1.5; a probability below 1 was expected."),
         ({"encoder": "tdnn_bistlm"}, "Unknown encoder 'tdnn_bistlm'. Did you mean 'tdnn_bilstm'?"),
     ],
 )

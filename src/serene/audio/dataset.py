@@ -15,7 +15,7 @@ from serene.audio.batch import Batch
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
-from serene.errors import SereneError
+from serene.errors import AudioError, SereneError
 
 JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
 
@@ -131,6 +131,11 @@ def features(utterance: Utterance, store: Store) -> np.ndarray:
         samples = sound.read(utterance.audio, utterance.start, utterance.duration)
         if sound.content_hash(samples) != utterance.audio_hash:
             raise SereneError(f"{utterance.audio} has changed since its manifest was made; prepare the corpus again.")
+        if len(samples) < store.maker.shortest:
+            raise AudioError(
+                f"{utterance.audio} has {len(samples)} samples at 16 kHz; this encoder needs at least "
+                f"{store.maker.shortest}. Leave the clip out of the manifest."
+            )
         return samples
 
     return store.get(utterance.audio_hash, decode)

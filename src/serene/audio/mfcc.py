@@ -36,6 +36,7 @@ class Mfcc:
     voice_activity: bool = True
 
     stored: ClassVar[bool] = True
+    shortest: ClassVar[int] = 1
     rate: ClassVar[float] = 1 / FRAME_SHIFT  # frames per second, those that are dropped counted in
 
     def __post_init__(self) -> None:

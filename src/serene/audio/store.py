@@ -24,6 +24,11 @@ class Maker(Protocol):
     rate: ClassVar[float]
 
     @property
+    def shortest(self) -> int:
+        """Fewest samples of a clip."""
+        ...
+
+    @property
     def identity(self) -> str:
         """Names the maker and every setting that changes its output."""
         ...

@@ -21,6 +21,7 @@ class Waveform:
 
     longest: float | None = None
 
+    shortest: ClassVar[int] = 1
     stored: ClassVar[bool] = False  # decoding again costs less than the disk that decoded sound takes
     rate: ClassVar[float] = SAMPLE_RATE
     width: ClassVar[int] = 1

@@ -83,7 +83,7 @@ def voices(points: np.ndarray, shares: Sequence[float], kinds: Sequence[str], na
     """
     figure = Figure(figsize=(6.6, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    for place, kind in enumerate(dict.fromkeys(sorted(kinds))):
+    for place, kind in enumerate(sorted(set(kinds))):
         dots = points[[k == kind for k in kinds]]
         axes.scatter(
             dots[:, 0],
@@ -109,7 +109,8 @@ def voices(points: np.ndarray, shares: Sequence[float], kinds: Sequence[str], na
 def _bars(axes: Axes, counts: Mapping[str, int], what: str) -> None:
     """Draw lying bars, the first on top, each with its number and share."""
     total = sum(counts.values())
-    bars = axes.barh(plain(counts), list(counts.values()), color=BLUE, height=0.72)
+    bars = axes.barh(range(len(counts)), list(counts.values()), color=BLUE, height=0.72)
+    axes.set_yticks(range(len(counts)), plain(counts))
     axes.bar_label(bars, [f"{n:,} ({n / total:.1%})" for n in counts.values()], padding=4, fontsize=9, color=INK)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.4 * max(counts.values()))  # room for the numbers

@@ -246,7 +246,15 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
             va="center",
             size=9,
             color=INK,
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 1.2, "ls": ":", "shrinkA": 1, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "lw": 1.2,
+                "ls": ":",
+                "shrinkA": 3,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
         )
     axes.set_ylim(low, high)
 

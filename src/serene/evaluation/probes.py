@@ -32,6 +32,10 @@ MOST_EMBEDDINGS = 20_000
 MOST_PAIRED = 1_000  # utterances whose pairs give the equal-error rate: half a million pairs at most
 
 
+class TooFewClips(SereneError):
+    """So few clips that no probe can be trained on half of them and tested on the other."""
+
+
 def speaker_leak(
     embeddings: np.ndarray,
     speakers: Sequence[str],
@@ -63,7 +67,8 @@ def speaker_leak(
         `n_speakers`, `n_speakers_left_out`, `draws`, `text_disjoint`, `standardized`, and `note` where there is one.
 
     Raises:
-        SereneError: fewer than two speakers with two utterances, or embeddings that are not finite or not a table.
+        TooFewClips: fewer than two speakers with two utterances, or hardly more than that.
+        SereneError: embeddings that are not finite or not a table.
     """
     embeddings = np.asarray(embeddings, dtype=np.float32)
     _check(embeddings, speakers, texts)
@@ -73,7 +78,7 @@ def speaker_leak(
     group, note = groups(names, None if texts is None else [texts[i] for i in chosen])
     kept = spread(names, group)
     if len(np.unique(names[kept])) < 2:
-        raise SereneError(
+        raise TooFewClips(
             f"A speaker probe needs two speakers with two utterances each; of {len(np.unique(names))} speakers and "
             f"{len(names)} utterances, {len(np.unique(names[kept]))} can be used."
         )
@@ -132,6 +137,8 @@ def _one_draw(
     first, both = deal(speaker, group, rng)
     train, test = first & both[speaker], ~first & both[speaker]
     y_train, y_test = speaker[train], speaker[test]
+    if len(y_train) <= both.sum():
+        raise TooFewClips(f"Half of {len(speaker)} utterances are too few to tell {both.sum()} speakers apart.")
     x = np.asarray(remade(rows, first), dtype=np.float32)
     mean, scale = _moments(x[train])
     x_train, x_test = (x[train] - mean) / scale, (x[test] - mean) / scale

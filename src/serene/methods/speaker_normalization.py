@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,12 @@ class TwoCorpora(Method):
         clip: largest Euclidean norm of that gradient; an ascent on cross entropy knows no bound. Ours.
         warmup_steps: iterations in which the speaker head learns alone. Ours.
         every: iterations per speaker turn.
+
+    Attributes:
+        name: of the method, for messages.
     """
 
+    name: ClassVar[str]
     speaker_corpus = True
 
     def __init__(self, strategy: Strategy, step: float, clip: float, warmup_steps: int, every: int) -> None:
@@ -47,13 +51,18 @@ class TwoCorpora(Method):
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
         """Make the speaker head, of the emotion head's shape."""
+        if model.speaker_embedding is not None:
+            raise SereneError(
+                "A model that is told who speaks knows nothing of a second corpus's speakers: set "
+                "model.speaker_embedding=none."
+            )
         if self.strategy == "snp" and model.projector is None:
             raise SereneError(
                 "The strategy snp works on a projector, and this model has none: set model.projector=relu."
             )
         if self.strategy == "tap" and not any(p.requires_grad for p in model.encoder.parameters()):
             raise SereneError("The strategy tap works on the encoder, and nothing of this encoder is trained.")
-        self.speaker_head = speaker_head_for(model, speakers, "speaker_normalization")
+        self.speaker_head = speaker_head_for(model, speakers, self.name)
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the emotion's cross entropy: the first turn."""
@@ -99,6 +108,8 @@ class SpeakerNormalization(TwoCorpora):
         warmup_steps: iterations in which the speaker head learns alone.
         every: iterations per speaker turn.
     """
+
+    name = "speaker_normalization"
 
     def __init__(
         self,
@@ -170,6 +181,8 @@ class SpeakerConfusion(TwoCorpora):
         warmup_steps: iterations in which the speaker head learns alone.
         every: iterations per speaker turn.
     """
+
+    name = "speaker_confusion"
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -95,7 +96,7 @@ class Hubert(nn.Module):
         states = self._states(frames, self.mask_after(mask))
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(dim=0)
-            return sum(share * state for share, state in zip(shares, states, strict=True))
+            return functools.reduce(torch.add, map(torch.mul, shares, states))
         last = frames
         for state in states:
             last = state
@@ -175,7 +176,8 @@ class _Attention(WavLMAttention):
         heard = nn.functional.scaled_dot_product_attention(
             query, key, value, bias.to(query.dtype), self.dropout if self.training else 0.0
         )
-        return self.out_proj(heard.transpose(1, 2).reshape(hidden_states.shape)), None
+        heads = heard.unbind(dim=1)  # joined so, since a view of them fits no other length where a graph is exported
+        return self.out_proj(torch.cat(heads, dim=-1)), None
 
 
 def _make_exact(model: nn.Module) -> None:

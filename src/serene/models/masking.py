@@ -40,7 +40,7 @@ class Dropout(nn.Dropout):
 @contextlib.contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Leave the running statistics of every batch norm as they are inside the block; a batch's own are still used."""
-    norms = [m for m in module.modules() if isinstance(m, MaskedBatchNorm)]
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:

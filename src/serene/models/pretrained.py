@@ -1,4 +1,4 @@
-"""Encoders of transformers: their config, from a folder, huggingface.co or a recipe, and their weights."""
+"""Encoders of transformers: read from a folder or the hub, or described by a recipe; checked, and built."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 import torch
 import transformers
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import Field, StrictBool, StrictFloat, StrictInt
 from safetensors import SafetensorError
 from transformers.utils import logging
 
 from serene.errors import SereneError, unknown
+from serene.models.weights import CONFIG, find
 
 # a recipe's values are words: "128" becomes 128 and "true" True; what has a type already keeps it
 Value = Annotated[
@@ -30,10 +30,7 @@ FAMILIES = {
     "wav2vec2": transformers.Wav2Vec2Model,
     "wavlm": transformers.WavLMModel,
 }
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-PATIENCE = 5  # seconds to wait for huggingface.co
-NOT_THE_ENCODERS = {"_name_or_path", "architectures", "dtype", "id2label", "label2id", "transformers_version"}
+NOT_THE_ENCODERS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 NOT_READ = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
 
 
@@ -55,7 +52,7 @@ def described(weights: str | None, config: Config | None) -> tuple[transformers.
         )
     if weights is None:
         return _configured(dict(config or {}), "model.config", known_only=True), None
-    folder = _folder(weights)
+    folder = find(weights)
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -66,7 +63,8 @@ def described(weights: str | None, config: Config | None) -> tuple[transformers.
 def plain(config: transformers.PretrainedConfig) -> Config:
     """Write all of a config that decides what an encoder computes as plain data, which `described` reads back."""
     values = json.loads(config.to_json_string(use_diff=False))
-    return {key: values[key] for key in sorted(_settings(type(config)) & set(values))}
+    known = _settings(type(config)) & set(values)
+    return {key: values[key] for key in sorted(known) if not isinstance(values[key], dict)}
 
 
 def cut(config: transformers.PretrainedConfig, layers: int | None) -> bool:
@@ -106,7 +104,8 @@ def built(config: transformers.PretrainedConfig, folder: Path | None) -> transfo
         raise SereneError(f"Cannot read the weights in {folder}: {error}") from error
     missing = set(report["missing_keys"]) - {"masked_spec_embed"}  # only SpecAugment uses it
     misfits = [f"{key} is missing" for key in sorted(missing)]
-    misfits += [f"{key} is {tuple(a)}, not {tuple(b)}" for key, a, b in sorted(report["mismatched_keys"])]
+    reshaped = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])  # transformers 4 or 5
+    misfits += [f"{key} has another shape" for key in sorted(reshaped)]
     if misfits:
         more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise SereneError(f"The weights in {folder} do not fit the config there: {'; '.join(misfits[:3])}{more}.")
@@ -134,43 +133,6 @@ def _configured(values: Any, source: str, *, known_only: bool = False) -> transf
 
 def _settings(kind: type[transformers.PretrainedConfig]) -> set[str]:
     return set(kind().to_dict()) - NOT_THE_ENCODERS
-
-
-def _folder(weights: str) -> Path:
-    """Return the folder that holds an encoder, which may be one of the hub's cache."""
-    folder = Path(weights).expanduser()
-    if not folder.is_dir():
-        return _from_cache(weights) or _from_hub(weights)
-    lacking = [] if (folder / CONFIG).exists() else [CONFIG]
-    if not any((folder / f"{name}{index}").exists() for name in WEIGHTS for index in ("", ".index.json")):
-        lacking.append(" or ".join(WEIGHTS))
-    if lacking:
-        raise SereneError(f"The folder {folder} lacks {' and '.join(lacking)}, which an encoder is loaded from.")
-    return folder
-
-
-def _from_cache(name: str) -> Path | None:
-    with contextlib.suppress(ValueError):  # of what can be no name
-        config = try_to_load_from_cache(name, CONFIG)
-        if isinstance(config, str) and any((Path(config).parent / file).exists() for file in WEIGHTS):
-            return Path(config).parent
-    return None
-
-
-def _from_hub(name: str) -> Path:
-    try:
-        # asked first, since it answers at once where there is no network: a download would be tried again and again
-        listed = {file.rfilename for file in HfApi().model_info(name, timeout=PATIENCE).siblings or ()}
-        weights = next((file for file in WEIGHTS if file in listed), WEIGHTS[0])
-        hf_hub_download(name, weights)
-        return Path(hf_hub_download(name, CONFIG)).parent
-    except Exception as error:  # of the hub or of its transport, which differ from version to version
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SereneError(
-            f"There is no folder '{name}', the cache of huggingface_hub has no such encoder, and huggingface.co does "
-            f"not give it ({reason}). Download {CONFIG}, preprocessor_config.json and {' or '.join(WEIGHTS)} from "
-            f"https://huggingface.co/{name} into any folder, and set model.weights=FOLDER."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The Brown University report on frozen speech encoders for CREMA-D: its two tables, and its trials of batch and rate."""
+"""The Brown University report on frozen speech encoders, CREMA-D: two tables, and trials of batch size and rate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ERRORS = (
 )
 _MEANT = (
     "Spread is ours: how far the training accuracy of single batches deviates from its running mean in the last half "
-    "of training. The report has a picture alone.",
+    "of training. The report has a picture alone. Ours draws the first run of each row, with that run's spread.",
 )
 _COST = (
     "HuBERT Large once over 7,442 clips (5.3 hours of speech; some ten core-hours on a CPU, an estimate), "
@@ -71,7 +71,9 @@ TABLES = {
         unit=_UNIT,
         corpus="crema_d",
         recipes="brown",
+        weights=("facebook/hubert-large-ll60k",),
         columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _STRANGERS),
+        tiny=("training.batch_size=16",),
         rows=(
             *(Row(name=name, published=_PUBLISHED[name], recipe=recipe) for name, recipe in _RECIPES.items()),
             Row(name="MFCC, standardised and learned", recipe="mfcc_learned"),
@@ -87,7 +89,7 @@ TABLES = {
             "speakers' vectors.",
             "MFCC is the report's form, which fails: raw cepstra added to the embedding. The row below it standardises "
             "them and learns a linear layer (ours).",
-            "True lengths is ours: clips are neither cut nor padded, which tests the report's own suspicion of padding.",
+            "True lengths is ours: clips are neither cut nor padded, to test the report's own suspicion of padding.",
             *_MEANT,
         ),
     ),
@@ -98,7 +100,9 @@ TABLES = {
         unit=_UNIT,
         corpus="crema_d",
         recipes="brown",
+        weights=("facebook/hubert-large-ll60k",),
         columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _STRANGERS),
+        tiny=("training.batch_size=16",),
         rows=(
             Row(
                 name="Base",
@@ -131,6 +135,7 @@ TABLES = {
         unit=_UNIT,
         corpus="crema_d",
         recipes="brown",
+        weights=("facebook/hubert-large-ll60k",),
         columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD),
         rows=_trials(),
         picture=Picture(kind="per_batch"),

@@ -33,7 +33,7 @@ class Column:
 
     Attributes:
         name: as it is printed.
-        measure: an entry of `serene.measures.MEASURES`.
+        measure: an entry of `serene.reproduce.measures.MEASURES`.
         overrides: of the rows' recipes, for this column: another protocol, for example.
         steps: place -> further overrides, where the column sums up a curve: one run per place and row.
         stand_in: further overrides where another corpus than the paper's is given.
@@ -136,6 +136,8 @@ class Table:
         n_speakers: how many the paper's protocol deals out; a corpus of another number is dealt by `stand_in`.
         speaker_corpus: the second corpus, from which speakers are learnt.
         speaker_stand_in: the protocol for a speaker corpus that cannot serve the paper's.
+        weights: the pretrained weights that its recipes begin with.
+        tiny: overrides of every recipe for made-up speech.
     """
 
     title: str
@@ -155,6 +157,8 @@ class Table:
     n_speakers: int | None = None
     speaker_corpus: str | None = None
     speaker_stand_in: str = "{name: random_speaker_dependent}"
+    weights: tuple[str, ...] = ()
+    tiny: tuple[str, ...] = ()
 
     @property
     def corpora(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a table's cell can show of a row's trainings: named measures, each with its deviation and, for tests, its interval."""
+"""What a cell can show of a row's trainings: named measures with their deviation and, for tests, their interval."""
 
 from __future__ import annotations
 

@@ -1,0 +1,204 @@
+"""Every cell of a table is trained and measured: recipes that cells share once, and what has finished never again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from serene import experiment, protocols
+from serene.corpora.labels import choose
+from serene.errors import SereneError, unknown
+from serene.evaluation import plots
+from serene.experiment import Progress, silent
+from serene.files import whole_file
+from serene.models import weights as weights_of_encoders
+from serene.published import TABLES, Column, Picture, Row
+from serene.recipe import Recipe
+from serene.reproduce import rehearsal
+from serene.reproduce.measures import MEASURES, Trained
+from serene.reproduce.reproduction import Entry, Reproduction
+from serene.reproduce.row_recipes import Corpora, RowRecipes
+
+
+def reproduce(
+    name: str,
+    data: Mapping[str, str],
+    runs: Path,
+    *,
+    overrides: tuple[str, ...] = (),
+    weights: Mapping[str, str] | None = None,
+    rows: Collection[str] = (),
+    columns: Collection[str] = (),
+    tiny: bool = False,
+    jobs: int = 1,
+    progress: Progress = silent,
+) -> Reproduction:
+    """Run every cell of a table that has not been run, and set it beside the published one.
+
+    Args:
+        name: an entry of `serene.published.TABLES`.
+        data: corpus -> folder or manifest, one for each that the table needs. Another corpus than the paper's is a
+            stand-in, and said to be.
+        runs: folder of runs.
+        overrides: `key.sub=value` for every row's recipe, `upstream.key.sub=value` for what is trained before a row.
+        weights: name of pretrained weights -> a folder that holds them.
+        rows: which to measure; all that are ours, without it.
+        columns: which to measure; all without it.
+        tiny: made-up speech, two epochs, small encoders: shows that it works, not what it gives.
+        jobs: trainings at a time.
+        progress: told what is being done.
+
+    Raises:
+        SereneError: an unknown table, row or column, or data that are missing: which, where they are had, and what the
+            run costs.
+    """
+    if name not in TABLES:
+        raise SereneError(unknown("table", name, TABLES))
+    table = TABLES[name]
+    for kind, asked, known in (("row", rows, table.rows), ("column", columns, table.columns)):
+        for one in asked:
+            if one not in (names := [entry.name for entry in known]):
+                raise SereneError(unknown(f"{kind} of {name},", one, names))
+    corpora = rehearsal.corpora(table, runs) if tiny else Corpora.given(table, name, data)
+    rehearse = rehearsal.rehearser(table, runs) if tiny else None
+    recipes = RowRecipes(table=table, corpora=corpora, overrides=overrides, weights=weights or {}, rehearse=rehearse)
+    recipes, dealt = _dealt(recipes, runs, progress)
+    bench = _Bench(recipes, runs, jobs, progress)
+    wanted = [row for row in table.rows if row.recipe and (not rows or row.name in rows)]
+    for row in wanted:
+        _find_weights(recipes.upstream(row) or recipes.of(row, table.columns[0]))
+    ours = {
+        (row.name, column.name): entry
+        for row in wanted
+        for column in table.columns
+        if (not columns or column.name in columns) and (entry := bench.entry(row, column))
+    }
+    used = tuple(corpus for corpus, _ in filter(None, (corpora.emotion, corpora.speakers)))
+    differences = (*recipes.differences(), *dealt, *dict.fromkeys(bench.notes), *table.differences)
+    picture = _draw(table.picture, ours, bench.plain, runs / f"{name}.png") if table.picture else None
+    return Reproduction(table, ours, used, differences, picture)
+
+
+class _Bench:
+    """Trains what cells need, and remembers it.
+
+    Attributes:
+        recipes: of the cells.
+        notes: what could not be measured, and why; and what makes ours no match for the published figures.
+        plain: row -> the trainings of its own recipe, with no column's changes.
+    """
+
+    def __init__(self, recipes: RowRecipes, runs: Path, jobs: int, progress: Progress) -> None:
+        self.recipes, self.runs, self.jobs, self.progress = recipes, runs, jobs, progress
+        self.notes: list[str] = []
+        self.trained: dict[str, Trained] = {}
+        self.upstreams: dict[str, Path] = {}
+        self.plain: dict[str, Trained] = {}
+
+    def entry(self, row: Row, column: Column) -> Entry | None:
+        """Train and measure a cell; None where it cannot be measured."""
+        steps = {}
+        for place, overrides in (column.steps or {0.0: ()}).items():
+            made = self.recipes.of(row, column, (*overrides, *self._beneath(row)))
+            if made is None:
+                return None
+            if self._refused(made, column, place):
+                break
+            steps[place] = self._train(made)
+        if len(steps) < min(2, len(column.steps) or 1):
+            return None
+        if not column.overrides and not column.steps:
+            self.plain.setdefault(row.name, steps[0.0])
+        ours = MEASURES[column.measure].of(steps)
+        return Entry(ours, tuple(dict.fromkeys(trained.run.folder.name for trained in steps.values())))
+
+    def _beneath(self, row: Row) -> tuple[str, ...]:
+        """Train what a row stands on, and give the override that names its model."""
+        made = self.recipes.upstream(row)
+        if made is None:
+            return ()
+        key = _key(made)
+        if key not in self.upstreams:
+            fold = made.run[0] if made.run else experiment.plan(made, self.runs, self.progress).splits[0].fold
+            trained = self._train(replace(made, run=(fold,), seeds=made.seeds[:1]))
+            self.upstreams[key] = trained.run.cell(fold, made.seeds[0]).folder / "model"
+        return (f"features.weights={json.dumps(str(self.upstreams[key]))}",)
+
+    def _refused(self, made: Recipe, column: Column, place: float) -> bool:
+        """Say whether a corpus that stands in cannot serve a column's protocol, and note it."""
+        if not (self.recipes.stands_in and (column.overrides or column.steps)):
+            return False
+        manifest = experiment.load_corpus(made.corpus, self.runs, self.progress)
+        labels = made.labels
+        labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
+        settings = {key: value for key, value in made.protocol.items() if key != "name"}
+        try:
+            protocols.make_splits(made.protocol["name"], labelled, settings)
+        except SereneError as error:
+            what = f"{column.name} from {place:g} on" if column.steps else column.name
+            self.notes.append(f"{what} is not measured. {error}")
+            return True
+        return False
+
+    def _train(self, made: Recipe) -> Trained:
+        key = _key(made)
+        if key not in self.trained:
+            if made.model.get("config") is not None and made.model["weights"] is None:
+                self.notes.append(
+                    "Our encoder begins with random weights: it shows that it runs, not how accurate it is."
+                )
+            run = experiment.train(made, self.runs, jobs=self.jobs, progress=self.progress)
+            self.trained[key] = Trained(run, made)
+        return self.trained[key]
+
+
+def _key(made: Recipe) -> str:
+    return json.dumps([made.name, made.resolved()], sort_keys=True)
+
+
+def _dealt(recipes: RowRecipes, runs: Path, progress: Progress) -> tuple[RowRecipes, list[str]]:
+    """Let the stand-in deal a corpus of the paper's name that has another number of speakers; say so."""
+    table = recipes.table
+    if table.n_speakers is None or recipes.stands_in:
+        return recipes, []
+    made = recipes.of(table.rows[0], table.columns[0])
+    speakers = 0 if made is None else len(experiment.load_corpus(made.corpus, runs, progress).speakers)
+    if speakers == table.n_speakers:
+        return recipes, []
+    note = f"{speakers} speakers, the paper has {table.n_speakers}: {table.stand_in}."
+    return replace(recipes, protocol=table.stand_in), [note]
+
+
+def _find_weights(made: Recipe | None) -> None:
+    """Look for what an encoder begins with before anything is trained, which may take days."""
+    named = [] if made is None else [made.model.get("weights"), made.front_end.get("weights")]
+    for name in filter(None, named):
+        weights_of_encoders.find(name)
+
+
+def _draw(
+    picture: Picture, ours: Mapping[tuple[str, str], Entry], plain: Mapping[str, Trained], path: Path
+) -> Path | None:
+    """Draw what was measured; None where nothing was."""
+    if picture.kind == "per_batch":
+        batches = {row: trained.batches(trained.cells[0]) for row, trained in plain.items()}
+        figure = plots.per_batch(batches) if batches else None
+    else:
+        found = {row: _line(picture, row, ours) for row in dict.fromkeys(row for row, _ in ours)}
+        lines = {row: line for row, line in found.items() if line[0]}
+        figure = plots.curves(lines, picture.x_label, picture.y_label, log_x=picture.log_x) if lines else None
+    if figure is None:
+        return None
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=160)
+    return path
+
+
+def _line(picture: Picture, row: str, ours: Mapping[tuple[str, str], Entry]) -> plots.Line:
+    """Give a row's places, its figures as shares, and the band of their intervals where they have one."""
+    known = [(place, ours[row, column].ours) for column, place in picture.places.items() if (row, column) in ours]
+    bands = [(one.low / 100, one.high / 100) for _, one in known if one.low is not None and one.high is not None]
+    low, high = zip(*bands, strict=True) if len(bands) == len(known) and bands else (None, None)
+    return [place for place, _ in known], [one.figure.value / 100 for _, one in known], low, high

@@ -1,0 +1,200 @@
+"""A row of a published table becomes recipes for the corpora at hand: the paper's own, or others that stand in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from serene import recipe, registry
+from serene.corpora import CORPORA
+from serene.errors import SereneError, unknown
+from serene.published import Column, Row, Table
+from serene.recipe import RECIPES, FeatureSettings, Recipe
+
+SPEAKER_CORPORA = ("voxceleb1", "speechocean762")  # their clips have no emotion
+UPSTREAM = "upstream."  # begins an override of what is trained before a row
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """What is at hand, each corpus by name and place.
+
+    Attributes:
+        emotion: the emotional corpus.
+        speakers: the corpus that speakers are learnt from, for tables that need one.
+    """
+
+    emotion: tuple[str, str]
+    speakers: tuple[str, str] | None = None
+
+    @classmethod
+    def given(cls, table: Table, name: str, data: Mapping[str, str]) -> Corpora:
+        """Tell which corpus is which: a speaker corpus by its name, others by their order.
+
+        Raises:
+            SereneError: an unknown corpus, or not as many as the table needs: which, where they are had, what it costs.
+        """
+        for corpus in data:
+            if corpus not in CORPORA:
+                raise SereneError(unknown("corpus", corpus, CORPORA))
+        if len(data) != len(table.corpora):
+            raise SereneError(_needs(table, name))
+        if table.speaker_corpus is None:
+            return cls(*data.items())
+        known = (table.speaker_corpus, *SPEAKER_CORPORA)
+        speakers = next((corpus for corpus in known if corpus in data), list(data)[-1])
+        ((corpus, place),) = ((corpus, place) for corpus, place in data.items() if corpus != speakers)
+        if corpus in SPEAKER_CORPORA:
+            raise SereneError(f"{corpus} has no emotions; one of the two corpora of {name} must have them.")
+        return cls((corpus, place), (speakers, data[speakers]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowRecipes:
+    """The recipes of a table's cells.
+
+    Attributes:
+        table: the published one.
+        corpora: what is at hand.
+        overrides: `key.sub=value` for every row's recipe, or `upstream.key.sub=value` for what is trained before it.
+        weights: name of pretrained weights -> the folder that takes their place.
+        protocol: in place of every recipe's own, where the corpus cannot serve that.
+        rehearse: gives further overrides of a recipe for made-up speech; None for real speech.
+    """
+
+    table: Table
+    corpora: Corpora
+    overrides: Sequence[str] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    protocol: str | None = None
+    rehearse: Callable[[Recipe], Sequence[str]] | None = None
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the emotional corpus is another than the paper's."""
+        return self.corpora.emotion[0] != self.table.corpus
+
+    def of(self, row: Row, column: Column, extra: Sequence[str] = ()) -> Recipe | None:
+        """Make the recipe of a cell; None where the corpus's own recipe lacks a setting that the row is about.
+
+        Args:
+            row: a system of ours.
+            column: of the table.
+            extra: overrides of a step of a curve, or of what was trained before.
+        """
+        path = self._path(row, str(row.recipe))
+        if self.has_own(row) and not _knows(recipe.load(path), row.overrides):
+            return None
+        settings = (*row.overrides, *column.overrides, *(column.stand_in if self.stands_in else ()))
+        tiny = column.tiny if self.rehearse else ()
+        mine = [override for override in self.overrides if not override.startswith(UPSTREAM)]
+        return self._load(path, settings, (*tiny, *extra, *mine))
+
+    def upstream(self, row: Row) -> Recipe | None:
+        """Make the recipe of what is trained before a row; None where nothing is."""
+        if row.upstream is None:
+            return None
+        mine = [override.removeprefix(UPSTREAM) for override in self.overrides if override.startswith(UPSTREAM)]
+        return self._load(self._path(row, row.upstream.recipe), row.upstream.overrides, mine)
+
+    def has_own(self, row: Row) -> bool:
+        """Whether the corpus that stands in has a recipe of its own for a row."""
+        return self.stands_in and self._own(str(row.recipe)).exists()
+
+    def differences(self) -> list[str]:
+        """Say where the corpora and recipes at hand differ from the paper's."""
+        table, name = self.table, self.corpora.emotion[0]
+        notes = []
+        if self.stands_in:
+            notes.append(f"The published figures are of {table.corpus}, ours of {name}: they cannot be compared.")
+            own = [row for row in table.rows if row.recipe and self.has_own(row)]
+            if own:
+                notes.append(f"{name} has recipes of its own: {table.own}.")
+                notes += self._other_encoder(own[0])
+            else:
+                notes.append(f"Ours uses all emotions of its corpus and the protocol {table.stand_in}.")
+        if self.corpora.speakers and self.corpora.speakers[0] != table.speaker_corpus:
+            notes.append(
+                f"Our speakers are those of {self.corpora.speakers[0]}, the paper's of {table.speaker_corpus}."
+            )
+        return notes
+
+    def _other_encoder(self, row: Row) -> list[str]:
+        ours = recipe.load(self._own(str(row.recipe))).model["encoder"]
+        theirs = recipe.load(RECIPES / self.table.recipes / f"{row.recipe}.yaml").model["encoder"]
+        if ours == theirs:
+            return []
+        return [f"Our encoder is {ours}, the paper's {theirs}: rows that are about its weights are not measured."]
+
+    def _own(self, file: str) -> Path:
+        return RECIPES / self.table.recipes / self.corpora.emotion[0] / f"{file}.yaml"
+
+    def _path(self, row: Row, file: str) -> Path:
+        """Take the corpus's own recipes for a row and what is trained before it, or the paper's for both."""
+        return self._own(file) if self.has_own(row) else RECIPES / self.table.recipes / f"{file}.yaml"
+
+    def _load(self, path: Path, settings: Sequence[str], last: Sequence[str]) -> Recipe:
+        base = recipe.load(path)
+        rehearsed = self.rehearse(base) if self.rehearse else ()
+        made = recipe.load(path, (*self._places(base), *settings, *rehearsed, *last))
+        return replace(made, model=self._near(made.model), front_end=self._near(made.front_end))
+
+    def _places(self, base: Recipe) -> list[str]:
+        """Say where a recipe's corpora lie, and change what another corpus cannot serve."""
+        emotional = base.corpus.name in (self.table.corpus, self.corpora.emotion[0])
+        name, path = self.corpora.emotion if emotional else _there(self.corpora.speakers)
+        changes = [f"protocol={self.protocol}"] if self.protocol and emotional else []
+        if name != base.corpus.name:
+            protocol = self.table.stand_in if emotional else self.table.speaker_stand_in
+            changes += [f"corpus.name={name}", f"protocol={protocol}", *(["labels={}"] if emotional else [])]
+        changes.append(f"corpus.path={json.dumps(path)}")
+        if base.speakers is not None:
+            name, path = _there(self.corpora.speakers)
+            if name != base.speakers.name:
+                kept = {"name": name, "crop": base.speakers.crop, "batch_size": base.speakers.batch_size}
+                changes.append(f"speakers={json.dumps(kept)}")
+            changes.append(f"speakers.path={json.dumps(path)}")
+        return changes
+
+    def _near(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a local folder take the place of weights that are named."""
+        local = self.weights.get(str(settings.get("weights")))
+        return dict(settings) | ({"weights": local} if local else {})
+
+
+def _knows(made: Recipe, overrides: Sequence[str]) -> bool:
+    """Whether a recipe has the settings of model and features that overrides are about."""
+    known = {"model": made.model, "features": {**FeatureSettings.__dataclass_fields__, **made.front_end}}
+    keys = [override.partition("=")[0].partition(".") for override in overrides]
+    return all(setting in known.get(section, {setting}) for section, _, setting in keys)
+
+
+def _there(corpus: tuple[str, str] | None) -> tuple[str, str]:
+    if corpus is None:
+        raise SereneError("A recipe of this table learns from a speaker corpus, and the table names none.")
+    return corpus
+
+
+def _needs(table: Table, name: str) -> str:
+    """Say what a table needs, where it is had, and what it costs."""
+    asked = " ".join(f"--data {corpus}=FOLDER" for corpus in table.corpora)
+    homes = " ".join((table.where if corpus == table.corpus else None) or _home_of(corpus) for corpus in table.corpora)
+    weights = (
+        f"It begins with the weights {' and '.join(table.weights)}, fetched from huggingface.co where they are not on "
+        "this machine; or --weights NAME=FOLDER. "
+        if table.weights
+        else ""
+    )
+    return (
+        f"{name} needs data: {asked}. {homes} {weights}It costs {table.cost}. Another corpus stands in with its own "
+        "name; --tiny shows the table on made-up speech."
+    )
+
+
+def _home_of(corpus: str) -> str:
+    """Say in a sentence where a corpus is officially had, as its reader has it."""
+    module = CORPORA[corpus].partition(":")[0]
+    return registry.load(f"{module}:HOME", CORPORA, "corpus")
