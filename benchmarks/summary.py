@@ -1,7 +1,7 @@
-"""The README's results, written from the files under `results/`, so that no figure in it is typed by hand.
+"""The tables of the results, written from the files under `results/`, so that no figure in them is typed by hand.
 
-python benchmarks/summary.py          print the tables
-python benchmarks/summary.py --write  put them between the README's markers
+python benchmarks/summary.py          print them
+python benchmarks/summary.py --write  put them between the markers of results/README.md, and the first into the README
 """
 
 from __future__ import annotations
@@ -9,63 +9,112 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serene.files import write_text
+from serene.run import Run
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
+PAGES = (("README.md", 1), ("results/README.md", None))  # how many of the tables each quotes; all for None
 CORPORA = {
-    "emodb": ("EmoDB (2 s), 7 emotions, 5 speaker folds", ("emodb",)),
-    "ravdess": ("RAVDESS, 8 emotions, 6 folds of 4 actors", ("ravdess",)),
-    "crema_d": ("CREMA-D, 6 intended emotions, the first of 5 speaker folds", ("crema_d_fold1",)),
+    "emodb": ("EmoDB (2 s), 7 emotions, 5 speaker folds", "emodb"),
+    "ravdess": ("RAVDESS, 8 emotions, 6 folds of 4 actors", "ravdess"),
+    "crema_d": ("CREMA-D, 6 intended emotions, the first of 5 speaker folds", "crema_d_fold1"),
 }
-SYSTEMS = {
-    "ser_only": "TDNN-BiLSTM, SER-only",
-    "mtl": "TDNN-BiLSTM, MTL",
-    "dat": "TDNN-BiLSTM, DAT",
-    "cgt": "TDNN-BiLSTM, CGT",
-    "ser_only_enrolled": "TDNN-BiLSTM, SER-only, standardised by speaker",
-    "dat_enrolled": "TDNN-BiLSTM, DAT, standardised by speaker",
+PAPERS = {  # folder of results -> the paper's systems by recipe
+    "tu2019": {
+        "ser_only": "SER-only",
+        "mtl": "MTL",
+        "dat": "DAT",
+        "cgt": "CGT",
+        "ser_only_enrolled": "SER-only, standardised by speaker",
+        "dat_enrolled": "DAT, standardised by speaker",
+    },
+    "gat2022": {"baseline": "baseline", "tap": "TAP", "snp": "SNP"},
+    "kang2023": {
+        "none": "no mixup",
+        "conventional": "conventional mixup",
+        "label_adaptive": "label-adaptive mixup",
+        "none_centre": "no mixup, centre loss",
+        "conventional_centre": "conventional mixup, centre loss",
+        "label_adaptive_centre": "label-adaptive mixup, centre loss",
+    },
+}
+TITLES = {
+    "tu2019": "Tu et al. 2019 and openSMILE",
+    "gat2022": "Gat et al. 2022, lambda from 0",
+    "kang2023": "Kang et al. 2023",
 }
 HEAD = ("system", "UA % [95 % interval]", "WA %", "folds x seeds", "leak, strangers %", "leak, training speakers %")
 
 
-def tables() -> str:
-    """Write the tables of every corpus: first what hears one clip at a time, then what hears the speaker's others."""
-    parts = []
-    for corpus, (title, classical) in CORPORA.items():
-        rows = [*_ours(corpus), *(row for folder in classical for row in _classical(folder))]
-        most = max(folds for _, folds, _ in rows)
-        for heard, folds in sorted({(heard, folds) for heard, folds, _ in rows}, key=lambda k: (k[0], -k[1])):
-            chosen = [cells for own_heard, own_folds, cells in rows if (own_heard, own_folds) == (heard, folds)]
-            heading = title + ("; hearing all of the test speaker's clips, unlabelled" if heard else "")
-            heading += f"; the first {folds} folds only, not to be compared with rows of {most}" if folds < most else ""
-            parts.append(f"**{heading}**\n\n{_markdown(chosen)}")
-    return "\n".join(parts)
+@dataclass(frozen=True)
+class Line:
+    """A row of a table.
+
+    Attributes:
+        heard: whether the test speakers' other clips were heard.
+        folds: how many were run.
+        cells: as `HEAD` names them.
+    """
+
+    heard: bool
+    folds: int
+    cells: tuple[str, ...]
 
 
-def _ours(corpus: str) -> Iterator[tuple[bool, int, tuple[str, ...]]]:
-    for row, system in SYSTEMS.items():
-        for path in sorted(ROOT.glob(f"results/tu2019/runs/tu2019-{corpus}-{row}-*/report.json")):
-            report = json.loads(path.read_text())
-            leak = report["leak"]
-            yield (
-                report["saw_unlabelled_test_audio"],
-                len(report["folds"]),
-                (
-                    system,
-                    _interval(report["metrics"]["ua"]),
-                    f"{100 * report['metrics']['wa']['value']:.1f}",
-                    f"{len(report['folds'])} x {len(report['seeds'])}",
-                    _against(leak),
-                    _against(leak["train_speakers"]),
-                ),
+def tables() -> list[str]:
+    """Write a table for each paper and corpus: first what hears one clip at a time, then what hears the others too."""
+    found = []
+    for paper, title in TITLES.items():
+        for corpus, (name, classical) in CORPORA.items():
+            lines = list(_ours(paper, corpus))
+            if paper == "tu2019":
+                lines += _classical(classical)
+            most = max((line.folds for line in lines), default=0)
+            for heard, folds in sorted({(li.heard, li.folds) for li in lines}, key=lambda k: (k[0], -k[1])):
+                chosen = [line.cells for line in lines if (line.heard, line.folds) == (heard, folds)]
+                heading = f"{name}: {title}"
+                heading += "; hearing all of the test speaker's clips, unlabelled" if heard else ""
+                part = f"; the first {folds} folds only, not to be compared with rows of {most}"
+                found.append(f"**{heading}{part if folds < most else ''}**\n\n{_markdown(chosen)}")
+    return found
+
+
+def quoted(count: int | None) -> str:
+    """Give the first so many tables as one text."""
+    return "\n".join(tables()[:count])
+
+
+def _ours(paper: str, corpus: str) -> Iterator[Line]:
+    for row, system in PAPERS[paper].items():
+        runs = [Run.open(p.parent) for p in ROOT.glob(f"results/{paper}/runs/{paper}-{corpus}-{row}-*/report.json")]
+        for run in sorted(runs, key=lambda run: (run.recipe.method["name"], run.recipe.method.get("step", 0.0))):
+            report = json.loads((run.folder / "report.json").read_text())
+            leak, ua = report["leak"], report["metrics"]["ua"]
+            cells = (
+                f"TDNN-BiLSTM, {system}{_step(run)}",
+                _interval(ua),
+                f"{100 * report['metrics']['wa']['value']:.1f}",
+                f"{len(report['folds'])} x {len(report['seeds'])}",
+                _against(leak),
+                _against(leak["train_speakers"]),
             )
+            yield Line(report["saw_unlabelled_test_audio"], len(report["folds"]), cells)
 
 
-def _classical(folder: str) -> Iterator[tuple[bool, int, tuple[str, ...]]]:
+def _step(run: Run) -> str:
+    """Tell apart the rows of one recipe by the step against the speaker."""
+    method = run.recipe.method
+    if method["name"] == "speaker_confusion":
+        return f" by confusion, step {method['step']:g}"
+    return f", lambda {method['step']:g}" if method["name"] == "speaker_normalization" else ""
+
+
+def _classical(folder: str) -> Iterator[Line]:
     path = ROOT / "results" / "classical" / folder / "table.json"
     if not path.exists():
         return
@@ -77,7 +126,7 @@ def _classical(folder: str) -> Iterator[tuple[bool, int, tuple[str, ...]]]:
         metrics = row["metrics"]
         folds = f"{len(table['folds'])} x 1"
         cells = (name, _interval(metrics["ua"]), f"{100 * metrics['wa']['value']:.1f}", folds, "", "")
-        yield row["saw_unlabelled_test_audio"], len(table["folds"]), cells
+        yield Line(row["saw_unlabelled_test_audio"], len(table["folds"]), cells)
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
@@ -85,7 +134,7 @@ def _interval(metric: Mapping[str, Any]) -> str:
 
 
 def _against(leak: Mapping[str, Any] | None) -> str:
-    return "" if not leak else f"{100 * leak['accuracy']:.0f} (chance {100 * leak['chance']:.0f})"
+    return "" if not leak else f"{100 * leak['accuracy']:.1f} (chance {100 * leak['chance']:.0f})"
 
 
 def _markdown(rows: list[tuple[str, ...]]) -> str:
@@ -94,14 +143,14 @@ def _markdown(rows: list[tuple[str, ...]]) -> str:
 
 
 def main() -> None:
-    """Print the tables, or write them into the README."""
+    """Print the tables, or write them into the pages."""
     if "--write" not in sys.argv:
-        sys.stdout.write(tables())
+        sys.stdout.write(quoted(None))
         return
-    readme = (ROOT / "README.md").read_text()
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(ROOT / "README.md", f"{before}{BEGIN}\n{tables()}\n{END}{after}")
+    for page, count in PAGES:
+        before, _, rest = (ROOT / page).read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        write_text(ROOT / page, f"{before}{BEGIN}\n{quoted(count)}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +75,22 @@ def train(serene: Serene, tiny_recipe: Path, tmp_path: Path) -> Callable[..., st
         (["protocol.run=4"], "protocol.run asks for fold '4'; the folds are 1, 2, 3."),
         (["protocol.validation=none"], "The protocol keeps no validation part; set training.select_on to 'last'."),
         (["labels.use=[anger, joy]"], "No utterance has the emotion 'joy'. The corpus has: anger "),
-        (["labels.target=emotion_perceived"], "At least two different classes are needed; the labels give []."),
+        (["labels.target=emotion_perceived"], "No utterance has an emotion perceived; to learn speakers set labels."),
+        (["model.head_dropout=1.5"], "model.head_dropout is 1.5; a probability below 1 was expected."),
+        (["model.hidden=[64, 0]"], "model.hidden is (64, 0) and model.speaker_width 64; a width is at least 1."),
+        (["training.encoder_learning_rate=0"], "training.encoder_learning_rate is 0.0; a positive number was expected"),
+        (
+            ["features={normalize: speaker, enrolment_prior: -1}"],
+            "features.enrolment_prior is -1.0; a number of frames",
+        ),
+        (["method.name=speaker_normalization"], "learns from a speaker corpus: add `speakers: {name: speechocean762"),
+        (["speakers={name: synthetic}"], "The method baseline learns from no speaker corpus; drop `speakers`"),
+        (
+            ["method.name=speaker_normalization", "speakers={name: synthetic}"],
+            "does not say where the corpus 'synthetic' lies: add speakers.path=FOLDER, or the manifest",
+        ),
+        (["model={encoder: hubert, weights: no such/na me}"], "The weights 'no such/na me' are neither a folder nor a"),
+        (["model={encoder: frozen}"], "features.weights is missing."),
         (["features={normalize: speaker, enrolment_clips: 0}"], "0 unlabelled clips per speaker were asked for"),
         (
             ["protocol={name: official}"],
@@ -86,6 +102,36 @@ def train(serene: Serene, tiny_recipe: Path, tmp_path: Path) -> Callable[..., st
 )
 def test_a_recipe_that_cannot_be_run(overrides: list[str], said: str, train: Callable[..., str]) -> None:
     assert said in train(*overrides)
+
+
+def test_a_speaker_corpus_of_one_speaker(train: Callable[..., str], made_up: Path) -> None:
+    heard = f"speakers={{name: synthetic, path: '{made_up}', only: {{speaker: S1F}}}}"
+    said = train("method.name=speaker_normalization", heard, "protocol.run=2")
+    assert re.search(r"The speaker corpus has [01] speakers; telling speakers apart needs at least two\.", said)
+
+
+def test_weights_that_are_not_there(train: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    said = train("model={encoder: hubert}", f"model.weights={tmp_path / 'weights'}")
+    lacking = f"{tmp_path / 'weights'} is no model folder: config.json and model.safetensors or pytorch_model.bin"
+    assert f"{lacking} is not there." in said
+
+
+HUBERT = (
+    "model={encoder: hubert, config: {model_type: hubert, hidden_size: 16, num_hidden_layers: 1, "
+    "num_attention_heads: 2, intermediate_size: 16, conv_dim: [16, 16, 16, 16, 16, 16, 16]}}"
+)
+
+
+def test_a_clip_that_is_shorter_than_the_encoder_sees(
+    serene: Serene, tiny_recipe: Path, made_up_manifest: Manifest, tmp_path: Path
+) -> None:
+    short = [replace(u, duration=0.02, audio_hash=None) if u.id == "S2F_003" else u for u in made_up_manifest]
+    Manifest(tuple(short)).write(tmp_path / "short.jsonl")
+    words = ("train", tiny_recipe, HUBERT, f"corpus.path={tmp_path / 'short.jsonl'}", "protocol.run=[1, 2, 3]")
+    said = message(serene(*words, "-o", tmp_path / "runs", "--jobs", "1"))
+    assert "The clip 'S2F_003' has 320 samples; this encoder needs at least 400. Leave it out of the manifest." in said
+    assert not list(tmp_path.rglob("predictions.csv"))
 
 
 def test_a_recipe_that_is_not_there(serene: Serene, tmp_path: Path) -> None:

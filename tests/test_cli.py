@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import soundfile
 from serene import experiment
 from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
+from serene.published import TABLES
 from serene.run import Run
 
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors
@@ -29,11 +31,15 @@ VERBS = (
 )
 
 
+ROOT = Path(__file__).parents[1]
+EXTRAS = ("torch", "transformers", "huggingface_hub", "peft", "sklearn", "scipy", "matplotlib", "tensorboard")
+
+
 def base_installation(*words: str) -> str:
     """Give code that runs the command line where torch and the like are not installed."""
     return (
         "import sys\n"
-        "sys.modules |= dict.fromkeys(('torch', 'sklearn', 'scipy', 'matplotlib', 'tensorboard'))\n"
+        f"sys.modules |= dict.fromkeys({EXTRAS})\n"
         f"sys.argv = ['serene', *{[str(word) for word in words]!r}]\n"
         "from serene.cli import main\n"
         "main()\n"
@@ -92,6 +98,10 @@ def test_doctor(serene: Serene) -> None:
     assert found["extras"]["train"] is True
     assert found["packages"]["numpy"] == np.__version__
     assert set(found) == {"python", "cores", "packages", "extras", "lines"}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert found["extras"].keys() == extras.keys() - {"dev", "docs"}
+    wanted = {re.match(r"[\w-]+", package)[0] for name in found["extras"] for package in extras[name]}
+    assert found["packages"].keys() >= wanted
     ended = apart("doctor")
     assert ended.returncode == 0, ended.stderr
     assert "extra train: not installed: pip install 'serene-ser[train]'" in ended.stdout
@@ -307,4 +317,9 @@ def test_reproduce_lists_its_tables(serene: Serene) -> None:
     assert re.search(
         r"^tu2019-table2: .*IEMOCAP.* \(Tu et al\. 2019, arXiv 1903\.09606, table 2; needs iemocap\)$", ended.out, re.M
     )
-    assert serene("reproduce", "--list", "--json").json.keys() == {"tu2019-table2", "tu2019-table3"}
+    assert serene("reproduce", "--list", "--json").json.keys() == TABLES.keys()
+    promised = {
+        *("tu2019-table2", "tu2019-table3", "gat2022-table1", "gat2022-figure2", "gat2022-probe"),
+        *("brown-table1", "brown-table2", "brown-trials"),
+    }
+    assert TABLES.keys() >= promised

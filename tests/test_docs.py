@@ -26,15 +26,17 @@ import yaml
 
 import serene
 from serene import cli, recipe
-from serene.audio.mfcc import Mfcc
+from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA, synthetic
 from serene.evaluation import report_page
 from serene.evaluation.probes import speaker_leak
 from serene.methods import METHODS
-from serene.models.tdnn_bilstm import TdnnBilstm
+from serene.models import ENCODERS
+from serene.models.frozen import Frozen
+from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
 from serene.published import TABLES
-from serene.recipe import CorpusSettings, FeatureSettings, LabelSettings
+from serene.recipe import CorpusSettings, FeatureSettings, LabelSettings, SpeakerSettings
 from serene.registry import load
 from serene.trainer import Trainer
 
@@ -211,9 +213,8 @@ def check_command(command: str, where: str) -> None:
         elif words[0] == "prepare":
             assert given["corpus"] in CORPORA, where
         elif words[0] == "reproduce" and given["table"]:
-            for row in TABLES[given["table"]].rows:
-                file = recipe.RECIPES / TABLES[given["table"]].recipes / f"{row.recipe}.yaml"
-                recipe.load(file, given["overrides"] or ())
+            for file in TABLES[given["table"]].files:
+                recipe.load(recipe.RECIPES / file, given["overrides"] or ())
 
 
 def check_recipe(text: str) -> None:
@@ -295,16 +296,19 @@ def test_recipe_page_has_every_setting_with_its_default() -> None:
     )
     shown = {(section, setting, owner): default for section, setting, owner, default in rows}
     assert len(shown) == len(rows)
-    owners = [("corpus", "", CorpusSettings), ("labels", "", LabelSettings), ("features", "", FeatureSettings)]
-    owners += [("features", "", Mfcc), ("model", "", TdnnBilstm), ("training", "", Trainer)]
+    owners = [("corpus", "", CorpusSettings), ("labels", "", LabelSettings), ("speakers", "", SpeakerSettings)]
+    owners += [("features", "", FeatureSettings), ("model", "", Parts), ("training", "", Trainer)]
+    owners += [("features", n, load(n, FRONT_ENDS, "front end")) for n in FRONT_ENDS]
+    owners += [("model", n, load(n, ENCODERS, "encoder")) for n in ENCODERS]
     owners += [("protocol", n, load(n, PROTOCOLS, "protocol")) for n in PROTOCOLS]
     owners += [("method", n, load(n, METHODS, "method")) for n in METHODS]
-    expected = {("model", "encoder", ""): "tdnn_bilstm", ("corpus", "name", ""): ""}
+    expected = {("model", "encoder", ""): "tdnn_bilstm"}
+    needed = {CorpusSettings: "name", SpeakerSettings: "name", FeatureSettings: "normalize", Frozen: "weights"}
     for section, owner, of in owners:
-        given = {"name": "x"} if section == "corpus" else {}
+        must = needed.get(of)
+        given = {must: "none"} if must else {}
         for setting, default in recipe.settings_of(given, of, section).items():
-            if setting != "name":
-                expected[section, setting, owner] = written(default)
+            expected[section, setting, owner] = "" if setting == must else written(default)
     assert shown == expected
 
 
@@ -314,7 +318,7 @@ def written(default: Any) -> str:
         return ""
     if isinstance(default, bool):
         return str(default).lower()
-    return "[]" if default == () else str(default)
+    return str(list(default)) if isinstance(default, tuple) else str(default)
 
 
 def test_every_protocol_method_corpus_and_module_has_its_place() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from serene.corpora.labels import choose
@@ -56,6 +58,26 @@ def test_a_class_that_does_not_occur_is_named_with_those_that_do(manifest: Manif
     )
     with pytest.raises(SereneError, match="No utterance has the emotion perceived 'sadness'"):
         choose(manifest, target="emotion_perceived", use=["anger", "sadness"], join={})
+
+
+def test_the_speaker_takes_the_emotions_place(manifest: Manifest) -> None:
+    clips = [replace(u, speaker=name) for u, name in zip(manifest, "BABACAB", strict=True)]
+    chosen, classes = choose(Manifest(tuple(clips)), target="speaker", join={})
+    assert classes == ("A", "B", "C")
+    assert labels(chosen) == dict(zip("0123456", "BABACAB", strict=True))  # one without an emotion has a speaker too
+    assert [u.speaker for u in chosen] == list("BABACAB")
+    some, _ = choose(Manifest(tuple(clips)), target="speaker", use=["C", "A"], join={})
+    assert labels(some) == {"1": "A", "3": "A", "4": "C", "5": "A"}
+
+
+@pytest.mark.parametrize("use", [None, ["anger", "sadness"]])
+def test_a_corpus_without_any_emotion_is_told_what_it_can_teach(use: list[str] | None, manifest: Manifest) -> None:
+    silent = Manifest(tuple(replace(u, emotion=None, emotion_perceived=None) for u in manifest))
+    with pytest.raises(SereneError) as caught:
+        choose(silent, use=use, join={})
+    assert str(caught.value) == "No utterance has an emotion; to learn speakers set labels.target: speaker."
+    with pytest.raises(SereneError, match="No utterance has an emotion perceived; to learn speakers set"):
+        choose(silent, target="emotion_perceived", use=use, join={})
 
 
 @pytest.mark.parametrize("use", [["anger"], [], ["anger", "anger"]])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from serene import experiment
+from serene import experiment, recipe
 from serene.leaderboard import COLUMNS, leaderboard, markdown
 from serene.run import Run
 
@@ -118,6 +118,41 @@ def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(run
         assert json.loads((kept / run.name / "report.json").read_text())["metrics"] == whole["metrics"]
 
 
+HUBERT = ("method={name: speaker_normalization}", "model={encoder: hubert}", "features={}")
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "kept_as"),
+    [
+        ("{home}/hubert-base", (*HUBERT, "model.weights={weights}"), "hubert-base"),
+        ("facebook/hubert-base", (*HUBERT, "model.weights={weights}"), "facebook/hubert-base"),
+        (
+            "{home}/runs/gat-0123456789/fold-1/seed-0/model",
+            ("model={encoder: frozen}", "features={pooled: no}", "features.weights={weights}"),
+            "gat-0123456789/fold-1/seed-0/model",
+        ),
+    ],
+    ids=["local", "hub", "ours"],
+)
+def test_where_a_second_corpus_and_weights_lay_is_not_kept_either(
+    weights: str, changes: tuple[str, ...], kept_as: str, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / tiny_run.name
+    shutil.copytree(tiny_run, run)
+    changes = tuple(change.replace("{weights}", weights.format(home=tmp_path)) for change in changes)
+    if changes[0] == HUBERT[0]:
+        changes += (f"speakers={{name: speechocean762, path: '{tmp_path}/speech'}}",)
+    before = recipe.load(run / "recipe.yaml", changes)
+    (run / "recipe.yaml").write_text(before.to_yaml())
+    leaderboard(run.parent, tmp_path / "board")
+    text = (tmp_path / "board/runs" / run.name / "recipe.yaml").read_text()
+    assert str(tmp_path) not in text
+    kept = recipe.load(tmp_path / "board/runs" / run.name / "recipe.yaml")
+    assert (kept.model.get("weights") or kept.front_end["weights"]) == kept_as
+    assert kept.speakers is None or kept.speakers.path is None
+    assert kept.identity("data") == before.identity("data")
+
+
 def test_a_later_table_is_made_from_what_was_kept(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
     board = tmp_path / "board"
     board.mkdir()
@@ -150,3 +185,20 @@ def test_other_labels_are_another_task(runs: Path, tiny_run: Path, tmp_path: Pat
     (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: emotion_perceived"))
     tables = described(leaderboard(runs, tmp_path / "board"))
     assert tables.keys() == {PLAIN, f"{PLAIN}, label emotion_perceived", ENROLLED}
+
+
+def test_where_speakers_are_named_they_are_what_is_counted(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
+    text = (runs / tiny_run.name / "recipe.yaml").read_text()
+    (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: speaker"))
+    tables = described(leaderboard(runs, tmp_path / "board"))
+    speakers = PLAIN.replace("4 emotions", "4 speakers")  # the classes of that run, whatever they are
+    assert tables.keys() == {PLAIN, f"{speakers}, label speaker", ENROLLED}
+
+
+def test_the_name_of_a_committed_table_is_found_again(tmp_path: Path) -> None:
+    """Title and file name, with the digest in both: what is quoted and linked must not move."""
+    run = next((Path(__file__).parents[1] / "results/tu2019-sweep/runs").iterdir())
+    shutil.copytree(run, tmp_path / "runs" / run.name)
+    ((title, _),) = leaderboard(tmp_path / "runs", tmp_path / "board").items()
+    (path,) = (tmp_path / "board").glob("*.md")
+    assert (run.parents[1] / path.name).read_text().startswith(f"# {title}\n")

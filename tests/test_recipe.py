@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import yaml
 
 from serene import recipe
 from serene.errors import SereneError
-from serene.recipe import Recipe
+from serene.models.parts import Parts
+from serene.recipe import FeatureSettings, Recipe, SpeakerSettings
 
 BASE = """
 corpus: {name: synthetic, path: nowhere}
 protocol: {name: speaker_folds, folds: 3, run: [1]}
 method: {name: baseline}
 """
+TWO_CORPORA = BASE.replace("baseline", "speaker_normalization") + "speakers: {name: speechocean762, path: there}\n"
 
 
 def load(folder: Path, text: str = BASE, *overrides: str) -> Recipe:
@@ -43,7 +46,7 @@ def test_values_mean_what_they_say(tmp_path: Path) -> None:
         labels: {use: [no, yes], join: {on: no, 1.0: yes}}
         protocol: {name: speaker_folds, folds: 3, run: [1, 02]}
         seeds: [01, 7]
-        model: {dropout: .5}
+        model: {dropout: .5, hidden: [128, 064], pooling: mean}
         method: {name: multi_task, speaker_weight: 2}
         training: {learning_rate: 1e-5, nesterov: no, epochs: 010, clip: null, patience: ~, weight_decay: 5e-4}
         """,
@@ -54,7 +57,7 @@ def test_values_mean_what_they_say(tmp_path: Path) -> None:
     assert made.labels.join == {"on": "no", "1.0": "yes"}
     assert made.run == ("1", "02")  # folds have names
     assert made.seeds == (1, 7)
-    assert made.model["dropout"] == 0.5
+    assert (made.model["dropout"], made.model["hidden"], made.model["pooling"]) == (0.5, (128, 64), "mean")
     assert made.method == {"name": "multi_task", "speaker_weight": 2.0}
     training = made.training
     assert (training["learning_rate"], training["weight_decay"]) == (1e-5, 5e-4)
@@ -67,9 +70,11 @@ def test_what_is_not_said_is_the_constructors_default(tmp_path: Path) -> None:
     assert made.name == "mine"
     assert (made.seeds, made.labels.target, made.labels.use) == ((0,), "emotion", None)
     assert made.protocol == {"name": "speaker_folds", "folds": 3, "validation": "speaker", "seed": 0}
-    assert made.model == {"encoder": "tdnn_bilstm", "size": "iemocap", "dropout": 0.5}
+    assert made.model == {"encoder": "tdnn_bilstm", "size": "iemocap", "dropout": 0.5, **asdict(Parts())}
     assert made.front_end == {"coefficients": 13, "deltas": 2, "voice_activity": True}
-    assert (made.features.normalize, made.features.enrolment_clips) == ("training_set", None)
+    assert made.features == FeatureSettings(normalize="training_set", enrolment_clips=None, enrolment_prior=0.0)
+    assert made.speakers is None
+    assert "speakers" not in made.resolved()
     assert (made.training["epochs"], made.training["optimizer"], made.training["clip"]) == (100, "sgd", 5.0)
 
 
@@ -111,7 +116,41 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
         ("corpus: {name: emodd}", "Unknown corpus 'emodd'. Did you mean 'emodb'? Choices: crema_d, emodb, "),
         ("protocol: {name: speaker_fold}", "Unknown protocol 'speaker_fold'. Did you mean 'speaker_folds'? Choices: "),
         ("method: {name: dat}", "Unknown method 'dat'. Choices: baseline, cross_gradient, domain_adversarial, "),
-        ("model: {encoder: tdnn}", "Unknown encoder 'tdnn'. Choices: tdnn_bilstm. Or write package.module:Name"),
+        ("model: {encoder: tdnn}", "Unknown encoder 'tdnn'. Choices: frozen, hubert, tdnn_bilstm. Or write package."),
+        (
+            "model: {pooling: median}",
+            "encoder tdnn_bilstm.pooling is 'median': input should be 'statistics', 'mean' or ",
+        ),
+        ("model: {hidden: 64}", "encoder tdnn_bilstm.hidden is '64': input should be a valid tuple"),
+        (
+            "labels: {target: emotions}",
+            "labels.target is 'emotions': input should be 'emotion', 'emotion_perceived', ",
+        ),
+        (
+            "labels: {target: speaker, join: {03: 08}}",
+            "labels.join makes one class of several, and labels.target is speaker: what it makes is nobody. Drop ",
+        ),
+        (
+            "features: {enrolment_prior: 5}",
+            "features.enrolment_clips and features.enrolment_prior are for features.normalize: speaker; drop them or",
+        ),
+        (
+            "features: {normalize: speaker, enrolment_prior: -1}",
+            "features.enrolment_prior is -1.0; a number of frames, at least 0, was expected.",
+        ),
+        (
+            "features: {weights: facebook/hubert-base-ls960}",
+            "features.weights stands for the stored outputs of a frozen encoder, and 'tdnn_bilstm' makes its own",
+        ),
+        ("model: {encoder: frozen}", "features.weights is missing."),
+        (
+            "speakers: {name: speechocean762}",
+            "The method baseline learns from no speaker corpus; drop `speakers` from the recipe.",
+        ),
+        (
+            "method: {name: speaker_normalization}",
+            "The method speaker_normalization learns from a speaker corpus: add `speakers: {name: speechocean762, ",
+        ),
         ("method: {name: 'my_lab:Idea'}", "Cannot import the method 'my_lab:Idea': there is no module 'my_lab'."),
         ("method: {name: 'serene:Idea'}", "Cannot import the method 'serene:Idea': 'serene' has no 'Idea'."),
         ("method: {}", "The recipe's method has no 'name'. Choices: baseline, "),
@@ -120,7 +159,10 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
         ("training: {epochs: many}", "training.epochs is 'many': input should be a valid integer"),
         ("training: {epochs: 2.5}", "training.epochs is '2.5': input should be a valid integer"),
         ("training: {nesterov: maybe}", "training.nesterov is 'maybe': input should be a valid boolean"),
-        ("training: {schedule: step}", "training.schedule is 'step': input should be 'constant', 'linear' or "),
+        (
+            "training: {schedule: step}",
+            "training.schedule is 'step': input should be 'constant', 'linear', 'cosine' or ",
+        ),
         ("training: {epochs: null}", "training.epochs is None: input should be a valid integer"),
         ("labels: {use: anger}", "labels.use is 'anger': input should be a valid list"),
         ("protocol: {name: speaker_folds, folds: five}", "protocol speaker_folds.folds is 'five': input should be a"),
@@ -136,6 +178,56 @@ def test_a_mistake_is_named_with_what_was_expected(addition: str, message: str, 
     section = addition.partition(":")[0]
     lines = [line for line in BASE.splitlines() if not line.startswith(f"{section}:")]
     assert refused(tmp_path, "\n".join([*lines, addition])).startswith(message)
+
+
+# --- the speaker corpus, and what goes with an encoder
+
+
+def test_the_speaker_corpus_of_a_method_that_learns_from_one(tmp_path: Path) -> None:
+    made = load(tmp_path, TWO_CORPORA, "speakers.only={split: train, speaker: 01}", "speakers.crop=2")
+    assert made.speakers == SpeakerSettings(
+        name="speechocean762", path="there", only={"split": "train", "speaker": "01"}, crop=2.0, batch_size=32
+    )
+    assert load(tmp_path, TWO_CORPORA).speakers == SpeakerSettings(name="speechocean762", path="there")
+    assert made.resolved()["speakers"] == asdict(made.speakers)
+    another = load(tmp_path, TWO_CORPORA, "speakers.name=voxceleb1")
+    assert another.speakers == SpeakerSettings(name="voxceleb1"), "the former corpus's settings are dropped"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("speakers={path: there}", "speakers.name is missing."),
+        ("speakers.crops=2", "Unknown setting in speakers 'crops'. Did you mean 'crop'? Choices: batch_size, crop, "),
+        ("speakers.name=voxceleb", "Unknown corpus 'voxceleb'. Did you mean 'voxceleb1'?"),
+        ("speakers.crop=0", "speakers.crop is 0.0 and speakers.batch_size 32; a positive number of seconds and at "),
+        ("speakers.crop=-8", "speakers.crop is -8.0 and speakers.batch_size 32; a positive number of seconds"),
+        ("speakers.crop=nan", "speakers.crop is nan and speakers.batch_size 32; a positive number of seconds"),
+        ("speakers.batch_size=1", "speakers.crop is 8.0 and speakers.batch_size 1; a positive number of seconds"),
+        ("method.name=multi_task", "The method multi_task learns from no speaker corpus; drop `speakers` from the"),
+    ],
+)
+def test_a_speaker_corpus_that_makes_no_sense_is_named(override: str, message: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, TWO_CORPORA, override).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("model", "normalize", "front_end"),
+    [
+        ("{encoder: tdnn_bilstm}", "training_set", {"coefficients", "deltas", "voice_activity"}),
+        ("{encoder: hubert, weights: x}", "utterance", {"longest", "fill", "scale"}),
+        ("{encoder: frozen}", "none", {"weights", "layers", "pooled", "length"}),
+    ],
+)
+def test_features_are_those_of_the_encoder_standardised_as_suits_it(
+    model: str, normalize: str, front_end: set[str], tmp_path: Path
+) -> None:
+    where = ["features.weights=x"] if "frozen" in model else []
+    made = load(tmp_path, BASE, f"model={model}", *where)
+    assert (made.features.normalize, made.front_end.keys()) == (normalize, front_end)
+    other = load(tmp_path, BASE, f"model={model}", *where, "features.normalize=speaker")
+    assert other.features.normalize == "speaker"
+    assert {*asdict(made.features), *made.front_end} == made.resolved()["features"].keys()
 
 
 @pytest.mark.parametrize("section", ["corpus", "protocol", "method"])
@@ -225,6 +317,9 @@ def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     made = load(tmp_path, BASE, "corpus.only.speaker=01", "labels.use=[no, 'null', 1e5]", "training.learning_rate=1e-5")
     (tmp_path / "mine.yaml").write_text(made.to_yaml())
     assert recipe.load(tmp_path / "mine.yaml") == made
+    two = load(tmp_path, TWO_CORPORA, "model.hidden=[64]", "speakers.only.split=train")
+    (tmp_path / "two.yaml").write_text(two.to_yaml())
+    assert recipe.load(tmp_path / "two.yaml") == replace(two, name="two")
     for name in ("tu2019-cgt", "quickstart-baseline"):  # and so do those of the project
         whole = recipe.load(recipe.RECIPES / f"{name.replace('-', '/', 1)}.yaml")
         (tmp_path / f"{name}.yaml").write_text(whole.to_yaml())
@@ -245,6 +340,14 @@ ANOTHER = {
     "features.coefficients": "12",
     "features.deltas": "1",
     "features.voice_activity": "no",
+    "features.augment_probability": "0.8",
+    "model.pooling": "mean",
+    "model.projector": "gate",
+    "model.hidden": "[64]",
+    "model.head": "relu",
+    "model.head_dropout": "0.4",
+    "model.speaker_embedding": "mfcc_raw",
+    "model.speaker_width": "32",
     "model.encoder": "serene.models.tdnn_bilstm:TdnnBilstm",
     "model.size": "mandarin",
     "model.dropout": "0.4",
@@ -256,6 +359,11 @@ ANOTHER = {
     "training.batch_size": "16",
     "training.optimizer": "adam",
     "training.learning_rate": "1e-4",
+    "training.encoder_learning_rate": "1e-5",
+    "training.betas": "[0.9, 0.98]",
+    "training.epsilon": "1e-6",
+    "training.decay": "0.9",
+    "training.decay_epochs": "9",
     "training.momentum": "0.8",
     "training.nesterov": "no",
     "training.weight_decay": "1e-4",
@@ -268,24 +376,49 @@ ANOTHER = {
     "training.patience": "5",
     "training.device": "cpu",
 }
+AUGMENT = "features.augment={gain: 0.5}"
 ELSEWHERE = {"corpus.path": "elsewhere", "protocol.run": "[2]", "seeds": "[5]"}
 
 
 def test_the_identity_is_of_what_decides_a_cell(tmp_path: Path) -> None:
     text = BASE.replace("baseline", "domain_adversarial")
     made = load(tmp_path, text)
-    assert set(leaves(made.resolved())) == ANOTHER.keys() | ELSEWHERE.keys() | {"features.enrolment_clips"}, (
-        "a setting that this test does not know"
-    )
+    others = {"features.enrolment_clips", "features.enrolment_prior", "features.augment"}  # need others beside them
+    known = ANOTHER.keys() | ELSEWHERE.keys() | others
+    assert set(leaves(made.resolved())) == known, "a setting that this test does not know"
     own = made.identity("data")
     assert len(own) == 10
     assert made.identity("other data") != own
     for key, value in ELSEWHERE.items():
         assert load(tmp_path, text, f"{key}={value}").identity("data") == own, key
     others = {key: load(tmp_path, text, f"{key}={value}").identity("data") for key, value in ANOTHER.items()}
-    enrolled = "features={normalize: speaker, enrolment_clips: 3}"
-    others["features.enrolment_clips"] = load(tmp_path, text, enrolled).identity("data")
+    for setting in ("enrolment_clips", "enrolment_prior"):
+        enrolled = load(tmp_path, text, f"features={{normalize: speaker, {setting}: 3}}")
+        others[f"features.{setting}"] = enrolled.identity("data")
+    waveforms = [load(tmp_path, text, "model={encoder: hubert}", "model.config={}", *more) for more in ([], [AUGMENT])]
+    others |= {"hubert": waveforms[0].identity("data"), "features.augment": waveforms[1].identity("data")}
     assert len({own, *others.values()}) == len(others) + 1, others
+
+
+def test_the_speaker_corpus_decides_too_but_not_where_it_lies(tmp_path: Path) -> None:
+    changes = ["name=voxceleb1", "only={split: train}", "crop=4", "batch_size=16"]
+    own = load(tmp_path, TWO_CORPORA).identity("data")
+    others = [load(tmp_path, TWO_CORPORA, f"speakers.{change}").identity("data") for change in changes]
+    assert len({own, *others}) == 5
+    assert load(tmp_path, TWO_CORPORA, "speakers.path=elsewhere").identity("data") == own
+    assert load(tmp_path, TWO_CORPORA.replace(", path: there", "")).identity("data") == own
+
+
+@pytest.mark.parametrize("encoder", ["hubert", "frozen"])
+def test_where_weights_lie_does_not_count(encoder: str, tmp_path: Path) -> None:
+    """What they are does: it is part of the data's digest."""
+    key = {"hubert": "model.weights", "frozen": "features.weights"}[encoder]
+    here, there = (load(tmp_path, BASE, f"model.encoder={encoder}", f"{key}={place}") for place in ("here", "there"))
+    assert here.identity("data") == there.identity("data")
+    assert here != there
+    layer = {"hubert": "model.layers=3", "frozen": "features.layers=3"}[encoder]
+    other = load(tmp_path, BASE, f"model.encoder={encoder}", f"{key}=here", layer)
+    assert other.identity("data") != here.identity("data")
 
 
 # --- one's own method and corpus
@@ -346,5 +479,5 @@ def test_ones_own_method_and_corpus_are_named_by_module_and_class(my_lab: None, 
 
 
 def test_clips_are_enrolled_only_where_features_are_standardised_by_speaker(tmp_path: Path) -> None:
-    with pytest.raises(SereneError, match="enrolment_clips is for"):
+    with pytest.raises(SereneError, match=r"are for features\.normalize: speaker"):
         load(tmp_path, BASE, "features.enrolment_clips=3")

@@ -51,7 +51,7 @@ def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planned(file: Path, manifest: Path, weights: Path, folder: Path) -> Plan:
-    """Plan a recipe with nothing changed but where its data are, how many speakers it deals, and for how long."""
+    """Plan a recipe with nothing changed but where its data are, how much of them and of an encoder, and how long."""
     made = recipe.load(file)
     changes = [f"corpus.path={manifest}", "seeds=[0]", "training.epochs=1"]
     if made.protocol["name"] == "speaker_holdout" and made.protocol["train"] > 1:
@@ -59,6 +59,7 @@ def planned(file: Path, manifest: Path, weights: Path, folder: Path) -> Plan:
     changes += [f"speakers.path={manifest}"] if made.speakers else []
     changes += [f"features.weights={weights}"] if "weights" in made.front_end else []
     changes += [f"model.weights={weights}"] if made.model.get("weights") else []
+    changes += ["model.layers=2"] if made.model.get("layers") else []
     return experiment.plan(recipe.load(file, changes), folder)
 
 

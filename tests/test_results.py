@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from serene.evaluation.confidence import confusions
+from serene.evaluation.confidence import tallies
 from serene.evaluation.metrics import ua
 from serene.run import Run
 
@@ -25,10 +25,11 @@ def benchmark(name: str) -> ModuleType:
     return module
 
 
-def test_the_readme_quotes_the_results_as_they_are() -> None:
+def test_the_pages_quote_the_results_as_they_are() -> None:
     summary = benchmark("summary")
-    quoted = (ROOT / "README.md").read_text().partition(summary.BEGIN)[2].partition(summary.END)[0]
-    assert quoted.strip() == summary.tables().strip()
+    for page, count in summary.PAGES:
+        quoted = (ROOT / page).read_text().partition(summary.BEGIN)[2].partition(summary.END)[0]
+        assert quoted.strip() == summary.quoted(count).strip(), page
 
 
 def test_there_are_results() -> None:
@@ -45,7 +46,7 @@ def test_a_kept_run_gives_its_figures_again(folder: Path) -> None:
     for cell in cells:
         assert cell.log() and cell.json("environment.json") and cell.json("probes.json")
     by_seed = [[c.predictions().select(part="test") for c in cells if c.seed == seed] for seed in report["seeds"]]
-    values = [ua(sum(confusions(p)[0] for p in predictions)) for predictions in by_seed]
+    values = [ua(sum(tallies(p)[0] for p in predictions)) for predictions in by_seed]
     assert sum(values) / len(values) == pytest.approx(report["metrics"]["ua"]["value"])
     assert run.recipe.corpus.path is None
     for path in folder.rglob("*.json"):

@@ -22,9 +22,10 @@ pytestmark = [
 
 RECIPE = """
 corpus: {name: synthetic, path: '%s'}
+speakers: {name: synthetic, path: '%s', crop: 0.3, batch_size: 4}
 protocol: {name: speaker_folds, folds: 3, run: [1, 2]}
 model: {dropout: 0.3}
-method: {name: domain_adversarial}
+method: {name: speaker_normalization, ascent: adam, warmup_steps: 3}
 training: {epochs: 5, batch_size: 8, momentum: 0.9, select_on: validation WA}
 """
 PATIENCE = 240  # seconds that a busy machine may take for anything
@@ -33,7 +34,7 @@ PATIENCE = 240  # seconds that a busy machine may take for anything
 @pytest.fixture(scope="module")
 def undisturbed(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     path = tmp_path_factory.mktemp("undisturbed") / "killed.yaml"
-    path.write_text(RECIPE % made_up)
+    path.write_text(RECIPE % (made_up, made_up))
     return experiment.train(recipe.load(path), path.parent / "runs")
 
 
@@ -73,7 +74,7 @@ def epochs(log: Path) -> int:
 
 
 def files(run: Path) -> dict[str, bytes]:
-    wanted = ("model.safetensors", "predictions.csv", "probes.json")
+    wanted = ("model.safetensors", "predictions.csv", "probes.json", "steps.jsonl")
     return {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*")) if p.name in wanted}
 
 

@@ -76,7 +76,7 @@ def test_finished_cells_come_in_the_order_of_folds_and_seeds(made: Recipe, tmp_p
 def test_a_cell_keeps_all_that_a_report_needs(tiny_run: Path) -> None:
     cell = Run.open(tiny_run).finished()[0]
     assert {path.name for path in cell.folder.iterdir()} == {
-        *("recipe.yaml", "environment.json", "log.jsonl", "predictions.csv", "probes.json", "model"),
+        *("recipe.yaml", "environment.json", "log.jsonl", "steps.jsonl", "predictions.csv", "probes.json", "model"),
         *("embeddings.safetensors", "embeddings.json"),
     }
     assert {path.name for path in (cell.folder / "model").iterdir()} == {

@@ -103,6 +103,29 @@ def fit(method: Method, train: Dataset, folder: Path, model: nn.Module | None = 
 # --- one step
 
 
+@pytest.mark.parametrize("decay_epochs", [0, 1, 5])
+def test_the_rate_may_fall_by_a_factor_after_each_of_the_first_epochs(decay_epochs: int, tmp_path: Path) -> None:
+    method = Weight(lambda w, _: w.sum())
+    settings = {"learning_rate": 0.5, "schedule": "decay", "decay": 0.8, "decay_epochs": decay_epochs}
+    fit(method, numbered(4), tmp_path, epochs=3, **settings)
+    points = [*(w for (w,) in method.seen), method.weight.item()]
+    expected = [0.5 * 0.8 ** min(epoch, decay_epochs) for epoch in (0, 0, 1, 1, 2, 2)]
+    assert [before - after for before, after in pairwise(points)] == pytest.approx(expected)
+
+
+def test_adam_forgets_as_fast_as_it_is_told(tmp_path: Path) -> None:
+    method = Weight(lambda w, _: 0.5 * ((w - 3.0) ** 2).sum(), start=(0.0,))
+    settings = {"optimizer": "adam", "betas": (0.8, 0.9), "epsilon": 0.1, "learning_rate": 0.2}
+    fit(method, numbered(4), tmp_path, epochs=2, **settings)
+    w = first = second = 0.0
+    for step, (seen,) in enumerate(method.seen, 1):
+        assert seen == pytest.approx(w, abs=1e-12)
+        gradient = w - 3.0
+        first, second = 0.8 * first + 0.2 * gradient, 0.9 * second + 0.1 * gradient**2
+        w -= 0.2 * (first / (1 - 0.8**step)) / (math.sqrt(second / (1 - 0.9**step)) + 0.1)
+    assert method.weight.item() == pytest.approx(w, abs=1e-9)
+
+
 @pytest.mark.parametrize("warmup", [0.0, 0.2])
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_the_rate_of_every_step(schedule: str, warmup: float, tmp_path: Path) -> None:
@@ -534,6 +557,10 @@ def test_a_gradient_that_is_not_finite_is_named_and_moves_nothing(tmp_path: Path
         ({"weight_decay": -1.0}, r"training\.weight_decay is -1\.0; at least 0"),
         ({"learning_rate": 0.0}, r"training\.learning_rate is 0\.0; a positive number"),
         ({"learning_rate": math.nan}, r"training\.learning_rate is nan; a positive number"),
+        ({"decay": 0.0}, r"training\.decay is 0\.0; a positive number"),
+        ({"decay_epochs": -1}, r"training\.decay_epochs is -1; at least 0"),
+        ({"epsilon": 0.0}, r"training\.epsilon is 0\.0; a positive number"),
+        ({"betas": (0.9, 1.0)}, r"training\.betas is \[0\.9, 1\.0\]; two numbers from 0 to below 1"),
         ({"encoder_learning_rate": -1e-5}, r"training\.encoder_learning_rate is -1e-05; a positive number"),
         ({"clip": 0.0}, r"training\.clip is 0\.0; a positive number"),
         ({"warmup": 1.5}, r"training\.warmup is 1\.5; a share of the steps, from 0 to 1"),

@@ -162,6 +162,19 @@ def test_a_turn_now_and_then(tmp_path: Path) -> None:
     assert [("speaker/sum" in row, "emotion/nothing" in row) for row in steps] == [(n % 3 == 0, True) for n in range(8)]
 
 
+def test_each_turn_of_each_step_has_random_numbers_of_its_own(tmp_path: Path) -> None:
+    class Drawing(Slopes):
+        def turns(self, model: nn.Module) -> list[Turn]:
+            def draw(batch: Batch, progress: float) -> dict[str, Tensor]:
+                return {"drawn": torch.rand(()) + 0 * self.second}
+
+            return [Turn(name, draw, (Group("all", (self.second,)),)) for name in ("one", "two")]
+
+    fit(Drawing(), Idle(), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert len({row[f"{turn}/drawn"] for row in rows for turn in ("one", "two")}) == 8
+
+
 # --- real models
 
 
@@ -252,7 +265,7 @@ def test_an_interrupted_training_takes_both_corpora_up_again(
     first = Spoken()
     with pytest.raises(Stopped):
         train(method(), tmp_path / "cut", on_epoch=stop, speakers=first, **settings)
-    assert 0 < len(first.given) < len(stream.given)
+    assert 0 < len(first.given) < len(stream.given) == len(set(stream.sums)), "every part of every step has its own"
     state, again, rest = train(method(), tmp_path / "cut", **settings)
     assert differing(whole, state) == []
     assert again == rows

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from serene import protocols, registry
 from serene.audio import FRONT_ENDS
+from serene.audio.augment import Augment
 from serene.audio.dataset import Dataset, enrolment_of, frame_statistics, voices_of
 from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
@@ -27,6 +28,7 @@ from serene.evaluation.probes import TooFewClips, speaker_leak
 from serene.evaluation.scoring import Scores, predictions_of, score
 from serene.files import whole_file, write_text
 from serene.methods import METHODS
+from serene.methods.method import Method
 from serene.models import ENCODERS
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -100,7 +102,7 @@ def _fit(
     train = parts["train"]
     torch.manual_seed(cell.seed)
     model = new_model(recipe, train)
-    method = registry.load(recipe.method["name"], METHODS, "method")(**_without(recipe.method, "name"))
+    method = method_of(recipe)
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
     cell.folder.mkdir(parents=True, exist_ok=True)
     with _events(cell.folder, tensorboard) as write_events:
@@ -148,17 +150,24 @@ def new_model(recipe: Recipe, train: Dataset) -> EmotionModel:
     return model
 
 
+def method_of(recipe: Recipe) -> Method:
+    """Make the recipe's method, which knows no model yet."""
+    settings = {name: value for name, value in recipe.method.items() if name != "name"}
+    return registry.load(recipe.method["name"], METHODS, "method")(**settings)
+
+
 def datasets_of(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty."""
     speakers = sorted({u.speaker for u in split.train})
     enrolment = enrolment_of(split.unlabelled, store) if recipe.features.normalize == "speaker" else None
     hears_voices = parts_of(recipe)[1].hears_voices
     voices = voices_of(split.unlabelled, voice_store(store.folder.parent)) if hears_voices else None
-    return {
-        part: Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment, voices=voices)
-        for part, clips in (("train", split.train), ("validation", split.validation), ("test", split.test))
-        if clips
-    }
+    features = recipe.features
+    augment = Augment(features.augment, features.augment_probability) if features.augment else None
+    known = {"emotions": emotions, "speakers": speakers, "enrolment": enrolment, "voices": voices}
+    known |= {"augment": augment, "votes": recipe.labels.target == "votes"}
+    parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
+    return {part: Dataset(clips, store, **known) for part, clips in parts if clips}
 
 
 def voice_store(folder: Path) -> Store:
@@ -174,7 +183,14 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
     names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
     heard = {u.audio_hash for u in (*split.validation, *split.test)}
     others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in heard]
-    return SpeakerStream(others, store, batch_size=recipe.speakers.batch_size, crop=recipe.speakers.crop)
+    return SpeakerStream(
+        others,
+        store,
+        batch_size=recipe.speakers.batch_size,
+        crop=recipe.speakers.crop,
+        enrol=recipe.features.normalize == "speaker",
+        enrolment_clips=recipe.features.enrolment_clips,
+    )
 
 
 def leaks_of(
@@ -245,10 +261,6 @@ def _describe(split: Split) -> dict[str, Any]:
         "saw_unlabelled_test_audio": split.saw_unlabelled_test_audio,
         "stamps": list(split.stamps),
     }
-
-
-def _without(settings: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != key}
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
 from serene.errors import SereneError
-from serene.evaluation.predictions import Predictions
+from serene.evaluation.predictions import MOST_CLASSES, Predictions
 from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
 from serene.evaluation.scoring import predictions_of, score
@@ -29,6 +29,8 @@ from serene.run import Run
 def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
     """Score a manifest with every model of a run; classes that the models do not know are left out and counted.
 
+    Models that learnt listeners' votes are scored against the manifest's emotions where it holds no votes.
+
     Args:
         run: trained; its models were kept.
         path: a manifest.
@@ -38,41 +40,34 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         The report, and the folder inside the run's where it was written.
 
     Raises:
-        SereneError: a model is gone, or the manifest has fewer than two of the models' classes.
+        SereneError: a model is gone, the manifest has fewer than two of the models' classes, or the models name the
+            speakers of another corpus.
     """
-    cells = run.finished()
-    manifest = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of))
+    cells, manifest = run.finished(), Manifest.read(path)
     models = [EmotionModel.load(cell.folder / "model") for cell in cells]
-    known = models[0].emotions
-    labels = run.recipe.labels
-    labelled, present = choose(manifest, target=labels.target, join=labels.join)
-    shared = [name for name in known if name in present]
-    if len(shared) < 2:
-        raise SereneError(
-            f"{path} has the classes {', '.join(present)}, and the models know {', '.join(known)}: "
-            "at least two that both have are needed."
-        )
-    clips = choose(labelled, use=shared, join={})[0].utterances
+    known, target = models[0].emotions, _target(run, manifest, path)
+    chosen = _of_known_classes(manifest, target, run.recipe.labels.join, known, path)
+    clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
     store = _store(cells[0].folder / "model", run.folder.parent / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
     enrolment_clips = run.recipe.features.enrolment_clips
-    predictions = []
-    for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
-        probabilities = score(model, _dataset(model, clips, store, known, enrolment_clips)).probabilities
-        predictions.append(predictions_of(probabilities, clips, known, part="test", fold=cell.fold, seed=cell.seed))
-        progress("scoring", done, len(cells))
     own = run.recipe.corpus.name
     strangers = own != "table" and all(u.corpus not in (None, own) for u in clips)
-    left = len(manifest) - len(clips)
-    stamps = [f"{left} clips of other classes than the models' were left out"] if left else []
-    stamps += [] if strangers else ["it is not proven that these speakers are strangers to the models"]
+    predictions = []
+    for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
+        acquainted = () if strangers else model.speakers  # another corpus's speakers may bear the same names
+        dataset = _dataset(model, clips, store, known, acquainted, enrolment_clips)
+        probabilities = score(model, dataset).probabilities
+        predictions.append(predictions_of(probabilities, clips, known, part="test", fold=cell.fold, seed=cell.seed))
+        progress("scoring", done, len(cells))
     facts = {
         "title": f"{run.recipe.name} on {path.stem}",
         "protocol": f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
         "speaker_independent": strangers,
         "selection": cells[0].json("environment.json")["selection"],
         "saw_unlabelled_test_audio": models[0].normalize == "speaker" or models[0].parts.hears_voices,
-        "stamps": stamps,
+        "stamps": _stamps(run, target, strangers, len(manifest) - len(clips)),
+        "target": target,
         "corpus": path.stem,
         "method": run.recipe.method["name"],
         "recipe_hash": run.identity,
@@ -95,7 +90,50 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     with tempfile.TemporaryDirectory() as scratch:  # nothing of a probe is kept
         store = _store(folder, Path(scratch))
         warm(clips, store, lambda done, of: progress("features", done, of))
-        return leak_of(model, _dataset(model, clips, store, sorted({str(u.emotion) for u in clips})))
+        emotions = sorted({str(u.emotion) for u in clips})
+        return leak_of(model, _dataset(model, clips, store, emotions, model.speakers))
+
+
+def _target(run: Run, manifest: Manifest, path: Path) -> str:
+    """Choose what the models are scored against: what they learnt, or the emotion for want of listeners' votes."""
+    target, own = run.recipe.labels.target, run.recipe.corpus.name
+    others = sorted({u.corpus for u in manifest if u.corpus is not None} - {own})
+    if target == "speaker" and own != "table" and others:
+        raise SereneError(
+            f"The models of {run.folder.name} name speakers of {own}, and {path} has clips of {' and '.join(others)}, "
+            "whose speakers are others even if they bear the same names. Give a manifest of the same corpus."
+        )
+    return "emotion" if target == "votes" and not any(u.votes for u in manifest) else target
+
+
+def _of_known_classes(
+    manifest: Manifest, target: str, join: Mapping[str, str], known: Sequence[str], path: Path
+) -> Manifest:
+    """Label the clips as the models' training was labelled, and keep those of classes that the models know."""
+    present = choose(manifest, target=target, join=join)[1]
+    shared = [name for name in known if name in present]
+    if len(shared) < 2:
+        raise SereneError(
+            f"{path} has the classes {_listed(present)}, and the models know {_listed(known)}: "
+            "at least two that both have are needed."
+        )
+    return choose(manifest, target=target, use=shared, join=join)[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_CLASSES:,} more" if len(names) > MOST_CLASSES else ""
+    return ", ".join(names[:MOST_CLASSES]) + more
+
+
+def _stamps(run: Run, target: str, strangers: bool, left: int) -> list[str]:
+    names_speakers = target == "speaker"
+    rules = (
+        (left, f"{left} clips of other classes than the models' were left out"),
+        (not strangers and not names_speakers, "it is not proven that these speakers are strangers to the models"),
+        (names_speakers, "it is not proven that the models were not trained on these clips"),
+        (target != run.recipe.labels.target, "the models learnt listeners' votes, of which there are none here"),
+    )
+    return [stamp for applies, stamp in rules if applies]
 
 
 def _store(model_folder: Path, folder: Path) -> Store:
@@ -109,9 +147,14 @@ def _store(model_folder: Path, folder: Path) -> Store:
 
 
 def _dataset(
-    model: EmotionModel, clips: Sequence[Utterance], store: Store, emotions: Sequence[str], enrolled: int | None = None
+    model: EmotionModel,
+    clips: Sequence[Utterance],
+    store: Store,
+    emotions: Sequence[str],
+    speakers: Sequence[str],
+    enrolled: int | None = None,
 ) -> Dataset:
     """Make a dataset of strangers, each enrolled by all or the first of their own clips where the model asks for it."""
     enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
     voices = voices_of(clips, voice_store(store.folder.parent)) if model.parts.hears_voices else None
-    return Dataset(clips, store, emotions=emotions, speakers=model.speakers, enrolment=enrolment, voices=voices)
+    return Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment, voices=voices)

@@ -10,7 +10,12 @@ from typing import Any
 
 BASE = ("numpy", "soundfile", "soxr", "kaldi-native-fbank", "safetensors", "pydantic", "typer", "rich", "PyYAML")
 EXTRAS = {
-    "train": (("torch", "torch"), ("scikit-learn", "sklearn"), ("matplotlib", "matplotlib")),
+    "train": (
+        *(("torch", "torch"), ("scikit-learn", "sklearn"), ("threadpoolctl", "threadpoolctl")),
+        *(("matplotlib", "matplotlib"), ("transformers", "transformers")),
+    ),
+    "lora": (("peft", "peft"),),
+    "augment": (("audiomentations", "audiomentations"),),
     "track": (("tensorboard", "tensorboard"),),
     "opensmile": (("opensmile", "opensmile"),),
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from serene import protocols
+from serene.audio.augment import Augment
 from serene.audio.dataset import warm
-from serene.cell import parts_of, store_of, train_cell, voice_store
+from serene.cell import method_of, parts_of, store_of, stream_of, train_cell, voice_store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
@@ -69,7 +70,9 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
     Trainer(**recipe.training)  # these refuse what makes no sense before anything is written
-    store_of(recipe, runs / "store")
+    store = store_of(recipe, runs / "store")
+    Augment(recipe.features.augment, recipe.features.augment_probability)
+    method_of(recipe)
     _, parts = parts_of(recipe)
     manifest = load_corpus(recipe.corpus, runs, progress)
     speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
@@ -80,14 +83,17 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
         splits = [split.hearing_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
+    heard = speakers.utterances if speakers else ()
+    for split in splits:
+        stream_of(recipe, heard, split, store)
     folds = [split.fold for split in splits]
     for fold in recipe.run or ():
         if fold not in folds:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
     digests = [labelled.digest, *([speakers.digest] if speakers else []), *_weights(recipe)]
+    digests += [labelled.digest_of(("id", "votes"))] if recipe.labels.target == "votes" else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
-    heard = speakers.utterances if speakers else ()
     return Plan(recipe, emotions, tuple(splits), heard, run, runs / "store")
 
 
@@ -114,7 +120,7 @@ def load_corpus(
     else:  # a table is prepared each time: its own file does not tell whether the clips it names have changed
         manifest = prepare(settings.name, path, progress=lambda done, of: progress("decoding", done, of))
         manifest.write(_kept_manifest(runs, settings.name, path))  # `synthetic` has made its folder only now
-    return manifest.only(settings.only) if settings.only else manifest
+    return manifest.only(settings.only, where=f"{section}.only") if settings.only else manifest
 
 
 def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from serene.errors import SereneError
+from serene.evaluation.page_words import classes_word
 from serene.evaluation.report import Report
 from serene.experiment import report_of
 from serene.files import whole_file, write_text
@@ -94,10 +95,10 @@ def _keep(run: Run, folder: Path) -> None:
 
 
 def _nowhere(recipe: Recipe) -> Recipe:
-    """Take out of a recipe where things lie on this machine; of a model folder, its place in the runs stays."""
+    """Take out of a recipe where things lie on this machine."""
     sections = {"front_end": recipe.front_end, "model": recipe.model}
     named = {
-        name: settings | {"weights": "/".join(Path(settings["weights"]).parts[-len(PLACE) :])}
+        name: settings | {"weights": _unplaced(settings["weights"])}
         for name, settings in sections.items()
         if settings.get("weights")
     }
@@ -105,11 +106,19 @@ def _nowhere(recipe: Recipe) -> Recipe:
     return replace(recipe, corpus=replace(recipe.corpus, path=None), speakers=speakers, **named)
 
 
+def _unplaced(weights: str) -> str:
+    """Keep the name of weights: a hub's, a folder's own, and of a model folder of ours its place in the runs."""
+    path = Path(weights)
+    if path.name == PLACE[-1]:
+        return "/".join(path.parts[-len(PLACE) :])
+    return path.name if path.is_absolute() else weights
+
+
 def _table(report: Report) -> str:
     """Name the task of a report; the digest tells tasks of the same description but other classes or clips apart."""
     content = report.content
     folds = content["folds"]
-    parts = [f"{content['corpus']}, {len(content['classes'])} emotions: {content['protocol']}"]
+    parts = [f"{content['corpus']}, {len(content['classes'])} {classes_word(content)}: {content['protocol']}"]
     parts.append(f"folds {' '.join(folds)}" if len(folds) <= MOST_NAMED else f"{len(folds)} folds")
     parts += [f"label {content['target']}"] if content["target"] != "emotion" else []
     parts += [f"only {column} {pattern}" for column, pattern in content["only"].items()]

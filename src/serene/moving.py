@@ -39,7 +39,7 @@ class MovingTurn:
 
     def step(self, clip: float | None) -> Row:
         """Let every group that no longer rests take its step; return the norms of the gradients before clipping."""
-        for moved in self.groups:
+        for moved in self.groups:  # all of them first: where one is not finite, nothing moves
             group = moved.group
             limit = group.clip or clip or math.inf
             norm = nn.utils.clip_grad_norm_([p for p in group.parameters if p.grad is not None], limit).item()
@@ -49,7 +49,8 @@ class MovingTurn:
                     f"The gradient of the {self.turn.name} turn is not finite. {self.describe()} The last finished "
                     "epoch is kept. Lower the learning rate, or the method's coefficients."
                 )
-            if self.at >= group.after:
+        for moved in self.groups:
+            if self.at >= moved.group.after:
                 moved.optimizer.step()
         return self.norms
 

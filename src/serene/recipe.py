@@ -46,7 +46,7 @@ class CorpusSettings:
 class LabelSettings:
     """Which label, which of its classes (all by default), and which are joined to another first."""
 
-    target: Literal["emotion", "emotion_perceived", "speaker"] = "emotion"
+    target: Literal["emotion", "emotion_perceived", "votes", "speaker"] = "emotion"
     use: list[str] | None = None
     join: dict[str, str] = field(default_factory=dict)
 
@@ -66,12 +66,15 @@ class SpeakerSettings:
 class FeatureSettings:
     """What features are standardised by (what suits the encoder by default), and how many of a speaker's own clips.
 
-    `enrolment_prior` blends so many frames' worth of the training set's statistics into a speaker's own.
+    `enrolment_prior` blends so many frames' worth of the training set's statistics into a speaker's own. `augment` maps
+    changes of training waveforms to their probabilities, and `augment_probability` is that a clip is changed at all.
     """
 
     normalize: Literal["training_set", "utterance", "speaker", "none"]
     enrolment_clips: int | None = None
     enrolment_prior: float = 0.0
+    augment: dict[str, float] = field(default_factory=dict)
+    augment_probability: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -188,11 +191,16 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     features = settings_of(given, (FeatureSettings, maker), "features")
     standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
     _check_enrolment(standardised)
+    if standardised["augment"] and maker.stored:
+        raise SereneError(
+            f"features.augment changes waveforms anew in every epoch, and the features of '{model['encoder']}' are "
+            "computed once and stored: choose an encoder that hears waveforms, or drop it."
+        )
     method = _named(_section(tree, "method"), "name", METHODS, "method")
     return Recipe(
         name=name,
         corpus=corpus,
-        labels=LabelSettings(**settings_of(_section(tree, "labels"), LabelSettings, "labels")),
+        labels=_labels(tree),
         protocol=_named(protocol, "name", PROTOCOLS, "protocol"),
         run=None if run is None else _folds(run),
         seeds=_seeds(tree.get("seeds", (0,))),
@@ -253,6 +261,16 @@ def name_of(path: Path) -> str:
         last = len(parts) - 1 - parts[::-1].index("recipes")
         return "-".join(parts[last + 1 :])
     return parts[-1]
+
+
+def _labels(tree: Mapping[str, Any]) -> LabelSettings:
+    settings = LabelSettings(**settings_of(_section(tree, "labels"), LabelSettings, "labels"))
+    if settings.target == "speaker" and settings.join:
+        raise SereneError(
+            "labels.join makes one class of several, and labels.target is speaker: what it makes is nobody. Drop "
+            "labels.join, or learn an emotion."
+        )
+    return settings
 
 
 def _check_enrolment(features: Mapping[str, Any]) -> None:

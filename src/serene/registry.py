@@ -16,6 +16,7 @@ EXTRA_OF = {
     "matplotlib": "train",
     "transformers": "train",
     "peft": "lora",
+    "audiomentations": "augment",
     "tensorboard": "track",
     "opensmile": "opensmile",
 }

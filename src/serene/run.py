@@ -20,7 +20,10 @@ from serene.files import write_text
 from serene.recipe import Recipe, load
 
 PREDICTIONS = ("predictions.csv", "predictions.csv.gz")  # the second where a run is kept small, as under results/
-PACKAGES = ("serene-ser", "torch", "numpy", "scikit-learn", "kaldi-native-fbank", "soundfile", "soxr")
+PACKAGES = (
+    *("serene-ser", "torch", "transformers", "numpy", "scikit-learn"),
+    *("kaldi-native-fbank", "soundfile", "soxr"),
+)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from serene.models.model import EmotionModel
 from serene.moving import MovingTurn
 
 SelectOn = Literal["validation UA", "validation WA", "last"]
-SPEAKERS = 1  # tells the speaker stream's random numbers from others of the same step
+TAGS: dict[Stream, int] = {"emotion": 0, "speakers": 1, "partners": 2}  # of each stream's own random numbers
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,11 @@ class Trainer:
         momentum: of `sgd`.
         nesterov: look ahead, for `sgd`.
         weight_decay: L2 penalty of `sgd` and `adam`, decoupled in `adamw`.
-        schedule: how the rate falls to zero over the training, or `constant`.
+        betas: how fast the moments of `adam` and `adamw` forget.
+        epsilon: added to the denominator of `adam` and `adamw`.
+        schedule: how the rate falls to zero over the training; `decay` multiplies it after each epoch; or `constant`.
+        decay: the factor of the schedule `decay`; Kang et al. 2023 divide by 1.25.
+        decay_epochs: after so many epochs the rate stays, in the schedule `decay`.
         warmup: share of the steps in which the rate climbs from zero.
         clip: largest Euclidean norm of the gradient of a step, none for no limit.
         accumulate: batches whose gradients are averaged into one step.
@@ -80,7 +84,11 @@ class Trainer:
         momentum: float = 0.9,
         nesterov: bool = True,
         weight_decay: float = 0.0,
-        schedule: Literal["constant", "linear", "cosine"] = "constant",
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        schedule: Literal["constant", "linear", "cosine", "decay"] = "constant",
+        decay: float = 0.8,
+        decay_epochs: int = 20,
         warmup: float = 0.0,
         clip: float | None = 5.0,
         accumulate: int = 1,
@@ -92,13 +100,17 @@ class Trainer:
         """Check the settings that make no sense together or at all."""
         counts = (("epochs", epochs, 1), ("batch_size", batch_size, 2), ("accumulate", accumulate, 1))
         others = (("patience", patience, 1), ("momentum", momentum, 0), ("weight_decay", weight_decay, 0))
+        others = (*others, ("decay_epochs", decay_epochs, 0))
         for name, value, least in (*counts, *others):
             if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
         rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate), ("clip", clip))
+        rates = (*rates, ("epsilon", epsilon), ("decay", decay))
         for name, value in rates:
             if value is not None and not value > 0:
                 raise SereneError(f"training.{name} is {value}; a positive number was expected.")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise SereneError(f"training.betas is {list(betas)}; two numbers from 0 to below 1 were expected.")
         if not 0 <= warmup <= 1:
             raise SereneError(f"training.warmup is {warmup}; a share of the steps, from 0 to 1, was expected.")
         if device == "cuda" and not torch.cuda.is_available():
@@ -109,7 +121,9 @@ class Trainer:
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
         self.encoder_learning_rate = encoder_learning_rate or learning_rate
         self.momentum, self.nesterov = momentum, nesterov
+        self.betas, self.epsilon = betas, epsilon
         self.schedule, self.warmup, self.clip = schedule, warmup, clip
+        self.decay, self.decay_epochs = decay, decay_epochs
         self.precision, self.select_on, self.patience = precision, select_on, patience
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
@@ -200,12 +214,14 @@ class Trainer:
                 maximize=group.ascent,
             )
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(parts, self.learning_rate, weight_decay=decay, maximize=group.ascent)
+        return kind(parts, self.learning_rate, self.betas, self.epsilon, decay, maximize=group.ascent)
 
     def factor(self, progress: float) -> float:
         """Give what the learning rates are multiplied by at a point of the training, from 0 (start) to 1 (end)."""
         if progress < self.warmup:
             return progress / self.warmup
+        if self.schedule == "decay":
+            return self.decay ** min(int(progress * self.epochs + 1e-9), self.decay_epochs)
         rest = (progress - self.warmup) / max(1 - self.warmup, 1e-12)
         return {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}[self.schedule]
 
@@ -264,12 +280,16 @@ class _Streams:
 
     def draw(self, streams: Sequence[Stream], indices: np.ndarray, at: tuple[int, ...]) -> list[Batch]:
         """Give a batch of each stream: the emotion corpus's is of these clips."""
-        return [self.train.batch(indices) if stream == "emotion" else self._of_speakers(at) for stream in streams]
+        return [self._one(stream, indices, np.random.default_rng([self.seed, *at, TAGS[stream]])) for stream in streams]
 
-    def _of_speakers(self, at: tuple[int, ...]) -> Batch:
+    def _one(self, stream: Stream, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        if stream == "emotion":
+            return self.train.batch(indices, rng)
+        if stream == "partners":
+            return self.train.batch(rng.integers(len(self.train), size=len(indices)), rng)
         if self.speakers is None:
             raise SereneError("This method learns from a speaker corpus, and was given none.")
-        return self.speakers.batch(np.random.default_rng([self.seed, *at, SPEAKERS]))
+        return self.speakers.batch(rng)
 
 
 def _means(steps: list[Row]) -> Row:
@@ -285,11 +305,11 @@ def _means(steps: list[Row]) -> Row:
 def _validate(model: EmotionModel, validation: Dataset, device: str) -> Row:
     scores: Scores = score(model, validation, device=device)
     truth = validation.targets.argmax(dim=1).numpy()
-    confusion = metrics.confusion(truth, scores.probabilities.argmax(axis=1), validation.targets.shape[1])
+    tally = metrics.tally(truth, scores.probabilities.argmax(axis=1), validation.targets.shape[1])
     chosen = scores.probabilities[np.arange(len(truth)), truth]
     return {
-        "validation_ua": float(metrics.ua(confusion)),
-        "validation_wa": float(metrics.wa(confusion)),
+        "validation_ua": float(metrics.ua(tally)),
+        "validation_wa": float(metrics.wa(tally)),
         "validation_loss": float(-np.log(np.maximum(chosen, 1e-12)).mean()),
     }
 

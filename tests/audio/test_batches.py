@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -11,16 +12,27 @@ import pytest
 import torch
 
 from serene.audio.batch import Batch, mask_of
-from serene.audio.dataset import Dataset, enrolment_of, features, frame_statistics, length_buckets, warm
+from serene.audio.dataset import (
+    Dataset,
+    Enrolment,
+    enrolment_of,
+    features,
+    frame_statistics,
+    frames_of,
+    length_buckets,
+    padded,
+    voices_of,
+    warm,
+)
 from serene.audio.store import Store
-from serene.corpora.manifest import Manifest
+from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError, SereneError
 
 
 class Chunks:
     """A front end for tests: four samples are a frame; every clip a frame longer than the one before."""
 
-    identity, width = "chunks", 4
+    identity, width, stored, rate, shortest = "chunks", 4, True, 4000.0, 1
 
     def __init__(self) -> None:
         self.made = 0
@@ -36,7 +48,7 @@ def dataset(made_up_manifest: Manifest, tmp_path) -> Dataset:
     chosen = made_up_manifest.utterances[::4]
     emotions = sorted({str(u.emotion) for u in made_up_manifest})
     speakers = sorted({u.speaker for u in chosen})
-    enrolment = {name: np.full((2, 4), i + 1, dtype=np.float32) for i, name in enumerate(speakers)}
+    enrolment = {name: Enrolment(np.full((2, 4), i + 1, dtype=np.float32), 100 * i) for i, name in enumerate(speakers)}
     store = Store(tmp_path, Chunks())
     return Dataset(chosen, store, emotions=emotions, speakers=speakers[:-1], enrolment=enrolment)
 
@@ -63,14 +75,41 @@ def test_targets_speakers_and_enrolment_follow_the_clips(dataset: Dataset, made_
         known = names.index(utterance.speaker)
         assert batch.speaker[row] == (-1 if known == len(names) - 1 else known)
         assert (batch.enrolment[row] == known + 1).all()
+        assert batch.enrolled[row] == 100 * known
     assert -1 in batch.speaker
+    assert batch.voice is None
+
+
+def test_a_speakers_voice_is_the_mean_of_the_means_of_their_clips(dataset: Dataset) -> None:
+    voices = voices_of(dataset.utterances, dataset.store)
+    for speaker in {u.speaker for u in dataset.utterances}:
+        clips = [features(u, dataset.store) for u in dataset.utterances if u.speaker == speaker]
+        assert len(clips) == 2
+        assert len(clips[0]) != len(clips[1]), "a mean over all frames would be another"
+        by_hand = [sum(sum(map(float, clip[:, f])) / len(clip) for clip in clips) / 2 for f in range(4)]
+        assert voices[speaker].tolist() == pytest.approx(by_hand, rel=1e-4, abs=1e-7)
+    dataset.voices, dataset.enrolment = voices, None
+    batch = dataset.batch([3, 0])
+    assert (batch.enrolment, batch.enrolled) == (None, None)
+    expected = np.stack([voices[dataset.utterances[i].speaker] for i in (3, 0)])
+    assert np.array_equal(batch.voice.numpy(), expected)
+
+
+def test_clips_are_stacked_with_zeros_after_their_ends() -> None:
+    inputs, lengths = padded([np.ones((2, 3), np.float32), np.full((4, 3), 2, np.float32)])
+    assert lengths.tolist() == [2, 4]
+    assert inputs[:, :, 0].tolist() == [[1, 1, 0, 0], [2, 2, 2, 2]]
+    assert (inputs.shape, inputs.dtype) == ((2, 4, 3), torch.float32)
 
 
 def test_a_batch_moves_with_all_its_tensors() -> None:
     numbers = torch.zeros(2, 3, 4)
-    batch = Batch(numbers, torch.tensor([3, 1]), numbers[:, 0], torch.tensor([0, 1]), ("a", "b")).to("meta")
-    assert {getattr(batch, name).device.type for name in ("inputs", "lengths", "target", "speaker")} == {"meta"}
-    assert (batch.ids, batch.enrolment) == (("a", "b"), None)
+    batch = Batch(numbers, torch.tensor([3, 1]), numbers[:, 0], torch.tensor([0, 1]), ("a", "b"), voice=numbers[:, 0])
+    moved = batch.to("meta")
+    names = ("inputs", "lengths", "target", "speaker", "voice")
+    assert {getattr(moved, name).device.type for name in names} == {"meta"}
+    assert (moved.ids, moved.enrolment, moved.enrolled) == (("a", "b"), None, None)
+    assert batch.inputs.device.type == "cpu"
 
 
 def test_a_mask_is_true_where_there_is_sound() -> None:
@@ -92,7 +131,7 @@ def test_parts_join_in_order(dataset: Dataset) -> None:
     assert whole.utterances == dataset.utterances
     assert whole.lengths.tolist() == dataset.lengths.tolist()
     ours, theirs = whole.batch([4, 5, 11]), dataset.batch([4, 5, 11])
-    for name in ("inputs", "lengths", "target", "speaker", "enrolment"):
+    for name in ("inputs", "lengths", "target", "speaker", "enrolment", "enrolled"):
         assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 
@@ -101,7 +140,8 @@ def test_a_half_is_enrolled_by_its_own_clips_alone(dataset: Dataset) -> None:
     assert half.enrolment is not None
     for speaker in {u.speaker for u in half.utterances}:
         own = [u for u in half.utterances if u.speaker == speaker]
-        assert half.enrolment[speaker] == pytest.approx(frame_statistics(own, dataset.store))
+        assert half.enrolment[speaker].statistics == pytest.approx(frame_statistics(own, dataset.store))
+        assert half.enrolment[speaker].frames == sum(len(features(u, dataset.store)) for u in own)
     assert dataset.enrolment is not half.enrolment
 
 
@@ -127,13 +167,17 @@ def test_a_constant_feature_has_a_deviation_that_divides_safely(dataset: Dataset
     assert statistics.tolist() == [[7.0] * 4, [pytest.approx(1e-5)] * 4]
 
 
-def test_only_the_first_clips_of_each_speaker_enrol(dataset: Dataset) -> None:
-    first = {}
+def test_the_clips_that_enrol_are_drawn_by_a_hash_of_their_ids(dataset: Dataset) -> None:
+    chosen: dict[str, tuple[bytes, Utterance]] = {}
     for clip in dataset.utterances:
-        first.setdefault(clip.speaker, clip)
-    enrolment = enrolment_of(dataset.utterances, dataset.store, clips=1)
-    for speaker, clip in first.items():
-        assert enrolment[speaker] == pytest.approx(frame_statistics([clip], dataset.store))
+        mine = hashlib.blake2b(f"0\0enrolment\0{clip.id}".encode()).digest(), clip
+        chosen[clip.speaker] = min(mine, chosen.get(clip.speaker, mine), key=lambda drawn: drawn[0])
+    assert {clip.id for _, clip in chosen.values()} != {u.id for u in dataset.utterances[::2]}, "not simply the first"
+    enrolment = enrolment_of(tuple(reversed(dataset.utterances)), dataset.store, clips=1)
+    assert enrolment.keys() == chosen.keys()
+    for speaker, (_, clip) in chosen.items():
+        assert enrolment[speaker].statistics == pytest.approx(frame_statistics([clip], dataset.store))
+        assert enrolment[speaker].frames == frames_of(clip, dataset.store) == len(features(clip, dataset.store))
 
 
 def test_clips_are_warmed_one_by_one(made_up_manifest: Manifest, tmp_path) -> None:
@@ -154,6 +198,20 @@ def test_audio_that_is_gone_changed_or_has_no_hash_is_named(made_up_manifest: Ma
         features(replace(clip, audio=other.audio), store)
     with pytest.raises(SereneError, match=f"'{clip.id}' has no hash"):
         features(replace(clip, audio_hash=None), store)
+
+
+def test_a_clip_that_is_too_short_for_the_front_end_is_named(made_up_manifest: Manifest, tmp_path) -> None:
+    class Long(Chunks):
+        shortest = 9000
+
+    clip = made_up_manifest.utterances[0]
+    with pytest.raises(AudioError) as caught:
+        features(clip, Store(tmp_path, Long()))
+    assert str(caught.value) == (
+        f"{clip.audio} has {round(16_000 * clip.duration)} samples at 16 kHz; this encoder needs at least 9000. "
+        "Leave the clip out of the manifest."
+    )
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def iemocap_like(n_clips: int = 5531) -> np.ndarray:

@@ -83,7 +83,7 @@ def test_a_small_corpus_fills_a_large_batch() -> None:
 
 
 def test_a_speakers_index_is_their_place_among_the_names() -> None:
-    heard = stream(spoken(zoe=2, adam=2, mia=2), batch_size=3)
+    heard = stream(spoken(zoe=2, adam=2, mia=2)[::-1], batch_size=3)
     assert heard.speakers == 3
     for batch in draws(heard, 10):
         assert [["adam", "mia", "zoe"][n] for n in batch.speaker] == [name[:-1] for name in batch.ids]
@@ -236,13 +236,22 @@ def names(heard: SpeakerStream | None) -> list[list[str]]:
 
 def test_whoever_validates_or_tests_is_not_heard_should_both_corpora_be_one() -> None:
     both = of("crema_d", a=2, b=1, c=3, d=2)
-    heard = stream_of(asked(crop=3.0, batch_size=5), tuple(both), fold_of(both), Held())  # pyright: ignore
+    fold = fold_of([u for u in both if u.id not in ("crema_d-c2", "crema_d-d1")])  # left out for their emotion, say
+    heard = stream_of(asked(crop=3.0, batch_size=5), tuple(both), fold, Held())  # pyright: ignore
     assert names(heard) == [["crema_d-a0", "crema_d-a1"], ["crema_d-b0"]]
     assert heard is not None
     assert (heard.crop, heard.batch_size, heard.speakers) == (3.0, 5, 2)
     alone = tuple(u for u in both if u.speaker != "b")
     with pytest.raises(SereneError, match="has 1 speakers"):
         stream_of(asked(crop=3.0), alone, fold_of(both), Held())  # pyright: ignore[reportArgumentType]
+
+
+def test_of_training_speakers_who_validate_only_the_validating_clips_are_not_heard() -> None:
+    both = of("crema_d", a=2, b=2, d=1)
+    train, validation = tuple(both[:2]), tuple(both[3:5])  # each first clip, each second one
+    fold = replace(fold_of(both), train=train, validation=validation, validation_rule="random20")
+    heard = stream_of(asked(crop=3.0), tuple(both), fold, Held())  # pyright: ignore[reportArgumentType]
+    assert names(heard) == [["crema_d-a0"], ["crema_d-b0"]]
 
 
 def test_of_another_corpus_only_the_audio_that_is_tested_is_not_heard() -> None:

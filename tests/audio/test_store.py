@@ -21,6 +21,9 @@ class Doubler:
 
     identity: str = "doubler"
     width: int = 1
+    stored: bool = True
+    rate: float = 16_000.0
+    shortest: int = 1
     heard: list[int] = field(default_factory=list)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
@@ -56,6 +59,14 @@ def test_what_is_given_is_mapped_from_disk_and_cannot_be_changed(tmp_path: Path)
         array[0] = 0
 
 
+def test_what_is_not_worth_keeping_is_made_anew_each_time(tmp_path: Path) -> None:
+    maker = Doubler(stored=False)
+    arrays = [Store(tmp_path, maker).get("abcd", one_to_four) for _ in range(2)]
+    assert maker.heard == [4, 4]
+    assert all(array[:, 0].tolist() == [2, 4, 6, 8] for array in arrays)
+    assert files_in(tmp_path) == []
+
+
 def test_two_makers_never_mix(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).normal(scale=0.1, size=1600).astype(np.float32)
     for maker in (Mfcc(), Mfcc(deltas=1), Mfcc(), Mfcc(deltas=1)):
@@ -88,7 +99,7 @@ import numpy as np
 from serene.audio.store import Store
 
 class Slow:
-    identity, width = "slow", 50
+    identity, width, stored = "slow", 50, True
     def __call__(self, samples):
         return np.full((20_000, 50), samples[0], dtype=np.float32)
 

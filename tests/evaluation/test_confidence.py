@@ -9,7 +9,7 @@ import pytest
 
 from serene.errors import SereneError
 from serene.evaluation.confidence import intervals, mean_of_folds, paired
-from serene.evaluation.metrics import confusion, ua
+from serene.evaluation.metrics import tally, ua
 from serene.evaluation.predictions import Predictions
 
 
@@ -55,7 +55,7 @@ def test_the_interval_is_that_of_a_plain_loop_over_draws() -> None:
         for speaker in rng.integers(0, 12, 12):
             own = np.flatnonzero(speakers == speaker)
             rows.extend(rng.choice(own, len(own)))
-        figures.append(float(ua(confusion(truth[rows], answer[rows], 3))))
+        figures.append(float(ua(tally(truth[rows], answer[rows], 3))))
     low, high = np.percentile(figures, [2.5, 97.5])
     assert ours.low == pytest.approx(low, abs=0.012)
     assert ours.high == pytest.approx(high, abs=0.012)

@@ -1,4 +1,4 @@
-"""Every metric by hand, against scikit-learn, and over a stack of confusions."""
+"""Every metric by hand, against scikit-learn, and over a stack of tallies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
 from serene.errors import SereneError
-from serene.evaluation.metrics import area_under_curve, confusion, macro_f1, per_class_recall, ua, wa
+from serene.evaluation.metrics import area_under_curve, confusion, macro_f1, per_class_recall, tally, ua, wa
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
 ANSWER = np.array([0, 0, 0, 1, 1, 2, 2, 2, 0, 2])
@@ -19,26 +19,39 @@ def test_confusion_counts_truths_in_rows() -> None:
     assert confusion(TRUTH, ANSWER, 3).tolist() == [[3, 1, 0], [0, 1, 1], [1, 0, 3]]
 
 
+def test_a_tally_counts_what_there_is_what_is_right_and_what_is_answered() -> None:
+    assert tally(TRUTH, ANSWER, 3).tolist() == [[4, 2, 4], [3, 1, 3], [4, 2, 4]]
+    assert tally(np.array([0, 0, 1]), np.array([0, 2, 1]), 4).tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
+
+
+def test_a_tally_does_not_grow_with_the_square_of_the_classes() -> None:
+    classes = np.arange(100_000)  # their confusion matrix would fill 80 GB
+    counts = tally(classes, classes[::-1], 100_000)
+    assert counts.shape == (3, 100_000)
+    assert float(ua(counts)) == 0
+    assert float(macro_f1(tally(classes, classes, 100_000))) == 1
+
+
 def test_metrics_by_hand() -> None:
-    matrix = confusion(TRUTH, ANSWER, 3)
-    assert per_class_recall(matrix).tolist() == [3 / 4, 1 / 2, 3 / 4]
-    assert float(ua(matrix)) == pytest.approx((3 / 4 + 1 / 2 + 3 / 4) / 3)
-    assert float(wa(matrix)) == pytest.approx(7 / 10)
+    counts = tally(TRUTH, ANSWER, 3)
+    assert per_class_recall(counts).tolist() == [3 / 4, 1 / 2, 3 / 4]
+    assert float(ua(counts)) == pytest.approx((3 / 4 + 1 / 2 + 3 / 4) / 3)
+    assert float(wa(counts)) == pytest.approx(7 / 10)
     # F1 = 2 tp / (2 tp + false positives + false negatives)
-    assert float(macro_f1(matrix)) == pytest.approx((6 / (6 + 1 + 1) + 2 / (2 + 1 + 1) + 6 / (6 + 1 + 1)) / 3)
+    assert float(macro_f1(counts)) == pytest.approx((6 / (6 + 1 + 1) + 2 / (2 + 1 + 1) + 6 / (6 + 1 + 1)) / 3)
 
 
 def test_an_emotion_that_does_not_occur_has_no_say_in_ua() -> None:
-    matrix = confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
-    assert float(ua(matrix)) == pytest.approx((1 / 2 + 1) / 2)
-    recalls = per_class_recall(matrix)
+    counts = tally(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
+    assert float(ua(counts)) == pytest.approx((1 / 2 + 1) / 2)
+    recalls = per_class_recall(counts)
     assert math.isnan(recalls[2]) and math.isnan(recalls[3])
     # macro-F1 counts emotion 2, which was answered wrongly, and leaves out emotion 3
-    assert float(macro_f1(matrix)) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert float(macro_f1(counts)) == pytest.approx((2 / 3 + 1 + 0) / 3)
 
 
 def test_nothing_has_no_figure() -> None:
-    empty = np.zeros((2, 2), dtype=int)
+    empty = np.zeros((3, 2), dtype=int)
     assert all(math.isnan(float(metric(empty))) for metric in (ua, wa, macro_f1))
 
 
@@ -46,15 +59,17 @@ def test_nothing_has_no_figure() -> None:
 def test_metrics_agree_with_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth, answer = rng.integers(0, 6, 80), rng.integers(0, 6, 80)
-    matrix = confusion(truth, answer, 6)
+    matrix, counts = confusion(truth, answer, 6), tally(truth, answer, 6)
     assert matrix.tolist() == confusion_matrix(truth, answer, labels=range(6)).tolist()
-    assert float(ua(matrix)) == pytest.approx(balanced_accuracy_score(truth, answer))
-    assert float(wa(matrix)) == pytest.approx(accuracy_score(truth, answer))
-    assert float(macro_f1(matrix)) == pytest.approx(f1_score(truth, answer, average="macro"))
+    assert counts.tolist() == [matrix.sum(axis=1).tolist(), matrix.diagonal().tolist(), matrix.sum(axis=0).tolist()]
+    assert float(ua(counts)) == pytest.approx(balanced_accuracy_score(truth, answer))
+    assert float(wa(counts)) == pytest.approx(accuracy_score(truth, answer))
+    assert float(macro_f1(counts)) == pytest.approx(f1_score(truth, answer, average="macro"))
 
 
-def test_a_stack_gives_what_its_matrices_give() -> None:
-    stack = np.random.default_rng(0).integers(0, 4, size=(7, 2, 5, 5))
+def test_a_stack_gives_what_its_tallies_give() -> None:
+    truth, answer = np.random.default_rng(0).integers(0, 5, size=(2, 7, 2, 30))
+    stack = np.array([[tally(truth[i, j], answer[i, j], 5) for j in range(2)] for i in range(7)])
     for metric in (ua, wa, macro_f1):
         whole = metric(stack)
         assert whole.shape == (7, 2)

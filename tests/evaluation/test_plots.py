@@ -96,6 +96,13 @@ def test_tsne_shows_the_same_four_speakers_twice() -> None:
     assert np.array_equal(np.asarray(left.collections[0].get_offsets()), np.asarray(again))
 
 
+def test_tsne_of_speakers_alone_is_one_picture() -> None:
+    x, speakers = np.random.default_rng(0).normal(size=(30, 4)), ["a", "b", "c"] * 10
+    (axes,) = plots.tsne(x, None, speakers).axes
+    assert len(axes.collections) == 3
+    assert axes.get_title(loc="left") == "by speaker"
+
+
 def test_tsne_does_not_lay_out_more_points_than_it_can_show(monkeypatch) -> None:
     monkeypatch.setattr(plots, "MOST_POINTS", 8)
     x = np.random.default_rng(0).normal(size=(60, 3))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serene.errors import SereneError
-from serene.evaluation.predictions import Predictions
+from serene.evaluation.predictions import BEST, MOST_CLASSES, Predictions
 
 HEADER = "id,speaker,part,fold,seed,truth,prediction,anger,sadness"
 
@@ -57,6 +59,86 @@ def test_compressed_tables_are_the_same_bytes_every_time_and_hold_the_plain_tabl
     made().write(tmp_path / "plain.csv")
     assert (tmp_path / "one.csv.gz").read_bytes() == (tmp_path / "two.csv.gz").read_bytes()
     assert gzip.decompress((tmp_path / "one.csv.gz").read_bytes()) == (tmp_path / "plain.csv").read_bytes()
+
+
+def many(scores: list[list[float]] | np.ndarray, truth: list[int]) -> Predictions:
+    n_classes = len(scores[0])
+    return Predictions.from_scores(
+        ids=[f"clip{n}" for n in range(len(truth))],
+        speakers=[f"s{t}" for t in truth],
+        truth=np.array(truth),
+        scores=np.array(scores),
+        classes=[f"s{n}" for n in range(n_classes)],
+        part="test",
+        fold="official",
+        seed=0,
+    )
+
+
+def cells(path: Path) -> list[list[str]]:
+    """The scores of each row, as they stand in the table."""
+    return [line.split(",")[7:] for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_of_very_many_classes_the_best_scores_and_the_true_class_are_kept(tmp_path, extra: int) -> None:
+    """Row 0 is right by far; in row 1 the true class is the worst of all."""
+    n = MOST_CLASSES + extra
+    rising = [(place + 1) / 1000 for place in range(n)]
+    before = many([rising, rising], [n - 1, 0])
+    before.write(tmp_path / "p.csv")
+    best = [*range(n - BEST, n)]
+    kept = [[*range(n)]] * 2 if extra == 0 else [best, [0, *best]]
+    for row, places in zip(cells(tmp_path / "p.csv"), kept, strict=True):
+        assert row == [f"{rising[place]:.6g}" if place in places else "" for place in range(n)]
+    after = Predictions.read(tmp_path / "p.csv")
+    for row, places in enumerate(kept):
+        assert after.scores[row].tolist() == [rising[place] if place in places else 0.0 for place in range(n)]
+    assert after.prediction.tolist() == before.prediction.tolist() == [n - 1, n - 1]
+    assert (after.truth.tolist(), after.classes) == ([n - 1, 0], before.classes)
+
+
+@pytest.mark.parametrize("kind", ["random", "shared in the sixth digit", "few above zero", "true class at zero"])
+def test_a_table_that_was_read_is_written_as_it_was(tmp_path, kind: str) -> None:
+    n = 2 * MOST_CLASSES
+    scores, truth = np.random.default_rng(0).dirichlet(np.ones(n), size=5), [3, 1, 4, 1, 5]
+    if kind == "shared in the sixth digit":  # the true class is 11th by less than what is written, and first in order
+        scores[:] = np.linspace(1e-3, 2e-3, n)
+        scores[:, 0], truth = scores[:, -BEST] - 1e-12, [0] * 5
+    if kind == "few above zero":
+        scores[:, 4:] = 0
+    if kind == "true class at zero":
+        scores[np.arange(5), truth] = 0
+    many(scores, truth).write(tmp_path / "one.csv")
+    once = Predictions.read(tmp_path / "one.csv")
+    once.write(tmp_path / "two.csv")
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    for row, own in zip(cells(tmp_path / "one.csv"), truth, strict=True):
+        assert row[own] != ""
+        assert sum(cell != "" for cell in row) <= BEST + 1
+    rows = np.arange(5)
+    np.testing.assert_allclose(once.scores[rows, truth], scores[rows, truth], rtol=1e-5)
+
+
+def test_scores_below_zero_are_all_written(tmp_path) -> None:
+    """An empty cell is read as 0, which would stand above them."""
+    before = many(np.random.default_rng(0).normal(size=(4, MOST_CLASSES + 5)), [0, 1, 2, 3])
+    before.write(tmp_path / "p.csv")
+    after = Predictions.read(tmp_path / "p.csv")
+    np.testing.assert_allclose(after.scores, before.scores, rtol=1e-5)
+    assert after.scores.argmax(axis=1).tolist() == before.prediction.tolist()
+
+
+def test_a_table_of_a_thousand_speakers_takes_little_more_room_than_its_scores(tmp_path) -> None:
+    n, classes = 300, 1000
+    before = many(np.random.default_rng(0).dirichlet(np.ones(classes), size=n), [*range(n)])
+    before.write(tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").stat().st_size < n * (classes + 300)  # a comma for each class, and some scores
+    tracemalloc.start()
+    Predictions.read(tmp_path / "p.csv")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * before.scores.nbytes  # the list of all cells as text takes four times as much, of pointers alone
 
 
 def test_select_narrows_by_part_fold_and_seed() -> None:
@@ -139,7 +221,10 @@ def test_scores_that_are_not_finite_name_the_utterance() -> None:
         (f"{HEADER}\n", "holds no predictions"),
         (f"{HEADER}\na,1,test,1,0,anger,anger,1\n", "line 2: 8 columns, expected 9"),
         (f"{HEADER}\na,1,test,1,0,angr,anger,1,0\n", "Unknown emotion 'angr'. Did you mean 'anger'?"),
+        (f"{HEADER}\na,1,test,1,0,anger,anger,1,0\nb,1,test,1,0,anger,anger,1,much\n", "line 3: could not convert"),
         (f"{HEADER}\na,1,test,1,0,anger,anger,1,much\n", "scores are numbers"),
+        (f"{HEADER}\na,1,test,1,0,anger,anger,1,\n", "scores are numbers"),  # of few classes, no cell is left empty
+        (f"{HEADER}\na,1,te\rst,1,0,anger,anger,1,0\n", "Cannot read the predictions"),
         (f"{HEADER}\na,1,test,1,first,anger,anger,1,0\n", "seeds are whole numbers"),
         (f"{HEADER}\na,1,exam,1,0,anger,anger,1,0\n", "Unknown part 'exam'"),
         (f"{HEADER}\na,1,test,1,0,anger,anger,1,nan\n", "not finite"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,61 @@ def test_warnings_follow_from_the_facts(two_folds: Predictions) -> None:
     assert build(cell([0, 1], [0, 1], "aa"), facts=FACTS).content["stamps"] == [reports.ALONE]
     ragged = Predictions.concatenate([two_folds, cell([0, 1], [0, 1], "ab", fold="1", seed=1)])
     assert build(ragged, facts=FACTS).content["stamps"] == [reports.INCOMPLETE]
+
+
+def many(n_classes: int, *, speakers: bool) -> Predictions:
+    """Answer three clips of each class: the first two rightly but for the last class, the third as the next class."""
+    truth = np.repeat(np.arange(n_classes), 3)
+    answer = np.where(np.arange(len(truth)) % 3 < 2, truth, (truth + 1) % n_classes)
+    answer[-3:] = 0
+    classes = [f"c{i:03d}" for i in range(n_classes)]
+    return Predictions.from_scores(
+        ids=[f"u{i}" for i in range(len(truth))],
+        speakers=[classes[t] for t in truth] if speakers else [f"s{i % 4}" for i in range(len(truth))],
+        truth=truth,
+        scores=np.eye(n_classes)[answer],
+        classes=classes,
+        part="test",
+        fold="1",
+        seed=0,
+    )
+
+
+def test_more_classes_than_can_be_read_are_not_laid_out_against_each_other() -> None:
+    most = reports.MOST_CLASSES
+    few = build(many(most, speakers=False), facts=FACTS).to_json()
+    assert np.sum(few["confusion"]) == 3 * most and len(few["per_speaker"][0]["recall"]) == most
+    more = build(many(most + 1, speakers=False), facts=FACTS).to_json()
+    assert more["confusion"] is None
+    assert set(more["per_speaker"][0]) == {"speaker", "n", "ua", "wa"}
+    assert len(more["per_class_recall"]) == most + 1
+
+
+def test_speakers_who_are_the_classes_have_one_figure_each() -> None:
+    facts = FACTS | {"speaker_independent": False, "target": "speaker"}
+    content = build(many(5, speakers=True), facts=facts).to_json()
+    assert content["per_speaker"][0] == {"speaker": "c004", "n": 3, "ua": 0.0, "wa": 0.0}
+    assert content["per_speaker"][1] == {
+        "speaker": "c000",
+        "n": 3,
+        "ua": pytest.approx(2 / 3),
+        "wa": pytest.approx(2 / 3),
+    }
+    assert content["metrics"]["ua"]["value"] == pytest.approx(4 / 5 * 2 / 3)
+    assert content["confusion"][4] == [3, 0, 0, 0, 0]
+    assert content["stamps"] == [reports.NAMED]
+
+
+def test_a_report_on_many_speakers_takes_little_memory() -> None:
+    predictions = many(300, speakers=True)
+    tracemalloc.start()
+    try:
+        report = build(predictions, facts=FACTS | {"speaker_independent": False, "target": "speaker"})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6, "one confusion matrix per draw would take 1.4 GB, one per speaker 200 MB"
+    assert len(json.dumps(report.to_json())) < 100_000
 
 
 def test_a_shared_speaker_contradicts_independence() -> None:

@@ -9,14 +9,39 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serene.evaluation.page_style import svg
+from serene.evaluation.page_style import STYLE, svg
 from serene.evaluation.plots import INK, confusion
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_leak
-from serene.evaluation.report import DEPENDENT, Embedding, Report, build
+from serene.evaluation.report import DEPENDENT, MOST_CLASSES, Embedding, Report, build
 from serene.evaluation.report_page import write_html
 
 EVIL = '--><script>alert("x")</script>'
+
+
+def naming(n_speakers: int) -> Report:
+    """Report on a task that is to name one of some speakers."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(n_speakers), 3)
+    names = [f"id{i}" for i in range(n_speakers)]
+    predictions = Predictions.from_scores(
+        ids=[f"u{i}" for i in range(len(truth))],
+        speakers=[names[t] for t in truth],
+        truth=truth,
+        scores=rng.random((len(truth), n_speakers)) + np.eye(n_speakers)[truth],
+        classes=names,
+        part="test",
+        fold="official",
+        seed=0,
+    )
+    facts = {"protocol": "official", "speaker_independent": False, "selection": "last epoch", "target": "speaker"}
+    spoken = [names[t] for t in truth]
+    return build(
+        predictions,
+        facts=facts | {"saw_unlabelled_test_audio": False},
+        leak=[{"test": None, "train": None}],
+        embedding=Embedding(rng.normal(size=(len(truth), 4)), spoken, spoken, "test, fold official, seed 0"),
+    )
 
 
 def made(title: str, **facts: Any) -> Report:
@@ -132,6 +157,22 @@ def test_one_report_needs_no_summary_and_may_lack_leak_logs_and_embedding(tmp_pa
     assert "Speaker leak was not measured." in text
     assert text.count("<svg") == 2
     assert "<summary>Recipe" not in text
+
+
+@pytest.mark.parametrize("n_speakers", [6, MOST_CLASSES + 1])
+def test_the_page_of_a_speaker_task_speaks_of_speakers(tmp_path, n_speakers: int) -> None:
+    write_html([naming(n_speakers)], tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    said = re.sub(r"<li>.*?</li>", "", text.replace(STYLE, ""))  # what the warning says of emotion is right
+    assert not re.search("emotion|by class", said, flags=re.IGNORECASE)
+    assert "Speaker leak was not measured: the task itself is to name the speaker." in text
+    assert "UA, mean recall over speakers" in text and "utterances of each speaker drawn with replacement" in text
+    assert f"{100 / n_speakers:.2g}&nbsp;%" in text and f"one of {n_speakers} speakers" in text
+    assert "<th>utterances</th><th>recall</th></tr>" in text, "one figure for each speaker"
+    drawn = n_speakers <= MOST_CLASSES
+    sentence = f"a picture of {n_speakers} speakers against each other cannot be read. It is made for up to"
+    assert (sentence in text) is not drawn
+    assert text.count("<svg") == 2 + drawn, "speakers, t-SNE, and the confusion matrix of few"
 
 
 def test_rows_of_other_protocols_are_said_not_to_compare(tmp_path, text: str) -> None:

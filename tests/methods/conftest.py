@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,7 +52,9 @@ def strangers() -> Batch:
 @pytest.fixture
 def streams(batch: Batch, strangers: Batch) -> dict[Stream, Batch]:
     """A batch of each stream that a turn may ask for."""
-    return {"emotion": batch, "speakers": strangers}
+    order = torch.tensor([4, 5, 0, 1, 2, 3])
+    moved = {name: getattr(batch, name)[order] for name in ("inputs", "lengths", "target", "speaker")}
+    return {"emotion": batch, "partners": replace(batch, **moved), "speakers": strangers}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Always:
         self.lengths = np.array(lengths)
         self.given = Batch(inputs, torch.tensor(lengths), emotions, torch.tensor(speaker), names)
 
-    def batch(self, _: object) -> Batch:
+    def batch(self, *_: object) -> Batch:
         return self.given
 
 
@@ -81,8 +82,8 @@ def toy(method: TwoCorpora, projector: str = "none", *, idle_emotion: bool = Fal
 def fit(model: nn.Module, method: Method, folder: Path, **settings: Any) -> Selected:
     """Train by plain SGD without clipping, one iteration per epoch."""
     plain = {"epochs": 1, "learning_rate": ETA, "momentum": 0.0, "nesterov": False, "clip": None, "select_on": "last"}
-    trainer = Trainer(**(plain | {"device": "cpu"} | settings))
-    return trainer.fit(model, method, ACTED, None, seed=0, folder=folder, speakers=HEARD)  # pyright: ignore
+    more = {"seed": 0, "folder": folder, "speakers": HEARD, "on_epoch": settings.pop("on_epoch", None)}
+    return Trainer(**(plain | {"device": "cpu"} | settings)).fit(model, method, ACTED, None, **more)  # pyright: ignore
 
 
 Values = dict[str, Any]
@@ -253,16 +254,21 @@ def test_confusion_sends_the_encoder_to_the_uniform_and_the_head_to_the_true_spe
 # --- an encoder at rest, and the turn of the speakers alone
 
 
-def network(strategy: Any, kind: type[TwoCorpora] = SpeakerNormalization) -> tuple[EmotionModel, TwoCorpora]:
-    """A real encoder with batch norm and dropout, and a method that takes the speakers' turn alone."""
+def alone(kind: type[TwoCorpora], **settings: Any) -> TwoCorpora:
+    """A method that takes the speakers' turn and no other."""
 
     class SpeakersAlone(kind):
         def turns(self, model: EmotionModel) -> list[Turn]:
             return super().turns(model)[1:]
 
+    return SpeakersAlone(**settings)
+
+
+def network(strategy: Any, kind: type[TwoCorpora]) -> tuple[EmotionModel, TwoCorpora]:
+    """A real encoder with batch norm and dropout, and a method that takes the speakers' turn alone."""
     torch.manual_seed(1)
     model = EmotionModel(("anger", "sadness"), 2, parts=Parts(projector="gate", head="relu"))
-    method = SpeakersAlone(strategy=strategy, step=0.05)
+    method = alone(kind, strategy=strategy, step=0.05)
     method.attach(model, SPEAKERS)
     return model, method
 
@@ -289,6 +295,16 @@ def test_a_whole_encoders_turn_moves_it_but_no_statistics_and_no_emotion_head(
     fit(model, method, tmp_path, epochs=3)
     parts = [*model.encoder.named_parameters(prefix="encoder"), *model.projector.named_parameters(prefix="projector")]
     assert changed(model, before) == {name for name, _ in parts}
+
+
+@pytest.mark.parametrize("kind", [SpeakerNormalization, SpeakerConfusion])
+def test_the_head_learns_first_and_every_other_iteration(kind: type[TwoCorpora], tmp_path: Path) -> None:
+    method = alone(kind, warmup_steps=2, every=2)
+    model = toy(method)
+    seen = [values(model, method)]
+    fit(model, method, tmp_path, epochs=6, on_epoch=lambda _: seen.append(values(model, method)))
+    steps = [{letter for letter in after if after[letter] != before[letter]} for before, after in pairwise(seen)]
+    assert steps == [{"V", "b"}, set(), {"W", "V", "b"}, set(), {"W", "V", "b"}, set()]
 
 
 @pytest.mark.parametrize(("strategy", "at_rest"), [("tap", False), ("snp", True)])

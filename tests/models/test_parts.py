@@ -18,7 +18,7 @@ from serene.models.heads import Head
 from serene.models.masking import Dropout, MaskedBatchNorm
 from serene.models.model import EmotionModel
 from serene.models.parts import HeadKind, Parts, Pooling, Projection, SpeakerEmbedding
-from serene.models.pooling import POOLINGS, MeanPooling
+from serene.models.pooling import POOLINGS, FirstFrame, MeanPooling
 from serene.models.projector import Projector
 from serene.models.speaker_embedding import SpeakerMfcc, SpeakerTable
 
@@ -121,6 +121,11 @@ def test_mean_pooling_is_the_mean_of_the_valid_frames() -> None:
     for clip, length in enumerate(lengths):
         by_hand = [sum(frames[clip, t, f].item() for t in range(length)) / length for f in range(5)]
         assert pooled[clip].tolist() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_the_first_frame_is_the_first_frame() -> None:
+    frames = torch.randn(3, 6, 5)
+    assert torch.equal(FirstFrame()(frames, mask_of(torch.tensor([4, 1, 6]), 6)), frames[:, 0])
 
 
 # --- projector

@@ -18,6 +18,7 @@ class Batch:
         target: (batch, emotion) distributions over the emotions; one-hot is the ordinary case.
         speaker: (batch,) index among the training speakers, -1 for anybody else.
         ids: the utterances, in order.
+        own_lengths: (batch,) valid frames of the clips themselves: fewer where a front end fills clips up.
         enrolment: (batch, 2, feature) mean and deviation over the speaker's own clips, where the model asks for them.
         enrolled: (batch,) how many frames those were taken over.
         voice: (batch, coefficient) the speaker's mean cepstra, where the model asks for them.
@@ -28,6 +29,7 @@ class Batch:
     target: Tensor
     speaker: Tensor
     ids: tuple[str, ...]
+    own_lengths: Tensor | None = None
     enrolment: Tensor | None = None
     enrolled: Tensor | None = None
     voice: Tensor | None = None

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from serene import sound
+from serene.audio.augment import Augment
 from serene.audio.batch import Batch
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
 from serene.errors import AudioError, SereneError
+from serene.protocols.split import drawn
 
 JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
 
@@ -43,6 +45,11 @@ class Dataset:
         speakers: training speakers, in the order of their indices.
         enrolment: speaker -> what is known of them, or None.
         voices: speaker -> mean cepstra (coefficient,), or None.
+        augment: changes waveforms at random, in training.
+        votes: learn the shares of listeners' votes instead of one class.
+
+    Raises:
+        SereneError: a clip's votes are not shares of the classes.
     """
 
     def __init__(
@@ -54,6 +61,8 @@ class Dataset:
         speakers: Sequence[str],
         enrolment: Mapping[str, Enrolment] | None = None,
         voices: Mapping[str, np.ndarray] | None = None,
+        augment: Augment | None = None,
+        votes: bool = False,
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances = tuple(utterances)
@@ -61,29 +70,37 @@ class Dataset:
         self.store = store
         self.enrolment = enrolment
         self.voices = voices
+        self.augment = augment
         self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
         emotion_index = {name: i for i, name in enumerate(emotions)}
         speaker_index = {name: i for i, name in enumerate(speakers)}
         classes = torch.tensor([emotion_index[str(u.emotion)] for u in self.utterances])
         self.targets = torch.nn.functional.one_hot(classes, len(emotions)).float()
+        if votes:
+            self.targets = torch.tensor([_shares(u, emotions) for u in self.utterances])
         self.speakers = torch.tensor([speaker_index.get(u.speaker, -1) for u in self.utterances])
 
     def __len__(self) -> int:
         """Count the clips."""
         return len(self.utterances)
 
-    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """Collect clips into a batch padded to the longest of them."""
+    def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
+        """Collect clips into a batch padded to the longest of them; with a generator, augmented where that is asked."""
         chosen = [self.utterances[i] for i in indices]
-        inputs, lengths = padded([features(utterance, self.store) for utterance in chosen])
-        batch = Batch(inputs, lengths, self.targets[indices], self.speakers[indices], tuple(u.id for u in chosen))
+        inputs, lengths = padded([self._heard(utterance, rng) for utterance in chosen])
+        own = torch.minimum(torch.from_numpy(self.lengths[indices]), lengths)
+        ids = tuple(u.id for u in chosen)
+        batch = Batch(inputs, lengths, self.targets[indices], self.speakers[indices], ids, own)
         if self.enrolment is not None:
-            known = [self.enrolment[u.speaker] for u in chosen]
-            statistics = torch.from_numpy(np.stack([k.statistics for k in known]))
-            batch = replace(batch, enrolment=statistics, enrolled=torch.tensor([k.frames for k in known]))
+            batch = with_enrolment(batch, [self.enrolment[u.speaker] for u in chosen])
         if self.voices is not None:
             batch = replace(batch, voice=torch.from_numpy(np.stack([self.voices[u.speaker] for u in chosen])))
         return batch
+
+    def _heard(self, utterance: Utterance, rng: np.random.Generator | None) -> np.ndarray:
+        if self.augment is None or rng is None:
+            return features(utterance, self.store)
+        return self.store.maker(self.augment(samples_of(utterance, self.store.maker.shortest), rng))
 
     @classmethod
     def joined(cls, parts: Sequence[Dataset]) -> Dataset:
@@ -96,7 +113,7 @@ class Dataset:
         return whole
 
     def enrolled_by_own_clips(self, indices: Sequence[int] | np.ndarray, clips: int | None = None) -> Dataset:
-        """Return some of the clips, each speaker enrolled by these alone: by all, or the first so many `clips`."""
+        """Return some of the clips, each speaker enrolled by these alone: by all, or by so many `clips`."""
         part = copy.copy(self)
         part.utterances = tuple(self.utterances[i] for i in indices)
         part.lengths, part.targets, part.speakers = self.lengths[indices], self.targets[indices], self.speakers[indices]
@@ -116,35 +133,61 @@ def padded(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), torch.tensor([len(t) for t in tensors])
 
 
+def with_enrolment(batch: Batch, known: Sequence[Enrolment]) -> Batch:
+    """Add what is known of each clip's speaker to a batch."""
+    statistics = torch.from_numpy(np.stack([k.statistics for k in known]))
+    return replace(batch, enrolment=statistics, enrolled=torch.tensor([k.frames for k in known]))
+
+
 def features(utterance: Utterance, store: Store) -> np.ndarray:
     """Return the features (frame, feature) of a clip, decoding it only where they are not stored.
 
     Raises:
+        SereneError, AudioError: as `samples_of`, where the clip has to be decoded.
+    """
+    return store.get(_hash_of(utterance), lambda: samples_of(utterance, store.maker.shortest))
+
+
+def samples_of(utterance: Utterance, shortest: int = 1) -> np.ndarray:
+    """Decode a clip to samples (sample,), and make sure that it is the sound that the manifest speaks of.
+
+    Raises:
         SereneError: the clip's audio has no hash (`serene.corpora.prepare.hashed` gives it one), or the file no longer
             holds the audio that the hash is of.
-        AudioError: the clip cannot be decoded; the message names the file.
+        AudioError: the clip cannot be decoded, or has fewer samples than `shortest`; the message names the file.
     """
+    samples = sound.read(utterance.audio, utterance.start, utterance.duration)
+    if sound.content_hash(samples) != _hash_of(utterance):
+        raise SereneError(f"{utterance.audio} has changed since its manifest was made; prepare the corpus again.")
+    if len(samples) < shortest:
+        raise AudioError(
+            f"{utterance.audio} has {len(samples)} samples at 16 kHz; this encoder needs at least {shortest}. "
+            "Leave the clip out of the manifest."
+        )
+    return samples
+
+
+def _shares(utterance: Utterance, emotions: Sequence[str]) -> list[float]:
+    shares = [(utterance.votes or {}).get(name, 0.0) for name in emotions]
+    if abs(sum(shares) - 1) > 1e-6:
+        raise SereneError(
+            f"The votes of '{utterance.id}' for {', '.join(emotions)} sum to {sum(shares):g}; shares that sum to 1 "
+            "were expected, as serene.corpora.labels.choose makes them."
+        )
+    return shares
+
+
+def _hash_of(utterance: Utterance) -> str:
     if utterance.audio_hash is None:
         raise SereneError(f"The audio of '{utterance.id}' has no hash; prepare the corpus without --fast.")
-
-    def decode() -> np.ndarray:
-        samples = sound.read(utterance.audio, utterance.start, utterance.duration)
-        if sound.content_hash(samples) != utterance.audio_hash:
-            raise SereneError(f"{utterance.audio} has changed since its manifest was made; prepare the corpus again.")
-        if len(samples) < store.maker.shortest:
-            raise AudioError(
-                f"{utterance.audio} has {len(samples)} samples at 16 kHz; this encoder needs at least "
-                f"{store.maker.shortest}. Leave the clip out of the manifest."
-            )
-        return samples
-
-    return store.get(utterance.audio_hash, decode)
+    return utterance.audio_hash
 
 
 def frames_of(utterance: Utterance, store: Store) -> int:
-    """Count a clip's frames; where features are not stored, by its duration, without decoding it."""
-    if isinstance(store.maker, Waveform) and utterance.duration is not None:
-        return store.maker.frames_in(utterance.duration)
+    """Count a clip's own frames; those of a waveform by its duration, decoding it only where that is not known."""
+    if isinstance(store.maker, Waveform):
+        seconds = utterance.duration or len(samples_of(utterance)) / sound.SAMPLE_RATE
+        return store.maker.frames_in(seconds)
     return len(features(utterance, store))
 
 
@@ -198,12 +241,12 @@ def enrolment_of(utterances: Sequence[Utterance], store: Store, clips: int | Non
     Args:
         utterances: of any number of speakers.
         store: keeps their features.
-        clips: the first so many of each speaker; all without it.
+        clips: so many of each speaker, drawn by a hash of their ids; all without it.
     """
     own: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         own[utterance.speaker].append(utterance)
-    chosen = {speaker: said[:clips] for speaker, said in own.items()}
+    chosen = {speaker: drawn(said, clips) for speaker, said in own.items()}
     return {
         speaker: Enrolment(frame_statistics(said, store), sum(frames_of(u, store) for u in said))
         for speaker, said in chosen.items()

@@ -36,7 +36,6 @@ class Mfcc:
     voice_activity: bool = True
 
     stored: ClassVar[bool] = True
-    shortest: ClassVar[int] = 1
     rate: ClassVar[float] = 1 / FRAME_SHIFT  # frames per second, those that are dropped counted in
 
     def __post_init__(self) -> None:
@@ -51,6 +50,11 @@ class Mfcc:
     def width(self) -> int:
         """Features per frame: 39 by default."""
         return self.coefficients * (self.deltas + 1)
+
+    @property
+    def shortest(self) -> int:
+        """Fewest samples of a clip."""
+        return 1
 
     @property
     def identity(self) -> str:

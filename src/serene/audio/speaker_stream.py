@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from serene import sound
 from serene.audio.batch import Batch
-from serene.audio.dataset import features, padded
+from serene.audio.dataset import Enrolment, enrolment_of, features, padded, with_enrolment
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
@@ -29,12 +30,23 @@ class SpeakerStream:
         batch_size: clips per batch.
         crop: seconds of each clip, from a random place; shorter clips are taken whole. For MFCC these are frames of
             the clip's features, silence already dropped.
+        enrol: bring the statistics of each speaker's own clips, for models that standardise by speaker.
+        enrolment_clips: over so many of them; all without it.
 
     Raises:
         SereneError: fewer than two speakers, or a front end of which no part can be taken.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], store: Store, *, batch_size: int, crop: float) -> None:
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        store: Store,
+        *,
+        batch_size: int,
+        crop: float,
+        enrol: bool = False,
+        enrolment_clips: int | None = None,
+    ) -> None:
         """Group the clips by speaker; nothing is decoded."""
         own: dict[str, list[Utterance]] = defaultdict(list)
         for utterance in utterances:
@@ -48,6 +60,7 @@ class SpeakerStream:
             )
         self.clips = [own[speaker] for speaker in sorted(own)]
         self.store, self.batch_size, self.crop = store, batch_size, crop
+        self.enrol, self.enrolment_clips = enrol, enrolment_clips
 
     @property
     def speakers(self) -> int:
@@ -61,7 +74,13 @@ class SpeakerStream:
         chosen = [self.clips[speaker][rng.integers(len(self.clips[speaker]))] for speaker in drawn]
         inputs, lengths = padded([self._part(utterance, rng.random()) for utterance in chosen])
         no_emotion = torch.zeros(len(chosen), 0)
-        return Batch(inputs, lengths, no_emotion, torch.from_numpy(drawn), tuple(u.id for u in chosen))
+        batch = Batch(inputs, lengths, no_emotion, torch.from_numpy(drawn), tuple(u.id for u in chosen))
+        return with_enrolment(batch, [self._enrolment[u.speaker] for u in chosen]) if self.enrol else batch
+
+    @cached_property
+    def _enrolment(self) -> dict[str, Enrolment]:
+        """Compute the speakers' statistics when the first batch asks for them."""
+        return enrolment_of([clip for own in self.clips for clip in own], self.store, self.enrolment_clips)
 
     def _part(self, utterance: Utterance, place: float) -> np.ndarray:
         """Take `crop` seconds of a clip's features; `place` says where, from 0 (its beginning) to 1 (its end)."""

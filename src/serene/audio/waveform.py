@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,11 +17,15 @@ class Waveform:
 
     Args:
         longest: seconds of a clip that are heard, from its beginning; all without it.
+        fill: `mean` fills every clip up to `longest` with its own mean, and the filling counts as sound, as the
+            released code of Kang et al. 2023 has it; with `none` padding is never heard.
+        scale: `peak` divides a clip by its largest magnitude, filling included; `none` leaves it.
     """
 
     longest: float | None = None
+    fill: Literal["none", "mean"] = "none"
+    scale: Literal["none", "peak"] = "none"
 
-    shortest: ClassVar[int] = 1
     stored: ClassVar[bool] = False  # decoding again costs less than the disk that decoded sound takes
     rate: ClassVar[float] = SAMPLE_RATE
     width: ClassVar[int] = 1
@@ -30,17 +34,31 @@ class Waveform:
         """Refuse to hear nothing."""
         if self.longest is not None and not self.longest > 0:
             raise SereneError(f"features.longest is {self.longest}; a positive number of seconds was expected.")
+        if self.fill != "none" and self.longest is None:
+            raise SereneError("features.fill needs features.longest: the seconds up to which clips are filled.")
+
+    @property
+    def shortest(self) -> int:
+        """Fewest samples of a clip."""
+        return 1
 
     @property
     def identity(self) -> str:
-        """Name of the front end."""
-        return "waveform" if self.longest is None else f"waveform-{self.longest:g}"
+        """Name of the front end, whose outputs are never stored."""
+        return "waveform"
 
     def frames_in(self, seconds: float) -> int:
-        """Give the number of samples of a clip of so many seconds."""
+        """Give the number of a clip's own samples that are heard, of so many seconds."""
         heard = seconds if self.longest is None else min(seconds, self.longest)
         return round(heard * SAMPLE_RATE)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into frames (sample, 1)."""
-        return samples[: None if self.longest is None else round(self.longest * SAMPLE_RATE), None]
+        if self.longest is not None:
+            most = round(self.longest * SAMPLE_RATE)
+            samples = samples[:most]
+            if self.fill == "mean":
+                samples = np.pad(samples, (0, most - len(samples)), constant_values=samples.mean())
+        if self.scale == "peak":
+            samples = samples / max(float(np.abs(samples).max()), 1e-9)
+        return samples[:, None].astype(np.float32, copy=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from serene.corpora.manifest import Manifest, words
+from serene.corpora.manifest import Manifest, Utterance, words
 from serene.errors import SereneError
 
 
@@ -17,7 +18,8 @@ def choose(
 
     Args:
         manifest: as prepared: it keeps every label of the corpus and is not changed.
-        target: the column to learn, `emotion` or `emotion_perceived`.
+        target: the column to learn: `emotion`, `emotion_perceived` or `speaker`; or `votes`, whose shares are learned:
+            they stay in `votes`, restricted to the classes and summing to 1, and `emotion` is the one with most.
         use: the classes, in the order of the scores; all that occur, sorted, without it.
         join: label -> the class it counts as, applied first.
 
@@ -25,17 +27,62 @@ def choose(
         The chosen utterances and the classes.
 
     Raises:
-        SereneError: a class that does not occur, or fewer than two.
+        SereneError: no utterance has the label, a class does not occur, there are fewer than two, or a clip's votes
+            cannot be made shares.
     """
+    if target == "votes":
+        return _choose_votes(manifest, use, join)
     labels = {u.id: getattr(u, target) for u in manifest}
     labels = {name: join.get(label, label) for name, label in labels.items() if label is not None}
     counts = Counter(labels.values())
+    if not counts:
+        raise SereneError(f"No utterance has an {_named(target)}; to learn speakers set labels.target: speaker.")
     classes = tuple(use) if use is not None else tuple(sorted(counts))
     missing = [name for name in classes if name not in counts]
     if missing:
         held = words(sorted(counts.items()))
-        raise SereneError(f"No utterance has the {target.replace('_', ' ')} '{missing[0]}'. The corpus has: {held}.")
+        raise SereneError(f"No utterance has the {_named(target)} '{missing[0]}'. The corpus has: {held}.")
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise SereneError(f"At least two different classes are needed; the labels give {list(classes)}.")
     kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)
     return replace(manifest, utterances=kept), classes
+
+
+def _choose_votes(
+    manifest: Manifest, use: Sequence[str] | None, join: Mapping[str, str]
+) -> tuple[Manifest, tuple[str, ...]]:
+    joined = {u.id: _joined(u, join) for u in manifest if u.votes}
+    occurring = {label for votes in joined.values() for label, count in votes.items() if count}
+    classes = tuple(use) if use is not None else tuple(sorted(occurring))
+    missing = [name for name in classes if name not in occurring]
+    if not joined or missing or len(set(classes)) < max(2, len(classes)):
+        held = ", ".join(sorted(occurring)) or "no votes at all"
+        wanted = f"'{missing[0]}'" if missing else "two different classes"
+        raise SereneError(f"Listeners' votes hold no {wanted}. The corpus has: {held}.")
+    kept = []
+    for utterance in manifest:
+        votes = {name: joined.get(utterance.id, {}).get(name, 0.0) for name in classes}
+        total = sum(votes.values())
+        if total > 0:  # some listener heard one of the classes
+            shares = {name: count / total for name, count in votes.items()}
+            kept.append(replace(utterance, votes=shares, emotion=max(shares, key=shares.__getitem__)))
+    return replace(manifest, utterances=tuple(kept)), classes
+
+
+def _joined(utterance: Utterance, join: Mapping[str, str]) -> dict[str, float]:
+    counts: dict[str, float] = {}
+    for label, count in (utterance.votes or {}).items():
+        if not 0 <= count < math.inf:
+            raise SereneError(
+                f"The clip '{utterance.id}' has {count:g} votes for '{label}'; a number from 0 was expected."
+            )
+        counts[join.get(label, label)] = counts.get(join.get(label, label), 0.0) + count
+    if not sum(counts.values()) > 0:
+        raise SereneError(
+            f"The votes of the clip '{utterance.id}' sum to 0, so they have no shares; leave the clip's votes empty."
+        )
+    return counts
+
+
+def _named(target: str) -> str:
+    return target.replace("_", " ")

@@ -144,7 +144,12 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Identity of what training and protocols use, wherever the files lie: the `DECISIVE` columns of every clip."""
-        lines = [json.dumps([getattr(u, column) for column in DECISIVE]) for u in self.utterances]
+        return self.digest_of(DECISIVE)
+
+    def digest_of(self, columns: Iterable[str]) -> str:
+        """Identify some columns of every clip, in any order of the clips."""
+        columns = tuple(columns)
+        lines = [json.dumps([getattr(u, column) for column in columns]) for u in self.utterances]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
     def check(self) -> Manifest:
@@ -166,8 +171,12 @@ class Manifest:
             )
         return self
 
-    def only(self, filters: Mapping[str, str]) -> Manifest:
-        """Keep the utterances whose columns match shell-style patterns, such as `{"text_id": "impro*"}`."""
+    def only(self, filters: Mapping[str, str], *, where: str = "corpus.only") -> Manifest:
+        """Keep the utterances whose columns match shell-style patterns, such as `{"text_id": "impro*"}`.
+
+        Raises:
+            SereneError: an unknown column, or nothing matches; the message says `where` the patterns were given.
+        """
         for column in filters:
             if column not in COLUMNS:
                 raise SereneError(unknown("manifest column", column, COLUMNS))
@@ -177,7 +186,7 @@ class Manifest:
             if all(fnmatch.fnmatchcase(str(getattr(u, c)), pattern) for c, pattern in filters.items())
         )
         if not kept:
-            raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `corpus.only`.")
+            raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `{where}`.")
         return replace(self, utterances=kept)
 
     def summarise(self) -> dict[str, Any]:

@@ -1,9 +1,6 @@
-"""95 % intervals: speakers are drawn again with replacement, then utterances within each drawn speaker.
+"""Figures with 95 % intervals over speakers and their utterances, and the difference of two systems with its interval.
 
-Utterances of one speaker resemble each other, so drawing utterances alone gives intervals that are too narrow for a
-question about new speakers. A draw takes S of the S speakers with replacement, and for every drawn speaker as many of
-that speaker's utterances, with replacement. All runs' answers to an utterance are drawn together: seeds are not
-further evidence about speakers, so a metric is computed per seed and averaged over seeds inside every draw.
+A metric is computed per seed and averaged over seeds inside every draw: seeds are no further evidence about speakers.
 """
 
 from __future__ import annotations
@@ -14,8 +11,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation.metrics import METRICS, confusion
+from serene.evaluation.metrics import METRICS, tally
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.resampling import draw
 
 DRAWS = 2000
 PERCENTILES = (2.5, 97.5)
@@ -76,8 +74,8 @@ def intervals(predictions: Predictions, *, draws: int = DRAWS, seed: int = 0) ->
         `ua`, `wa`, `macro_f1`, as shares of 1.
     """
     _check_one_part(predictions)
-    point = confusions(predictions)
-    drawn = _draw([predictions], draws, seed)[0]
+    point = tallies(predictions)
+    drawn = draw([predictions], draws, seed)[0]
     result = {}
     for name, metric in METRICS.items():
         values = metric(point)
@@ -96,7 +94,8 @@ def mean_of_folds(predictions: Predictions) -> dict[str, dict]:
     """
     _check_one_part(predictions)
     seeds, folds = np.unique(predictions.seed), list(dict.fromkeys(predictions.fold.tolist()))
-    table = np.array([[_confusion(predictions.select(seed=s, fold=f)) for f in folds] for s in seeds])
+    runs, of_fold = [predictions.seed == s for s in seeds], [predictions.fold == f for f in folds]
+    table = np.array([[_tally(predictions, run & fold) for fold in of_fold] for run in runs])
     result = {}
     for name, metric in METRICS.items():
         values = np.ma.masked_invalid(metric(table))  # a fold that some seed has not run is left out of the means
@@ -128,11 +127,11 @@ def weighted(
     parts = [part.ordered(parts[0].classes) for part in parts]
     for part in parts:
         _check_one_part(part)
-    points, drawn = [confusions(part) for part in parts], _draw(parts, draws, seed)
+    points, drawn = [tallies(part) for part in parts], draw(parts, draws, seed)
     result = {}
     for name, metric in METRICS.items():
         value = sum(weight * metric(point).mean() for weight, point in zip(weights, points, strict=True))
-        totals = sum(weight * _over_seeds(metric(draw)) for weight, draw in zip(weights, drawn, strict=True))
+        totals = sum(weight * _over_seeds(metric(counts)) for weight, counts in zip(weights, drawn, strict=True))
         low, high = np.percentile(totals, PERCENTILES)
         result[name] = Interval(float(value), float(low), float(high), None)
     return result
@@ -157,8 +156,8 @@ def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0)
     for predictions in (a, b):
         _check_one_part(predictions)
     _check_same_utterances(a, b)
-    drawn_a, drawn_b = _draw([a, b], draws, seed)
-    points = confusions(a), confusions(b)
+    drawn_a, drawn_b = draw([a, b], draws, seed)
+    points = tallies(a), tallies(b)
     result = {}
     for name, metric in METRICS.items():
         value = metric(points[0]).mean() - metric(points[1]).mean()
@@ -169,9 +168,10 @@ def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0)
     return result
 
 
-def confusions(predictions: Predictions) -> np.ndarray:
-    """Pool the folds of each seed: int64 (seed, emotion, emotion), seeds in ascending order."""
-    return np.stack([_confusion(predictions.select(seed=seed)) for seed in np.unique(predictions.seed)])
+def tallies(predictions: Predictions, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Pool the folds of each seed, of all rows or some: int64 (seed, 3, class), seeds in ascending order."""
+    seed, rows = predictions.seed[rows], np.arange(len(predictions))[rows]
+    return np.stack([_tally(predictions, rows[seed == one]) for one in np.unique(seed)])
 
 
 def deviation(values: np.ndarray) -> float | None:
@@ -184,42 +184,8 @@ def _over_seeds(values: np.ndarray) -> np.ndarray:
     return np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
 
 
-def _draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
-    """Draw speakers and utterances once for all systems: per system float64 (draw, seed, emotion, emotion).
-
-    A speaker with n utterances who is drawn m times contributes m times n draws from the n: a multinomial count per
-    utterance. Utterances of a speaker that all runs answered alike are interchangeable and counted together.
-    """
-    rng = np.random.default_rng(seed)
-    n_classes = len(systems[0].classes)
-    ids, first, unit = np.unique(np.concatenate([s.id for s in systems]), return_index=True, return_inverse=True)
-    speaker_of = np.concatenate([s.speaker for s in systems])[first]
-    ends = np.cumsum([len(s) for s in systems])[:-1]
-    answers = np.concatenate(
-        [_answers(s, u, len(ids)) for s, u in zip(systems, np.split(unit, ends), strict=True)], axis=1
-    )
-    speakers = np.unique(speaker_of)
-    times = rng.multinomial(len(speakers), np.full(len(speakers), 1 / len(speakers)), size=draws)
-    total = np.zeros((draws, answers.shape[1]))
-    for column, speaker in enumerate(speakers):
-        alike, count = np.unique(answers[speaker_of == speaker], axis=0, return_counts=True)
-        total += rng.multinomial(times[:, column] * count.sum(), count / count.sum()) @ alike
-    widths = np.cumsum([len(np.unique(s.seed)) * n_classes**2 for s in systems])[:-1]
-    return [part.reshape(draws, -1, n_classes, n_classes) for part in np.split(total, widths, axis=1)]
-
-
-def _answers(predictions: Predictions, unit: np.ndarray, n_units: int) -> np.ndarray:
-    """Count each utterance's cells of the confusion matrices of all seeds: (utterance, seed x emotion x emotion)."""
-    n_classes = len(predictions.classes)
-    seeds, run = np.unique(predictions.seed, return_inverse=True)
-    cell = (run * n_classes + predictions.truth) * n_classes + predictions.prediction
-    table = np.zeros((n_units, len(seeds) * n_classes**2), dtype=np.float32)
-    np.add.at(table, (unit, cell), 1.0)
-    return table
-
-
-def _confusion(predictions: Predictions) -> np.ndarray:
-    return confusion(predictions.truth, predictions.prediction, len(predictions.classes))
+def _tally(predictions: Predictions, rows: np.ndarray) -> np.ndarray:
+    return tally(predictions.truth[rows], predictions.prediction[rows], len(predictions.classes))
 
 
 def _check_one_part(predictions: Predictions) -> None:

@@ -1,9 +1,12 @@
-"""UA, WA, macro-F1 and recall from confusion matrices, one or a whole stack of them; the area under a curve of them.
+"""UA, WA, macro-F1 and recall from counts per class, one table or a whole stack; the area under a curve of them.
 
-With `n_c` utterances of emotion c, `k_c` of them right and `p_c` utterances answered as c::
+With `n_c` utterances of class c (an emotion, or a speaker), `k_c` of them right and `p_c` answered as c::
 
-    recall_c = k_c / n_c        UA = mean of recall_c over the emotions that occur
-    WA = sum k_c / sum n_c      F1_c = 2 k_c / (n_c + p_c), macro-F1 = mean over the emotions that occur or are answered
+    recall_c = k_c / n_c        UA = mean of recall_c over the classes that occur
+    WA = sum k_c / sum n_c      F1_c = 2 k_c / (n_c + p_c), macro-F1 = mean over the classes that occur or are answered
+
+These three counts per class are all that a metric needs: a tally. It grows with the classes and not, as a confusion
+matrix does, with their square, so that a task of a thousand speakers can be drawn thousands of times.
 
 UA is scikit-learn's balanced accuracy, WA its accuracy, macro-F1 its f1_score(average="macro").
 """
@@ -16,35 +19,44 @@ import numpy as np
 
 from serene.errors import SereneError
 
+TRUE, HITS, ANSWERS = range(3)  # rows of a tally: n_c, k_c and p_c
+
+
+def tally(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count truths (utterance,) and predictions (utterance,) per class: int64 (3, class), rows n_c, k_c and p_c."""
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    rows = truth, truth[truth == prediction], prediction
+    return np.stack([np.bincount(row, minlength=n_classes) for row in rows])
+
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarray:
     """Count truths (utterance,) against predictions (utterance,).
 
     Returns:
-        int64 (emotion, emotion): a row per true emotion, a column per predicted one.
+        int64 (class, class): a row per true class, a column per predicted one.
     """
     cells = np.asarray(truth) * n_classes + np.asarray(prediction)
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def per_class_recall(confusion: np.ndarray) -> np.ndarray:
-    """Share of each true emotion that was recognised (..., emotion); NaN where the emotion does not occur."""
-    return _ratio(_diagonal(confusion), confusion.sum(axis=-1))
+def per_class_recall(tally: np.ndarray) -> np.ndarray:
+    """Share of each true class that was recognised (..., class), of (..., 3, class); NaN where it does not occur."""
+    return _ratio(tally[..., HITS, :], tally[..., TRUE, :])
 
 
-def ua(confusion: np.ndarray) -> np.ndarray:
-    """Unweighted accuracy (...,): the mean recall over the emotions that occur; NaN for an empty matrix."""
-    return _mean_known(per_class_recall(confusion))
+def ua(tally: np.ndarray) -> np.ndarray:
+    """Unweighted accuracy (...,): the mean recall over the classes that occur; NaN for an empty tally."""
+    return _mean_known(per_class_recall(tally))
 
 
-def wa(confusion: np.ndarray) -> np.ndarray:
-    """Weighted accuracy (...,), that is the plain share of right answers; NaN for an empty matrix."""
-    return _ratio(_diagonal(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+def wa(tally: np.ndarray) -> np.ndarray:
+    """Weighted accuracy (...,), that is the plain share of right answers; NaN for an empty tally."""
+    return _ratio(tally[..., HITS, :].sum(axis=-1), tally[..., TRUE, :].sum(axis=-1))
 
 
-def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Mean F1 (...,) over the emotions that occur or are answered; NaN for an empty matrix."""
-    return _mean_known(_ratio(2 * _diagonal(confusion), confusion.sum(axis=-1) + confusion.sum(axis=-2)))
+def macro_f1(tally: np.ndarray) -> np.ndarray:
+    """Mean F1 (...,) over the classes that occur or are answered; NaN for an empty tally."""
+    return _mean_known(_ratio(2 * tally[..., HITS, :], tally[..., TRUE, :] + tally[..., ANSWERS, :]))
 
 
 METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ua": ua, "wa": wa, "macro_f1": macro_f1}
@@ -77,10 +89,6 @@ def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.nd
         raise SereneError(f"On a logarithmic axis x have to be above 0; the first is {places[0]:g}.")
     places = np.log(places) if log else places
     return float(np.diff(places) @ (scores[1:] + scores[:-1]) / 2 / (places[-1] - places[0]))
-
-
-def _diagonal(confusion: np.ndarray) -> np.ndarray:
-    return np.diagonal(confusion, axis1=-2, axis2=-1)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -104,27 +104,28 @@ def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarr
     return figure
 
 
-def tsne(embeddings: np.ndarray, emotions: Sequence[str], speakers: Sequence[str], *, seed: int = 0) -> Figure:
+def tsne(embeddings: np.ndarray, emotions: Sequence[str] | None, speakers: Sequence[str], *, seed: int = 0) -> Figure:
     """Lay out the embeddings of four random speakers in a plane, coloured by emotion and by speaker.
 
     As in figure 2 of Tu et al. 2019: emotions should gather on the left, speakers should be mixed on the right.
 
     Args:
         embeddings: (utterance, feature).
-        emotions: label of each (utterance,).
+        emotions: label of each (utterance,); None draws the speakers alone.
         speakers: who speaks (utterance,).
         seed: of the choice of speakers and of the layout.
     """
     rng = np.random.default_rng(seed)
-    names, labels = np.asarray(speakers, dtype=np.str_), np.asarray(emotions, dtype=np.str_)
+    names = np.asarray(speakers, dtype=np.str_)
+    kinds = ({} if emotions is None else {"emotion": np.asarray(emotions, dtype=np.str_)}) | {"speaker": names}
     four = rng.permutation(np.unique(names))[:4]
     rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
     x = embeddings[rows] - embeddings[rows].mean(axis=0)
     scale = x.std(axis=0)
     x = x / np.where(scale > 0, scale, 1)
     plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
-    figure = Figure(figsize=(9.4, 4.6), layout="constrained")
-    for axes, kind, title in zip(figure.subplots(1, 2), (labels, names), ("emotion", "speaker"), strict=True):
+    figure = Figure(figsize=(4.7 * len(kinds), 4.6), layout="constrained")
+    for axes, (title, kind) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
         for place, name in enumerate(np.unique(kind[rows]).tolist()):
             dots = plane[kind[rows] == name]
             axes.scatter(

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from serene.files import whole_file
 
 COLUMNS = ("id", "speaker", "part", "fold", "seed", "truth", "prediction")
 PARTS = ("validation", "test")
+MOST_CLASSES = 20  # laid out one by one, in a row of the table, a confusion matrix or beside every speaker
+BEST = 10  # scores of a row that are kept where there are more classes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,18 +178,37 @@ class Predictions:
     def write(self, path: str | Path) -> None:
         """Write the table whole or not at all: scores with 6 significant digits, gzip where the name ends in `.gz`.
 
-        The same predictions give the same bytes.
+        Above `MOST_CLASSES` classes a row holds its `BEST` scores (more where the last of them is shared) and the true
+        class's. The other cells are empty, and are read as 0. Should a score be negative, all cells are written.
+
+        The same predictions give the same bytes, and so do the predictions that are read back.
         """
-        text = io.StringIO()
+        table = io.BytesIO()  # a byte a letter, where a StringIO takes four
+        text = io.TextIOWrapper(table, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*COLUMNS, *self.classes])
         names = np.array(self.classes)
         columns = (self.id, self.speaker, self.part, self.fold, self.seed, names[self.truth], names[self.prediction])
-        for row, scores in zip(zip(*(c.tolist() for c in columns), strict=True), self.scores.tolist(), strict=True):
-            writer.writerow([*row, *(f"{score:.6g}" for score in scores)])
-        data = text.getvalue().encode("utf-8")
+        rows = zip(*(column.tolist() for column in columns), self._cells(), strict=True)
+        writer.writerows((*row, *cells) for *row, cells in rows)
+        text.flush()
+        data = table.getvalue()
         with whole_file(path) as temporary:
             temporary.write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
+
+    def _cells(self) -> Iterator[list[str]]:
+        """Write the scores of each row, or those that are kept of it."""
+        whole = len(self.classes) <= MOST_CLASSES or self.scores.min(initial=0.0) < 0
+        for truth, scores in zip(self.truth, self.scores, strict=True):
+            if whole:
+                yield [f"{score:.6g}" for score in scores.tolist()]
+                continue
+            kept = (scores >= np.partition(scores, -BEST)[-BEST]) & (scores > 0)
+            kept[truth] = True
+            cells = [""] * len(scores)
+            for place in np.flatnonzero(kept).tolist():
+                cells[place] = f"{scores[place]:.6g}"
+            yield cells
 
     @classmethod
     def read(cls, path: str | Path) -> Predictions:
@@ -199,34 +220,47 @@ class Predictions:
         path = Path(path)
         try:
             data = path.read_bytes()
-            text = (gzip.decompress(data) if path.name.endswith(".gz") else data).decode("utf-8")
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            data = gzip.decompress(data) if path.name.endswith(".gz") else data
+            rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="\n"))
+            header = next(rows, [])
+            if tuple(header[: len(COLUMNS)]) != COLUMNS or len(header) < len(COLUMNS) + 2:
+                raise SereneError(
+                    f"{path} is not a table of predictions: its first line is '{','.join(header)[:80]}', "
+                    f"expected '{','.join(COLUMNS)}' and one column per emotion."
+                )
+            columns, scores = _parsed(rows, len(header), data.count(b"\n"), str(path))
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
             raise SereneError(f"Cannot read the predictions {path}: {error}") from error
-        header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
-        if tuple(header[: len(COLUMNS)]) != COLUMNS or len(header) < len(COLUMNS) + 2:
-            raise SereneError(
-                f"{path} is not a table of predictions: its first line is '{','.join(header)[:80]}', "
-                f"expected '{','.join(COLUMNS)}' and one column per emotion."
-            )
-        if not rows:
-            raise SereneError(f"{path} holds no predictions.")
-        for number, row in enumerate(rows, 2):
-            if len(row) != len(header):
-                raise SereneError(f"{path}, line {number}: {len(row)} columns, expected {len(header)}.")
-        classes, table = tuple(header[len(COLUMNS) :]), list(zip(*rows, strict=True))
-        try:
-            seed = np.array([int(value) for value in table[4]])
-            scores = np.array([[float(value) for value in column] for column in table[len(COLUMNS) :]]).T
-        except ValueError as error:
-            raise SereneError(f"{path}: {error}; seeds are whole numbers and scores are numbers.") from error
+        classes = tuple(header[len(COLUMNS) :])
         return cls(
-            **{name: _texts(column) for name, column in zip(COLUMNS[:4], table, strict=False)},
-            seed=seed,
-            truth=_indices(table[5], classes, str(path)),
-            prediction=_indices(table[6], classes, str(path)),
-            scores=np.ascontiguousarray(scores),
+            **{name: _texts(column) for name, column in zip(COLUMNS[:4], columns, strict=False)},
+            seed=np.array(columns[4]),
+            truth=_indices(columns[5], classes, str(path)),
+            prediction=_indices(columns[6], classes, str(path)),
+            scores=scores,
             classes=classes,
         )
+
+
+def _parsed(rows: Iterable[list[str]], width: int, most: int, where: str) -> tuple[list[tuple], np.ndarray]:
+    """Parse a table's rows, at most so many: its first columns, seeds as numbers, and scores (utterance, emotion)."""
+    first, scores = [], np.zeros((most, width - len(COLUMNS)))
+    sparse = scores.shape[1] > MOST_CLASSES
+    for number, row in enumerate(rows, 2):
+        if len(row) != width:
+            raise SereneError(f"{where}, line {number}: {len(row)} columns, expected {width}.")
+        cells = enumerate(row[len(COLUMNS) :])
+        try:
+            first.append((*row[:4], int(row[4]), *row[5 : len(COLUMNS)]))
+            kept = {place: float(cell) for place, cell in cells if cell or not sparse}
+        except ValueError as error:
+            raise SereneError(
+                f"{where}, line {number}: {error}; seeds are whole numbers and scores are numbers."
+            ) from error
+        scores[len(first) - 1, list(kept)] = list(kept.values())
+    if not first:
+        raise SereneError(f"{where} holds no predictions.")
+    return list(zip(*first, strict=True)), scores[: len(first)]
 
 
 def _texts(values: Iterable[object]) -> np.ndarray:

@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation.confidence import confusions, intervals, mean_of_folds
-from serene.evaluation.metrics import per_class_recall, ua, wa
-from serene.evaluation.predictions import Predictions
+from serene.evaluation.confidence import intervals, mean_of_folds, tallies
+from serene.evaluation.metrics import confusion, per_class_recall, ua, wa
+from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation.resampling import classes_are_speakers
 from serene.files import write_text
 
 PROBES = ("linear", "nonlinear")
 FACTS = ("protocol", "speaker_independent", "selection", "saw_unlabelled_test_audio")
 DEPENDENT = "Speaker dependent: test speakers are also heard in training, so this says nothing about new speakers."
+NAMED = (
+    "Speaker identification: the speakers to be named are those of the training. This says nothing about emotion, nor "
+    "about new speakers."
+)
 HEARD = (
     "Test speakers' other audio was heard, without labels: never compare with a system that hears one clip at a time."
 )
@@ -76,6 +81,9 @@ def build(
 ) -> Report:
     """Compute all figures of a run.
 
+    Above `MOST_CLASSES` classes there is no confusion matrix, and speakers have no recall per class; nor have they
+    where the classes are the speakers.
+
     Args:
         predictions: of all folds and seeds; a test part, and a validation part where there is one.
         facts: what predictions cannot tell, kept in the report as it is: `protocol`, `speaker_independent`,
@@ -100,8 +108,9 @@ def build(
         _check_independent(test, validation)
     tested = intervals(test)
     validated = intervals(validation) if len(validation) else None
-    total = confusions(test).sum(axis=0)
-    people = _per_speaker(test)
+    few = len(test.classes) <= MOST_CLASSES
+    people = _per_speaker(test, by_class=few and not classes_are_speakers(test))
+    recall = per_class_recall(tallies(test).sum(axis=0)).tolist()
     content = {
         **facts,
         "stamps": list(dict.fromkeys([*_stamps(test, facts), *facts.get("stamps", ())])),
@@ -114,8 +123,8 @@ def build(
         "metrics_mean_of_folds": mean_of_folds(test),
         "validation": {name: interval.to_dict() for name, interval in validated.items()} if validated else None,
         "gap": validated["ua"].value - tested["ua"].value if validated else None,
-        "per_class_recall": dict(zip(test.classes, per_class_recall(total).tolist(), strict=True)),
-        "confusion": total.tolist(),
+        "per_class_recall": dict(zip(test.classes, recall, strict=True)),
+        "confusion": confusion(test.truth, test.prediction, len(test.classes)).tolist() if few else None,
         "leak": _leak([leak] if isinstance(leak, Mapping) else leak or []),
         "per_speaker": people,
         "speaker_spread": _spread([one["ua"] for one in people]),
@@ -143,7 +152,7 @@ def average_leaks(leaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _stamps(test: Predictions, facts: Mapping[str, Any]) -> list[str]:
     cells = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
     rules = (
-        (not facts["speaker_independent"], DEPENDENT),
+        (not facts["speaker_independent"], NAMED if facts.get("target") == "speaker" else DEPENDENT),
         (facts["saw_unlabelled_test_audio"], HEARD),
         (len(np.unique(test.speaker)) == 1, ALONE),
         (cells < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),
@@ -161,22 +170,23 @@ def _check_independent(test: Predictions, validation: Predictions) -> None:
             )
 
 
-def _per_speaker(test: Predictions) -> list[dict[str, Any]]:
+def _per_speaker(test: Predictions, *, by_class: bool) -> list[dict[str, Any]]:
     """Describe each speaker, the worst UA first: figures are means over seeds, `n` counts distinct utterances."""
+    names, ends = np.unique(np.sort(test.speaker), return_index=True)
+    rows = np.split(np.argsort(test.speaker, kind="stable"), ends[1:])
     people = []
-    for name in np.unique(test.speaker).tolist():
-        own = test.rows(test.speaker == name)
-        matrices = confusions(own)
-        recall = per_class_recall(matrices.sum(axis=0)).tolist()
-        people.append(
-            {
-                "speaker": name,
-                "n": len(np.unique(own.id)),
-                "ua": float(ua(matrices).mean()),
-                "wa": float(wa(matrices).mean()),
-                "recall": dict(zip(test.classes, recall, strict=True)),
-            }
-        )
+    for name, own in zip(names.tolist(), rows, strict=True):
+        counts = tallies(test, own)
+        one = {
+            "speaker": name,
+            "n": len(np.unique(test.id[own])),
+            "ua": float(ua(counts).mean()),
+            "wa": float(wa(counts).mean()),
+        }
+        if by_class:
+            recall = per_class_recall(counts.sum(axis=0)).tolist()
+            one["recall"] = dict(zip(test.classes, recall, strict=True))
+        people.append(one)
     return sorted(people, key=lambda one: (one["ua"], one["speaker"]))
 
 

@@ -9,4 +9,5 @@ METHODS = {
     "cross_gradient": "serene.methods.cross_gradient:CrossGradient",
     "speaker_normalization": "serene.methods.speaker_normalization:SpeakerNormalization",
     "speaker_confusion": "serene.methods.speaker_normalization:SpeakerConfusion",
+    "label_adaptive_mixup": "serene.methods.label_adaptive_mixup:LabelAdaptiveMixup",
 }

@@ -16,7 +16,7 @@ from serene.models.model import EmotionModel
 Terms = Mapping[str, Tensor]
 
 
-Stream = Literal["emotion", "speakers"]
+Stream = Literal["emotion", "partners", "speakers"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Turn:
         name: in the log.
         loss: a batch of each stream, then progress in [0, 1] -> named terms; their sum is differentiated.
         groups: what moves.
-        streams: which batches it is given: of the emotion corpus, of the speaker corpus. Batch-norm statistics are
-            updated only by turns that are given the emotion corpus's.
+        streams: which batches it is given: of the emotion corpus; as many `partners` drawn at random from all of it; of
+            the speaker corpus. Batch-norm statistics are updated only by turns that are given the emotion corpus's.
         every: it is taken in every so many iterations.
     """
 

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.audio.batch import Batch
+from serene.audio.waveform import Waveform
 from serene.errors import SereneError
-from serene.models import weights
+from serene.models import ENCODERS, pretrained, weights
 from serene.models.hubert import Hubert
-from serene.models.model import EmotionModel, Frames
+from serene.models.model import EmotionModel
+from serene.models.parts import Parts
+from serene.models.pooling import POOLINGS
 
 VERSION = 1  # of what is stored; raise it when the same settings give other arrays
 
@@ -53,81 +56,131 @@ class Frozen:
 
     @cached_property
     def identity(self) -> str:
-        """What the store keys the arrays by: the weights' content, the settings and this code's version."""
+        """What the store keys the arrays by: the weights' content, what they hear, the settings, this code's version.
+
+        Raises:
+            SereneError: the weights are not there, or they and the settings do not fit.
+        """
+        self._refuse_misfits()
         layer = "" if self.layers is None else f"-layer{self.layers}"
         length = "" if self.length is None else f"-{self.length}"
         kind = "pooled" if self.pooled else "frames"
-        return f"frozen-{weights.digest(self.weights)}{layer}{length}-{kind}-v{VERSION}"
+        if self._own_config is not None:
+            heard = f"-{self._own_front_end.identity}"
+        else:
+            heard = "" if self._standardises else "-raw"
+        return f"frozen-{weights.digest(self.weights)}{heard}{layer}{length}-{kind}-v{VERSION}"
 
     @cached_property
     def width(self) -> int:
-        """Features per frame, read from the configuration alone for pretrained encoders."""
-        if isinstance(self._encoder_folder, Path):
-            return int(json.loads((self._encoder_folder / weights.CONFIG).read_text())["hidden_size"])
-        model = self._own_model
-        return model.embedding_width if self.pooled else model.encoder.out_width
+        """Features per frame, read from the configuration alone."""
+        if self._own_config is None:
+            return self._described.hidden_size
+        widening = POOLINGS[self._own_config["parts"]["pooling"]].widening if self.pooled else 1
+        return widening * self._own_encoder.out_width
 
     @cached_property
     def shortest(self) -> int:
-        """Fewest samples of a clip."""
-        if self.length is not None or self._encoder_folder is None:
-            return 1
-        return self._pretrained.shortest
+        """Fewest samples of a clip.
+
+        Raises:
+            SereneError: `length` is less than the encoder takes.
+        """
+        if self._own_config is None:
+            shortest = self._pretrained.shortest
+        else:
+            waveform = isinstance(self._own_front_end, Waveform)
+            shortest = self._own_encoder.shortest if waveform else self._own_front_end.shortest
+        if self.length is not None and self.length < shortest:
+            raise SereneError(f"features.length is {self.length}; this encoder needs at least {shortest} samples.")
+        return shortest if self.length is None else 1
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into frames (frame, feature), a single one where they are pooled."""
         if self.length is not None:
             samples = np.pad(samples[: self.length], (0, max(0, self.length - len(samples))))
         with torch.inference_mode():
-            output = self._encode(samples) if self._encoder_folder else self._embed(samples)
+            output = self._encode(samples) if self._own_config is None else self._embed(samples)
         return output.float().numpy()
 
     def _encode(self, samples: np.ndarray) -> Tensor:
-        frames = torch.from_numpy(self._standardised(samples))[None, :, None]
-        encoded = self._pretrained(frames, torch.ones(frames.shape[:2], dtype=torch.bool))[0]
+        if self._standardises:
+            samples = ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
+        values = torch.from_numpy(samples)[None, :, None]
+        encoded = self._pretrained(values, torch.ones(values.shape[:2], dtype=torch.bool))[0]
         return encoded.mean(dim=0, keepdim=True) if self.pooled else encoded
 
     def _embed(self, samples: np.ndarray) -> Tensor:
-        features = torch.from_numpy(self._own_front_end(samples).copy())[None]
+        model, features = self._own_model, torch.from_numpy(self._own_front_end(samples).copy())[None]
         lengths, nobody = torch.tensor([features.shape[1]]), torch.tensor([-1])
-        batch = Batch(features, lengths, torch.zeros(1, len(self._own_model.emotions)), nobody, ("",))
-        frames: Frames = self._own_model.project(self._own_model.context(self._own_model.features(batch)))
-        return self._own_model.pool(frames) if self.pooled else frames.values[0]
+        batch = Batch(features, lengths, torch.zeros(1, len(model.emotions)), nobody, ("",))
+        frames = model.project(model.context(model.features(batch)))
+        return model.pool(frames) if self.pooled else frames.values[0]
 
-    def _standardised(self, samples: np.ndarray) -> np.ndarray:
-        """Bring samples to mean 0 and variance 1, unless the encoder was trained on sound as it is."""
-        path = self._encoder_folder / "preprocessor_config.json" if self._encoder_folder else None
-        if path is not None and path.exists() and not json.loads(path.read_text()).get("do_normalize", True):
-            return samples
-        return ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
+    def _refuse_misfits(self) -> None:
+        """Refuse, before anything is computed, an encoder whose outputs cannot be kept or a layer it has not."""
+        own = self._own_config
+        if own is None:
+            layers = self._described.num_hidden_layers
+            if self.layers is not None and not 1 <= self.layers <= layers:
+                raise SereneError(
+                    f"features.layers is {self.layers}; the encoder has {layers} layers, so 1 to {layers} was expected."
+                )
+        elif self.layers is not None:
+            raise SereneError("features.layers is for pretrained encoders; a model of ours gives its last output.")
+        elif own["normalize"] == "speaker" or Parts(**own["parts"]).hears_voices:
+            raise SereneError(
+                f"{self.weights} hears a speaker's other clips, so its outputs are no function of a clip and cannot be "
+                "stored; use a model that hears one clip at a time."
+            )
 
     @cached_property
-    def _encoder_folder(self) -> Path | None:
-        """Folder of a pretrained encoder; None for a model of ours."""
-        folder = weights.find(self.weights)
-        ours = json.loads((folder / weights.CONFIG).read_text()).get("model_type") == "serene"
-        if ours and self.layers is not None:
-            raise SereneError("features.layers is for pretrained encoders; a model of ours gives its last output.")
-        return None if ours else folder
+    def _folder(self) -> Path:
+        return weights.find(self.weights)
+
+    @cached_property
+    def _own_config(self) -> dict[str, Any] | None:
+        """What config.json says of a model of ours; None for a pretrained encoder."""
+        config = self._read(weights.CONFIG)
+        return config if config.get("model_type") == "serene" else None
+
+    @cached_property
+    def _own_model(self) -> EmotionModel:
+        return EmotionModel.load(self._folder)
+
+    @cached_property
+    def _own_encoder(self) -> Any:
+        """The encoder of a model of ours without its weights, for its widths."""
+        config = self._own_config or {}
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            return registry.load(config["encoder"], ENCODERS, "encoder")(config["width"], **config["encoder_settings"])
+
+    @cached_property
+    def _own_front_end(self) -> Any:
+        settings = self._read("preprocessor_config.json")
+        return registry.load(settings.pop("front_end"), FRONT_ENDS, "front end")(**settings)
+
+    @cached_property
+    def _described(self) -> Any:
+        """The configuration of a pretrained encoder."""
+        return pretrained.described(self.weights, None)[0]
 
     @cached_property
     def _pretrained(self) -> Hubert:
         return Hubert(1, weights=self.weights, layers=self.layers, train="none").eval()
 
     @cached_property
-    def _own_model(self) -> EmotionModel:
-        model = EmotionModel.load(self.weights)
-        if model.normalize == "speaker" or model.parts.hears_voices:
-            raise SereneError(
-                f"{self.weights} hears a speaker's other clips, so its outputs are no function of a clip and cannot be "
-                "stored; use a model that hears one clip at a time."
-            )
-        return model
+    def _standardises(self) -> bool:
+        """Whether a pretrained encoder hears samples of mean 0 and variance 1, or sound as it is."""
+        there = (self._folder / "preprocessor_config.json").exists()
+        return not there or bool(self._read("preprocessor_config.json").get("do_normalize", True))
 
-    @cached_property
-    def _own_front_end(self) -> Any:
-        settings = json.loads((Path(self.weights) / "preprocessor_config.json").read_text())
-        return registry.load(settings.pop("front_end"), FRONT_ENDS, "front end")(**settings)
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self._folder / name
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise SereneError(f"Cannot read {path}: {error}") from error
 
 
 class FrozenOutputs(nn.Module):

@@ -17,6 +17,8 @@ from serene.errors import MissingExtra, SereneError
 from serene.models import pretrained
 from serene.models.masking import MaskedBatchNorm
 
+DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")  # of a config
+
 
 class Hubert(nn.Module):
     """A self-supervised encoder of transformers, fine-tuned or frozen.
@@ -37,6 +39,8 @@ class Hubert(nn.Module):
             2021), or nothing, which keeps the encoder in evaluation mode. A weighted sum is always learned.
         lora_rank: of the adapters.
         checkpointing: compute each layer again on the way back instead of keeping its activations.
+        attention_output_dropout: of what each layer's attention gives, before it is added to what went in, and no other
+            dropout anywhere (Kang et al. 2023); the config's own dropouts without it.
 
     Attributes:
         out_width: features per frame coming out.
@@ -64,6 +68,7 @@ class Hubert(nn.Module):
         train: Literal["all", "transformer", "lora", "none"] = "transformer",
         lora_rank: int = 8,
         checkpointing: bool = False,
+        attention_output_dropout: float | None = None,
     ) -> None:
         """Load the encoder, or make one with random weights."""
         super().__init__()
@@ -71,12 +76,21 @@ class Hubert(nn.Module):
             raise SereneError(f"This encoder reads waveforms, 1 value per sample; {width} per frame were given.")
         if lora_rank < 1:
             raise SereneError(f"model.lora_rank is {lora_rank}; at least 1 was expected.")
+        if attention_output_dropout is not None and not 0 <= attention_output_dropout < 1:
+            raise SereneError(
+                f"model.attention_output_dropout is {attention_output_dropout}; a probability below 1 was expected."
+            )
         described, folder = pretrained.described(weights, config)
         self.rebuilt = {"weights": None, "config": pretrained.plain(described), "layers": layers, "output": output}
         self.rebuilt |= {"train": train, "lora_rank": lora_rank, "checkpointing": checkpointing}
+        self.rebuilt |= {"attention_output_dropout": attention_output_dropout}
         self.trains, self.checkpointing = train, checkpointing
         cut = pretrained.cut(described, layers)
+        if attention_output_dropout is not None:
+            described.update(dict.fromkeys(DROPOUTS, 0.0))
         self.transformer = pretrained.built(described, folder)
+        for layer in self.transformer.encoder.layers:
+            layer.dropout.p = layer.dropout.p if attention_output_dropout is None else attention_output_dropout
         self.pre_norm = bool(described.do_stable_layer_norm)
         self.ends_in_norm = self.pre_norm and not cut and output == "last"
         self.steps = tuple(zip(described.conv_kernel, described.conv_stride, strict=True))
@@ -199,13 +213,16 @@ def _add_adapters(model: nn.Module, rank: int) -> None:
 
 
 def _channel_norm(norm: nn.GroupNorm, frames: Tensor, sound: Tensor) -> Tensor:
-    """Apply a group norm of one channel per group to (batch, channel, frame), its statistics over sound alone."""
-    weight = sound.unsqueeze(1).float()
-    count = weight.sum(dim=-1, keepdim=True).clamp(min=1)
-    wide = frames.float() * weight
-    centred = (wide - wide.sum(dim=-1, keepdim=True) / count) * weight
-    deviation = torch.sqrt(centred.square().sum(dim=-1, keepdim=True) / count + norm.eps)
-    return torch.addcmul(norm.bias[:, None], centred, norm.weight[:, None] / deviation).to(frames.dtype)
+    """Apply a group norm of one channel per group to (batch, channel, frame), its statistics over sound alone.
+
+    These are the encoder's largest arrays, so the frames are overwritten rather than copied.
+    """
+    silence, count = ~sound.unsqueeze(1), sound.sum(dim=1).clamp(min=1)[:, None, None]
+    wide = frames.float().masked_fill_(silence, 0)
+    centred = wide.sub_(wide.sum(dim=-1, keepdim=True) / count).masked_fill_(silence, 0)
+    variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
+    scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
+    return torch.addcmul(norm.bias[:, None], centred, scale).to(frames.dtype)
 
 
 def _positions(embed: Any, frames: Tensor, sound: Tensor) -> Tensor:

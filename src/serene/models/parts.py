@@ -7,7 +7,7 @@ from typing import Literal
 
 from serene.errors import SereneError
 
-Pooling = Literal["statistics", "mean"]
+Pooling = Literal["statistics", "mean", "first_frame"]
 Projection = Literal["none", "relu", "gelu", "residual", "gate"]
 HeadKind = Literal["relu_norm_dropout", "relu_dropout_norm", "relu", "linear"]
 SpeakerEmbedding = Literal["none", "table", "mfcc_raw", "mfcc_learned"]
@@ -18,7 +18,8 @@ class Parts:
     """What stands around the encoder.
 
     Args:
-        pooling: of frames to a vector: `statistics` (mean and deviation) or `mean`.
+        pooling: of frames to a vector: `statistics` (mean and deviation), `mean`, or the `first_frame` alone, which
+            an encoder that looks around can fill with the whole clip (Kang et al. 2023).
         projector: the speaker normalisation projector between encoder and heads (Gat et al. 2022), `none` without it.
         hidden: units of the head's hidden layers; by default two layers of the width that the encoder's paper has.
         head: what follows each of those layers; see `serene.models.heads.Head`.

@@ -6,6 +6,16 @@ import torch
 from torch import Tensor, nn
 
 
+class FirstFrame(nn.Module):
+    """The first frame of a clip; its padding does not matter."""
+
+    widening = 1
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) to (batch, feature)."""
+        return frames[:, 0].float()
+
+
 class MeanPooling(nn.Module):
     """Mean over a clip's valid frames."""
 
@@ -32,4 +42,4 @@ class StatisticsPooling(nn.Module):
         return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)
 
 
-POOLINGS = {"statistics": StatisticsPooling, "mean": MeanPooling}
+POOLINGS = {"statistics": StatisticsPooling, "mean": MeanPooling, "first_frame": FirstFrame}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError, unknown
-from serene.protocols.split import RANDOM_SHARES, Split, Utterances, in_order, some
+from serene.protocols.split import RANDOM_SHARES, Split, Utterances, in_order, shuffled, some
 
 # Raise one when a protocol starts to give other splits than it did.
 VERSIONS = {
@@ -49,11 +48,6 @@ def stratified(
         taken += [clips[name] for name in names[:count]]
         rest += [clips[name] for name in names[count:]]
     return rest, taken
-
-
-def shuffled(names: Iterable[str], seed: int, salt: str) -> list[str]:
-    """Order names by a salted hash: random, yet the same for any input order and any version of any library."""
-    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}\0{salt}\0{name}".encode()).digest())
 
 
 def evenly(items: Sequence[str], count: int) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ class Split:
         """Return a copy that hears its speakers' clips without their labels.
 
         Args:
-            clips: the first so many of each speaker in the order of their ids; all without it.
+            clips: so many of each speaker, drawn by a hash of their ids; all without it.
             audio: where they are taken from, whatever their labels; the split's own three parts without it.
 
         Raises:
@@ -131,7 +132,7 @@ class Split:
         for utterance in in_order(parts if audio is None else audio):
             if utterance.speaker in speakers:
                 own[utterance.speaker].append(utterance)
-        return replace(self, unlabelled=in_order(u for speaker in own for u in own[speaker][:clips]))
+        return replace(self, unlabelled=in_order(u for said in own.values() for u in drawn(said, clips)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +157,20 @@ def speakers_of(utterances: Iterable[Utterance]) -> frozenset[str]:
     return frozenset(u.speaker for u in utterances)
 
 
+def drawn(utterances: Iterable[Utterance], clips: int | None) -> Utterances:
+    """Draw so many utterances by a hash of their ids, which tells nothing of what is in them; all for None."""
+    by_id = {u.id: u for u in utterances}
+    return tuple(by_id[name] for name in shuffled(by_id, 0, "enrolment")[:clips])
+
+
 def in_order(utterances: Iterable[Utterance]) -> Utterances:
     """Sort utterances by id."""
     return tuple(sorted(utterances, key=lambda u: u.id))
+
+
+def shuffled(names: Iterable[str], seed: int, salt: str) -> list[str]:
+    """Order names by a salted hash: random, yet the same for any input order and any version of any library."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}\0{salt}\0{name}".encode()).digest())
 
 
 def some(names: Iterable[str]) -> str:

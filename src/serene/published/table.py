@@ -102,13 +102,13 @@ class Picture:
 
     Attributes:
         kind: `curves` draws the named columns against their places; `per_batch` the training accuracy of every batch.
-        places: column -> its place on the x axis, for `curves`.
+        places: column -> its place on the x axis, a number or a word, for `curves`.
         x_label, y_label: of the axes, for `curves`.
         log_x: whether equal factors are equal distances.
     """
 
     kind: Literal["curves", "per_batch"]
-    places: Mapping[str, float] = field(default_factory=dict)
+    places: Mapping[str, float | str] = field(default_factory=dict)
     x_label: str = ""
     y_label: str = ""
     log_x: bool = False

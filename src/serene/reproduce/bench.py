@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from serene import experiment, protocols
+from serene import experiment, registry
 from serene.corpora.labels import choose
 from serene.errors import SereneError, unknown
 from serene.evaluation import plots
 from serene.experiment import Progress, silent
 from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
+from serene.protocols import PROTOCOLS
 from serene.published import TABLES, Column, Picture, Row
 from serene.recipe import Recipe
 from serene.reproduce import rehearsal
@@ -75,10 +76,9 @@ def reproduce(
         for column in table.columns
         if (not columns or column.name in columns) and (entry := bench.entry(row, column))
     }
-    used = tuple(corpus for corpus, _ in filter(None, (corpora.emotion, corpora.speakers)))
-    differences = (*recipes.differences(), *dealt, *dict.fromkeys(bench.notes), *table.differences)
+    differences = (*recipes.differences(), *dealt, *bench.notes(), *table.differences)
     picture = _draw(table.picture, ours, bench.plain, runs / f"{name}.png") if table.picture else None
-    return Reproduction(table, ours, used, differences, picture)
+    return Reproduction(table, ours, corpora.names, differences, picture)
 
 
 class _Bench:
@@ -86,13 +86,17 @@ class _Bench:
 
     Attributes:
         recipes: of the cells.
-        notes: what could not be measured, and why; and what makes ours no match for the published figures.
+        refused: column that a corpus cannot serve -> why.
+        partial: column of which not all folds were run -> those that were.
+        random: whether an encoder began with random weights.
         plain: row -> the trainings of its own recipe, with no column's changes.
     """
 
     def __init__(self, recipes: RowRecipes, runs: Path, jobs: int, progress: Progress) -> None:
         self.recipes, self.runs, self.jobs, self.progress = recipes, runs, jobs, progress
-        self.notes: list[str] = []
+        self.refused: dict[str, str] = {}
+        self.partial: dict[str, tuple[str, ...]] = {}
+        self.random = False
         self.trained: dict[str, Trained] = {}
         self.upstreams: dict[str, Path] = {}
         self.plain: dict[str, Trained] = {}
@@ -107,12 +111,25 @@ class _Bench:
             if self._refused(made, column, place):
                 break
             steps[place] = self._train(made)
+            if made.run is not None:
+                self.partial[column.name] = made.run
         if len(steps) < min(2, len(column.steps) or 1):
             return None
         if not column.overrides and not column.steps:
             self.plain.setdefault(row.name, steps[0.0])
         ours = MEASURES[column.measure].of(steps)
         return Entry(ours, tuple(dict.fromkeys(trained.run.folder.name for trained in steps.values())))
+
+    def notes(self) -> list[str]:
+        """Say what could not be measured, and what makes ours no match for the published figures."""
+        notes = []
+        if self.random:
+            notes.append("Our encoder begins with random weights: it shows that it runs, not how accurate it is.")
+        if self.refused:
+            corpus, reason = self.recipes.corpora.emotion[0], next(iter(self.refused.values()))
+            notes.append(f"{corpus} cannot serve the protocol of {', '.join(self.refused)}: not measured. {reason}")
+        notes += [f"{column} is of no other fold than {' '.join(folds)}." for column, folds in self.partial.items()]
+        return notes
 
     def _beneath(self, row: Row) -> tuple[str, ...]:
         """Train what a row stands on, and give the override that names its model."""
@@ -135,20 +152,18 @@ class _Bench:
         labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
         settings = {key: value for key, value in made.protocol.items() if key != "name"}
         try:
-            protocols.make_splits(made.protocol["name"], labelled, settings)
+            registry.load(made.protocol["name"], PROTOCOLS, "protocol")(labelled, **settings)
         except SereneError as error:
-            what = f"{column.name} from {place:g} on" if column.steps else column.name
-            self.notes.append(f"{what} is not measured. {error}")
+            self.refused[f"{column.name} from {place:g} on" if column.steps else column.name] = str(error)
             return True
         return False
 
     def _train(self, made: Recipe) -> Trained:
         key = _key(made)
         if key not in self.trained:
-            if made.model.get("config") is not None and made.model["weights"] is None:
-                self.notes.append(
-                    "Our encoder begins with random weights: it shows that it runs, not how accurate it is."
-                )
+            begins_random = made.model.get("config") is not None and made.model["weights"] is None
+            if begins_random or (self.recipes.rehearse and "weights" in made.front_end):
+                self.random = True
             run = experiment.train(made, self.runs, jobs=self.jobs, progress=self.progress)
             self.trained[key] = Trained(run, made)
         return self.trained[key]

@@ -73,6 +73,12 @@ class Ours:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def interval(self) -> str:
+        """The interval in words, with as many digits as the figure; blank without one."""
+        digits = self.figure.digits
+        return "" if self.low is None else f"{self.low:.{digits}f} to {self.high:.{digits}f}"
+
 
 @dataclass(frozen=True)
 class Measure:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from serene import registry
 from serene.corpora import synthetic
+from serene.corpora.manifest import Manifest
+from serene.corpora.prepare import prepare
 from serene.files import whole_folder
-from serene.models import ENCODERS
+from serene.models import ENCODERS, weights
 from serene.published import Table
 from serene.recipe import Recipe
 from serene.reproduce.row_recipes import Corpora
 
-SETTINGS = ("training.epochs=2", "seeds=[0, 1]")
+SETTINGS = ("training.epochs=2", "training.precision=fp32", "seeds=[0, 1]")
 CONFIG = {
     "model_type": "hubert",
     "hidden_size": 32,
@@ -31,13 +35,8 @@ CONFIG = {
 
 def corpora(table: Table, runs: Path) -> Corpora:
     """Make the speech, or take what was made before: `<runs>/synthetic`, and `<runs>/synthetic-speakers`."""
-    made = Corpora(("synthetic", str(runs / "synthetic")))
-    if table.speaker_corpus is not None:
-        made = Corpora(made.emotion, ("synthetic", str(runs / "synthetic-speakers")))
-    for seed, corpus in enumerate(filter(None, (made.emotion, made.speakers))):
-        if not Path(corpus[1]).exists():
-            synthetic.make(Path(corpus[1]), speakers=6, clips_per_speaker=24, seconds=0.5, seed=seed)
-    return made
+    emotion = ("synthetic", str(_speech(runs / "synthetic", 0)))
+    return Corpora(emotion, ("synthetic", str(_strangers(runs))) if table.speaker_corpus else None)
 
 
 def rehearser(table: Table, runs: Path) -> Callable[[Recipe], Sequence[str]]:
@@ -54,11 +53,28 @@ def rehearser(table: Table, runs: Path) -> Callable[[Recipe], Sequence[str]]:
     return overrides
 
 
+def _speech(folder: Path, seed: int) -> Path:
+    if not folder.exists():
+        synthetic.make(folder, speakers=6, clips_per_speaker=28, shortcut=0.0, seconds=0.5, seed=seed)
+    return folder
+
+
+def _strangers(runs: Path) -> Path:
+    """Write the manifest of a second corpus, whose speakers bear other names: they are no one of the first."""
+    manifest = runs / "synthetic-speakers.jsonl"
+    if not manifest.exists():
+        heard = prepare("synthetic", _speech(runs / "synthetic-speakers", 1))
+        renamed = tuple(replace(clip, speaker=f"other {clip.speaker}") for clip in heard)
+        Manifest(renamed).write(manifest)
+    return manifest
+
+
 def _encoder(folder: Path) -> Path:
     """Save a small encoder with random weights, where there is none yet, as transformers would."""
     if not folder.exists():
         torch.manual_seed(0)
-        encoder = registry.load("hubert", ENCODERS, "encoder")(1, config=CONFIG)
+        encoder = registry.load("hubert", ENCODERS, "encoder")(1, config=CONFIG).transformer
         with whole_folder(folder) as temporary:
-            encoder.transformer.save_pretrained(temporary)
+            encoder.config.to_json_file(temporary / weights.CONFIG)
+            safetensors.torch.save_file(encoder.state_dict(), temporary / weights.TENSORS[0], {"format": "pt"})
     return folder

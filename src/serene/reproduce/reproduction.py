@@ -106,7 +106,7 @@ class Reproduction:
             cells[f"our {column.name}"] = str(entry.ours.figure) if entry else absent
             if column.name in intervals:
                 name = "interval" if len(intervals) == 1 else f"{column.name} interval"
-                cells[name] = f"{entry.ours.low:.1f} to {entry.ours.high:.1f}" if entry else ""
+                cells[name] = entry.ours.interval if entry else ""
         return cells | {f"our {d.name}": self._derived(row, d, figures) for d in self.table.derived}
 
     def _derived(self, row: Row, column: Derived, figures: Mapping[tuple[str, str], Figure]) -> str:
@@ -114,7 +114,7 @@ class Reproduction:
         reference = self.table.rows[0].name
         if column.kind == "gap":
             first, second = (figures.get((row.name, name)) for name in column.of)
-            return f"{first.value - second.value:.1f}" if first and second else ""
+            return f"{first.value - second.value:.{first.digits}f}" if first and second else ""
         own, base = (figures.get((name, column.of[0])) for name in (row.name, reference))
         if row.name == reference or own is None or base is None:
             return ""

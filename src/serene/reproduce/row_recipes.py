@@ -30,6 +30,11 @@ class Corpora:
     emotion: tuple[str, str]
     speakers: tuple[str, str] | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, the emotional one first."""
+        return tuple(corpus[0] for corpus in (self.emotion, self.speakers) if corpus)
+
     @classmethod
     def given(cls, table: Table, name: str, data: Mapping[str, str]) -> Corpora:
         """Tell which corpus is which: a speaker corpus by its name, others by their order.
@@ -107,19 +112,20 @@ class RowRecipes:
     def differences(self) -> list[str]:
         """Say where the corpora and recipes at hand differ from the paper's."""
         table, name = self.table, self.corpora.emotion[0]
+        theirs, ours = " and ".join(table.corpora), " and ".join(dict.fromkeys(self.corpora.names))
         notes = []
+        if self.corpora.names != table.corpora:
+            notes.append(f"The published figures are of {theirs}, ours of {ours}: they cannot be compared.")
         if self.stands_in:
-            notes.append(f"The published figures are of {table.corpus}, ours of {name}: they cannot be compared.")
             own = [row for row in table.rows if row.recipe and self.has_own(row)]
             if own:
                 notes.append(f"{name} has recipes of its own: {table.own}.")
                 notes += self._other_encoder(own[0])
             else:
                 notes.append(f"Ours uses all emotions of its corpus and the protocol {table.stand_in}.")
-        if self.corpora.speakers and self.corpora.speakers[0] != table.speaker_corpus:
-            notes.append(
-                f"Our speakers are those of {self.corpora.speakers[0]}, the paper's of {table.speaker_corpus}."
-            )
+        told_apart = any(recipe.load(RECIPES / file).corpus.name == table.speaker_corpus for file in table.files)
+        if told_apart and self.corpora.names[1:] != table.corpora[1:]:
+            notes.append(f"Speakers are told apart by the protocol {table.speaker_stand_in}.")
         return notes
 
     def _other_encoder(self, row: Row) -> list[str]:

@@ -1,0 +1,150 @@
+"""Measures of a table's cells, each computed again by hand from planted answers and logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serene import recipe
+from serene.errors import SereneError
+from serene.evaluation.predictions import Predictions
+from serene.published import Figure
+from serene.recipe import RECIPES
+from serene.reproduce.measures import MEASURES, Ours, Trained
+from serene.run import Run
+
+CLASSES = ("anger", "sadness")
+
+
+def answers(part: str, fold: str, seed: int, right: int, of: int) -> Predictions:
+    """So many right answers, at a probability of 0.8 each; the wrong ones leave 0.1 for the truth."""
+    truth = np.arange(of) % 2
+    sure = np.where(np.arange(of) < right, 0.8, 0.1)
+    scores = np.stack([np.where(truth == 0, sure, 1 - sure), np.where(truth == 1, sure, 1 - sure)], axis=1)
+    return Predictions.from_scores(
+        ids=[f"{fold}-{n}" for n in range(of)],
+        speakers=[f"{fold}-{n % 3}" for n in range(of)],
+        truth=truth,
+        scores=scores,
+        classes=CLASSES,
+        part=part,
+        fold=fold,
+        seed=seed,
+    )
+
+
+def trained(folder: Path, right: Mapping[tuple[str, int], tuple[int, int]], **changes: object) -> Trained:
+    """Plant (fold, seed) -> (right, of) as the test's answers."""
+    made = recipe.load(RECIPES / "tu2019" / "ser_only.yaml", ["seeds=[0, 1]"])
+    run = Run(folder, made)
+    for (fold, seed), (good, of) in right.items():
+        answers("test", fold, seed, good, of).write(run.cell(fold, seed).folder / "predictions.csv")
+    return Trained(run, replace(made, **changes))
+
+
+def measured(name: str, steps: Mapping[float, Trained] | Trained) -> Ours:
+    return MEASURES[name].of({0.0: steps} if isinstance(steps, Trained) else steps)
+
+
+def deviation(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+FOLDS = {("1", 0): (3, 12), ("1", 1): (6, 12), ("2", 0): (6, 8), ("2", 1): (4, 8)}
+
+
+def test_folds_are_pooled_or_averaged(tmp_path: Path) -> None:
+    cells = trained(tmp_path, FOLDS)
+    pooled = measured("pooled_wa", cells)
+    runs = [100 * (3 + 6) / 20, 100 * (6 + 4) / 20]
+    assert (pooled.figure.value, pooled.figure.deviation) == pytest.approx((sum(runs) / 2, deviation(runs)))
+    alone = [100 * right / of for right, of in FOLDS.values()]
+    averaged = measured("wa", cells)
+    assert averaged.figure.value == pytest.approx(sum(alone) / 4) != pytest.approx(pooled.figure.value)
+    assert averaged.figure.deviation == pytest.approx(deviation(alone))
+    for ours in (pooled, averaged):
+        assert ours.low < ours.figure.value < ours.high
+    # recall of anger (even places) and sadness (odd): of 12 the first 3 hold 2 and 1, and so on
+    recalls = [(2 / 6 + 1 / 6) / 2, 6 / 12, (3 / 4 + 3 / 4) / 2, (2 / 4 + 2 / 4) / 2]
+    assert measured("ua", cells).figure.value == pytest.approx(100 * sum(recalls) / 4)
+
+
+def test_only_what_was_asked_for_counts(tmp_path: Path) -> None:
+    others = {("1", 7): (12, 12), ("3", 0): (8, 8)}  # a seed and a fold that an earlier recipe ran
+    cells = trained(tmp_path, FOLDS | others, run=("1", "2"))
+    assert [(cell.fold, cell.seed) for cell in cells.cells] == list(FOLDS)
+    assert measured("wa", trained(tmp_path, {}, run=("2",), seeds=(0,))).figure.value == 75
+    assert measured("wa", trained(tmp_path, {}, run=("2",), seeds=(0,))).figure.deviation is None
+
+
+def test_area_and_mean_of_steps(tmp_path: Path) -> None:
+    right = {10.0: 2, 20.0: 4, 50.0: 7}
+    steps = {x: trained(tmp_path / f"{x}", {("1-1", 0): (n, 10), ("1-2", 0): (n, 10)}) for x, n in right.items()}
+    wa = [20.0, 40.0, 70.0]
+    by_hand = ((20 - 10) * (wa[0] + wa[1]) / 2 + (50 - 20) * (wa[1] + wa[2]) / 2) / (50 - 10)
+    area, mean = measured("area", steps), measured("mean_of_steps", steps)
+    assert area.figure.value == pytest.approx(by_hand)
+    assert mean.figure.value == pytest.approx(sum(wa) / 3)
+    assert area.low < by_hand < area.high
+    assert mean.low < mean.figure.value < mean.high
+
+
+def test_the_points_of_a_curve_are_drawn_together(tmp_path: Path) -> None:
+    """A curve whose points are all the same answers is as uncertain as one point, and not less."""
+    one = trained(tmp_path, {("1", 0): (6, 12)})
+    alone = measured("wa", one)
+    area = measured("area", {10.0: one, 30.0: one})
+    assert (area.low, area.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_an_interval_has_the_digits_of_its_figure() -> None:
+    assert Ours(Figure(56.04), 51.26, 60.0).interval == "51.3 to 60.0"
+    assert Ours(Figure(0.6652, digits=3), 0.6, 0.7).interval == "0.600 to 0.700"
+    assert Ours(Figure(1.0)).interval == ""
+
+
+def test_loss_by_hand(tmp_path: Path) -> None:
+    cells = trained(tmp_path, {("1", 0): (6, 10), ("2", 0): (2, 2), ("1", 1): (5, 10), ("2", 1): (2, 2)})
+    runs = [-(n * math.log(0.8) + (12 - n) * math.log(0.1)) / 12 for n in (8, 7)]
+    ours = measured("loss", cells)
+    assert (ours.figure.value, ours.figure.deviation) == pytest.approx((sum(runs) / 2, deviation(runs)))
+    assert (ours.low, ours.figure.digits) == (None, 3)
+
+
+def log(trained: Trained, name: str, rows: Mapping[tuple[str, int], Sequence[Mapping[str, float]]]) -> None:
+    for (fold, seed), lines in rows.items():
+        path = trained.run.cell(fold, seed).folder / name
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_validation_over_epochs(tmp_path: Path) -> None:
+    cells = trained(tmp_path, {("1", 0): (1, 2), ("1", 1): (1, 2)})
+    first, second = [0.9, 0.0] + [0.5] * 9 + [0.6], [0.2, 0.4, 0.3]  # 12 epochs and 3
+    log(cells, "log.jsonl", {("1", s): [{"validation_wa": x} for x in xs] for s, xs in enumerate((first, second))})
+    last, best = measured("last_validation_wa", cells).figure, measured("best_validation_wa", cells).figure
+    means = [100 * (9 * 0.5 + 0.6) / 10, 100 * 0.9 / 3]
+    assert (last.value, last.deviation) == pytest.approx((sum(means) / 2, deviation(means)))
+    assert (best.value, best.deviation) == pytest.approx((65, deviation([90, 40])))
+
+
+def test_spread_of_batches(tmp_path: Path) -> None:
+    cells = trained(tmp_path, {("1", 0): (1, 2), ("1", 1): (1, 2)})
+    steady, restless = [0.5] * 200, [0.4, 0.6] * 100
+    rows = {("1", s): [{"emotion/accuracy": x} for x in xs] for s, xs in enumerate((steady, restless))}
+    log(cells, "steps.jsonl", rows)
+    # the restless one is 0.1 away from its mean at every batch; a window of 31 has one batch more of either kind
+    spread = measured("spread", cells).figure
+    assert spread.value == pytest.approx((0 + 10) / 2, rel=0.05)
+    assert cells.batches(cells.cells[1])[:2] == [0.4, 0.6]
+
+
+def test_batches_that_were_not_kept_are_no_zero(tmp_path: Path) -> None:
+    with pytest.raises(SereneError, match=r"holds no training accuracy of single batches \(steps.jsonl\)"):
+        measured("spread", trained(tmp_path, {("1", 0): (1, 2)}))
