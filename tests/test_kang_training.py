@@ -339,7 +339,8 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(settings: dict[s
 
 
 KANG = [
-    "model={encoder: hubert, pooling: first_frame, hidden: [8], head: linear, attention_output_dropout: 0.4, layers: 1}",
+    "model={encoder: hubert, layers: 1, attention_output_dropout: 0.4, pooling: first_frame, head: linear}",
+    "model.hidden=[8]",
     "model.config={model_type: hubert, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2}",
     *("model.config.intermediate_size=16", "model.config.conv_dim=[16, 16, 16, 16, 16, 16, 16]"),
     "features={longest: 0.4, augment: {gain: 0.3, polarity_inversion: 0.9}, augment_probability: 0.8}",

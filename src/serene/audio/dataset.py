@@ -100,7 +100,8 @@ class Dataset:
     def _heard(self, utterance: Utterance, rng: np.random.Generator | None) -> np.ndarray:
         if self.augment is None or rng is None:
             return features(utterance, self.store)
-        return self.store.maker(self.augment(samples_of(utterance, self.store.maker.shortest), rng))
+        heard = self.store.maker(samples_of(utterance, self.store.maker.shortest))
+        return self.augment(heard[:, 0], rng)[:, None]  # of a waveform as the encoder would hear it
 
     @classmethod
     def joined(cls, parts: Sequence[Dataset]) -> Dataset:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from serene import registry
 from serene.audio import FRONT_ENDS
@@ -18,6 +18,7 @@ from serene.audio.batch import Batch
 from serene.audio.waveform import Waveform
 from serene.errors import SereneError
 from serene.models import ENCODERS, pretrained, weights
+from serene.models.encoder import Encoder
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -183,7 +184,7 @@ class Frozen:
             raise SereneError(f"Cannot read {path}: {error}") from error
 
 
-class FrozenOutputs(nn.Module):
+class FrozenOutputs(Encoder):
     """The encoder over stored outputs: it passes them on, and has nothing to train.
 
     Args:
@@ -195,19 +196,13 @@ class FrozenOutputs(nn.Module):
 
     front_end = "frozen"
     normalize = "none"
-    shortest = 1
     head_width = 256
 
     def __init__(self, width: int) -> None:
         """Keep the width."""
         super().__init__()
         self.out_width = width
-        self.rebuilt: dict[str, Any] = {}
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Return the frames (batch, frame, feature) as they are."""
         return frames
-
-    def mask_after(self, mask: Tensor) -> Tensor:
-        """Return the mask (batch, frame) as it is."""
-        return mask

@@ -15,12 +15,13 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from serene.audio.batch import mask_of
 from serene.errors import MissingExtra, SereneError
 from serene.models import pretrained
+from serene.models.encoder import Encoder
 from serene.models.masking import MaskedBatchNorm
 
 DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")  # of a config
 
 
-class Hubert(nn.Module):
+class Hubert(Encoder):
     """A self-supervised encoder of transformers, fine-tuned or frozen.
 
     Its weights carry the keys of the transformers model, `transformer`, which saves and loads them as ever. What it

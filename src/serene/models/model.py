@@ -93,7 +93,7 @@ class EmotionModel(nn.Module):
         self.head = self.new_head(len(self.emotions))
         self.config = {
             "encoder": encoder,
-            "encoder_settings": self.encoder.rebuilt,
+            "encoder_settings": self.encoder.rebuilt or dict(encoder_settings or {}),
             "normalize": normalize,
             "enrolment_prior": enrolment_prior,
             "width": width,

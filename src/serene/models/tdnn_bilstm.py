@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from serene.errors import SereneError
+from serene.models.encoder import Encoder
 from serene.models.masking import Dropout, MaskedBatchNorm, MaskedBiLSTM
 
 # out channels of the two TDNN layers, LSTM units per direction, width of the frame-level layer, width of the heads
 SIZES = {"iemocap": (128, 64, 64, 256, 64), "mandarin": (128, 128, 128, 512, 128)}
 
 
-class TdnnBilstm(nn.Module):
+class TdnnBilstm(Encoder):
     """Two dilated convolutions, a bidirectional LSTM and a frame-level layer, each with batch norm and dropout.
 
     The order within a layer (ReLU, batch norm, dropout) and zero padding that keeps the number of frames are our
@@ -28,12 +29,7 @@ class TdnnBilstm(nn.Module):
     Attributes:
         out_width: features per frame coming out.
         head_width: units of the hidden layers that the paper's heads on this encoder have.
-        rebuilt: the settings that build it again.
     """
-
-    front_end = "mfcc"
-    normalize = "training_set"
-    shortest = 1
 
     def __init__(self, width: int, *, size: Literal["iemocap", "mandarin"] = "iemocap", dropout: float = 0.5) -> None:
         """Build the layers with PyTorch's default initialisation."""
@@ -55,10 +51,6 @@ class TdnnBilstm(nn.Module):
         frames = self.bilstm(frames, mask.sum(dim=1))
         frames = self.bilstm_dropout(self.bilstm_norm(frames, mask))
         return self.frame_level(frames, mask)
-
-    def mask_after(self, mask: Tensor) -> Tensor:
-        """Return the mask (batch, frame) of what comes out: every frame that goes in."""
-        return mask
 
 
 class _Layer(nn.Module):
