@@ -99,7 +99,7 @@ def test_doctor(serene: Serene) -> None:
     assert found["packages"]["numpy"] == np.__version__
     assert set(found) == {"python", "cores", "packages", "extras", "lines"}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert found["extras"].keys() == extras.keys() - {"dev", "docs"}
+    assert found["extras"].keys() == extras.keys() - {"dev", "docs", "benchmarks"}
     wanted = {re.match(r"[\w-]+", package)[0] for name in found["extras"] for package in extras[name]}
     assert found["packages"].keys() >= wanted
     ended = apart("doctor")

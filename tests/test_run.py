@@ -80,7 +80,7 @@ def test_a_cell_keeps_all_that_a_report_needs(tiny_run: Path) -> None:
         *("embeddings.safetensors", "embeddings.json"),
     }
     assert {path.name for path in (cell.folder / "model").iterdir()} == {
-        *("config.json", "preprocessor_config.json", "model.safetensors"),
+        *("config.json", "preprocessor_config.json", "model.safetensors", "trained_on.json"),
     }
     assert [row["epoch"] for row in cell.log()] == [1, 2]
     answers = cell.predictions()

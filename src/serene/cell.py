@@ -30,6 +30,7 @@ from serene.files import whole_file, write_text
 from serene.methods import METHODS
 from serene.methods.method import Method
 from serene.models import ENCODERS
+from serene.models.acquaintance import Acquaintance, acquaintance_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import COEFFICIENTS, SpeakerMfcc
@@ -75,7 +76,11 @@ def train_cell(
     started = time.perf_counter()
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = leaks_of(recipe, model, split, parts, trainer.device)
-    model.cpu().save(cell.folder / "model", {"front_end": model.encoder.front_end, **recipe.front_end})
+    met = Acquaintance.made(
+        split, stream.utterances if stream else (), acquaintance_of(recipe.front_end.get("weights"))
+    )
+    front_end = {"front_end": model.encoder.front_end, **recipe.front_end}
+    model.cpu().save(cell.folder / "model", front_end, met)
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
     facts |= {"split": _describe(split), "of_folds": of_folds, **environment(seconds)}

@@ -88,7 +88,7 @@ class Checkpoint:
         kept = io.BytesIO()  # torch itself reports a full disk as an error of another kind
         torch.save(state, kept)
         with whole_file(self.path) as temporary:
-            temporary.write_bytes(kept.getvalue())
+            temporary.write_bytes(kept.getbuffer())
         self._write_log()
 
     def _write_log(self) -> None:

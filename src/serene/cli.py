@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,9 +21,11 @@ out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a na
 aside = Console(stderr=True, highlight=False, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time; results do not depend on it.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", min=1, help="Trainings at a time: by default one on a GPU, else one per core."),
+]
 Runs = Annotated[Path, typer.Option("-o", "--output", help="Folder of runs.")]
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 @app.command()
@@ -100,7 +101,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/tu2019/emodb/dat.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key.sub=value; values are YAML.")] = None,
     output: Runs = Path("runs"),
-    jobs: Jobs = CORES,
+    jobs: Jobs = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     json: Json = False,
 ) -> None:
@@ -212,7 +213,7 @@ def reproduce(
     listed: Annotated[bool, typer.Option("--list", help="Name the tables.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="Made-up speech, two epochs: shows that it works.")] = False,
     output: Runs = Path("runs"),
-    jobs: Jobs = CORES,
+    jobs: Jobs = None,
     json: Json = False,
 ) -> None:
     """Run a paper's table: published, ours, interval, and where the protocols differ."""
@@ -275,7 +276,7 @@ def probe(
 @app.command()
 def quickstart(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where everything goes.")] = Path("runs/quickstart"),
-    jobs: Jobs = CORES,
+    jobs: Jobs = None,
     json: Json = False,
 ) -> None:
     """Run the whole line on built-in data, offline, in minutes."""

@@ -22,6 +22,7 @@ from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
 from serene.evaluation.scoring import predictions_of, score
 from serene.experiment import Progress, silent
+from serene.models.acquaintance import Acquaintance
 from serene.models.model import EmotionModel
 from serene.run import Run
 
@@ -51,8 +52,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     store = _store(cells[0].folder / "model", run.folder.parent / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
     enrolment_clips = run.recipe.features.enrolment_clips
-    own = run.recipe.corpus.name
-    strangers = own != "table" and all(u.corpus not in (None, own) for u in clips)
+    strangers = all(_strange(cell.folder / "model", clips) for cell in cells)
     predictions = []
     for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
         acquainted = () if strangers else model.speakers  # another corpus's speakers may bear the same names
@@ -134,6 +134,13 @@ def _stamps(run: Run, target: str, strangers: bool, left: int) -> list[str]:
         (target != run.recipe.labels.target, "the models learnt listeners' votes, of which there are none here"),
     )
     return [stamp for applies, stamp in rules if applies]
+
+
+def _strange(model_folder: Path, clips: Sequence[Utterance]) -> bool:
+    """Say whether clips are of other corpora than a model has met; a table's speakers may be anybody."""
+    met = Acquaintance.read(model_folder)
+    known = {"None", "table"} | (met.corpora if met else frozenset())
+    return met is not None and not met.corpora & {"None", "table"} and not {str(u.corpus) for u in clips} & known
 
 
 def _store(model_folder: Path, folder: Path) -> Store:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serene import protocols
+from serene import protocols, registry
 from serene.audio.augment import Augment
 from serene.audio.dataset import warm
+from serene.audio.store import Store
 from serene.cell import method_of, parts_of, store_of, stream_of, train_cell, voice_store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
@@ -21,12 +22,13 @@ from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, build
 from serene.evaluation.report_page import write_html
 from serene.files import write_text
-from serene.models import weights
+from serene.models import ENCODERS, weights
+from serene.models.acquaintance import acquaintance_of
 from serene.protocols import Split
 from serene.recipe import CorpusSettings, Recipe, SpeakerSettings
 from serene.run import Cell, Run
 from serene.trainer import Trainer
-from serene.workers import work
+from serene.workers import CORES, work
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
@@ -72,8 +74,10 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     Trainer(**recipe.training)  # these refuse what makes no sense before anything is written
     store = store_of(recipe, runs / "store")
     Augment(recipe.features.augment, recipe.features.augment_probability)
-    method_of(recipe)
-    _, parts = parts_of(recipe)
+    settings, parts = parts_of(recipe)
+    method_of(recipe).check(parts)
+    registry.load(recipe.model["encoder"], ENCODERS, "encoder").check(**settings)
+    beginnings = _weights(recipe, store)
     manifest = load_corpus(recipe.corpus, runs, progress)
     speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
     labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
@@ -84,23 +88,27 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
     heard = speakers.utterances if speakers else ()
+    met = acquaintance_of(recipe.front_end.get("weights"))
     for split in splits:
         stream_of(recipe, heard, split, store)
+        if met is not None and (recipe.run is None or split.fold in recipe.run):
+            met.check(split, "the model behind features.weights")
     folds = [split.fold for split in splits]
     for fold in recipe.run or ():
         if fold not in folds:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
-    digests = [labelled.digest, *([speakers.digest] if speakers else []), *_weights(recipe)]
+    digests = [labelled.digest, *([speakers.digest] if speakers else []), *beginnings]
+    digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
     digests += [labelled.digest_of(("id", "votes"))] if recipe.labels.target == "votes" else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     return Plan(recipe, emotions, tuple(splits), heard, run, runs / "store")
 
 
-def _weights(recipe: Recipe) -> list[str]:
-    """Identify the weights that an encoder begins with, wherever they lie."""
-    named = (recipe.front_end.get("weights"), recipe.model.get("weights"))
-    return [weights.digest(name) for name in named if name is not None]
+def _weights(recipe: Recipe, store: Store) -> list[str]:
+    """Identify the weights that an encoder begins with, wherever they lie, and what a frozen one's outputs hang on."""
+    frozen = [store.maker.identity] if recipe.front_end.get("weights") else []
+    return frozen + [weights.digest(name) for name in (recipe.model.get("weights"),) if name is not None]
 
 
 def load_corpus(
@@ -135,13 +143,16 @@ def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest
     return hashed(manifest, lambda done, of: progress("decoding", done, of))
 
 
-def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = silent, tensorboard: bool = False) -> Run:
+def train(
+    recipe: Recipe, runs: Path, *, jobs: int | None = 1, progress: Progress = silent, tensorboard: bool = False
+) -> Run:
     """Train every fold and seed that has not finished, write the report, and return the run.
 
     Args:
         recipe: the settings.
         runs: folder of runs; features and prepared manifests are kept there too.
-        jobs: trainings at a time, each in a process of its own and on one thread; results do not depend on it.
+        jobs: trainings at a time, each in a process of its own and on one thread; results do not depend on it. None
+            for one on a GPU, and one per core where there is none.
         progress: told about decoding, features and epochs.
         tensorboard: also write TensorBoard events into each cell's folder.
     """
@@ -158,7 +169,8 @@ def train(recipe: Recipe, runs: Path, *, jobs: int = 1, progress: Progress = sil
     folds = len(planned.splits)
     heard_for = (planned.speakers, folds)
     tasks = [(recipe, planned.emotions, planned.store, split, *heard_for, cell, tensorboard) for split, cell in todo]
-    work(train_cell, tasks, jobs=jobs, heard=heard)
+    most = 1 if Trainer(**recipe.training).device == "cuda" else CORES
+    work(train_cell, tasks, jobs=jobs or most, heard=heard)
     write_report(planned.run)
     return planned.run
 
@@ -195,6 +207,8 @@ def report_of(run: Run) -> Report:
     rules = {entry["split"]["validation_rule"] for entry in kept}
     stamps = [stamp for entry in kept for stamp in entry["split"]["stamps"]]
     folds, of_folds = len({cell.fold for cell in cells}), kept[0]["of_folds"]
+    if run.recipe.model.get("config") and not run.recipe.model.get("weights"):
+        stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
     if folds < of_folds:
         stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
     labels, corpus = run.recipe.labels, run.folder / "corpus.json"

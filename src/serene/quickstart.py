@@ -14,7 +14,7 @@ from serene.recipe import RECIPES
 ROWS = ("baseline", "domain_adversarial")
 
 
-def quickstart(folder: Path, *, jobs: int = 1, progress: Progress = silent) -> tuple[list[Report], Path]:
+def quickstart(folder: Path, *, jobs: int | None = 1, progress: Progress = silent) -> tuple[list[Report], Path]:
     """Make the synthetic corpus, train both models, test them on unseen speakers; nothing is downloaded.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any
 
 from serene.errors import SereneError
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 _messages: Any = None  # in a worker: the queue of what it tells
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from serene.corpora.manifest import Utterance
 from serene.errors import AudioError, SereneError
 from serene.protocols.split import drawn
 
+MOST_SAMPLES = 120 * 16_000  # of a scored batch of waveforms, two minutes: an encoder's first layers hold a lot of each
 JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
 
 
@@ -122,10 +124,19 @@ class Dataset:
         return part
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Give every clip once, from the shortest to the longest: for scoring."""
+        """Give every clip once, from the shortest to the longest: for scoring.
+
+        Batches of waveforms hold no more than `MOST_SAMPLES`, padding included, but for a clip that is longer alone.
+        """
         order = np.argsort(self.lengths, kind="stable")
-        for start in range(0, len(order), batch_size):
-            yield self.batch(order[start : start + batch_size])
+        most = math.inf if self.store.maker.stored else MOST_SAMPLES
+        start = 0
+        while start < len(order):
+            end = min(start + batch_size, len(order))
+            while end > start + 1 and self.lengths[order[end - 1]] * (end - start) > most:
+                end -= 1
+            yield self.batch(order[start:end])
+            start = end
 
 
 def padded(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -63,6 +63,11 @@ class SpeakerStream:
         self.enrol, self.enrolment_clips = enrol, enrolment_clips
 
     @property
+    def utterances(self) -> list[Utterance]:
+        """All clips that may be drawn."""
+        return [clip for own in self.clips for clip in own]
+
+    @property
     def speakers(self) -> int:
         """How many speakers there are to tell apart."""
         return len(self.clips)
@@ -80,7 +85,7 @@ class SpeakerStream:
     @cached_property
     def _enrolment(self) -> dict[str, Enrolment]:
         """Compute the speakers' statistics when the first batch asks for them."""
-        return enrolment_of([clip for own in self.clips for clip in own], self.store, self.enrolment_clips)
+        return enrolment_of(self.utterances, self.store, self.enrolment_clips)
 
     def _part(self, utterance: Utterance, place: float) -> np.ndarray:
         """Take `crop` seconds of a clip's features; `place` says where, from 0 (its beginning) to 1 (its end)."""

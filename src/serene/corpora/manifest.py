@@ -186,7 +186,8 @@ class Manifest:
             if all(fnmatch.fnmatchcase(str(getattr(u, c)), pattern) for c, pattern in filters.items())
         )
         if not kept:
-            raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `{where}`.")
+            told = "".join(f" {remark}" for remark in self.remarks)
+            raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `{where}`.{told}")
         return replace(self, utterances=kept)
 
     def summarise(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.models.model import EmotionModel
+from serene.models.parts import Parts
 
 Terms = Mapping[str, Tensor]
 
@@ -79,6 +80,13 @@ class Method(nn.Module):
         """Start with nothing to log."""
         super().__init__()
         self.measures: dict[str, float] = {}
+
+    def check(self, parts: Parts) -> None:
+        """Refuse a model that lacks a part which the method requires, before anything is read or trained.
+
+        Raises:
+            SereneError: what is lacking, and how a recipe asks for it.
+        """
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
         """Make what learning needs, now that the model is known.

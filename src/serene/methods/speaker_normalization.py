@@ -11,15 +11,17 @@ from torch.func import functional_call
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import GradientReversal, Group, Method, Terms, Turn, accuracy, speaker_head_for
+from serene.methods.baseline import Baseline
+from serene.methods.method import GradientReversal, Group, Terms, Turn, accuracy, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
+from serene.models.parts import Parts
 
 Strategy = Literal["tap", "snp"]
 
 
-class TwoCorpora(Method):
+class TwoCorpora(Baseline):
     """Emotion descent on one corpus, then a turn against the speakers of another (equations 1 to 4).
 
     `tap` works on the whole encoder (and the projector, where the model has one), `snp` on the projector alone: the
@@ -49,26 +51,24 @@ class TwoCorpora(Method):
         self.strategy, self.step, self.clip = strategy, step, clip
         self.warmup_steps, self.every = warmup_steps, every
 
-    def attach(self, model: EmotionModel, speakers: int) -> None:
-        """Make the speaker head, of the emotion head's shape."""
-        if model.speaker_embedding is not None:
+    def check(self, parts: Parts) -> None:
+        """Refuse a model without a projector for `snp`, and one that is told who speaks."""
+        if parts.speaker_embedding != "none":
             raise SereneError(
                 "A model that is told who speaks knows nothing of a second corpus's speakers: set "
                 "model.speaker_embedding=none."
             )
-        if self.strategy == "snp" and model.projector is None:
+        if self.strategy == "snp" and parts.projector == "none":
             raise SereneError(
                 "The strategy snp works on a projector, and this model has none: set model.projector=relu."
             )
+
+    def attach(self, model: EmotionModel, speakers: int) -> None:
+        """Make the speaker head, of the emotion head's shape."""
+        self.check(model.parts)
         if self.strategy == "tap" and not any(p.requires_grad for p in model.encoder.parameters()):
             raise SereneError("The strategy tap works on the encoder, and nothing of this encoder is trained.")
         self.speaker_head = speaker_head_for(model, speakers, self.name)
-
-    def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
-        """Give the emotion's cross entropy: the first turn."""
-        logits = model(batch)
-        self.measures = {"accuracy": accuracy(logits, batch.target.argmax(dim=1))}
-        return {"emotion": cross_entropy(logits, batch.target)}
 
     def emotion_turn(self, model: EmotionModel) -> Turn:
         """Descend on the emotion with all of the model."""
@@ -216,10 +216,10 @@ class SpeakerConfusion(TwoCorpora):
             self.measures = {"accuracy": accuracy(speakers, batch.speaker)}
             at_rest = {name: parameter.detach() for name, parameter in self.speaker_head.named_parameters()}
             confused = functional_call(self.speaker_head, at_rest, (embedding,))
-            uniform = torch.full_like(confused, 1 / confused.shape[1])
+            uniform = torch.full_like(confused, 1 / confused.shape[1], dtype=torch.float32)
             return {
                 "speaker": cross_entropy(speakers, batch.speaker),
-                "confusion": cross_entropy(confused, uniform.float()),
+                "confusion": cross_entropy(confused, uniform),
             }
 
         return [self.emotion_turn(model), Turn("speaker", confuse, groups, streams=("speakers",), every=self.every)]

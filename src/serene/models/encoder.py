@@ -27,6 +27,14 @@ class Encoder(nn.Module):
     head_width: int
     rebuilt: dict[str, Any] | None = None
 
+    @classmethod
+    def check(cls, **settings: Any) -> None:
+        """Refuse settings that nothing can be built of, before anything is read or trained.
+
+        Raises:
+            SereneError: what is wrong with them.
+        """
+
     def mask_after(self, mask: Tensor) -> Tensor:
         """Return the mask (batch, frame) of what comes out: every frame that goes in, unless frames are merged."""
         return mask

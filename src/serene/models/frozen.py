@@ -24,6 +24,7 @@ from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.pooling import POOLINGS
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VERSION = 1  # of what is stored; raise it when the same settings give other arrays
 
 
@@ -102,20 +103,20 @@ class Frozen:
             samples = np.pad(samples[: self.length], (0, max(0, self.length - len(samples))))
         with torch.inference_mode():
             output = self._encode(samples) if self._own_config is None else self._embed(samples)
-        return output.float().numpy()
+        return output.float().cpu().numpy()
 
     def _encode(self, samples: np.ndarray) -> Tensor:
         if self._standardises:
             samples = ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
-        values = torch.from_numpy(samples)[None, :, None]
-        encoded = self._pretrained(values, torch.ones(values.shape[:2], dtype=torch.bool))[0]
+        values = torch.from_numpy(samples)[None, :, None].to(DEVICE)
+        encoded = self._pretrained(values, torch.ones(values.shape[:2], dtype=torch.bool, device=DEVICE))[0]
         return encoded.mean(dim=0, keepdim=True) if self.pooled else encoded
 
     def _embed(self, samples: np.ndarray) -> Tensor:
         model, features = self._own_model, torch.from_numpy(self._own_front_end(samples).copy())[None]
         lengths, nobody = torch.tensor([features.shape[1]]), torch.tensor([-1])
         batch = Batch(features, lengths, torch.zeros(1, len(model.emotions)), nobody, ("",))
-        frames = model.project(model.context(model.features(batch)))
+        frames = model.project(model.context(model.features(batch.to(DEVICE))))
         return model.pool(frames) if self.pooled else frames.values[0]
 
     def _refuse_misfits(self) -> None:
@@ -168,7 +169,7 @@ class Frozen:
 
     @cached_property
     def _pretrained(self) -> Hubert:
-        return Hubert(1, weights=self.weights, layers=self.layers, train="none").eval()
+        return Hubert(1, weights=self.weights, layers=self.layers, train="none").eval().to(DEVICE)
 
     @cached_property
     def _standardises(self) -> bool:

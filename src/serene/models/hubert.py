@@ -103,6 +103,12 @@ class Hubert(Encoder):
         _make_exact(self.transformer)
         self._free_what_trains(lora_rank)
 
+    @classmethod
+    def check(cls, **settings: Any) -> None:
+        """Refuse weights that are not there, a config of nothing known, and layers that do not exist."""
+        config, _ = pretrained.described(settings.get("weights"), settings.get("config"))
+        pretrained.cut(config, settings.get("layers"))
+
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         """Map waveforms (batch, sample, 1) and a mask (batch, sample) to (batch, frame, out_width)."""
         samples = values.squeeze(-1).masked_fill(~mask, 0)

@@ -19,6 +19,7 @@ from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.files import whole_folder
 from serene.models import ENCODERS
+from serene.models.acquaintance import FILE, Acquaintance
 from serene.models.heads import Head
 from serene.models.parts import Parts
 from serene.models.pooling import POOLINGS
@@ -214,18 +215,21 @@ class EmotionModel(nn.Module):
         variance = own * batch.enrolment[:, 1:].square() + (1 - own) * self.feature_deviation.square()
         return mean, variance.sqrt()
 
-    def save(self, folder: str | Path, preprocessor: dict[str, Any]) -> None:
-        """Write `config.json`, `preprocessor_config.json` and `model.safetensors`, all or nothing.
+    def save(self, folder: str | Path, preprocessor: dict[str, Any], acquaintance: Acquaintance | None = None) -> None:
+        """Write `config.json`, `preprocessor_config.json`, `model.safetensors` and `trained_on.json`, all or nothing.
 
         Args:
             folder: replaced where it exists.
             preprocessor: the front end's name and settings.
+            acquaintance: whom it was trained on, where that is known.
         """
         config = {"format": FORMAT, "model_type": "serene", "emotions": list(self.emotions), **self.config}
         config["id2label"] = dict(enumerate(self.emotions))
         with whole_folder(folder) as temporary:
             (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
+            if acquaintance is not None:
+                (temporary / FILE).write_text(json.dumps(acquaintance.to_dict()) + "\n")
             (temporary / "model.safetensors").write_bytes(safetensors.torch.save(self.state_dict()))
 
     @classmethod

@@ -88,7 +88,8 @@ TABLES = {
             "which answers the report's worry that whole groups would be lost. A stranger gets the mean of the known "
             "speakers' vectors.",
             "MFCC is the report's form, which fails: raw cepstra added to the embedding. The row below it standardises "
-            "them and learns a linear layer (ours).",
+            "them and learns a linear layer (ours). Both hear all of a test speaker's clips without their labels, "
+            "and are not to be compared with rows that hear one clip at a time.",
             "True lengths is ours: clips are neither cut nor padded, to test the report's own suspicion of padding.",
             *_MEANT,
         ),

@@ -62,8 +62,9 @@ _OURS = (
 )
 
 _UNSAID = (
-    "Not published, our choice: AdamW, its rates, batch sizes, epochs and crops, the heads' shape, and SNP's projector "
-    "(one linear layer and ReLU on every frame). The recipes state each.",
+    "Not published, our choice: AdamW, its rates, batch sizes, epochs and crops, the heads (the mean over frames, one "
+    "hidden layer of 256 and ReLU, one linear layer: after pooling, so that heads and probes read the same vector), "
+    "and SNP's projector (one linear layer and ReLU on every frame). The recipes state each.",
     "The step against the speaker is plain gradient ascent by lambda = 1e-3, with its gradient's norm limited to 1 "
     "(ours): the paper does not say how the ascent goes with its optimiser.",
 )
@@ -161,7 +162,7 @@ TABLES = {
         stand_in="{name: speaker_folds, folds: 5, validation: random20}",
         cost=(
             "three trainings on one fold, and HuBERT Large over VoxCeleb1's 352 hours four times, "
-            "some tens of hours on a GPU (an estimate)"
+            "some hundred hours on a GPU, since clips are encoded one by one (an estimate)"
         ),
         differences=(
             "The paper does not say which strategy its 45.9 is of; it stands in the row of TAP, whose ascent changes "
@@ -169,6 +170,8 @@ TABLES = {
             "emotion head reads.",
             "The row with lambda = 0 is ours: without it nobody can tell what fine-tuning alone makes the encoder "
             "forget.",
+            "Where another speaker corpus stands in, TAP and SNP have learnt from its clips whom the probe then tells "
+            "apart, as the paper's have from VoxCeleb1's training part.",
             "Not published, our choice: the probe (a linear layer on the mean of the last layer's frames), its "
             "training, and that the encoder is the one trained on the first fold. Such probes of HuBERT are known to "
             "reach other levels with other layers, so it is the drop that compares.",

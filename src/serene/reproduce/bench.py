@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from serene import experiment, registry
 from serene.corpora.labels import choose
@@ -33,7 +34,7 @@ def reproduce(
     rows: Collection[str] = (),
     columns: Collection[str] = (),
     tiny: bool = False,
-    jobs: int = 1,
+    jobs: int | None = 1,
     progress: Progress = silent,
 ) -> Reproduction:
     """Run every cell of a table that has not been run, and set it beside the published one.
@@ -92,7 +93,7 @@ class _Bench:
         plain: row -> the trainings of its own recipe, with no column's changes.
     """
 
-    def __init__(self, recipes: RowRecipes, runs: Path, jobs: int, progress: Progress) -> None:
+    def __init__(self, recipes: RowRecipes, runs: Path, jobs: int | None, progress: Progress) -> None:
         self.recipes, self.runs, self.jobs, self.progress = recipes, runs, jobs, progress
         self.refused: dict[str, str] = {}
         self.partial: dict[str, tuple[str, ...]] = {}
@@ -141,7 +142,13 @@ class _Bench:
             fold = made.run[0] if made.run else experiment.plan(made, self.runs, self.progress).splits[0].fold
             trained = self._train(replace(made, run=(fold,), seeds=made.seeds[:1]))
             self.upstreams[key] = trained.run.cell(fold, made.seeds[0]).folder / "model"
-        return (f"features.weights={json.dumps(str(self.upstreams[key]))}",)
+        model = self.upstreams[key]
+        found = (f"features.weights={json.dumps(str(model))}",)
+        own = self.recipes.of(row, self.recipes.table.columns[0])
+        if own is None or own.corpus.name != made.corpus.name:
+            return found
+        fold = unquote(model.parent.parent.name.removeprefix("fold-"))  # other folds test whom it was trained on
+        return (*found, f"protocol.run={json.dumps([fold])}")
 
     def _refused(self, made: Recipe, column: Column, place: float) -> bool:
         """Say whether a corpus that stands in cannot serve a column's protocol, and note it."""

@@ -156,6 +156,7 @@ class RowRecipes:
         if name != base.corpus.name:
             protocol = self.table.stand_in if emotional else self.table.speaker_stand_in
             changes += [f"corpus.name={name}", f"protocol={protocol}", *(["labels={}"] if emotional else [])]
+            changes += [f"protocol.run={json.dumps(list(base.run))}"] if base.run and emotional else []
         changes.append(f"corpus.path={json.dumps(path)}")
         if base.speakers is not None:
             name, path = _there(self.corpora.speakers)
