@@ -84,15 +84,36 @@ def tables() -> list[str]:
     return found
 
 
+def own_speakers() -> str:
+    """Write what fresh probes read of the very speakers that the adversaries of Gat et al.'s methods learnt."""
+    path = ROOT / "results" / "gat2022" / "own_speakers.json"
+    leaks = json.loads(path.read_text()) if path.exists() else {}
+    found = sorted((Run.open(ROOT / "results/gat2022/runs" / name) for name in leaks), key=_by_method)
+    lines = ["| system | linear probe % | non-linear probe % | equal-error rate % |", "| --- | --- | --- | --- |"]
+    for run in found:
+        leak = leaks[run.folder.name]
+        row = run.recipe.name.rpartition("-")[2]
+        cells = (leak["linear"]["mean"], leak["nonlinear"]["mean"], leak["eer"])
+        lines.append(f"| {PAPERS['gat2022'][row]}{_step(run)} | {' | '.join(f'{100 * c:.1f}' for c in cells)} |")
+    title = (
+        "**speechocean762's 250 speakers, whom TAP and SNP should unlearn: how many fresh probes still name**"
+    )
+    return f"{title}\n\n" + "\n".join(lines) + "\n"
+
+
+def _by_method(run: Run) -> tuple[str, str, float]:
+    return run.recipe.name, run.recipe.method["name"], run.recipe.method.get("step", 0.0)
+
+
 def quoted(count: int | None) -> str:
     """Give the first so many tables as one text."""
-    return "\n".join(tables()[:count])
+    return "\n".join(tables()[:count] + ([own_speakers()] if count is None else []))
 
 
 def _ours(paper: str, corpus: str) -> Iterator[Line]:
     for row, system in PAPERS[paper].items():
         runs = [Run.open(p.parent) for p in ROOT.glob(f"results/{paper}/runs/{paper}-{corpus}-{row}-*/report.json")]
-        for run in sorted(runs, key=lambda run: (run.recipe.method["name"], run.recipe.method.get("step", 0.0))):
+        for run in sorted(runs, key=_by_method):
             report = json.loads((run.folder / "report.json").read_text())
             leak, ua = report["leak"], report["metrics"]["ua"]
             cells = (
