@@ -22,8 +22,13 @@ def find(name: str) -> Path:
     Raises:
         SereneError: the folder lacks a file, or the hub's files are neither here nor within reach.
     """
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if not folder.is_dir():
+        if "/" not in name:
+            raise SereneError(
+                f"There is no folder '{name}'; name one that holds a model, or a hub name such as "
+                "facebook/hubert-base-ls960."
+            )
         folder = _from_hub(name)
     missing = [] if (folder / CONFIG).is_file() else [CONFIG]
     missing += [] if any((folder / tensors).is_file() for tensors in TENSORS) else [" or ".join(TENSORS)]
