@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a few iterations: proves that it runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = {"repeats": 1, "steps": 2, "batch_size": 2} if options.tiny else {"repeats": 7, "steps": 4, "batch_size": 4}
+    sizes = {"repeats": 1, "steps": 2, "batch_size": 2} if options.tiny else {"repeats": 7, "steps": 8, "batch_size": 4}
     measured = {name: measure(encoder, **sizes) for name, encoder in ENCODERS.items()}
     if options.json:
         print(json.dumps({**sizes, "seconds_of_sound": SECONDS, "encoders": measured}, indent=2))

@@ -321,7 +321,7 @@ def test_a_fill_that_was_killed_goes_on_where_it_was(
     moment: str, pretrained: str, made_up: Path, made_up_manifest: Manifest, tmp_path: Path
 ) -> None:
     process = filler(pretrained, made_up, tmp_path, moment)
-    _, errors = process.communicate("\n", timeout=120)
+    _, errors = process.communicate("\n", timeout=300)
     assert process.returncode == -signal.SIGKILL, errors
     before = whole_files(tmp_path)
     assert set(before) == {u.audio_hash for u in made_up_manifest.utterances[:7]}
@@ -352,7 +352,7 @@ def test_two_processes_share_a_store(
     store = Store(tmp_path / "shared", Counted(weights=pretrained))
     for utterance in reversed(made_up_manifest.utterances):  # they meet halfway
         assert np.array_equal(features(utterance, store), features(utterance, alone))
-    said, errors = other.communicate(timeout=120)
+    said, errors = other.communicate(timeout=300)
     assert (other.returncode, errors) == (0, "")
     assert 48 <= len(COMPUTED) + int(said) < 96
     assert len(whole_files(tmp_path / "shared")) == len(list((tmp_path / "shared").rglob("*.npy"))) == 48

@@ -190,7 +190,7 @@ def test_weights_are_looked_for_before_anything_is_trained(
 def test_folds_that_were_not_run_are_said(trained: list[Recipe], tmp_path: Path) -> None:
     changes = ("protocol.run=[2]",)
     result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=SIX[:1], overrides=changes)
-    assert result.differences[0] == "5-fold WA is of no other fold than 2."
+    assert result.differences[0] == "Of no other folds than 2: 5-fold WA."
     result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=SIX[:1])
     assert not any("no other fold" in text for text in result.differences)
 

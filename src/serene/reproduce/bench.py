@@ -129,7 +129,10 @@ class _Bench:
         if self.refused:
             corpus, reason = self.recipes.corpora.emotion[0], next(iter(self.refused.values()))
             notes.append(f"{corpus} cannot serve the protocol of {', '.join(self.refused)}: not measured. {reason}")
-        notes += [f"{column} is of no other fold than {' '.join(folds)}." for column, folds in self.partial.items()]
+        by_folds: dict[tuple[str, ...], list[str]] = {}
+        for column, folds in self.partial.items():
+            by_folds.setdefault(tuple(folds), []).append(column)
+        notes += [f"Of no other folds than {' '.join(f)}: {', '.join(columns)}." for f, columns in by_folds.items()]
         return notes
 
     def _beneath(self, row: Row) -> tuple[str, ...]:
