@@ -3,7 +3,8 @@
 The encoder is a HuBERT of the size of Large, with random weights; the sound is noise, cut where Kang et al. 2023 cut
 theirs. A step is what training takes beside the optimiser: forward without gradient through the convolutions, forward
 and backward through the layers, in float32. The cut encoder is loaded from the same folder as the whole one; its output
-is compared with what the whole one's Nth layer gives. Steps of the two are interleaved, and medians are compared.
+is compared with what the whole one's Nth layer gives. Steps of the two are interleaved, and the medians of their
+processor seconds (on a GPU of their seconds) are compared.
 
     python benchmarks/layers.py --json
 """
@@ -139,7 +140,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(result, indent=2))
         return
-    print(f"HuBERT of {result['layers']} layers, {result['millions']} million parameters, {result['device']}")
+    print(f"HuBERT of {result['layers']} layers, {result['millions']:.1f} million parameters, {result['device']}")
     print("layers  millions  cost of the whole  largest difference")
     for row in result["cuts"]:
         cost = f"{row['layers']:6}  {row['millions']:8.1f}  {row['cost_of_the_whole']:17.3f}"

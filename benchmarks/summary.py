@@ -95,9 +95,7 @@ def own_speakers() -> str:
         row = run.recipe.name.rpartition("-")[2]
         cells = (leak["linear"]["mean"], leak["nonlinear"]["mean"], leak["eer"])
         lines.append(f"| {PAPERS['gat2022'][row]}{_step(run)} | {' | '.join(f'{100 * c:.1f}' for c in cells)} |")
-    title = (
-        "**speechocean762's 250 speakers, whom TAP and SNP should unlearn: how many fresh probes still name**"
-    )
+    title = "**speechocean762's 250 speakers, whom TAP and SNP should unlearn: how many fresh probes still name**"
     return f"{title}\n\n" + "\n".join(lines) + "\n"
 
 

@@ -100,7 +100,9 @@ def test_a_recipe_says_what_it_is_and_resolves(file: Path) -> None:
     assert made.speakers is None or made.speakers.path is None
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.parent.parent.name == "tu2019" and f.parent.name != "mandarin"], ids=name)
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.parent.parent.name == "tu2019" and f.parent.name != "mandarin"], ids=name
+)
 def test_the_rows_of_a_corpus_share_all_but_method_and_features(file: Path) -> None:
     """Optimiser, rate, epochs and dropout are chosen once, on SER-only's validation."""
     own, reference = recipe.load(file), recipe.load(file.parent / "ser_only.yaml")
