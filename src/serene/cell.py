@@ -226,7 +226,7 @@ def leak_of(
     """Probe a model's embedding for the speakers of a dataset; see `serene.evaluation.probes.speaker_leak`.
 
     A model that standardises by speaker embeds the clips anew in every draw, each speaker enrolled by clips of the
-    same half alone: all of them, or the first `enrolment_clips`.
+    same half alone: all of them, or `enrolment_clips`.
     """
 
     def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:

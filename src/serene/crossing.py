@@ -161,7 +161,7 @@ def _dataset(
     speakers: Sequence[str],
     enrolled: int | None = None,
 ) -> Dataset:
-    """Make a dataset of strangers, each enrolled by all or the first of their own clips where the model asks for it."""
+    """Make a dataset of strangers, each enrolled by all or some of their own clips where the model asks for it."""
     enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
     voices = voices_of(clips, voice_store(store.folder.parent)) if model.parts.hears_voices else None
     return Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment, voices=voices)

@@ -108,7 +108,8 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
 def _weights(recipe: Recipe, store: Store) -> list[str]:
     """Identify the weights that an encoder begins with, wherever they lie, and what a frozen one's outputs hang on."""
     frozen = [store.maker.identity] if recipe.front_end.get("weights") else []
-    return frozen + [weights.digest(name) for name in (recipe.model.get("weights"),) if name is not None]
+    begun = recipe.model.get("weights")
+    return frozen if begun is None else [*frozen, weights.digest(begun)]
 
 
 def load_corpus(
@@ -166,9 +167,8 @@ def train(
         reached[folder] = epoch
         progress("training", sum(reached.values()), len(todo) * epochs)
 
-    folds = len(planned.splits)
-    heard_for = (planned.speakers, folds)
-    tasks = [(recipe, planned.emotions, planned.store, split, *heard_for, cell, tensorboard) for split, cell in todo]
+    before, folds = (recipe, planned.emotions, planned.store), len(planned.splits)
+    tasks = [(*before, split, planned.speakers, folds, cell, tensorboard) for split, cell in todo]
     most = 1 if Trainer(**recipe.training).device == "cuda" else CORES
     work(train_cell, tasks, jobs=jobs or most, heard=heard)
     write_report(planned.run)

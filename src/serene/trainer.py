@@ -99,14 +99,12 @@ class Trainer:
     ) -> None:
         """Check the settings that make no sense together or at all."""
         counts = (("epochs", epochs, 1), ("batch_size", batch_size, 2), ("accumulate", accumulate, 1))
-        others = (("patience", patience, 1), ("momentum", momentum, 0), ("weight_decay", weight_decay, 0))
-        others = (*others, ("decay_epochs", decay_epochs, 0))
-        for name, value, least in (*counts, *others):
+        others = (("momentum", momentum, 0), ("weight_decay", weight_decay, 0), ("decay_epochs", decay_epochs, 0))
+        for name, value, least in (*counts, ("patience", patience, 1), *others):
             if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
-        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate), ("clip", clip))
-        rates = (*rates, ("epsilon", epsilon), ("decay", decay))
-        for name, value in rates:
+        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate))
+        for name, value in (*rates, ("clip", clip), ("epsilon", epsilon), ("decay", decay)):
             if value is not None and not value > 0:
                 raise SereneError(f"training.{name} is {value}; a positive number was expected.")
         if not all(0 <= beta < 1 for beta in betas):

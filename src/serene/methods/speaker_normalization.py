@@ -70,13 +70,39 @@ class TwoCorpora(Baseline):
             raise SereneError("The strategy tap works on the encoder, and nothing of this encoder is trained.")
         self.speaker_head = speaker_head_for(model, speakers, self.name)
 
-    def emotion_turn(self, model: EmotionModel) -> Turn:
-        """Descend on the emotion with all of the model."""
-        return Turn(
-            "emotion",
-            lambda batch, progress: self.loss(model, batch, progress),
-            (Group("all", tuple(model.parameters())),),
+    def turns_against(
+        self,
+        model: EmotionModel,
+        loss: Callable[[Batch, float], Terms],
+        name: str,
+        *,
+        optimizer: Literal["sgd", "adam"] = "sgd",
+        ascent: bool = False,
+    ) -> list[Turn]:
+        """Give emotion descent with all of the model, then the speaker turn: its own step, and the head's descent.
+
+        Args:
+            model: in training.
+            loss: of the speaker turn, on a batch of the speaker corpus.
+            name: of the group that works against the speaker, in the log.
+            optimizer: that takes its step.
+            ascent: whether it climbs the loss.
+        """
+        everything = Group("all", tuple(model.parameters()))
+        against = Group(
+            name,
+            self.unlearning(model),
+            optimizer=optimizer,
+            rate=self.step,
+            ascent=ascent,
+            clip=self.clip,
+            after=self.warmup_steps,
         )
+        head = Group("speaker_head", tuple(self.speaker_head.parameters()))
+        return [
+            Turn("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,)),
+            Turn("speaker", loss, (against, head), streams=("speakers",), every=self.every),
+        ]
 
     def unlearning(self, model: EmotionModel) -> tuple[nn.Parameter, ...]:
         """Give what works against the speaker."""
@@ -132,23 +158,11 @@ class SpeakerNormalization(TwoCorpora):
         if self.ascent == "grl":
             everything = Group("all", (*model.parameters(), *self.parameters()))
             return [Turn("emotion", self._joint(model), (everything,), streams=("emotion", "speakers"))]
-        groups = (
-            Group(
-                "ascent",
-                self.unlearning(model),
-                optimizer=self.ascent,
-                rate=self.step,
-                ascent=True,
-                clip=self.clip,
-                after=self.warmup_steps,
-            ),
-            Group("speaker_head", tuple(self.speaker_head.parameters())),
-        )
 
         def identify(batch: Batch, progress: float) -> Terms:
             return {"speaker": self._identify(self.embed(model, batch), batch)}
 
-        return [self.emotion_turn(model), Turn("speaker", identify, groups, streams=("speakers",), every=self.every)]
+        return self.turns_against(model, identify, "ascent", optimizer=self.ascent, ascent=True)
 
     def _identify(self, embedding: Tensor, batch: Batch) -> Tensor:
         logits = self.speaker_head(embedding)
@@ -198,17 +212,6 @@ class SpeakerConfusion(TwoCorpora):
 
     def turns(self, model: EmotionModel) -> list[Turn]:
         """Give emotion descent, then the turn in which head and encoder want different things of one batch."""
-        groups = (
-            Group(
-                "confusion",
-                self.unlearning(model),
-                optimizer="sgd",
-                rate=self.step,
-                clip=self.clip,
-                after=self.warmup_steps,
-            ),
-            Group("speaker_head", tuple(self.speaker_head.parameters())),
-        )
 
         def confuse(batch: Batch, progress: float) -> Terms:
             embedding = self.embed(model, batch)
@@ -222,4 +225,4 @@ class SpeakerConfusion(TwoCorpora):
                 "confusion": cross_entropy(confused, uniform),
             }
 
-        return [self.emotion_turn(model), Turn("speaker", confuse, groups, streams=("speakers",), every=self.every)]
+        return self.turns_against(model, confuse, "confusion")

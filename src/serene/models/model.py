@@ -57,7 +57,7 @@ class EmotionModel(nn.Module):
         encoder: a name from `serene.models.ENCODERS` or `package.module:Class`.
         encoder_settings: keyword arguments of the encoder.
         normalize: what the features are standardised by: the `training_set`, each `utterance`, each `speaker` (all of
-            a speaker's clips, or the first few: the Batch brings the statistics) or `none`.
+            a speaker's clips, or a few: the Batch brings the statistics) or `none`.
         enrolment_prior: so many frames' worth of the training set's statistics are blended into a speaker's own, so
             that one enrolled clip moves little and many move all.
         speakers: the training speakers, in the order of their indices, for a model with a table of them.
