@@ -86,7 +86,7 @@ def train_cell(
     facts |= {"split": _describe(split), "of_folds": of_folds, **environment(seconds)}
     _keep(cell, recipe, scores, probes, facts)
     Predictions.concatenate(
-        predictions_of(scores[part].probabilities, clips, emotions, part=part, fold=cell.fold, seed=cell.seed)
+        predictions_of(scores[part].outputs, clips, emotions, part=part, fold=cell.fold, seed=cell.seed)
         for part, clips in (("validation", split.validation), ("test", split.test))
         if clips
     ).write(cell.folder / "predictions.csv")
@@ -146,7 +146,10 @@ def new_model(recipe: Recipe, train: Dataset) -> EmotionModel:
         enrolment_prior=recipe.features.enrolment_prior,
         speakers=speakers if parts.speaker_embedding == "table" else (),
         parts=parts,
+        dimensions=recipe.labels.target == "dimensions",
     )
+    if model.dimensions:
+        model.set_target_statistics(train.targets)
     if model.needs_feature_statistics:
         model.set_feature_statistics(frame_statistics(train.utterances, train.store))
     if train.voices is not None and isinstance(model.speaker_embedding, SpeakerMfcc):
@@ -170,7 +173,8 @@ def datasets_of(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: 
     features = recipe.features
     augment = Augment(features.augment, features.augment_probability) if features.augment else None
     known = {"emotions": emotions, "speakers": speakers, "enrolment": enrolment, "voices": voices}
-    known |= {"augment": augment, "votes": recipe.labels.target == "votes"}
+    target = recipe.labels.target
+    known |= {"augment": augment, "votes": target == "votes", "dimensions": target == "dimensions"}
     parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
     return {part: Dataset(clips, store, **known) for part, clips in parts if clips}
 

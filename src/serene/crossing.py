@@ -57,8 +57,8 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
         acquainted = () if strangers else model.speakers  # another corpus's speakers may bear the same names
         dataset = _dataset(model, clips, store, known, acquainted, enrolment_clips)
-        probabilities = score(model, dataset).probabilities
-        predictions.append(predictions_of(probabilities, clips, known, part="test", fold=cell.fold, seed=cell.seed))
+        outputs = score(model, dataset).outputs
+        predictions.append(predictions_of(outputs, clips, known, part="test", fold=cell.fold, seed=cell.seed))
         progress("scoring", done, len(cells))
     facts = {
         "title": f"{run.recipe.name} on {path.stem}",

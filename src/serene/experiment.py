@@ -14,7 +14,7 @@ from serene.audio.augment import Augment
 from serene.audio.dataset import warm
 from serene.audio.store import Store
 from serene.cell import method_of, parts_of, store_of, stream_of, train_cell, voice_store
-from serene.corpora.labels import choose
+from serene.corpora.labels import RATINGS, choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
@@ -99,7 +99,8 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
     digests = [labelled.digest, *([speakers.digest] if speakers else []), *beginnings]
     digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
-    digests += [labelled.digest_of(("id", "votes"))] if recipe.labels.target == "votes" else []
+    learnt = {"votes": ("votes",), "dimensions": (*RATINGS, "numbers")}.get(recipe.labels.target)
+    digests += [labelled.digest_of(("id", *learnt))] if learnt else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     return Plan(recipe, emotions, tuple(splits), heard, run, runs / "store")

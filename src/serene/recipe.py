@@ -44,9 +44,9 @@ class CorpusSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings:
-    """Which label, which of its classes (all by default), and which are joined to another first."""
+    """Which label, which of its classes (all by default) or dimensions, and which are joined to another first."""
 
-    target: Literal["emotion", "emotion_perceived", "votes", "speaker"] = "emotion"
+    target: Literal["emotion", "emotion_perceived", "votes", "dimensions", "speaker"] = "emotion"
     use: list[str] | None = None
     join: dict[str, str] = field(default_factory=dict)
 
@@ -196,11 +196,16 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
             f"features.augment changes waveforms anew in every epoch, and the features of '{model['encoder']}' are "
             "computed once and stored: choose an encoder that hears waveforms, or drop it."
         )
+    labels = _labels(tree)
     method = _named(_section(tree, "method"), "name", METHODS, "method")
+    if labels.target == "dimensions" and registry.load(method["name"], METHODS, "method").needs_classes:
+        raise SereneError(
+            f"The method {method['name']} needs classes, and labels.target is dimensions; choose another."
+        )
     return Recipe(
         name=name,
         corpus=corpus,
-        labels=_labels(tree),
+        labels=labels,
         protocol=_named(protocol, "name", PROTOCOLS, "protocol"),
         run=None if run is None else _folds(run),
         seeds=_seeds(tree.get("seeds", (0,))),
@@ -265,10 +270,10 @@ def name_of(path: Path) -> str:
 
 def _labels(tree: Mapping[str, Any]) -> LabelSettings:
     settings = LabelSettings(**settings_of(_section(tree, "labels"), LabelSettings, "labels"))
-    if settings.target == "speaker" and settings.join:
+    if settings.target in ("speaker", "dimensions") and settings.join:
         raise SereneError(
-            "labels.join makes one class of several, and labels.target is speaker: what it makes is nobody. Drop "
-            "labels.join, or learn an emotion."
+            f"labels.join makes one class of several, and labels.target is {settings.target}, which has no classes to "
+            "join. Drop labels.join, or learn an emotion."
         )
     return settings
 

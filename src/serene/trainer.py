@@ -14,18 +14,16 @@ import numpy as np
 import torch
 
 from serene.audio.batch import Batch
-from serene.audio.dataset import Dataset, length_buckets
+from serene.audio.dataset import Dataset, duration_batches, length_buckets
 from serene.audio.speaker_stream import SpeakerStream
 from serene.checkpoint import Checkpoint, Row
 from serene.errors import SereneError
-from serene.evaluation import metrics
-from serene.evaluation.scoring import Scores, score
 from serene.methods.method import Group, Method, Stream
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
 from serene.moving import MovingTurn
 
-SelectOn = Literal["validation UA", "validation WA", "last"]
+SelectOn = Literal["validation UA", "validation WA", "validation CCC", "last"]
 TAGS: dict[Stream, int] = {"emotion": 0, "speakers": 1, "partners": 2}  # of each stream's own random numbers
 
 
@@ -53,6 +51,7 @@ class Trainer:
     Args:
         epochs: how often every training clip is seen.
         batch_size: clips per step; batches hold clips of like length.
+        batch_seconds: seconds of sound per step, padding included, instead of a number of clips; for waveforms.
         optimizer: `sgd` (with momentum, Tu et al. 2019 use it), `adam` or `adamw`.
         learning_rate: at the start, or after the warm-up.
         encoder_learning_rate: the same for the encoder's parameters; `learning_rate` without it.
@@ -68,7 +67,8 @@ class Trainer:
         clip: largest Euclidean norm of the gradient of a step, none for no limit.
         accumulate: batches whose gradients are averaged into one step.
         precision: `bf16` runs the forward passes of training under autocast; scoring is always in full precision.
-        select_on: which epoch ships: the best on validation, by unweighted or weighted accuracy, or the last.
+        select_on: which epoch ships: the best on validation, by unweighted or weighted accuracy or, for dimensions,
+            their mean CCC; or the last.
         patience: stop after this many epochs without a better one; never, without it.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
     """
@@ -78,6 +78,7 @@ class Trainer:
         *,
         epochs: int = 100,
         batch_size: int = 32,
+        batch_seconds: float | None = None,
         optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
         learning_rate: float = 1e-3,
         encoder_learning_rate: float | None = None,
@@ -103,8 +104,14 @@ class Trainer:
         for name, value, least in (*counts, ("patience", patience, 1), *others):
             if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
-        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate))
-        for name, value in (*rates, ("clip", clip), ("epsilon", epsilon), ("decay", decay)):
+        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate), ("clip", clip))
+        for name, value in (
+            *rates,
+            ("batch_seconds", batch_seconds),
+            ("clip", clip),
+            ("epsilon", epsilon),
+            ("decay", decay),
+        ):
             if value is not None and not value > 0:
                 raise SereneError(f"training.{name} is {value}; a positive number was expected.")
         if not all(0 <= beta < 1 for beta in betas):
@@ -116,6 +123,7 @@ class Trainer:
         if select_on == "last" and patience is not None:
             raise SereneError("training.patience needs validation: choose select_on 'validation UA', or drop patience.")
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
+        self.batch_seconds = batch_seconds
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
         self.encoder_learning_rate = encoder_learning_rate or learning_rate
         self.momentum, self.nesterov = momentum, nesterov
@@ -164,7 +172,7 @@ class Trainer:
             steps = self._epoch(model, method, turns, _Streams(train, speakers, seed), progress.epoch)
             row = _means(steps)
             if validation is not None:
-                row |= _validate(model, validation, self.device)
+                row |= method.validate(model, validation, self.device)
             progress.epoch += 1
             row = {"epoch": progress.epoch, **row, "seconds": round(time.perf_counter() - started, 3)}
             progress.keep(row, self._merit(row), steps)
@@ -181,8 +189,7 @@ class Trainer:
 
     def _merit(self, row: Row) -> float:
         """Give what selection compares; later epochs win where there is no validation to select on."""
-        key = {"validation UA": "validation_ua", "validation WA": "validation_wa", "last": "epoch"}[self.select_on]
-        return row[key]
+        return row["epoch" if self.select_on == "last" else self.select_on.replace(" ", "_").lower()]
 
     def _finished(self, progress: Checkpoint) -> bool:
         waited = progress.epoch - progress.best_epoch
@@ -230,7 +237,7 @@ class Trainer:
         model.train()
         method.train()
         rng = np.random.default_rng([streams.seed, epoch])
-        batches = length_buckets(streams.train.lengths, self.batch_size, rng)
+        batches = self._batches(streams.train, rng)
         steps = [batches[i : i + self.accumulate] for i in range(0, len(batches), self.accumulate)]
         rows = []
         for step, group in enumerate(steps):
@@ -250,6 +257,12 @@ class Trainer:
                 row |= moving.step(self.clip)
             rows.append(row)
         return rows
+
+    def _batches(self, train: Dataset, rng: np.random.Generator) -> list[np.ndarray]:
+        """Deal every training clip once, by number or by seconds."""
+        if self.batch_seconds is None:
+            return length_buckets(train.lengths, self.batch_size, rng)
+        return duration_batches(train.lengths, self.batch_seconds * train.store.maker.rate, rng)
 
     def _backward(
         self, moving: MovingTurn, model: EmotionModel, method: Method, batches: list[Batch], progress: float, parts: int
@@ -298,18 +311,6 @@ def _means(steps: list[Row]) -> Row:
         rows = [row for row in steps if name in row]
         means[name] = sum(row["clips"] * row[name] for row in rows) / sum(row["clips"] for row in rows)
     return means
-
-
-def _validate(model: EmotionModel, validation: Dataset, device: str) -> Row:
-    scores: Scores = score(model, validation, device=device)
-    truth = validation.targets.argmax(dim=1).numpy()
-    tally = metrics.tally(truth, scores.probabilities.argmax(axis=1), validation.targets.shape[1])
-    chosen = scores.probabilities[np.arange(len(truth)), truth]
-    return {
-        "validation_ua": float(metrics.ua(tally)),
-        "validation_wa": float(metrics.wa(tally)),
-        "validation_loss": float(-np.log(np.maximum(chosen, 1e-12)).mean()),
-    }
 
 
 def _seed_of(*numbers: int) -> int:

@@ -181,9 +181,9 @@ def test_stored_and_recomputed_outputs_give_the_same_predictions(
         trainer = Trainer(epochs=3, batch_size=4, optimizer="adam", learning_rate=0.01, select_on="last", device="cpu")
         trainer.fit(model, Baseline(), dataset, None, seed=3, folder=tmp_path / kind.__name__)
         scored.append(score(model, dataset))
-    assert np.array_equal(scored[0].probabilities, scored[1].probabilities)
+    assert np.array_equal(scored[0].outputs, scored[1].outputs)
     assert np.array_equal(scored[0].embeddings, scored[1].embeddings)
-    assert np.ptp(scored[0].probabilities, axis=0).min() > 0.01
+    assert np.ptp(scored[0].outputs, axis=0).min() > 0.01
     assert len(list((tmp_path / "store").rglob("*.npy"))) == 12
 
 
@@ -199,7 +199,7 @@ def test_a_head_on_stored_outputs_says_what_it_says_on_the_whole_encoder(
     stored = dataset_of(manifest, Store(tmp_path, Frozen(weights=pretrained)))
     heard = dataset_of(manifest, Store(tmp_path, Waveform()))
     one, other = score(head.eval(), stored), score(whole.eval(), heard)
-    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(one.outputs, other.outputs, rtol=0, atol=2e-5)
     np.testing.assert_allclose(one.embeddings, other.embeddings, rtol=0, atol=2e-5)
     assert np.ptp(one.embeddings, axis=0).max() > 0.1
 

@@ -15,7 +15,7 @@ class Batch:
     Attributes:
         inputs: (batch, frame, feature); a waveform's samples are frames of one feature. Zeros after each clip's end.
         lengths: (batch,) valid frames.
-        target: (batch, emotion) distributions over the emotions; one-hot is the ordinary case.
+        target: (batch, emotion) distributions over the emotions, one-hot in the ordinary case; or values of dimensions.
         speaker: (batch,) index among the training speakers, -1 for anybody else.
         ids: the utterances, in order.
         own_lengths: (batch,) valid frames of the clips themselves: fewer where a front end fills clips up.

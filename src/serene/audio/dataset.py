@@ -43,12 +43,13 @@ class Dataset:
     Args:
         utterances: the clips.
         store: keeps their features; a clip's are opened when a batch needs them, and closed again.
-        emotions: the classes, in the model's order.
+        emotions: the classes or dimensions, in the model's order.
         speakers: training speakers, in the order of their indices.
         enrolment: speaker -> what is known of them, or None.
         voices: speaker -> mean cepstra (coefficient,), or None.
         augment: changes waveforms at random, in training.
         votes: learn the shares of listeners' votes instead of one class.
+        dimensions: learn numbers instead of classes; `emotions` name them.
 
     Raises:
         SereneError: a clip's votes are not shares of the classes.
@@ -65,6 +66,7 @@ class Dataset:
         voices: Mapping[str, np.ndarray] | None = None,
         augment: Augment | None = None,
         votes: bool = False,
+        dimensions: bool = False,
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances = tuple(utterances)
@@ -74,12 +76,13 @@ class Dataset:
         self.voices = voices
         self.augment = augment
         self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
-        emotion_index = {name: i for i, name in enumerate(emotions)}
         speaker_index = {name: i for i, name in enumerate(speakers)}
-        classes = torch.tensor([emotion_index[str(u.emotion)] for u in self.utterances])
-        self.targets = torch.nn.functional.one_hot(classes, len(emotions)).float()
-        if votes:
+        if dimensions:
+            self.targets = torch.tensor([[u.number(name) for name in emotions] for u in self.utterances])
+        elif votes:
             self.targets = torch.tensor([_shares(u, emotions) for u in self.utterances])
+        else:
+            self.targets = _one_hot(self.utterances, emotions)
         self.speakers = torch.tensor([speaker_index.get(u.speaker, -1) for u in self.utterances])
 
     def __len__(self) -> int:
@@ -179,6 +182,12 @@ def samples_of(utterance: Utterance, shortest: int = 1) -> np.ndarray:
     return samples
 
 
+def _one_hot(utterances: Sequence[Utterance], emotions: Sequence[str]) -> torch.Tensor:
+    place = {name: i for i, name in enumerate(emotions)}
+    classes = torch.tensor([place[str(u.emotion)] for u in utterances])
+    return torch.nn.functional.one_hot(classes, len(emotions)).float()
+
+
 def _shares(utterance: Utterance, emotions: Sequence[str]) -> list[float]:
     shares = [(utterance.votes or {}).get(name, 0.0) for name in emotions]
     if abs(sum(shares) - 1) > 1e-6:
@@ -211,6 +220,27 @@ def warm(utterances: Sequence[Utterance], store: Store, progress: Callable[[int,
         features(utterance, store)
         if progress:
             progress(done, len(utterances))
+
+
+def duration_batches(lengths: np.ndarray, most: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Deal every clip once into batches of like length and of at most so many frames, padding included.
+
+    Args:
+        lengths: (clip,) frames or samples.
+        most: frames of a batch; a clip that is longer makes a batch of its own.
+        rng: the only source of randomness.
+
+    Returns:
+        Arrays of clip indices, in random order.
+    """
+    order = np.argsort(np.log(lengths) + rng.uniform(-JITTER, JITTER, len(lengths)))
+    batches: list[list[int]] = [[]]
+    for clip in order.tolist():
+        longest = max(lengths[clip], *lengths[batches[-1]], 0)
+        if batches[-1] and longest * (len(batches[-1]) + 1) > most:
+            batches.append([])
+        batches[-1].append(clip)
+    return [np.array(batches[i]) for i in rng.permutation(len(batches))]
 
 
 def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from serene.corpora.manifest import Manifest, Utterance, words
 from serene.errors import SereneError
 
+RATINGS = ("arousal", "valence", "dominance")  # the dimensions that have columns of their own
+
 
 def choose(
     manifest: Manifest, *, target: str = "emotion", use: Sequence[str] | None = None, join: Mapping[str, str]
@@ -19,7 +21,8 @@ def choose(
     Args:
         manifest: as prepared: it keeps every label of the corpus and is not changed.
         target: the column to learn: `emotion`, `emotion_perceived` or `speaker`; or `votes`, whose shares are learned:
-            they stay in `votes`, restricted to the classes and summing to 1, and `emotion` is the one with most.
+            they stay in `votes`, restricted to the classes and summing to 1, and `emotion` is the one with most; or
+            `dimensions`, the numeric columns that `use` names, on their native scales: `emotion` is then None.
         use: the classes, in the order of the scores; all that occur, sorted, without it.
         join: label -> the class it counts as, applied first.
 
@@ -32,6 +35,8 @@ def choose(
     """
     if target == "votes":
         return _choose_votes(manifest, use, join)
+    if target == "dimensions":
+        return _choose_dimensions(manifest, tuple(use or ()))
     labels = {u.id: getattr(u, target) for u in manifest}
     labels = {name: join.get(label, label) for name, label in labels.items() if label is not None}
     counts = Counter(labels.values())
@@ -46,6 +51,24 @@ def choose(
         raise SereneError(f"At least two different classes are needed; the labels give {list(classes)}.")
     kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)
     return replace(manifest, utterances=kept), classes
+
+
+def _choose_dimensions(manifest: Manifest, names: tuple[str, ...]) -> tuple[Manifest, tuple[str, ...]]:
+    known = sorted({name for u in manifest for name in (*RATINGS, *u.numbers) if u.number(name) is not None})
+    for name in names:
+        if name not in known:
+            raise SereneError(
+                f"No utterance has the dimension '{name}'. The corpus has: {', '.join(known) or 'no numbers at all'}."
+            )
+    if not names or len(set(names)) < len(names):
+        raise SereneError(
+            f"labels.use is {list(names)}; labels.target dimensions needs different numeric columns there, such as "
+            "[arousal, valence]."
+        )
+    kept = tuple(replace(u, emotion=None) for u in manifest if all(u.number(name) is not None for name in names))
+    if not kept:
+        raise SereneError(f"No utterance has all of the dimensions {', '.join(names)}.")
+    return replace(manifest, utterances=kept), names
 
 
 def _choose_votes(

@@ -80,6 +80,10 @@ class Utterance:
     text_id: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
 
+    def number(self, name: str) -> float | None:
+        """Return a rating or another numeric column; None where this clip has none of that name."""
+        return self.numbers.get(name) if name not in NUMERIC else getattr(self, name)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what is known, numeric columns beside the named ones; what is unknown is absent."""
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "numbers"}

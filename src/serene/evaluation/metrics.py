@@ -62,6 +62,20 @@ def macro_f1(tally: np.ndarray) -> np.ndarray:
 METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ua": ua, "wa": wa, "macro_f1": macro_f1}
 
 
+def ccc(truth: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Concordance correlation coefficient (Lin 1989) of truths and values (utterance, ...), over the first axis.
+
+    CCC = 2 cov / (var_truth + var_values + (mean_truth - mean_values)^2), of population statistics; NaN where both are
+    one and the same constant, or there are no utterances.
+    """
+    truth, values = np.asarray(truth, dtype=float), np.asarray(values, dtype=float)
+    if not len(truth):
+        return np.full(truth.shape[1:], np.nan)
+    means = truth.mean(axis=0), values.mean(axis=0)
+    covariance = ((truth - means[0]) * (values - means[1])).mean(axis=0)
+    return _ratio(2 * covariance, truth.var(axis=0) + values.var(axis=0) + (means[0] - means[1]) ** 2)
+
+
 def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, *, log: bool = False) -> float:
     """Average a curve of straight lines between its points: its area over the range of x, in the unit of y.
 

@@ -10,6 +10,7 @@ import torch
 
 from serene.audio.dataset import Dataset
 from serene.corpora.manifest import Utterance
+from serene.evaluation import metrics
 from serene.evaluation.predictions import Predictions
 from serene.models.model import EmotionModel
 
@@ -20,12 +21,12 @@ class Scores:
 
     Attributes:
         ids: of the clips, in the dataset's order.
-        probabilities: float64 (utterance, emotion), rows sum to 1.
+        outputs: float64 (utterance, emotion): probabilities, whose rows sum to 1, or values of dimensions.
         embeddings: float32 (utterance, feature), the pooled vector that heads and probes read.
     """
 
     ids: tuple[str, ...]
-    probabilities: np.ndarray
+    outputs: np.ndarray
     embeddings: np.ndarray
 
 
@@ -45,6 +46,25 @@ def predictions_of(
     )
 
 
+def measured(model: EmotionModel, dataset: Dataset, *, device: str = "cpu") -> dict[str, float]:
+    """Score validation clips; give what a training logs of them and may select on.
+
+    Returns:
+        `validation_ua`, `validation_wa` and `validation_loss`; of dimensions `validation_ccc`, the mean over them.
+    """
+    scores = score(model, dataset, device=device)
+    if model.dimensions:
+        return {"validation_ccc": float(metrics.ccc(dataset.targets.numpy(), scores.outputs).mean())}
+    truth = dataset.targets.argmax(dim=1).numpy()
+    tally = metrics.tally(truth, scores.outputs.argmax(axis=1), dataset.targets.shape[1])
+    chosen = scores.outputs[np.arange(len(truth)), truth]
+    return {
+        "validation_ua": float(metrics.ua(tally)),
+        "validation_wa": float(metrics.wa(tally)),
+        "validation_loss": float(-np.log(np.maximum(chosen, 1e-12)).mean()),
+    }
+
+
 @torch.no_grad()
 def score(model: EmotionModel, dataset: Dataset, *, batch_size: int = 64, device: str = "cpu") -> Scores:
     """Score every clip in full precision; neither order nor batch size changes a number.
@@ -56,11 +76,10 @@ def score(model: EmotionModel, dataset: Dataset, *, batch_size: int = 64, device
     rows = {}
     for batch in dataset.in_order(batch_size):
         embeddings = model.embed(batch.to(device))
-        logits = model.classify(model.hidden(embeddings)).double()
-        for name, probability, embedding in zip(
-            batch.ids, logits.softmax(dim=1).cpu().numpy(), embeddings.cpu().numpy(), strict=True
-        ):
-            rows[name] = probability, embedding
+        outputs = model.classify(model.hidden(embeddings)).double()
+        outputs = outputs if model.dimensions else outputs.softmax(dim=1)
+        for name, *row in zip(batch.ids, outputs.cpu().numpy(), embeddings.cpu().numpy(), strict=True):
+            rows[name] = row
     model.train(was_training)
     ids = tuple(u.id for u in dataset.utterances)
     return Scores(ids, np.stack([rows[i][0] for i in ids]), np.stack([rows[i][1] for i in ids]))

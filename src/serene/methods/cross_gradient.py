@@ -10,7 +10,7 @@ from torch import Tensor
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import Method, Terms, accuracy, speaker_head_for
+from serene.methods.method import Method, Terms, accuracy, emotion_loss, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel, Frames
@@ -55,7 +55,7 @@ class CrossGradient(Method):
         clean = replace(clean, values=clean.values.detach().requires_grad_())
         embedding = model.embed_features(clean)
         emotions, speakers = model.classify(model.hidden(embedding)), self.speaker_head(embedding)
-        emotion, speaker = cross_entropy(emotions, batch.target), cross_entropy(speakers, batch.speaker)
+        emotion, speaker = emotion_loss(model, emotions, batch.target), cross_entropy(speakers, batch.speaker)
 
         clips = len(batch.ids)  # the losses are means over the batch: this many times the mean is the sum
         (along_speaker,) = torch.autograd.grad(clips * speaker, clean.values, retain_graph=True)
@@ -70,7 +70,7 @@ class CrossGradient(Method):
         return {
             "emotion": (1 - self.mixing) * emotion,
             "speaker": (1 - self.mixing) * speaker,
-            "emotion_perturbed": self.mixing * cross_entropy(perturbed_emotion, batch.target),
+            "emotion_perturbed": self.mixing * emotion_loss(model, perturbed_emotion, batch.target),
             "speaker_perturbed": self.mixing * cross_entropy(perturbed_speaker, batch.speaker),
         }
 

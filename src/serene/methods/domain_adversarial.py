@@ -9,7 +9,7 @@ from torch import Tensor
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import GradientReversal, Method, Terms, accuracy, speaker_head_for
+from serene.methods.method import GradientReversal, Method, Terms, accuracy, emotion_loss, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
 
@@ -56,6 +56,6 @@ class DomainAdversarial(Method):
         speakers = self.speaker_head(reversed_embedding)
         self.measures = {"reversal": reversal, "speaker_accuracy": accuracy(speakers, batch.speaker)}
         return {
-            "emotion": cross_entropy(model.classify(model.hidden(embedding)), batch.target),
+            "emotion": emotion_loss(model, model.classify(model.hidden(embedding)), batch.target),
             "speaker": cross_entropy(speakers, batch.speaker),
         }

@@ -35,6 +35,8 @@ class LabelAdaptiveMixup(Method):
             the partner's weight alone, as the released code does by mistake.
     """
 
+    needs_classes = True
+
     def __init__(
         self,
         *,

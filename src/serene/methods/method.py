@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from serene.audio.batch import Batch
+from serene.audio.dataset import Dataset
 from serene.errors import SereneError
+from serene.evaluation.scoring import measured
+from serene.models.heads import ccc_loss, cross_entropy
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 
@@ -72,9 +75,11 @@ class Method(nn.Module):
     Attributes:
         measures: what the last loss wants logged beside its terms, such as a coefficient or an accuracy.
         speaker_corpus: whether it learns from a second corpus of speakers, which a recipe's `speakers` then names.
+        needs_classes: whether it cannot learn dimensions.
     """
 
     speaker_corpus = False
+    needs_classes = False
 
     def __init__(self) -> None:
         """Start with nothing to log."""
@@ -109,6 +114,10 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def validate(self, model: EmotionModel, validation: Dataset, device: str) -> dict[str, float]:
+        """Measure the model on validation clips after an epoch, as the test will be measured: names and figures."""
+        return measured(model, validation, device=device)
+
     def turns(self, model: EmotionModel) -> list[Turn]:
         """Give the turns of an iteration: one that moves everything, unless a paper says otherwise."""
         everything = Group("all", (*model.parameters(), *self.parameters()))
@@ -128,6 +137,11 @@ class GradientReversal(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Turn the gradient around."""
         return -ctx.reversal * gradients[0], None
+
+
+def emotion_loss(model: EmotionModel, outputs: Tensor, target: Tensor) -> Tensor:
+    """Give the loss of a model's outputs (batch, emotion): cross entropy, or `1 - CCC` where they are dimensions."""
+    return ccc_loss(outputs, target) if model.dimensions else cross_entropy(outputs, target)
 
 
 def accuracy(logits: Tensor, classes: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import Method, Terms, accuracy, speaker_head_for
+from serene.methods.method import Method, Terms, accuracy, emotion_loss, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
 
@@ -33,6 +33,6 @@ class MultiTask(Method):
         speakers = self.speaker_head(embedding)
         self.measures = {"speaker_accuracy": accuracy(speakers, batch.speaker)}
         return {
-            "emotion": cross_entropy(model.classify(model.hidden(embedding)), batch.target),
+            "emotion": emotion_loss(model, model.classify(model.hidden(embedding)), batch.target),
             "speaker": self.speaker_weight * cross_entropy(speakers, batch.speaker),
         }

@@ -55,6 +55,18 @@ def _behind(width: int, kind: HeadKind, dropout: float) -> list[nn.Module]:
     return [nn.ReLU()] if kind == "relu" else []
 
 
+def ccc_loss(values: Tensor, target: Tensor) -> Tensor:
+    """Mean over dimensions of `1 - CCC` (Lin 1989) of values and targets (batch, dimension), in full precision.
+
+    CCC = 2 cov / (var_x + var_y + (mean_x - mean_y)^2), all of it over the batch and with its population statistics;
+    a constant dimension that is met exactly has CCC 0.
+    """
+    x, y = values.float(), target.float()
+    x_rest, y_rest = x - x.mean(dim=0), y - y.mean(dim=0)
+    spread = x_rest.square().mean(dim=0) + y_rest.square().mean(dim=0) + (x.mean(dim=0) - y.mean(dim=0)).square()
+    return (1 - 2 * (x_rest * y_rest).mean(dim=0) / spread.clamp(min=1e-8)).mean()
+
+
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross entropy of logits (batch, class) in full precision; targets are distributions or class indices."""
     return functional.cross_entropy(logits.float(), target)

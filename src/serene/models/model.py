@@ -52,7 +52,7 @@ class EmotionModel(nn.Module):
     `embed` and `forward` do nothing but compose the seams; a method that reaches in does so at one of them.
 
     Args:
-        emotions: the classes, in the order of the scores.
+        emotions: the classes, or the dimensions, in the order of the scores.
         width: features per frame that the front end gives.
         encoder: a name from `serene.models.ENCODERS` or `package.module:Class`.
         encoder_settings: keyword arguments of the encoder.
@@ -62,10 +62,13 @@ class EmotionModel(nn.Module):
             that one enrolled clip moves little and many move all.
         speakers: the training speakers, in the order of their indices, for a model with a table of them.
         parts: what stands around the encoder.
+        dimensions: give a number per dimension on its native scale, instead of a logit per class.
     """
 
     feature_mean: Tensor
     feature_deviation: Tensor
+    target_mean: Tensor
+    target_deviation: Tensor
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class EmotionModel(nn.Module):
         enrolment_prior: float = 0.0,
         speakers: Sequence[str] = (),
         parts: Parts | None = None,
+        dimensions: bool = False,
     ) -> None:
         """Build the encoder, what stands around it, and the emotion head."""
         super().__init__()
@@ -92,6 +96,10 @@ class EmotionModel(nn.Module):
         self.pooling = POOLINGS[self.parts.pooling]()
         self.embedding_width = self.pooling.widening * self.encoder.out_width
         self.head = self.new_head(len(self.emotions))
+        self.dimensions = dimensions
+        if dimensions:
+            self.register_buffer("target_mean", torch.zeros(len(self.emotions)))
+            self.register_buffer("target_deviation", torch.ones(len(self.emotions)))
         self.config = {
             "encoder": encoder,
             "encoder_settings": self.encoder.rebuilt or dict(encoder_settings or {}),
@@ -100,6 +108,7 @@ class EmotionModel(nn.Module):
             "width": width,
             "parts": asdict(self.parts),
             "speakers": list(self.speakers),
+            "dimensions": dimensions,
         }
 
     def _new_speaker_embedding(self) -> SpeakerTable | SpeakerMfcc | None:
@@ -155,8 +164,9 @@ class EmotionModel(nn.Module):
         return self.head.hidden(pooled)
 
     def classify(self, hidden: Tensor) -> Tensor:
-        """Give logits (batch, emotion)."""
-        return self.head.classify(hidden)
+        """Give logits (batch, emotion), or values of dimensions on their native scales."""
+        outputs = self.head.classify(hidden)
+        return outputs * self.target_deviation + self.target_mean if self.dimensions else outputs
 
     def embed(self, batch: Batch) -> Tensor:
         """Give the pooled vector (batch, embedding_width) that heads, probes and pictures read."""
@@ -167,7 +177,7 @@ class EmotionModel(nn.Module):
         return self.pool(self.project(self.context(features)))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Give logits (batch, emotion)."""
+        """Give logits (batch, emotion), or values of dimensions."""
         return self.classify(self.hidden(self.embed(batch)))
 
     def set_feature_statistics(self, statistics: np.ndarray) -> None:
@@ -175,6 +185,11 @@ class EmotionModel(nn.Module):
         mean, deviation = torch.from_numpy(statistics)
         self.feature_mean.copy_(mean)
         self.feature_deviation.copy_(deviation)
+
+    def set_target_statistics(self, targets: Tensor) -> None:
+        """Take the training set's mean and deviation of each dimension, of targets (utterance, dimension)."""
+        self.target_mean.copy_(targets.mean(dim=0))
+        self.target_deviation.copy_(targets.std(dim=0, correction=0).clamp(min=1e-5))
 
     @property
     def needs_feature_statistics(self) -> bool:
@@ -253,6 +268,7 @@ class EmotionModel(nn.Module):
                 enrolment_prior=config["enrolment_prior"],
                 speakers=config["speakers"],
                 parts=Parts(**config["parts"]),
+                dimensions=config["dimensions"],
             )
             state = safetensors.torch.load_file(folder / "model.safetensors")
         except (OSError, ValueError, safetensors.SafetensorError) as error:
