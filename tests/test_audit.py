@@ -82,6 +82,15 @@ def test_two_tests_may_share_speakers(tmp_path: Path) -> None:
     assert not audit(manifest(tmp_path, ROWS), files).leaks
 
 
+def test_unknown_speakers_are_counted_and_are_a_leak_on_both_sides(tmp_path: Path) -> None:
+    rows = [*ROWS, row("u1", "Unknown"), row("u2", "Unknown")]
+    one_side = audit(manifest(tmp_path, rows), lists(tmp_path, train=["a1", "u1"], test=["d1"]))
+    assert not one_side.leaks
+    assert "note  speaker not known for 1 of 3 clips" in one_side.lines()
+    both = audit(manifest(tmp_path, rows), lists(tmp_path, train=["a1", "u1"], test=["d1", "u2"]))
+    assert [o.examples for o in both.overlaps if o.leak] == [("Unknown",)]
+
+
 def test_identical_audio_leaks_under_any_name_and_speaker(tmp_path: Path) -> None:
     rows = [*ROWS, row("e1", "eve") | {"audio_hash": "#c1"}]
     result = audit(manifest(tmp_path, rows), lists(tmp_path, train=["c1"], test=["e1"]))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.protocols import (
@@ -154,6 +155,56 @@ def test_the_same_audio_under_another_speakers_name_is_no_stranger() -> None:
     trained = replace(split.train[0], audio_hash="heard before")
     with pytest.raises(SereneError, match="shares audio with training or validation under another speaker's name"):
         replace(split, train=(trained, *split.train[1:]), test=(same, *split.test[1:]))
+
+
+U, U1 = utterance(UNKNOWN_SPEAKER, "anger", 0), utterance(UNKNOWN_SPEAKER, "anger", 1)
+
+
+@pytest.mark.parametrize("parts", [([A, U], [B], [C]), ([A], [U], [C]), ([A], [B], [C, U]), ([A, U], [B], [C, U1])])
+def test_an_unknown_speaker_may_be_anybody_so_nothing_is_proven(parts: Any) -> None:
+    with pytest.raises(SereneError, match=r"clips are of the speaker 'Unknown', such as Unknown_anger_0\. That may be"):
+        split_of(*parts)
+    split = split_of(*parts, kind=SpeakerDependentSplit)
+    assert not split.speaker_independent
+    count = sum(u.speaker == UNKNOWN_SPEAKER for part in parts for u in part)
+    assert split.stamps == (f"speakers not proven to be apart: {count} clips are of unknown ones, who may be anybody",)
+
+
+def test_speakers_who_are_known_to_be_shared_are_stamped_beside_the_unknown() -> None:
+    split = split_of([A, U], [B], [A1, C, U1], kind=SpeakerDependentSplit)
+    assert split.stamps == (
+        "speakers not proven to be apart: 2 clips are of unknown ones, who may be anybody",
+        "speaker dependent: 1 of 2 test speakers are also in training or validation",
+    )
+
+
+def test_only_the_protocols_that_prove_nothing_take_unknown_speakers() -> None:
+    manifest = parted(s00="train", s01="validation", s02="test1")
+    some_unknown = [replace(u, speaker=UNKNOWN_SPEAKER) if u.id == "s00_anger_0" else u for u in manifest]
+    (split,) = official(Manifest(tuple(some_unknown)))
+    assert isinstance(split, SpeakerDependentSplit)
+    with pytest.raises(SereneError) as error:
+        make_splits("speaker_folds", Manifest(tuple(some_unknown)), {"folds": 3})
+    assert "Leave such clips out" in str(error.value)
+    assert str(error.value).endswith("This corpus can serve: official, random_speaker_dependent.")
+
+
+def test_clips_set_aside_are_in_no_part_and_are_all_that_is_heard_of_their_speakers() -> None:
+    manifest = corpus(clips=4)
+    split = speaker_folds(manifest)[0]
+    kept = tuple(u for u in split.test if not u.id.endswith("_3"))
+    aside = tuple(u for u in split.test if u.id.endswith("_3"))
+    with pytest.raises(SereneError, match="in more than one place"):
+        replace(split, set_aside=aside)
+    apart = replace(split, test=kept, set_aside=aside)
+    assert (apart.unlabelled, apart.saw_unlabelled_test_audio, apart.stamps) == ((), False, ())
+    for audio in (None, manifest):
+        heard = apart.hearing_unlabelled(audio=audio)
+        assert {u.id for u in heard.unlabelled if u.speaker in split.test_speakers} == {u.id for u in aside}
+        assert who(heard.unlabelled) == set(manifest.speakers)
+        assert heard.stamps == ("6 unlabelled clips of the test speakers were heard",)
+    fewer = apart.hearing_unlabelled(2).unlabelled
+    assert Counter(u.speaker for u in fewer) == dict.fromkeys(manifest.speakers, 2)
 
 
 def test_leave_one_session_out_takes_the_next_session_to_validate() -> None:
@@ -321,7 +372,11 @@ def test_an_emotion_too_rare_to_share_stays_in_training() -> None:
     assert [u.id for u in split.train if u.emotion == "fear"] == ["s00_fear_0"]
 
 
-SETTINGS = {"official": {"validation": "random20"}, "low_resource": {"per_class": 20, "subsets": 2}}
+SETTINGS = {
+    "official": {"validation": "random20"},
+    "speaker_lists": {"test": ("s08", "s09")},
+    "low_resource": {"per_class": 20, "subsets": 2},
+}
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -414,3 +469,11 @@ def test_a_title_says_every_setting() -> None:
     assert title("tu2019") == "tu2019 v1 (validation F)"
     assert title("speaker_folds", {"folds": 6}) == "speaker_folds v1 (folds 6, validation speaker, seed 0)"
     assert set(VERSIONS) == set(PROTOCOLS)
+
+
+def test_a_title_counts_the_names_of_a_long_list() -> None:
+    few, many = ("a", "b", "c", "d"), ("a", "b", "c", "d", "e")
+    titles = [title("speaker_lists", {"test": names}) for names in (few, many, list(many), (*many[:-1], "f"))]
+    assert titles[0].startswith("speaker_lists v1 (test ('a', 'b', 'c', 'd'), validation random10")
+    assert titles[1].startswith("speaker_lists v1 (test 5 names ")
+    assert titles[1] == titles[2] != titles[3]

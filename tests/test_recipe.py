@@ -71,7 +71,7 @@ def test_what_is_not_said_is_the_constructors_default(tmp_path: Path) -> None:
     assert (made.seeds, made.labels.target, made.labels.use) == ((0,), "emotion", None)
     assert made.protocol == {"name": "speaker_folds", "folds": 3, "validation": "speaker", "seed": 0}
     assert made.model == {"encoder": "tdnn_bilstm", "size": "iemocap", "dropout": 0.5, **asdict(Parts())}
-    assert made.front_end == {"coefficients": 13, "deltas": 2, "voice_activity": True}
+    assert made.front_end == {"coefficients": 13, "deltas": 2, "voice_activity": True, "energy": True}
     assert made.features == FeatureSettings(normalize="training_set", enrolment_clips=None, enrolment_prior=0.0)
     assert made.speakers is None
     assert "speakers" not in made.resolved()

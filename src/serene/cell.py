@@ -23,7 +23,7 @@ from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
-from serene.evaluation.predictions import Predictions
+from serene.evaluation.answers import Answers
 from serene.evaluation.probes import TooFewClips, speaker_leak
 from serene.evaluation.scoring import Scores, predictions_of, score
 from serene.files import whole_file, write_text
@@ -32,13 +32,15 @@ from serene.methods.method import Method
 from serene.models import ENCODERS
 from serene.models.acquaintance import Acquaintance, acquaintance_of
 from serene.models.model import EmotionModel
-from serene.models.parts import Parts
-from serene.models.speaker_embedding import COEFFICIENTS, SpeakerMfcc
+from serene.models.parts import PERSONAL, Parts
+from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors, SpeakerMfcc
+from serene.pretraining import vectors_of
 from serene.protocols import Split
 from serene.recipe import Recipe
 from serene.run import Cell, environment
 from serene.trainer import Selected, Trainer
 
+SCORED = 64  # clips per batch where nothing is trained
 EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}
 
 
@@ -48,6 +50,7 @@ def train_cell(
     store_folder: Path,
     split: Split,
     speakers: tuple[Utterance, ...],
+    beginning: Path | None,
     of_folds: int,
     cell: Cell,
     tensorboard: bool,
@@ -61,6 +64,7 @@ def train_cell(
         store_folder: of computed features.
         split: the fold.
         speakers: the clips of the speaker corpus; none for methods that learn from no such corpus.
+        beginning: the encoder that the recipe's stages made.
         of_folds: how many folds the protocol has.
         cell: where it goes.
         tensorboard: also write TensorBoard events.
@@ -69,10 +73,12 @@ def train_cell(
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     store = store_of(recipe, store_folder)
-    parts = datasets_of(recipe, emotions, split, store)
+    parts = datasets_of(recipe, emotions, split, store, known_to(recipe, split, beginning))
     trainer = Trainer(**recipe.training)
     stream = stream_of(recipe, speakers, split, store)
-    model, selected = _fit(recipe, trainer, parts, stream, cell, tensorboard, tell)
+    model, selected = _fit(recipe, trainer, parts, stream, beginning, cell, tensorboard, tell)
+    if isinstance(model.speaker_embedding, PersonalVectors):
+        keep_voices(model, parts["train"], trainer.device)
     started = time.perf_counter()
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = leaks_of(recipe, model, split, parts, trainer.device)
@@ -83,10 +89,11 @@ def train_cell(
     model.cpu().save(cell.folder / "model", front_end, met)
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
-    facts |= {"split": _describe(split), "of_folds": of_folds, **environment(seconds)}
+    facts |= {"split": describe(split), "of_folds": of_folds, **environment(seconds)}
     _keep(cell, recipe, scores, probes, facts)
-    Predictions.concatenate(
-        predictions_of(scores[part].outputs, clips, emotions, part=part, fold=cell.fold, seed=cell.seed)
+    run = {"fold": cell.fold, "seed": cell.seed, "dimensions": model.dimensions}
+    Answers.concatenate(
+        predictions_of(scores[part].outputs, clips, emotions, part=part, **run)
         for part, clips in (("validation", split.validation), ("test", split.test))
         if clips
     ).write(cell.folder / "predictions.csv")
@@ -99,6 +106,7 @@ def _fit(
     trainer: Trainer,
     parts: Mapping[str, Dataset],
     stream: SpeakerStream | None,
+    beginning: Path | None,
     cell: Cell,
     tensorboard: bool,
     tell: Callable[[Path, int], None],
@@ -106,7 +114,7 @@ def _fit(
     """Build model and method, and train them; the model holds the selected epoch's weights."""
     train = parts["train"]
     torch.manual_seed(cell.seed)
-    model = new_model(recipe, train)
+    model = new_model(recipe, train, beginning)
     method = method_of(recipe)
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
     cell.folder.mkdir(parents=True, exist_ok=True)
@@ -133,10 +141,20 @@ def parts_of(recipe: Recipe) -> tuple[dict[str, Any], Parts]:
     return {name: value for name, value in recipe.model.items() if name not in {"encoder", *around}}, Parts(**around)
 
 
-def new_model(recipe: Recipe, train: Dataset) -> EmotionModel:
-    """Build the recipe's model, untrained, with the statistics of its training part."""
+def known_to(recipe: Recipe, split: Split, beginning: Path | None) -> tuple[str, ...]:
+    """Name the persons whom the recipe's model has vectors of: those of its pre-training, or of its training part."""
+    _, parts = parts_of(recipe)
+    if not parts.names_speakers:
+        return ()
+    kept = vectors_of(beginning or recipe.model.get("weights")) if parts.speaker_embedding in PERSONAL else None
+    return tuple(kept[0]) if kept else tuple(sorted({u.person for u in split.train}))
+
+
+def new_model(recipe: Recipe, train: Dataset, beginning: Path | None = None) -> EmotionModel:
+    """Build the recipe's model, untrained but for its encoder, with the statistics of its training part."""
     settings, parts = parts_of(recipe)
-    speakers = sorted({u.speaker for u in train.utterances})
+    if beginning is not None:
+        settings |= {"weights": str(beginning), "config": None}
     model = EmotionModel(
         train.emotions,
         train.store.maker.width,
@@ -144,7 +162,7 @@ def new_model(recipe: Recipe, train: Dataset) -> EmotionModel:
         encoder_settings=settings,
         normalize=recipe.features.normalize,
         enrolment_prior=recipe.features.enrolment_prior,
-        speakers=speakers if parts.speaker_embedding == "table" else (),
+        speakers=train.known_persons,
         parts=parts,
         dimensions=recipe.labels.target == "dimensions",
     )
@@ -153,9 +171,27 @@ def new_model(recipe: Recipe, train: Dataset) -> EmotionModel:
     if model.needs_feature_statistics:
         model.set_feature_statistics(frame_statistics(train.utterances, train.store))
     if train.voices is not None and isinstance(model.speaker_embedding, SpeakerMfcc):
+        speakers = sorted({u.speaker for u in train.utterances})
         known = np.stack([train.voices[speaker] for speaker in speakers])
         model.speaker_embedding.set_statistics(torch.from_numpy(known))
+    kept = vectors_of(settings.get("weights"))
+    if kept is not None and isinstance(model.speaker_embedding, PersonalVectors):
+        model.speaker_embedding.vectors.data.copy_(kept[1])
     return model
+
+
+@torch.no_grad()
+def keep_voices(model: EmotionModel, train: Dataset, device: str) -> None:
+    """Let a model with speakers' vectors keep how each training speaker sounds without one, for strangers' sake."""
+    assert isinstance(model.speaker_embedding, PersonalVectors)
+    voices = torch.zeros_like(model.speaker_embedding.voices)
+    counts = torch.zeros(len(voices), 1, device=voices.device)
+    for batch in train.in_order(SCORED):
+        moved = batch.to(device)
+        known = moved.known[moved.known >= 0]  # pyright: ignore[reportOptionalSubscript]
+        voices.index_add_(0, known, model.voice(model.features(moved))[moved.known >= 0])  # pyright: ignore
+        counts.index_add_(0, known, torch.ones(len(known), 1, device=voices.device))
+    model.speaker_embedding.voices.copy_(voices / counts.clamp(min=1))
 
 
 def method_of(recipe: Recipe) -> Method:
@@ -164,15 +200,18 @@ def method_of(recipe: Recipe) -> Method:
     return registry.load(recipe.method["name"], METHODS, "method")(**settings)
 
 
-def datasets_of(recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store) -> dict[str, Dataset]:
-    """Make the datasets of the parts that are not empty."""
+def datasets_of(
+    recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store, known_persons: tuple[str, ...] = ()
+) -> dict[str, Dataset]:
+    """Make the datasets of the parts that are not empty, for a model that knows some persons by name."""
     speakers = sorted({u.speaker for u in split.train})
     enrolment = enrolment_of(split.unlabelled, store) if recipe.features.normalize == "speaker" else None
     hears_voices = parts_of(recipe)[1].hears_voices
     voices = voices_of(split.unlabelled, voice_store(store.folder.parent)) if hears_voices else None
     features = recipe.features
     augment = Augment(features.augment, features.augment_probability) if features.augment else None
-    known = {"emotions": emotions, "speakers": speakers, "enrolment": enrolment, "voices": voices}
+    known = {"emotions": emotions, "speakers": speakers, "known": known_persons}
+    known |= {"enrolment": enrolment, "voices": voices}
     target = recipe.labels.target
     known |= {"augment": augment, "votes": target == "votes", "dimensions": target == "dimensions"}
     parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
@@ -260,7 +299,7 @@ def _keep(
         temporary.write_bytes(safetensors.numpy.save({part: s.embeddings for part, s in scores.items()}))
 
 
-def _describe(split: Split) -> dict[str, Any]:
+def describe(split: Split) -> dict[str, Any]:
     """State what a report has to know of a split once the corpus is out of reach."""
     return {
         "protocol": split.protocol,

@@ -108,11 +108,18 @@ def train(
     """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
     with _training():
         from serene import experiment
-        from serene.recipe import load
+        from serene.recipe import check, name_of, read
+        from serene.stages import pretraining
 
+        tree = read(recipe, overrides or [])
+        if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
+            with _bars() as progress:
+                encoder = experiment.pretrain(pretraining(tree, name_of(recipe)), output, progress)
+            _print_encoder(encoder, json)
+            return
         with _bars() as progress:
             run = experiment.train(
-                load(recipe, overrides or []), output, jobs=jobs, progress=progress, tensorboard=tensorboard
+                check(tree, name_of(recipe)), output, jobs=jobs, progress=progress, tensorboard=tensorboard
             )
         _print_report(experiment.report_of(run), run.folder, json)
 
@@ -145,14 +152,14 @@ def compare(
 ) -> None:
     """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
     with _training():
+        from serene.evaluation.answers import Answers
         from serene.evaluation.confidence import paired
-        from serene.evaluation.predictions import Predictions
         from serene.run import Run
 
         if len(runs) < 2:
             raise SereneError("compare needs two runs or more.")
         tests = [
-            Predictions.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test")
+            Answers.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test")
             for run in runs
         ]
         rows = []
@@ -162,17 +169,19 @@ def compare(
     if json:
         _print_json({"differences": rows})
         return
+    rated = rows[0]["metric"].startswith("ccc_")
+    signed = (lambda value: f"{value:+.3f}") if rated else (lambda share: f"{100 * share:+.1f}")
     shown = [
         {
             "run": row["run"],
             "metric": row["metric"],
-            "difference": f"{100 * row['value']:+.1f}",
-            "95 % interval": f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
+            "difference": signed(row["value"]),
+            "95 % interval": f"{signed(row['low'])} to {signed(row['high'])}",
             "p": f"{row['p']:.3f}",
         }
         for row in rows
     ]
-    out.print(f"Differences to {runs[0].name}, in points:")
+    out.print(f"Differences to {runs[0].name}{'' if rated else ', in points'}:")
     _print_table(shown)
 
 
@@ -192,7 +201,8 @@ def leaderboard(
         return
     for title, rows in tables.items():
         out.print(title)
-        _print_table([{k: row[k] for k in ("system", "UA", "UA interval", "WA", "leak, strangers")} for row in rows])
+        told = [k for k in rows[0] if k in ("system", "UA", "UA interval", "WA", "leak, strangers") or k[:4] == "CCC "]
+        _print_table([{k: row[k] for k in told} for row in rows])
 
 
 @app.command()
@@ -351,12 +361,20 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 def _summary(report: Any) -> dict[str, str]:
     """Give the headline of a report as text."""
     content = report.content
-    ua, leak = content["metrics"]["ua"], content["leak"] or {}
+    metrics, leak = content["metrics"], content["leak"] or {}
     accuracy, chance = leak.get("accuracy"), leak.get("chance")
+    if "dimensions" in content:
+        named = {name: metrics[f"ccc_{name}"] for name in content["dimensions"]}
+        figures = {f"CCC {n}": f"{i['value']:.3f} [{i['low']:.3f} to {i['high']:.3f}]" for n, i in named.items()}
+    else:
+        ua = metrics["ua"]
+        figures = {
+            "UA": f"{100 * ua['value']:.1f} [{100 * ua['low']:.1f}-{100 * ua['high']:.1f}]",
+            "WA": f"{100 * metrics['wa']['value']:.1f}",
+        }
     return {
         "system": content["title"],
-        "UA": f"{100 * ua['value']:.1f} [{100 * ua['low']:.1f}-{100 * ua['high']:.1f}]",
-        "WA": f"{100 * content['metrics']['wa']['value']:.1f}",
+        **figures,
         "speaker leak": "not measured"
         if accuracy is None or chance is None
         else f"{100 * accuracy:.1f} (chance {100 * chance:.1f})",
@@ -376,6 +394,16 @@ def _print_report(report: Any, folder: Path, json: bool) -> None:
     for stamp in report.content["stamps"]:
         out.print(f"note: {stamp}")
     out.print(f"Report: {(folder / 'report.html').resolve()}")
+
+
+def _print_encoder(folder: Path, json: bool) -> None:
+    rows = [json_module.loads(line) for line in (folder.parent / "log.jsonl").read_text().splitlines()]
+    if json:
+        _print_json({"encoder": str(folder), "log": rows})
+        return
+    shown = [key for key in rows[-1] if key.endswith(("accuracy", "majority"))]
+    _print_table([{key.removeprefix("validation_").replace("_", " "): f"{100 * rows[-1][key]:.1f} %" for key in shown}])
+    out.print(f"Encoder: {folder.resolve()} (a transformers folder; model.weights={folder} begins with it)")
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
 from serene.errors import SereneError
-from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation import shift
+from serene.evaluation.answers import Answers
+from serene.evaluation.predictions import MOST_CLASSES
 from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
 from serene.evaluation.scoring import predictions_of, score
@@ -30,7 +33,8 @@ from serene.run import Run
 def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
     """Score a manifest with every model of a run; classes that the models do not know are left out and counted.
 
-    Models that learnt listeners' votes are scored against the manifest's emotions where it holds no votes.
+    So are clips that lack one of the models' dimensions. Models that learnt listeners' votes are scored against the
+    manifest's emotions where it holds no votes.
 
     Args:
         run: trained; its models were kept.
@@ -41,8 +45,8 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         The report, and the folder inside the run's where it was written.
 
     Raises:
-        SereneError: a model is gone, the manifest has fewer than two of the models' classes, or the models name the
-            speakers of another corpus.
+        SereneError: a model is gone, the manifest has fewer than two of the models' classes or lacks one of their
+            dimensions, or the models name the speakers of another corpus.
     """
     cells, manifest = run.finished(), Manifest.read(path)
     models = [EmotionModel.load(cell.folder / "model") for cell in cells]
@@ -53,12 +57,13 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     warm(clips, store, lambda done, of: progress("features", done, of))
     enrolment_clips = run.recipe.features.enrolment_clips
     strangers = all(_strange(cell.folder / "model", clips) for cell in cells)
-    predictions = []
+    predictions, shifts = [], []
     for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
-        acquainted = () if strangers else model.speakers  # another corpus's speakers may bear the same names
-        dataset = _dataset(model, clips, store, known, acquainted, enrolment_clips)
-        outputs = score(model, dataset).outputs
-        predictions.append(predictions_of(outputs, clips, known, part="test", fold=cell.fold, seed=cell.seed))
+        scores = score(model, _dataset(model, clips, store, known, enrolment_clips, dimensions=model.dimensions))
+        which = {"part": "test", "fold": cell.fold, "seed": cell.seed, "dimensions": model.dimensions}
+        predictions.append(predictions_of(scores.outputs, clips, known, **which))
+        training = cell.embeddings("train")
+        shifts.append(training and shift.of_embeddings(training[1], scores.embeddings, [u.speaker for u in clips]))
         progress("scoring", done, len(cells))
     facts = {
         "title": f"{run.recipe.name} on {path.stem}",
@@ -66,13 +71,13 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         "speaker_independent": strangers,
         "selection": cells[0].json("environment.json")["selection"],
         "saw_unlabelled_test_audio": models[0].normalize == "speaker" or models[0].parts.hears_voices,
-        "stamps": _stamps(run, target, strangers, len(manifest) - len(clips)),
+        "stamps": _stamps(run, target, strangers, len(manifest) - len(clips), {u.corpus for u in clips}),
         "target": target,
         "corpus": path.stem,
         "method": run.recipe.method["name"],
         "recipe_hash": run.identity,
     }
-    report = build(Predictions.concatenate(predictions), facts=facts)
+    report = build(Answers.concatenate(predictions), facts=facts, shifts=shifts)
     folder = run.folder / "on" / path.stem
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
@@ -91,7 +96,7 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
         store = _store(folder, Path(scratch))
         warm(clips, store, lambda done, of: progress("features", done, of))
         emotions = sorted({str(u.emotion) for u in clips})
-        return leak_of(model, _dataset(model, clips, store, emotions, model.speakers))
+        return leak_of(model, _dataset(model, clips, store, emotions))
 
 
 def _target(run: Run, manifest: Manifest, path: Path) -> str:
@@ -110,6 +115,11 @@ def _of_known_classes(
     manifest: Manifest, target: str, join: Mapping[str, str], known: Sequence[str], path: Path
 ) -> Manifest:
     """Label the clips as the models' training was labelled, and keep those of classes that the models know."""
+    if target == "dimensions":
+        try:
+            return choose(manifest, target=target, use=known, join=join)[0]
+        except SereneError as error:
+            raise SereneError(f"The models give {_listed(known)}, and {path} does not have all. {error}") from error
     present = choose(manifest, target=target, join=join)[1]
     shared = [name for name in known if name in present]
     if len(shared) < 2:
@@ -125,10 +135,13 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_CLASSES]) + more
 
 
-def _stamps(run: Run, target: str, strangers: bool, left: int) -> list[str]:
-    names_speakers = target == "speaker"
+def _stamps(run: Run, target: str, strangers: bool, left: int, corpora: AbstractSet[str | None]) -> list[str]:
+    names_speakers, rated = target == "speaker", target == "dimensions"
+    what = "without all of the models' dimensions" if rated else "of other classes than the models'"
+    scale = f"the models give values on the scale of {run.recipe.corpus.name}: CCC takes another one for disagreement"
     rules = (
-        (left, f"{left} clips of other classes than the models' were left out"),
+        (left, f"{left} clips {what} were left out"),
+        (rated and corpora != {run.recipe.corpus.name}, scale),
         (not strangers and not names_speakers, "it is not proven that these speakers are strangers to the models"),
         (names_speakers, "it is not proven that the models were not trained on these clips"),
         (target != run.recipe.labels.target, "the models learnt listeners' votes, of which there are none here"),
@@ -158,10 +171,12 @@ def _dataset(
     clips: Sequence[Utterance],
     store: Store,
     emotions: Sequence[str],
-    speakers: Sequence[str],
     enrolled: int | None = None,
+    *,
+    dimensions: bool = False,
 ) -> Dataset:
     """Make a dataset of strangers, each enrolled by all or some of their own clips where the model asks for it."""
     enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
     voices = voices_of(clips, voice_store(store.folder.parent)) if model.parts.hears_voices else None
-    return Dataset(clips, store, emotions=emotions, speakers=speakers, enrolment=enrolment, voices=voices)
+    told = {"known": model.speakers, "enrolment": enrolment, "voices": voices}
+    return Dataset(clips, store, emotions=emotions, speakers=(), dimensions=dimensions, **told)

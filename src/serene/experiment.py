@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,29 @@ from serene import protocols, registry
 from serene.audio.augment import Augment
 from serene.audio.dataset import warm
 from serene.audio.store import Store
+from serene.calibration import calibrate_cell
 from serene.cell import method_of, parts_of, store_of, stream_of, train_cell, voice_store
 from serene.corpora.labels import RATINGS, choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
+from serene.evaluation import shift
+from serene.evaluation.answers import Answers
+from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
 from serene.evaluation.report import Embedding, Report, build
 from serene.evaluation.report_page import write_html
 from serene.files import write_text
 from serene.models import ENCODERS, weights
 from serene.models.acquaintance import acquaintance_of
+from serene.pretraining import Stage, compute, plan_stages
 from serene.protocols import Split
-from serene.recipe import CorpusSettings, Recipe, SpeakerSettings
+from serene.protocols.split import in_order
+from serene.recipe import Recipe, SpeakerSettings
 from serene.run import Cell, Run
+from serene.settings import CorpusSettings
+from serene.stages import Pretraining, pretraining_of
 from serene.trainer import Trainer
 from serene.workers import CORES, work
 
@@ -47,6 +56,7 @@ class Plan:
         splits: the protocol's folds, all of them.
         run: where the cells go.
         speakers: the clips of the speaker corpus, where the recipe names one.
+        stages: what the encoder goes through first.
         store: folder of computed features.
     """
 
@@ -54,6 +64,7 @@ class Plan:
     emotions: tuple[str, ...]
     splits: tuple[Split, ...]
     speakers: tuple[Utterance, ...]
+    stages: tuple[Stage, ...]
     run: Run
     store: Path
 
@@ -77,7 +88,8 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     settings, parts = parts_of(recipe)
     method_of(recipe).check(parts)
     registry.load(recipe.model["encoder"], ENCODERS, "encoder").check(**settings)
-    beginnings = _weights(recipe, store)
+    stages = _stages(recipe, runs, progress)
+    beginnings = [stages[-1].identity] if stages else _weights(recipe, store)
     manifest = load_corpus(recipe.corpus, runs, progress)
     speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
     labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
@@ -85,6 +97,11 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
     if recipe.features.normalize == "speaker" or parts.hears_voices:
         splits = [split.hearing_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
+    if recipe.calibration:  # all of a speaker's clips are heard before the first is answered
+        splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
+    if stages:
+        heard_before = {u.id: u for stage in stages for u in stage.trained if u.corpus == manifest.utterances[0].corpus}
+        splits = [replace(split, unlabelled=in_order(heard_before.values())) for split in splits]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
     heard = speakers.utterances if speakers else ()
@@ -103,7 +120,23 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     digests += [labelled.digest_of(("id", *learnt))] if learnt else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
-    return Plan(recipe, emotions, tuple(splits), heard, run, runs / "store")
+    return Plan(recipe, emotions, tuple(splits), heard, stages, run, runs / "store")
+
+
+def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]:
+    if not recipe.stages:
+        return ()
+    before = pretraining_of(recipe.name, recipe.model, recipe.features.normalize, recipe.stages)
+    return _plan_stages(before, runs, progress)
+
+
+def _plan_stages(recipe: Pretraining, runs: Path, progress: Progress) -> tuple[Stage, ...]:
+    return tuple(plan_stages(recipe, runs, lambda corpus, where: load_corpus(corpus, runs, progress, where)))
+
+
+def pretrain(recipe: Pretraining, runs: Path, progress: Progress = silent) -> Path:
+    """Compute an encoder's stages that are not there yet; return the folder of the last one's."""
+    return compute(_plan_stages(recipe, runs, progress)[-1], progress)
 
 
 def _weights(recipe: Recipe, store: Store) -> list[str]:
@@ -158,6 +191,8 @@ def train(
         progress: told about decoding, features and epochs.
         tensorboard: also write TensorBoard events into each cell's folder.
     """
+    if recipe.calibration is not None:
+        return _calibrate(recipe, recipe.calibration, runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
     planned = plan(recipe, runs, progress)
     todo = [(split, cell) for split, cell in planned.cells if not cell.finished]
     _warm(planned, [split for split, _ in todo], progress)
@@ -168,10 +203,24 @@ def train(
         reached[folder] = epoch
         progress("training", sum(reached.values()), len(todo) * epochs)
 
+    beginning = compute(planned.stages[-1], progress) if planned.stages and todo else None
     before, folds = (recipe, planned.emotions, planned.store), len(planned.splits)
-    tasks = [(*before, split, planned.speakers, folds, cell, tensorboard) for split, cell in todo]
+    tasks = [(*before, split, planned.speakers, beginning, folds, cell, tensorboard) for split, cell in todo]
     most = 1 if Trainer(**recipe.training).device == "cuda" else CORES
     work(train_cell, tasks, jobs=jobs or most, heard=heard)
+    write_report(planned.run)
+    return planned.run
+
+
+def _calibrate(
+    recipe: Recipe, settings: LabelCalibration, runs: Path, *, jobs: int | None, progress: Progress, tensorboard: bool
+) -> Run:
+    """Train the recipe without its calibration, or take up the run that has, and calibrate its answers."""
+    planned = plan(recipe, runs, progress)
+    trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
+    for split, cell in planned.cells:
+        if not cell.finished:
+            calibrate_cell(recipe, settings, planned.emotions, split, trained.cell(cell.fold, cell.seed), cell)
     write_report(planned.run)
     return planned.run
 
@@ -202,7 +251,7 @@ def report_of(run: Run) -> Report:
         SereneError: none has finished.
     """
     cells = run.finished()
-    predictions = Predictions.concatenate(cell.predictions() for cell in cells)
+    predictions = Answers.concatenate(cell.predictions() for cell in cells)
     kept = [cell.json("environment.json") for cell in cells]
     settings = {key: value for key, value in run.recipe.protocol.items() if key != "name"}
     rules = {entry["split"]["validation_rule"] for entry in kept}
@@ -242,6 +291,7 @@ def report_of(run: Run) -> Report:
         predictions,
         facts=facts,
         leak=[cell.json("probes.json") for cell in cells],
+        shifts=[shift_of(cell) for cell in cells],
         logs=[cell.log() for cell in cells],
         embedding=_embedding(cells[0], predictions),
     )
@@ -252,7 +302,17 @@ def _all(values: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(values))
 
 
-def _embedding(cell: Cell, predictions: Predictions) -> Embedding | None:
+def shift_of(cell: Cell) -> dict[str, float] | None:
+    """Tell how far each test speaker's embeddings are from the training's; None where neither is kept."""
+    kept, training, test = cell.json("shift.json"), cell.embeddings("train"), cell.embeddings("test")
+    if kept is not None or training is None or test is None:
+        return kept
+    answers = cell.predictions().select(part="test")
+    speaker = dict(zip(answers.id.tolist(), answers.speaker.tolist(), strict=True))
+    return shift.of_embeddings(training[1], test[1], [speaker[name] for name in test[0]])
+
+
+def _embedding(cell: Cell, predictions: Predictions | Ratings) -> Embedding | None:
     """Give the validation embedding of a cell, as Tu et al.'s figure 2 shows it, or the test's; None if not kept."""
     own = predictions.select(fold=cell.fold, seed=cell.seed)
     for part in ("validation", "test"):
@@ -260,9 +320,11 @@ def _embedding(cell: Cell, predictions: Predictions) -> Embedding | None:
         kept = cell.embeddings(part) if len(rows) else None
         if kept is not None:
             place = {name: i for i, name in enumerate(kept[0])}
-            vectors = kept[1][[place[name] for name in rows.id.tolist()]]
-            emotions = [rows.classes[i] for i in rows.truth]
-            return Embedding(vectors, emotions, rows.speaker.tolist(), f"{part}, fold {cell.fold}, seed {cell.seed}")
+            vectors, speakers = kept[1][[place[name] for name in rows.id.tolist()]], rows.speaker.tolist()
+            name = f"{part}, fold {cell.fold}, seed {cell.seed}"
+            if isinstance(rows, Ratings):
+                return Embedding(vectors, None, speakers, name, dict(zip(rows.dimensions, rows.truth.T, strict=True)))
+            return Embedding(vectors, [rows.classes[i] for i in rows.truth], speakers, name)
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from serene.errors import SereneError
 from serene.evaluation.page_words import classes_word
 from serene.evaluation.report import Report
-from serene.experiment import report_of
+from serene.experiment import report_of, shift_of
 from serene.files import whole_file, write_text
 from serene.recipe import Recipe
 from serene.run import Run
@@ -24,18 +24,21 @@ from serene.run import Run
 MOST_NAMED = 10  # folds that a title names one by one
 PLACE = ("run", "fold", "seed", "model")  # of a model folder of ours
 SMALL = ("environment.json", "probes.json", "log.jsonl")
-COLUMNS: tuple[str, ...] = (
-    *("system", "UA", "UA interval", "UA std", "WA", "macro-F1", "validation UA", "gap"),
+SHARED: tuple[str, ...] = (
     *("leak, strangers", "leak, training speakers", "chance", "seeds", "folds"),
     *("heard unlabelled", "run", "machine", "core-minutes"),
+)
+COLUMNS: tuple[str, ...] = (
+    *("system", "UA", "UA interval", "UA std", "WA", "macro-F1", "validation UA", "gap"),
+    *SHARED,
 )
 
 
 def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
     """Write `<protocol>.md` and `.csv` for every protocol, from the runs found and those kept in the folder before.
 
-    Rows of different corpora, classes, protocols, or of systems that heard the test speakers' other audio and systems
-    that did not, never share a table.
+    Rows of different corpora, classes or dimensions, protocols, or of systems that heard the test speakers' other audio
+    and systems that did not, never share a table.
 
     Args:
         runs: a folder of runs.
@@ -88,6 +91,9 @@ def _keep(run: Run, folder: Path) -> None:
         for name in SMALL:
             if (cell.folder / name).exists():
                 shutil.copyfile(cell.folder / name, target / name)
+        shift = shift_of(cell)
+        if shift is not None:  # embeddings are not kept
+            write_text(target / "shift.json", json.dumps(shift) + "\n")
         cell.predictions().write(target / "predictions.csv.gz")
     if (run.folder / "corpus.json").exists():
         shutil.copyfile(run.folder / "corpus.json", folder / "corpus.json")
@@ -117,13 +123,15 @@ def _unplaced(weights: str) -> str:
 def _table(report: Report) -> str:
     """Name the task of a report; the digest tells tasks of the same description but other classes or clips apart."""
     content = report.content
-    folds = content["folds"]
-    parts = [f"{content['corpus']}, {len(content['classes'])} {classes_word(content)}: {content['protocol']}"]
+    folds, dimensions = content["folds"], content.get("dimensions")
+    answered = dimensions or content["classes"]
+    what = " and ".join(dimensions) if dimensions else f"{len(answered)} {classes_word(content)}"
+    parts = [f"{content['corpus']}, {what}: {content['protocol']}"]
     parts.append(f"folds {' '.join(folds)}" if len(folds) <= MOST_NAMED else f"{len(folds)} folds")
-    parts += [f"label {content['target']}"] if content["target"] != "emotion" else []
+    parts += [f"label {content['target']}"] if content["target"] not in ("emotion", "dimensions") else []
     parts += [f"only {column} {pattern}" for column, pattern in content["only"].items()]
     parts += ["hearing the speakers' unlabelled audio"] if content["saw_unlabelled_test_audio"] else []
-    task = [parts, content["classes"], content["join"], folds, sorted(_speakers(content))]
+    task = [parts, answered, content["join"], folds, sorted(_speakers(content))]
     digest = hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:6]
     return f"{', '.join(parts)} [{digest}]"
 
@@ -141,7 +149,7 @@ def _stem(title: str) -> str:
 
 def _rows(entries: list[tuple[Run, Report]]) -> list[dict[str, str]]:
     """Give a table's rows, best first; runs of one recipe are told apart by the settings in which they differ."""
-    entries = sorted(entries, key=lambda entry: -entry[1].content["metrics"]["ua"]["value"])
+    entries = sorted(entries, key=lambda entry: -_merit(entry[1].content))
     settings = {run.folder: _flat(run.recipe.resolved()) for run, _ in entries}
     rows = []
     for run, report in entries:
@@ -161,21 +169,18 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _merit(content: Mapping[str, Any]) -> float:
+    """Give the figure by which rows are sorted: UA, or the mean of the dimensions' CCC."""
+    names = [f"ccc_{name}" for name in content["dimensions"]] if "dimensions" in content else ["ua"]
+    return sum(content["metrics"][name]["value"] for name in names) / len(names)
+
+
 def _row(run: Run, report: Report) -> dict[str, str]:
     content = report.content
-    metrics, leak = content["metrics"], content["leak"] or {}
+    figures = _of_dimensions(content) if "dimensions" in content else _of_classes(content)
+    leak = content["leak"] or {}
     training = leak.get("train_speakers") or {}
-    validation = content["validation"]
-    ua = metrics["ua"]
     values = (
-        content["title"],
-        _percent(ua["value"]),
-        f"{_percent(ua['low'])} to {_percent(ua['high'])}",
-        _percent(ua["std"]),
-        _percent(metrics["wa"]["value"]),
-        _percent(metrics["macro_f1"]["value"]),
-        _percent(validation["ua"]["value"] if validation else None),
-        _percent(content["gap"]),
         _percent(leak.get("accuracy")),
         _percent(training.get("accuracy")),
         f"{_percent(leak.get('chance'))} / {_percent(training.get('chance'))}",
@@ -186,20 +191,54 @@ def _row(run: Run, report: Report) -> dict[str, str]:
         content["machine"],
         f"{content['seconds'] / 60:.0f}",
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    return {"system": content["title"]} | figures | dict(zip(SHARED, values, strict=True))
+
+
+def _of_classes(content: Mapping[str, Any]) -> dict[str, str]:
+    metrics, validation = content["metrics"], content["validation"]
+    ua = metrics["ua"]
+    return {
+        "UA": _percent(ua["value"]),
+        "UA interval": f"{_percent(ua['low'])} to {_percent(ua['high'])}",
+        "UA std": _percent(ua["std"]),
+        "WA": _percent(metrics["wa"]["value"]),
+        "macro-F1": _percent(metrics["macro_f1"]["value"]),
+        "validation UA": _percent(validation["ua"]["value"] if validation else None),
+        "gap": _percent(content["gap"]),
+    }
+
+
+def _of_dimensions(content: Mapping[str, Any]) -> dict[str, str]:
+    metrics, validation, figures = content["metrics"], content["validation"], {}
+    for name in content["dimensions"]:
+        overall, of_speakers = metrics[f"ccc_{name}"], metrics[f"ccc_{name}_of_speakers"]
+        figures |= {
+            f"CCC {name}": _number(overall["value"]),
+            f"CCC {name} interval": f"{_number(overall['low'])} to {_number(overall['high'])}",
+            f"CCC {name} std": _number(overall["std"]),
+            f"CCC {name} of speakers": _number(of_speakers["value"]),
+            f"CCC {name} of speakers interval": f"{_number(of_speakers['low'])} to {_number(of_speakers['high'])}",
+            f"validation CCC {name}": _number(validation[f"ccc_{name}"]["value"] if validation else None),
+        }
+    return figures | {"gap": _number(content["gap"])}
 
 
 def _is_table(path: Path) -> bool:
     """Say whether a file is a table of ours, and not one that somebody keeps in the same folder."""
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return tuple(next(csv.reader(file), ())) == COLUMNS
+        columns = tuple(next(csv.reader(file), ()))
+    return columns[:1] == COLUMNS[:1] and columns[-len(SHARED) :] == SHARED
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.3f}"
 
 
 def _percent(value: float | None) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,28 +16,34 @@ from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA
 from serene.errors import SereneError, unknown
+from serene.evaluation.label_calibration import LabelCalibration
 from serene.methods import METHODS
 from serene.models import ENCODERS
 from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
+from serene.settings import TRAINER, CorpusSettings, named, parse, section, settings_of, validated
+from serene.stages import StageSettings, check_stages, stages_of
 
 RECIPES = next(
     (p for p in (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes") if p.is_dir()),
     Path("recipes"),
 )  # inside an installed package, or beside the sources
-TRAINER = {"trainer": "serene.trainer:Trainer"}
 # the key that names a choice, and with it the other settings of its section
 NAMED = {"corpus": "name", "speakers": "name", "protocol": "name", "method": "name", "model": "encoder"}
-RENAMES = {f"{section}.{key}" for section, key in NAMED.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusSettings:
-    """Which clips: a corpus folder or a manifest, and the columns' patterns that a clip must match."""
-
-    name: str
-    path: str | None = None
-    only: dict[str, str] = field(default_factory=dict)
+SECTIONS = (
+    "corpus",
+    "labels",
+    "protocol",
+    "seeds",
+    "speakers",
+    "stages",
+    "features",
+    "model",
+    "method",
+    "training",
+    "calibration",
+)
+RENAMES = {f"{where}.{key}" for where, key in NAMED.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +93,13 @@ class Recipe:
         run: the folds to run; all by default.
         seeds: one training per fold and seed.
         speakers: the speaker corpus, where the method learns from one.
+        stages: what the encoder is pre-trained by first.
         features: what they are standardised by.
         front_end: the settings of what makes them, such as MFCC.
         model: `encoder` and its settings.
         method: `name` and its settings.
         training: the Trainer's settings.
+        calibration: of the answers by similar training speakers, where they are calibrated.
     """
 
     name: str
@@ -103,11 +109,13 @@ class Recipe:
     run: tuple[str, ...] | None
     seeds: tuple[int, ...]
     speakers: SpeakerSettings | None
+    stages: tuple[StageSettings, ...]
     features: FeatureSettings
     front_end: dict[str, Any]
     model: dict[str, Any]
     method: dict[str, Any]
     training: dict[str, Any]
+    calibration: LabelCalibration | None = None
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting as plain data, as a recipe file would hold it."""
@@ -116,6 +124,10 @@ class Recipe:
         plain["features"] |= plain.pop("front_end")
         if self.speakers is None:
             del plain["speakers"]
+        plain["stages"] = list(plain["stages"])
+        for absent in ("stages", "calibration"):
+            if not plain[absent]:
+                del plain[absent]
         run = plain.pop("run")
         plain["seeds"] = list(self.seeds)
         if run is not None:
@@ -126,13 +138,15 @@ class Recipe:
         """Hash all that decides what one fold and seed gives: not where data lie, nor which folds and seeds run.
 
         Args:
-            data: digest of all that is read: manifests, and the weights that an encoder begins with.
+            data: digest of all that is read: manifests, and the weights that an encoder begins with or the stages that
+                make them.
         """
         decisive = self.resolved()
-        for section in (decisive["corpus"], decisive.get("speakers", {})):
-            section.pop("path", None)
-        for section in (decisive["features"], decisive["model"]):
-            section.pop("weights", None)
+        for where in (decisive["corpus"], decisive.get("speakers", {})):
+            where.pop("path", None)
+        for where in (decisive["features"], decisive["model"]):
+            where.pop("weights", None)
+        decisive.pop("stages", None)  # what they end with is among the data
         decisive["protocol"].pop("run", None)
         del decisive["seeds"]
         text = json.dumps({"data": data, **decisive}, sort_keys=True)
@@ -143,7 +157,7 @@ class Recipe:
         return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
 
 
-def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply `key.sub=value` overrides, whose values are YAML.
 
     Naming another corpus, protocol, method or encoder drops the settings that belonged to the one before.
@@ -151,6 +165,11 @@ def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
     Raises:
         SereneError: no such file, not YAML, an unknown key (the nearest one is suggested) or a value of the wrong type.
     """
+    return check(read(path, overrides), name_of(Path(path)))
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a recipe file and apply the overrides; nothing is checked but that it is a mapping."""
     path = Path(path)
     shipped = RECIPES.joinpath(*path.parts[1:]) if path.parts[:1] == ("recipes",) else path
     path = path if path.exists() else shipped  # an installed package brings its recipes along
@@ -158,31 +177,30 @@ def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SereneError(f"Cannot read the recipe {path}: {error}") from error
-    tree = _parse(text, str(path))
+    tree = parse(text, str(path))
     if not isinstance(tree, dict):
         raise SereneError(f"The recipe {path} is empty or no mapping; see recipes/ for examples.")
     for override in sorted(overrides, key=lambda text: text.partition("=")[0] not in RENAMES):
         _apply(tree, override)
-    return check(tree, name_of(path))
+    return tree
 
 
 def check(tree: Mapping[str, Any], name: str) -> Recipe:
     """Check a recipe's settings against the signatures they are for, and fill in the defaults."""
-    sections = {"corpus", "labels", "protocol", "seeds", "speakers", "features", "model", "method", "training"}
     for key in tree:
-        if key not in sections:
-            raise SereneError(unknown("key in the recipe", key, sections))
+        if key not in SECTIONS:
+            raise SereneError(unknown("key in the recipe", key, SECTIONS))
     for key in ("corpus", "protocol", "method"):
         if key not in tree:
             raise SereneError(f"The recipe has no '{key}'; corpus, protocol and method are needed.")
-    corpus = CorpusSettings(**settings_of(_section(tree, "corpus"), CorpusSettings, "corpus"))
+    corpus = CorpusSettings(**settings_of(section(tree, "corpus"), CorpusSettings, "corpus"))
     registry.load(corpus.name, CORPORA, "corpus")
-    protocol = dict(_section(tree, "protocol"))
+    protocol = dict(section(tree, "protocol"))
     run = protocol.pop("run", None)
-    model = {"encoder": "tdnn_bilstm", **_section(tree, "model")}
+    model = {"encoder": "tdnn_bilstm", **section(tree, "model")}
     encoder = registry.load(str(model["encoder"]), ENCODERS, "encoder")
     maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
-    given = {"normalize": encoder.normalize, **_section(tree, "features")}
+    given = {"normalize": encoder.normalize, **section(tree, "features")}
     if "weights" in given and encoder.front_end != "frozen":
         raise SereneError(
             f"features.weights stands for the stored outputs of a frozen encoder, and '{model['encoder']}' makes its "
@@ -197,66 +215,31 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
             "computed once and stored: choose an encoder that hears waveforms, or drop it."
         )
     labels = _labels(tree)
-    method = _named(_section(tree, "method"), "name", METHODS, "method")
+    method = named(section(tree, "method"), "name", METHODS, "method")
     if labels.target == "dimensions" and registry.load(method["name"], METHODS, "method").needs_classes:
         raise SereneError(
             f"The method {method['name']} needs classes, and labels.target is dimensions; choose another."
         )
+    recipe_model = named(model, "encoder", ENCODERS, "encoder", Parts)
+    stages = stages_of(tree, corpus)
+    if stages:
+        check_stages(stages, recipe_model, standardised["normalize"])
     return Recipe(
         name=name,
         corpus=corpus,
         labels=labels,
-        protocol=_named(protocol, "name", PROTOCOLS, "protocol"),
+        protocol=named(protocol, "name", PROTOCOLS, "protocol"),
         run=None if run is None else _folds(run),
         seeds=_seeds(tree.get("seeds", (0,))),
         speakers=_speakers(tree, method["name"]),
+        stages=stages,
         features=FeatureSettings(**standardised),
         front_end=features,
-        model=_named(model, "encoder", ENCODERS, "encoder", Parts),
+        model=recipe_model,
         method=method,
-        training=settings_of(_section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training"),
+        training=settings_of(section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training"),
+        calibration=_calibration(tree),
     )
-
-
-def settings_of(
-    given: Mapping[str, Any], owners: Callable[..., Any] | tuple[Callable[..., Any], ...], where: str
-) -> dict[str, Any]:
-    """Check settings against the keyword-only arguments of a class or function; return them with the defaults.
-
-    Args:
-        given: the settings, values as text or already of their type.
-        owners: whose arguments they are; several where a section is shared.
-        where: the section, for messages.
-
-    Raises:
-        SereneError: an unknown key, a missing one, or a value of another type; the message names `where.key`.
-    """
-    owners = owners if isinstance(owners, tuple) else (owners,)
-    arguments = {name: argument for owner in owners for name, argument in _arguments(owner).items()}
-    for key in given:
-        if key not in arguments:
-            raise SereneError(unknown(f"setting in {where}", key, arguments))
-    checked = {}
-    for name, (kind, default) in arguments.items():
-        if name in given:
-            checked[name] = _validated(pydantic.TypeAdapter(kind).validate_python, given[name], f"{where}.{name}")
-        elif default is inspect.Parameter.empty:
-            raise SereneError(f"{where}.{name} is missing.")
-        else:
-            checked[name] = default
-    return checked
-
-
-def _arguments(owner: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the keyword-only arguments: name -> (type, default)."""
-    hints = typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner, include_extras=True)
-    factories = {f.name: f.default_factory for f in fields(owner)} if is_dataclass(owner) else {}
-    arguments = {}
-    for name, argument in inspect.signature(owner).parameters.items():
-        if argument.kind is inspect.Parameter.KEYWORD_ONLY:
-            factory = factories.get(name, MISSING)
-            arguments[name] = hints.get(name, Any), argument.default if factory is MISSING else factory()
-    return arguments
 
 
 def name_of(path: Path) -> str:
@@ -269,13 +252,20 @@ def name_of(path: Path) -> str:
 
 
 def _labels(tree: Mapping[str, Any]) -> LabelSettings:
-    settings = LabelSettings(**settings_of(_section(tree, "labels"), LabelSettings, "labels"))
+    settings = LabelSettings(**settings_of(section(tree, "labels"), LabelSettings, "labels"))
     if settings.target in ("speaker", "dimensions") and settings.join:
         raise SereneError(
             f"labels.join makes one class of several, and labels.target is {settings.target}, which has no classes to "
             "join. Drop labels.join, or learn an emotion."
         )
     return settings
+
+
+def _calibration(tree: Mapping[str, Any]) -> LabelCalibration | None:
+    given = tree.get("calibration")
+    if given is None:
+        return None
+    return LabelCalibration(**settings_of(section(tree, "calibration") or {}, LabelCalibration, "calibration"))
 
 
 def _check_enrolment(features: Mapping[str, Any]) -> None:
@@ -300,7 +290,7 @@ def _speakers(tree: Mapping[str, Any], method: str) -> SpeakerSettings | None:
         raise SereneError(
             f"The method {method} learns from a speaker corpus: add `speakers: {{name: speechocean762, path: FOLDER}}`."
         )
-    settings = SpeakerSettings(**settings_of(_section(tree, "speakers"), SpeakerSettings, "speakers"))
+    settings = SpeakerSettings(**settings_of(section(tree, "speakers"), SpeakerSettings, "speakers"))
     registry.load(settings.name, CORPORA, "corpus")
     if not settings.crop > 0 or settings.batch_size < 2:
         raise SereneError(
@@ -308,17 +298,6 @@ def _speakers(tree: Mapping[str, Any], method: str) -> SpeakerSettings | None:
             "a positive number of seconds and at least 2 clips were expected."
         )
     return settings
-
-
-def _named(
-    given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str, *more: Callable[..., Any]
-) -> dict[str, Any]:
-    if key not in given:
-        raise SereneError(f"The recipe's {kind} has no '{key}'. Choices: {', '.join(sorted(table))}.")
-    name = str(given[key])
-    target = registry.load(name, table, kind)
-    rest = {k: v for k, v in given.items() if k != key}
-    return {key: name, **settings_of(rest, (target, *more), f"{kind} {name}")}
 
 
 def _folds(run: Any) -> tuple[str, ...]:
@@ -329,42 +308,10 @@ def _folds(run: Any) -> tuple[str, ...]:
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
-    seeds = _validated(pydantic.TypeAdapter(tuple[int, ...]).validate_python, given, "seeds")
+    seeds = validated(pydantic.TypeAdapter(tuple[int, ...]).validate_python, given, "seeds")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
         raise SereneError(f"seeds is {list(seeds)}; different whole numbers from 0 were expected, such as [0, 1, 2].")
     return seeds
-
-
-def _section(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = tree.get(key) or {}
-    if not isinstance(section, Mapping):
-        raise SereneError(f"'{key}' in the recipe is {section!r}; a mapping was expected, such as {{name: ...}}.")
-    return section
-
-
-def _validated(validate: Callable[[Any], Any], value: Any, where: str) -> Any:
-    try:
-        return validate(value)
-    except pydantic.ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise SereneError(f"{where} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
-
-
-class _Words(yaml.SafeLoader):
-    """A YAML reader that leaves every scalar but null as it is written: the signatures say what it means."""
-
-
-_Words.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Words)
-    except yaml.YAMLError as error:
-        raise SereneError(f"{where} is not YAML: {error}") from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -372,13 +319,26 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     keys = path.split(".")
     if not equals or not all(keys):
         raise SereneError(f"The override '{override}' is not of the form key.sub=value.")
-    value = _parse(text, f"the override '{override}'")
-    if len(keys) == 2 and keys[1] == NAMED.get(keys[0]) and _section(tree, keys[0]).get(keys[1]) != value:
+    value = parse(text, f"the override '{override}'")
+    if len(keys) == 2 and keys[1] == NAMED.get(keys[0]) and section(tree, keys[0]).get(keys[1]) != value:
         tree[keys[0]] = {}  # another name: what the section held were the former one's settings
-    place = tree
+    place: Any = tree
     for key in keys[:-1]:
-        inner = place.setdefault(key, {})
-        if not isinstance(inner, dict):
+        inner = _item(place, key, override) if isinstance(place, list) else place.setdefault(key, {})
+        if not isinstance(inner, dict | list):
             raise SereneError(f"The override '{override}' reaches into '{key}', which is {inner!r} and no mapping.")
         place = inner
-    place[keys[-1]] = value
+    if isinstance(place, list):
+        _item(place, keys[-1], override)
+        place[int(keys[-1])] = value
+    else:
+        place[keys[-1]] = value
+
+
+def _item(place: list[Any], key: str, override: str) -> Any:
+    """Give an item of a list in a recipe, such as a stage, by its place from 0."""
+    if not key.isdecimal() or int(key) >= len(place):
+        raise SereneError(
+            f"The override '{override}' says '{key}' where a place from 0 to {len(place) - 1} is expected."
+        )
+    return place[int(key)]

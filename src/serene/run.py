@@ -16,6 +16,7 @@ import safetensors.numpy
 
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
 from serene.files import write_text
 from serene.recipe import Recipe, load
 
@@ -46,10 +47,10 @@ class Cell:
         """Whether the predictions, which are written last, are there."""
         return any((self.folder / name).exists() for name in PREDICTIONS)
 
-    def predictions(self) -> Predictions:
-        """Read the cell's predictions, plain or compressed."""
-        name = next(name for name in PREDICTIONS if (self.folder / name).exists())
-        return Predictions.read(self.folder / name)
+    def predictions(self) -> Predictions | Ratings:
+        """Read the cell's predictions, plain or compressed: of classes or of dimensions, as the table's header says."""
+        path = next(self.folder / name for name in PREDICTIONS if (self.folder / name).exists())
+        return (Ratings if Ratings.heads(path) else Predictions).read(path)
 
     def log(self) -> list[dict[str, float]]:
         """Read the training log, a dictionary per epoch."""
@@ -90,7 +91,10 @@ class Run:
             SereneError: the folder holds another recipe.
         """
         identity = recipe.identity(data)
-        run = cls(runs / f"{recipe.name}-{identity}", recipe)
+        same = sorted(
+            runs.glob(f"*-{identity}")
+        )  # settings that are the same give the same, whatever the recipe's name
+        run = cls(same[0] if same else runs / f"{recipe.name}-{identity}", recipe)
         kept = run.folder / "recipe.yaml"
         if kept.exists() and load(kept).identity(data) != identity:
             raise SereneError(

@@ -110,6 +110,59 @@ def iemocap(root: Path) -> Path:
     return root
 
 
+MSP_CONSENSUS = (
+    "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n"
+    "MSP-PODCAST_0001_0008.wav,N,2.2,4.0,2.6,30,Male,Test1\n"
+    "MSP-PODCAST_0001_0009.wav,X,3.777778,3.555556,3.777778,39,Female,Development\n"
+    "MSP-PODCAST_0002_0033.wav,A,7.0,1.0,6.5,41,Female,Train\n"
+    "MSP-PODCAST_4552_0512_0000.wav,O,4.125,4.75,4.0,Unknown,Unknown,Train\n"
+)
+MSP_DETAILED = (
+    "FileName,WorkerID,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\n"
+    'MSP-PODCAST_0001_0008.wav,WORKER00000018,Neutral,"Neutral,Concerned",1,4,2\n'
+    "MSP-PODCAST_0001_0008.wav,WORKER00000001,Other-confused,Confused,3,3,4\n"
+    "MSP-PODCAST_0001_0008.wav,WORKER00000021,Neutral,Neutral,3,4,2\n"
+    "MSP-PODCAST_0002_0033.wav,WORKER00000021,Angry,Angry,7,1,6\n"
+)
+MSP_TEXT = (
+    "MSP-PODCAST_0001_0008.wav; N; A:2.200000; V:4.000000; D:2.600000;\n"
+    "WORKER00000018; Neutral; Neutral,Concerned; A:1.000000; V:4.000000; D:2.000000;\n"
+    "WORKER00000001; Other-confused; ; A:3.000000; V:3.000000; D:4.000000;\n\n"
+    "MSP-PODCAST_0001_0009.wav; X; A:3.777778; V:3.555556; D:3.777778;\n\n"
+    "MSP-PODCAST_0002_0033.wav; A; A:7.000000; V:1.000000; D:6.500000;\n"
+    "WORKER00000021; Angry; Angry; A:7.000000; V:1.000000; D:6.000000;\n"
+)
+
+
+def msp_sounds(root: Path) -> Path:
+    """The sounds of the rows above."""
+    names = [row.partition(",")[0] for row in MSP_CONSENSUS.splitlines()[1:]]
+    return sound_files(root, [f"Audios/{name}" for name in names])
+
+
+def msp_podcast(root: Path) -> Path:
+    """MSP-Podcast as release 2.0 has it: three known speakers and an unknown one, a clip without a plurality."""
+    msp_sounds(root)
+    (root / "Labels").mkdir()
+    (root / "Labels/labels_consensus.csv").write_text(MSP_CONSENSUS)
+    (root / "Labels/labels_detailed.csv").write_text(MSP_DETAILED)
+    return root
+
+
+def msp_podcast_of_old(root: Path) -> Path:
+    """MSP-Podcast as its oldest releases have it: text files only, the last clip in none of them."""
+    msp_sounds(root)
+    (root / "Audios/MSP-PODCAST_4552_0512_0000.wav").unlink()
+    (root / "Labels").mkdir()
+    (root / "Labels/Labels.txt").write_text(MSP_TEXT)
+    parts = ("Test1; MSP-PODCAST_0001_0008.wav", "Validation; MSP-PODCAST_0001_0009.wav")
+    (root / "Partitions.txt").write_text("\n\n".join((*parts, "Train; MSP-PODCAST_0002_0033.wav\n")))
+    people = ("Speaker_30; Male", "Speaker_39; Female", "", "MSP-PODCAST_0001_0008.wav; 30")
+    people += ("MSP-PODCAST_0001_0009.wav; 39", "MSP-PODCAST_0002_0033.wav; Unknown")
+    (root / "Speaker_ids.txt").write_text("\n".join(people))
+    return root
+
+
 def esd(root: Path) -> Path:
     """ESD: a Mandarin and an English speaker, with parts and lists."""
     names = ["0001/Neutral/0001_000001.wav", "0001/Angry/0001_000351.wav", "0011/Happy/train/0011_000701.wav"]
@@ -177,6 +230,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "ravdess": ravdess,
     "crema_d": crema_d,
     "iemocap": iemocap,
+    "msp_podcast": msp_podcast,
     "esd": esd,
     "voxceleb1": voxceleb1,
     "speechocean762": speechocean762,

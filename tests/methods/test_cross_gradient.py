@@ -23,6 +23,8 @@ Rows = list[list[float]]
 class Toy(nn.Module):
     """The seams of a model, all linear: frames are averaged (padding too where it leaks), then mapped twice."""
 
+    dimensions = False
+
     def __init__(self, *, leaks: bool = False) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)

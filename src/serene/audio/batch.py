@@ -22,6 +22,8 @@ class Batch:
         enrolment: (batch, 2, feature) mean and deviation over the speaker's own clips, where the model asks for them.
         enrolled: (batch,) how many frames those were taken over.
         voice: (batch, coefficient) the speaker's mean cepstra, where the model asks for them.
+        known: (batch,) index among the speakers whom the model knows by name, -1 for anybody else.
+        clusters: (batch, frame) index of each frame's cluster, -1 where it has none, for masked prediction.
     """
 
     inputs: Tensor
@@ -33,6 +35,8 @@ class Batch:
     enrolment: Tensor | None = None
     enrolled: Tensor | None = None
     voice: Tensor | None = None
+    known: Tensor | None = None
+    clusters: Tensor | None = None
 
     @property
     def mask(self) -> Tensor:

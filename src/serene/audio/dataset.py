@@ -45,6 +45,8 @@ class Dataset:
         store: keeps their features; a clip's are opened when a batch needs them, and closed again.
         emotions: the classes or dimensions, in the model's order.
         speakers: training speakers, in the order of their indices.
+        known: speakers whom the model knows by name, in the order of their indices; corpus and name, as `person` joins
+            them.
         enrolment: speaker -> what is known of them, or None.
         voices: speaker -> mean cepstra (coefficient,), or None.
         augment: changes waveforms at random, in training.
@@ -62,6 +64,7 @@ class Dataset:
         *,
         emotions: Sequence[str],
         speakers: Sequence[str],
+        known: Sequence[str] = (),
         enrolment: Mapping[str, Enrolment] | None = None,
         voices: Mapping[str, np.ndarray] | None = None,
         augment: Augment | None = None,
@@ -77,13 +80,20 @@ class Dataset:
         self.augment = augment
         self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
         speaker_index = {name: i for i, name in enumerate(speakers)}
-        if dimensions:
-            self.targets = torch.tensor([[u.number(name) for name in emotions] for u in self.utterances])
-        elif votes:
-            self.targets = torch.tensor([_shares(u, emotions) for u in self.utterances])
-        else:
-            self.targets = _one_hot(self.utterances, emotions)
+        self.targets = self.targets_of(self.utterances, self.emotions, votes=votes, dimensions=dimensions)
         self.speakers = torch.tensor([speaker_index.get(u.speaker, -1) for u in self.utterances])
+        self.known_persons, self.known = tuple(known), known_indices(self.utterances, known)
+
+    @staticmethod
+    def targets_of(
+        utterances: Sequence[Utterance], emotions: Sequence[str], *, votes: bool = False, dimensions: bool = False
+    ) -> torch.Tensor:
+        """Give what is to be learnt of some clips: (utterance, emotion), as the constructor's arguments say."""
+        if dimensions:
+            return torch.tensor([[u.number(name) for name in emotions] for u in utterances])
+        if votes:
+            return torch.tensor([_shares(u, emotions) for u in utterances])
+        return _one_hot(utterances, emotions)
 
     def __len__(self) -> int:
         """Count the clips."""
@@ -96,6 +106,7 @@ class Dataset:
         own = torch.minimum(torch.from_numpy(self.lengths[indices]), lengths)
         ids = tuple(u.id for u in chosen)
         batch = Batch(inputs, lengths, self.targets[indices], self.speakers[indices], ids, own)
+        batch = replace(batch, known=self.known[indices])
         if self.enrolment is not None:
             batch = with_enrolment(batch, [self.enrolment[u.speaker] for u in chosen])
         if self.voices is not None:
@@ -116,6 +127,7 @@ class Dataset:
         whole.lengths = np.concatenate([part.lengths for part in parts])
         whole.targets = torch.cat([part.targets for part in parts])
         whole.speakers = torch.cat([part.speakers for part in parts])
+        whole.known = torch.cat([part.known for part in parts])
         return whole
 
     def enrolled_by_own_clips(self, indices: Sequence[int] | np.ndarray, clips: int | None = None) -> Dataset:
@@ -123,6 +135,7 @@ class Dataset:
         part = copy.copy(self)
         part.utterances = tuple(self.utterances[i] for i in indices)
         part.lengths, part.targets, part.speakers = self.lengths[indices], self.targets[indices], self.speakers[indices]
+        part.known = self.known[indices]
         part.enrolment = enrolment_of(part.utterances, self.store, clips)
         return part
 
@@ -140,6 +153,12 @@ class Dataset:
                 end -= 1
             yield self.batch(order[start:end])
             start = end
+
+
+def known_indices(utterances: Sequence[Utterance], known: Sequence[str]) -> torch.Tensor:
+    """Give the place of each clip's speaker among the persons that a model knows by name, -1 for strangers."""
+    place = {name: i for i, name in enumerate(known)}
+    return torch.tensor([place.get(u.person, -1) for u in utterances])
 
 
 def padded(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,11 +29,13 @@ class Mfcc:
         coefficients: cepstra per frame, the log energy in place of C0.
         deltas: order of the differences appended (2: deltas and delta-deltas).
         voice_activity: drop the frames that `voiced` calls silent.
+        energy: the log energy in place of C0; voice activity needs it.
     """
 
     coefficients: int = 13
     deltas: int = 2
     voice_activity: bool = True
+    energy: bool = True
 
     stored: ClassVar[bool] = True
     rate: ClassVar[float] = 1 / FRAME_SHIFT  # frames per second, those that are dropped counted in
@@ -45,6 +47,8 @@ class Mfcc:
                 f"features.coefficients is {self.coefficients} and features.deltas {self.deltas}; "
                 f"1 to {FILTERS} coefficients and 0 deltas or more were expected."
             )
+        if self.voice_activity and not self.energy:
+            raise SereneError("features.voice_activity looks at the log energy: set features.energy=true, or drop it.")
 
     @property
     def width(self) -> int:
@@ -73,7 +77,7 @@ class Mfcc:
         options.frame_opts.dither = 0.0
         options.frame_opts.samp_freq = SAMPLE_RATE
         options.num_ceps = self.coefficients
-        options.use_energy = True
+        options.use_energy = self.energy
         shortest = round(FRAME_LENGTH * SAMPLE_RATE)
         padded = np.pad(samples, (0, max(0, shortest - len(samples))))
         computer = kaldi_native_fbank.OnlineMfcc(options)

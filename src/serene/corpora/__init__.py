@@ -7,9 +7,14 @@ CORPORA = {
     "ravdess": "serene.corpora.ravdess:read",
     "crema_d": "serene.corpora.crema_d:read",
     "iemocap": "serene.corpora.iemocap:read",
+    "msp_podcast": "serene.corpora.msp_podcast:read",
     "esd": "serene.corpora.esd:read",
     "voxceleb1": "serene.corpora.voxceleb1:read",
     "speechocean762": "serene.corpora.speechocean762:read",
     "table": "serene.corpora.table:read",
     "synthetic": "serene.corpora.synthetic:read",
 }
+
+# The name of speakers whom nobody has identified, in corpora that have such. It may stand for anybody: for several
+# people at once, and for those who are known by name elsewhere in the corpus.
+UNKNOWN_SPEAKER = "Unknown"

@@ -80,6 +80,11 @@ class Utterance:
     text_id: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def person(self) -> str:
+        """Who speaks, told apart from those of other corpora who bear the same name: `crema_d/1001`."""
+        return f"{self.corpus}/{self.speaker}"
+
     def number(self, name: str) -> float | None:
         """Return a rating or another numeric column; None where this clip has none of that name."""
         return self.numbers.get(name) if name not in NUMERIC else getattr(self, name)

@@ -11,12 +11,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation.metrics import METRICS, tally
+from serene.evaluation import concordance
+from serene.evaluation.answers import alike
+from serene.evaluation.metrics import METRICS, mean_known, tally
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
 from serene.evaluation.resampling import draw
 
 DRAWS = 2000
 PERCENTILES = (2.5, 97.5)
+
+Kind = Predictions | Ratings
 
 
 @dataclass(frozen=True)
@@ -62,29 +67,28 @@ class Difference:
         return asdict(self)
 
 
-def intervals(predictions: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
+def intervals(answers: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
     """Pool the folds of each seed, and give every metric with its interval.
 
     Args:
-        predictions: rows of one part; all folds and seeds of a run.
+        answers: rows of one part; all folds and seeds of a run.
         draws: number of bootstrap draws.
         seed: of the draws; the same seed gives the same interval.
 
     Returns:
-        `ua`, `wa`, `macro_f1`, as shares of 1.
+        Of classes `ua`, `wa`, `macro_f1`, as shares of 1; of dimensions, for each, `ccc_<dimension>` and
+        `ccc_<dimension>_of_speakers`, the mean of speakers' own. NaN where there is none.
     """
-    _check_one_part(predictions)
-    point = tallies(predictions)
-    drawn = draw([predictions], draws, seed)[0]
+    _check_one_part(answers)
+    (drawn,) = _drawn([answers], draws, seed)
     result = {}
-    for name, metric in METRICS.items():
-        values = metric(point)
-        low, high = np.percentile(_over_seeds(metric(drawn)), PERCENTILES)
-        result[name] = Interval(float(values.mean()), float(low), float(high), deviation(values))
+    for name, values in figures(answers).items():
+        low, high = _ends(_over_seeds(drawn[name]))
+        result[name] = Interval(float(values.mean()), low, high, deviation(values))
     return result
 
 
-def mean_of_folds(predictions: Predictions) -> dict[str, dict]:
+def mean_of_folds(answers: Kind) -> dict[str, dict]:
     """Give every metric as the mean over folds of the fold's figure, then over seeds.
 
     Folds of different sizes weigh the same here, which makes it another number than the pooled one.
@@ -92,24 +96,24 @@ def mean_of_folds(predictions: Predictions) -> dict[str, dict]:
     Returns:
         metric -> `value`, `std` over seeds (None with one) and `folds`, each fold's mean over its seeds.
     """
-    _check_one_part(predictions)
-    seeds, folds = np.unique(predictions.seed), list(dict.fromkeys(predictions.fold.tolist()))
-    runs, of_fold = [predictions.seed == s for s in seeds], [predictions.fold == f for f in folds]
-    table = np.array([[_tally(predictions, run & fold) for fold in of_fold] for run in runs])
+    _check_one_part(answers)
+    seeds, folds = np.unique(answers.seed), list(dict.fromkeys(answers.fold.tolist()))
+    runs, of_fold = [answers.seed == s for s in seeds], [answers.fold == f for f in folds]
+    cells = [[figures(answers, run & fold) if (run & fold).any() else {} for fold in of_fold] for run in runs]
     result = {}
-    for name, metric in METRICS.items():
-        values = np.ma.masked_invalid(metric(table))  # a fold that some seed has not run is left out of the means
-        per_seed = values.mean(axis=1)
+    for name in figures(answers):  # a fold that some seed has not run is left out of the means
+        values = np.array([[cell[name].item() if cell else np.nan for cell in row] for row in cells])
+        per_seed = mean_known(values, axis=1)
         result[name] = {
             "value": float(per_seed.mean()),
-            "std": deviation(np.asarray(per_seed)),
-            "folds": dict(zip(folds, values.mean(axis=0).tolist(), strict=True)),
+            "std": deviation(per_seed),
+            "folds": dict(zip(folds, mean_known(values, axis=0).tolist(), strict=True)),
         }
     return result
 
 
 def weighted(
-    parts: Sequence[Predictions], weights: Sequence[float], *, draws: int = DRAWS, seed: int = 0
+    parts: Sequence[Kind], weights: Sequence[float], *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Interval]:
     """Sum the figures of several systems by weights, such as the points of a curve by their shares of its area.
 
@@ -122,22 +126,21 @@ def weighted(
         seed: of the draws.
 
     Returns:
-        `ua`, `wa`, `macro_f1`, as shares of 1 where the weights sum to 1; without a deviation.
+        The metrics of `intervals`; without a deviation.
     """
-    parts = [part.ordered(parts[0].classes) for part in parts]
+    parts = [alike(part, parts[0]) for part in parts]
     for part in parts:
         _check_one_part(part)
-    points, drawn = [tallies(part) for part in parts], draw(parts, draws, seed)
+    points, drawn = [figures(part) for part in parts], _drawn(parts, draws, seed)
     result = {}
-    for name, metric in METRICS.items():
-        value = sum(weight * metric(point).mean() for weight, point in zip(weights, points, strict=True))
-        totals = sum(weight * _over_seeds(metric(counts)) for weight, counts in zip(weights, drawn, strict=True))
-        low, high = np.percentile(totals, PERCENTILES)
-        result[name] = Interval(float(value), float(low), float(high), None)
+    for name in points[0]:
+        value = sum(weight * point[name].mean() for weight, point in zip(weights, points, strict=True))
+        totals = sum(weight * _over_seeds(found[name]) for weight, found in zip(weights, drawn, strict=True))
+        result[name] = Interval(float(value), *_ends(np.asarray(totals)), None)
     return result
 
 
-def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
+def paired(a: Kind, b: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
     """Compare two systems on the same utterances, with the same draws for both.
 
     Args:
@@ -147,25 +150,33 @@ def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0)
         seed: of the draws.
 
     Returns:
-        `ua`, `wa`, `macro_f1` -> first minus second.
+        The metrics of `intervals` -> first minus second.
 
     Raises:
-        SereneError: the utterances, their speakers or their labels differ.
+        SereneError: one gives classes and the other dimensions, or the utterances, their speakers or labels differ.
     """
-    b = b.ordered(a.classes)
-    for predictions in (a, b):
-        _check_one_part(predictions)
+    b = alike(b, a)
+    for answers in (a, b):
+        _check_one_part(answers)
     _check_same_utterances(a, b)
-    drawn_a, drawn_b = draw([a, b], draws, seed)
-    points = tallies(a), tallies(b)
+    drawn_a, drawn_b = _drawn([a, b], draws, seed)
+    points = figures(a), figures(b)
     result = {}
-    for name, metric in METRICS.items():
-        value = metric(points[0]).mean() - metric(points[1]).mean()
-        difference = np.round(_over_seeds(metric(drawn_a)) - _over_seeds(metric(drawn_b)), 12)  # 1e-16 is no sign
-        low, high = np.percentile(difference, PERCENTILES)
+    for name in points[0]:
+        value = points[0][name].mean() - points[1][name].mean()
+        difference = np.round(_over_seeds(drawn_a[name]) - _over_seeds(drawn_b[name]), 12)  # 1e-16 is no sign
+        low, high = _ends(difference)
         p = 2 * min(np.mean(difference <= 0), np.mean(difference >= 0))
-        result[name] = Difference(float(value), float(low), float(high), float(min(1.0, max(p, 1 / draws))))
+        result[name] = Difference(float(value), low, high, float(min(1.0, max(p, 1 / draws))))
     return result
+
+
+def figures(answers: Kind, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+    """Pool the folds of each seed, of all rows or some: every metric per seed (seed,), seeds in ascending order."""
+    if isinstance(answers, Ratings):
+        return concordance.figures(answers, rows)
+    counts = tallies(answers, rows)
+    return {name: metric(counts) for name, metric in METRICS.items()}
 
 
 def tallies(predictions: Predictions, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -179,17 +190,33 @@ def deviation(values: np.ndarray) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
+def _drawn(systems: Sequence[Kind], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
+    """Draw speakers and utterances once for all systems of one kind: every metric of each (draw, seed)."""
+    rated = [system for system in systems if isinstance(system, Ratings)]
+    if rated:
+        return concordance.drawn_figures(rated, draws, seed)
+    counts = draw([system for system in systems if isinstance(system, Predictions)], draws, seed)
+    return [{name: metric(found) for name, metric in METRICS.items()} for found in counts]
+
+
 def _over_seeds(values: np.ndarray) -> np.ndarray:
     """Average (draw, seed) over seeds; a seed that was not run on any drawn speaker has no say in that draw."""
-    return np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
+    return mean_known(values, axis=1)
+
+
+def _ends(drawn: np.ndarray) -> tuple[float, float]:
+    """Give the ends of the 95 % interval of a figure (draw,); draws that have none are left out."""
+    known = drawn[~np.isnan(drawn)]
+    low, high = np.percentile(known, PERCENTILES) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def _tally(predictions: Predictions, rows: np.ndarray) -> np.ndarray:
     return tally(predictions.truth[rows], predictions.prediction[rows], len(predictions.classes))
 
 
-def _check_one_part(predictions: Predictions) -> None:
-    parts = sorted(set(predictions.part.tolist()))
+def _check_one_part(answers: Kind) -> None:
+    parts = sorted(set(answers.part.tolist()))
     if len(parts) != 1:
         found = f"the parts {parts}" if parts else "no predictions at all"
         raise SereneError(
@@ -197,7 +224,7 @@ def _check_one_part(predictions: Predictions) -> None:
         )
 
 
-def _check_same_utterances(a: Predictions, b: Predictions) -> None:
+def _check_same_utterances(a: Kind, b: Kind) -> None:
     facts_a, facts_b = (
         {i: (s, t) for i, s, t in zip(p.id.tolist(), p.speaker.tolist(), p.truth.tolist(), strict=True)} for p in (a, b)
     )

@@ -46,7 +46,7 @@ def per_class_recall(tally: np.ndarray) -> np.ndarray:
 
 def ua(tally: np.ndarray) -> np.ndarray:
     """Unweighted accuracy (...,): the mean recall over the classes that occur; NaN for an empty tally."""
-    return _mean_known(per_class_recall(tally))
+    return mean_known(per_class_recall(tally))
 
 
 def wa(tally: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def wa(tally: np.ndarray) -> np.ndarray:
 
 def macro_f1(tally: np.ndarray) -> np.ndarray:
     """Mean F1 (...,) over the classes that occur or are answered; NaN for an empty tally."""
-    return _mean_known(_ratio(2 * tally[..., HITS, :], tally[..., TRUE, :] + tally[..., ANSWERS, :]))
+    return mean_known(_ratio(2 * tally[..., HITS, :], tally[..., TRUE, :] + tally[..., ANSWERS, :]))
 
 
 METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ua": ua, "wa": wa, "macro_f1": macro_f1}
@@ -105,11 +105,12 @@ def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.nd
     return float(np.diff(places) @ (scores[1:] + scores[:-1]) / 2 / (places[-1] - places[0]))
 
 
+def mean_known(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Average values over an axis, those that are NaN left out; NaN where all are."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis))
+
+
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     nothing = np.full(np.shape(whole), np.nan)
     return np.divide(part, whole, out=nothing, where=np.asarray(whole) > 0)
-
-
-def _mean_known(values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1))

@@ -1,10 +1,13 @@
-"""How the report page says things: shares, intervals, counts and durations, and what the classes are called."""
+"""How the report page says things: shares and other figures, counts and durations, and what the classes are called."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping
 from typing import Any
+
+Card = tuple[str, str, str]
+"""What a figure is called, the figure, and what stands below it."""
 
 
 def names_speakers(content: Mapping[str, Any]) -> bool:
@@ -28,9 +31,27 @@ def with_interval(figure: Mapping[str, float]) -> str:
     return f"95 % interval {points(figure['low'])} to {points(figure['high'])}{spread}"
 
 
+def plain_interval(figure: Mapping[str, float | None]) -> str:
+    """Write a figure that is no share, such as a CCC, with its interval."""
+    return f"{number(figure['value'])} [{number(figure['low'])} to {number(figure['high'])}]"
+
+
+def with_plain_interval(figure: Mapping[str, float | None]) -> str:
+    """Say the interval of a figure that is no share, and its deviation over seeds."""
+    spread = f"; deviation over seeds {number(figure['std'])}" if figure["std"] is not None else ""
+    return f"95 % interval {number(figure['low'])} to {number(figure['high'])}{spread}"
+
+
+def leak_card(content: Mapping[str, Any]) -> Card:
+    """Give the leak of test speakers, chance and majority below it."""
+    leak = content["leak"] or {}
+    beside = f"chance {percent(leak.get('chance'))}, majority {percent(leak.get('majority'))}"
+    return "leak of test speakers", percent(leak.get("accuracy")), beside
+
+
 def bar(figure: Mapping[str, float]) -> str:
     """Draw a figure and its interval on a bar of 0 to 100 %."""
-    low, value, high = (100 * figure[key] for key in ("low", "value", "high"))
+    low, value, high = (100 * min(max(figure[key], 0.0), 1.0) for key in ("low", "value", "high"))
     fill = f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><u style="left:{value:.1f}%"></u>'
     return f'<div class="bar">{fill}</div>'
 
@@ -45,9 +66,14 @@ def points(share: float | None) -> str:
     return "&ndash;" if share is None else f"{100 * share:.1f}"
 
 
-def count(number: int, what: str) -> str:
+def number(value: float | None) -> str:
+    """Write a figure that is no share, such as a CCC."""
+    return "&ndash;" if value is None else f"{value:.3f}"
+
+
+def count(how_many: int, what: str) -> str:
     """Write how many there are of something."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{how_many} {what}{'' if how_many == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

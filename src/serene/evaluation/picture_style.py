@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 INK = "#33383f"
@@ -67,3 +69,11 @@ def png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font does not have
         figure.savefig(data, format="png", dpi=RESOLUTION, facecolor="white", metadata={"Software": None})
     return data.getvalue()
+
+
+def shade(shares: np.ndarray) -> np.ndarray:
+    """Turn shares (row, column) into one blue, the clearer the smaller: (row, column, 4). NaN is clear."""
+    image = np.empty((*shares.shape, 4))
+    image[..., :3] = to_rgb(SHADE)
+    image[..., 3] = np.nan_to_num(0.04 + 0.96 * np.clip(shares, 0, 1), nan=0.0)
+    return image

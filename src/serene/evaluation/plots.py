@@ -1,4 +1,4 @@
-"""The report's pictures: confusion, learning curves, recall by speaker, t-SNE by emotion and by speaker; and curves.
+"""Pictures of answers and of trainings: confusion, agreement, learning curves; and curves of any kind.
 
 Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state). Fields are shades
 of one blue over a clear ground, so that they read on white and on black.
@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
-from sklearn.manifold import TSNE
 
-from serene.evaluation.picture_style import BLUE, INK, MARKERS, PALETTE, SHADE, color_and_marker, dress, legend, plain
+from serene.evaluation.picture_style import BLUE, INK, MARKERS, PALETTE, dress, legend, plain, shade
 
-MOST_POINTS = 100  # of each speaker in the t-SNE: more are slow to lay out and cover each other
-MOST_NAMES = 50  # speakers whose names fit under a picture
+MOST_DOTS = 1000  # of an agreement; above, a field shows how dense they are
+CELLS = 48  # of that field, along each axis
+ABREAST = 2  # fields of an agreement beside each other
 MOST_TICKS = 12  # values of a logarithmic axis that fit below it one by one
 LINE_HEIGHT = 0.055  # of a name beside the curves, as a share of their height
 WINDOW = 31  # batches of a running mean
@@ -33,7 +32,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     figure = Figure(figsize=(2.1 + 0.82 * n, 1.5 + 0.68 * n), layout="constrained")
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(_shade(shares), aspect="auto", interpolation="nearest")
+    axes.imshow(shade(shares), aspect="auto", interpolation="nearest")
     for row, column in np.ndindex(n, n):
         share, strong = shares[row, column], shares[row, column] > 0.62
         color = "#ffffff" if strong else INK
@@ -48,95 +47,67 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     return figure
 
 
+def agreement(truth: np.ndarray, prediction: np.ndarray, dimensions: Sequence[str]) -> Figure:
+    """Draw what was predicted over what is true, a field for each dimension, and the line on which both are the same.
+
+    Many utterances are drawn as how dense they lie: the stronger the blue, the more.
+
+    Args:
+        truth: true values (utterance, dimension).
+        prediction: predicted values (utterance, dimension).
+        dimensions: name of each.
+    """
+    columns = min(len(dimensions), ABREAST)
+    rows = -(-len(dimensions) // columns)
+    figure = Figure(figsize=(4.4 * columns, 4.2 * rows), layout="constrained")
+    fields = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in fields[len(dimensions) :]:
+        axes.set_visible(False)
+    for axes, name, y, x in zip(fields, plain(dimensions), truth.T, prediction.T, strict=False):
+        ends = min(y.min(), x.min()), max(y.max(), x.max())
+        margin = 0.03 * (ends[1] - ends[0]) or 0.5
+        low, high = ends[0] - margin, ends[1] + margin
+        if len(y) > MOST_DOTS:
+            counts, _, _ = np.histogram2d(x, y, bins=CELLS, range=((low, high), (low, high)))
+            image = shade(np.where(counts > 0, np.sqrt(counts / counts.max()), np.nan))
+            axes.imshow(image, extent=(low, high, low, high), origin="lower", interpolation="nearest")
+        else:
+            axes.scatter(y, x, s=18, color=BLUE, alpha=0.45, linewidths=0)
+        axes.plot((low, high), (low, high), color=INK, lw=0.9, ls=(0, (4, 3)))
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"true {name.strip()}")
+        axes.set_ylabel(f"predicted {name.strip()}")
+        dress(axes)
+    return figure
+
+
 def learning_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
     """Draw what trainings logged per epoch: their mean as a line, their range as a band.
 
     Args:
         logs: of each training, a row per epoch with `epoch` and whatever was measured. Names that end in `_ua`,
-            `_wa` or `accuracy` are shares and go to the right, all others but `seconds` to the left.
+            `_wa` or `accuracy` are shares and go to the right, and so does `_ccc`; all others but `seconds` to the
+            left.
     """
     names = list(dict.fromkeys(name for rows in logs for row in rows for name in row))
     measured = [name for name in names if name not in ("epoch", "seconds")]
     shares = [name for name in measured if name.endswith(("_ua", "_wa", "accuracy"))]
+    concordant = [name for name in measured if name.endswith("_ccc")]
     figure = Figure(figsize=(9.4, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _curves(left, logs, [name for name in measured if name not in shares])
-    _curves(right, logs, shares)
+    _curves(left, logs, [name for name in measured if name not in (*shares, *concordant)])
+    _curves(right, logs, [*concordant, *shares])
     left.set_title("losses and coefficients", loc="left", size=11, color=INK)
-    right.set_title("recognised", loc="left", size=11, color=INK)
-    right.set_ylim(0, 1)
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    return figure
-
-
-def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw how well each speaker is recognised, the worst on the left: UA above, each emotion's recall below.
-
-    Args:
-        speakers: names (speaker,).
-        ua: mean recall of each (speaker,).
-        recall: share of each emotion that was recognised (speaker, emotion); NaN where the speaker has none.
-        classes: names of the emotions.
-    """
-    order = np.argsort(ua, kind="stable")
-    places, n = np.arange(len(order)), len(order)
-    figure = Figure(figsize=(min(11.0, max(7.0, 2.2 + 0.34 * n)), 2.6 + 0.26 * len(classes)), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 0.24 * len(classes)))
-    top.vlines(places, 0, ua[order], color=BLUE, alpha=0.35, lw=1.5)
-    top.plot(places, ua[order], "o", color=BLUE, ms=max(2.5, 6 - n / 40))
-    top.axhline(float(ua.mean()), color=INK, lw=0.8, ls=(0, (4, 3)))
-    top.text(n - 0.5, float(ua.mean()), f" mean {ua.mean():.0%}", va="center", ha="left", size=9, color=INK)
-    top.set_ylim(0, 1)
-    top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    top.set_ylabel("UA")
-    bottom.imshow(_shade(recall[order].T), aspect="auto", interpolation="nearest")
-    bottom.set_yticks(range(len(classes)), plain(classes))
-    if n <= MOST_NAMES:
-        names = plain(np.asarray(speakers)[order].tolist())
-        size = 9 if n <= 24 else 7
-        bottom.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", size=size)
+    if concordant:
+        lowest = min(row[name] for rows in logs for row in rows for name in concordant if name in row)
+        right.set_title("agreement (CCC)" + " and shares recognised" * bool(shares), loc="left", size=11, color=INK)
+        right.set_ylim(min(0.0, lowest), 1)
     else:
-        bottom.set_xticks([])
-    bottom.set_xlabel(f"{n} speakers, the worst recognised first\n(the stronger the blue, the better recognised)")
-    top.tick_params(axis="x", length=0, labelbottom=False)
-    dress(top)
-    dress(bottom, frame=False)
-    return figure
-
-
-def tsne(embeddings: np.ndarray, emotions: Sequence[str] | None, speakers: Sequence[str], *, seed: int = 0) -> Figure:
-    """Lay out the embeddings of four random speakers in a plane, coloured by emotion and by speaker.
-
-    As in figure 2 of Tu et al. 2019: emotions should gather on the left, speakers should be mixed on the right.
-
-    Args:
-        embeddings: (utterance, feature).
-        emotions: label of each (utterance,); None draws the speakers alone.
-        speakers: who speaks (utterance,).
-        seed: of the choice of speakers and of the layout.
-    """
-    rng = np.random.default_rng(seed)
-    names = np.asarray(speakers, dtype=np.str_)
-    kinds = ({} if emotions is None else {"emotion": np.asarray(emotions, dtype=np.str_)}) | {"speaker": names}
-    four = rng.permutation(np.unique(names))[:4]
-    rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
-    x = embeddings[rows] - embeddings[rows].mean(axis=0)
-    scale = x.std(axis=0)
-    x = x / np.where(scale > 0, scale, 1)
-    plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
-    figure = Figure(figsize=(4.7 * len(kinds), 4.6), layout="constrained")
-    for axes, (title, kind) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
-        for place, name in enumerate(np.unique(kind[rows]).tolist()):
-            dots = plane[kind[rows] == name]
-            axes.scatter(
-                dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=plain([name])[0], **color_and_marker(place)
-            )
-        axes.set_title(f"by {title}", loc="left", size=11, color=INK)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_aspect("equal", adjustable="datalim")
-        dress(axes, frame=False)
-        legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
+        right.set_title("recognised", loc="left", size=11, color=INK)
+        right.set_ylim(0, 1)
+        right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
 
@@ -279,12 +250,4 @@ def _curves(axes: Axes, logs: Sequence[Sequence[Mapping[str, float]]], names: Se
 
 def _words(name: str) -> str:
     text = name.rpartition("/")[2].replace("_", " ")
-    return text.replace(" ua", " UA").replace(" wa", " WA")
-
-
-def _shade(shares: np.ndarray) -> np.ndarray:
-    """Turn shares (row, column) into one blue, the clearer the smaller: (row, column, 4). NaN is clear."""
-    image = np.empty((*shares.shape, 4))
-    image[..., :3] = to_rgb(SHADE)
-    image[..., 3] = np.nan_to_num(0.04 + 0.96 * np.clip(shares, 0, 1), nan=0.0)
-    return image
+    return text.replace(" ua", " UA").replace(" wa", " WA").replace(" ccc", " CCC")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation.confidence import intervals, mean_of_folds, tallies
-from serene.evaluation.metrics import confusion, per_class_recall, ua, wa
+from serene.evaluation import people, shift
+from serene.evaluation.confidence import Interval, intervals, mean_of_folds, tallies
+from serene.evaluation.metrics import confusion, per_class_recall
 from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation.ratings import Ratings
 from serene.evaluation.resampling import classes_are_speakers
 from serene.files import write_text
 
@@ -37,15 +39,17 @@ class Embedding:
 
     Attributes:
         vectors: (utterance, feature).
-        emotions: label of each (utterance,).
+        emotions: label of each (utterance,); None where dimensions are learnt.
         speakers: who speaks (utterance,).
         name: whose embedding it is, such as "validation, fold 1, seed 0".
+        values: dimension -> true value of each (utterance,).
     """
 
     vectors: np.ndarray
-    emotions: Sequence[str]
+    emotions: Sequence[str] | None
     speakers: Sequence[str]
     name: str
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +60,13 @@ class Report:
         content: what `report.json` holds.
         logs: of each training, what it logged per epoch.
         embedding: for the t-SNE picture; None for none.
+        ratings: of the test, for the picture of dimensions; None for none.
     """
 
     content: Mapping[str, Any]
     logs: Sequence[Sequence[Mapping[str, float]]] = ()
     embedding: Embedding | None = None
+    ratings: Ratings | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as plain dictionaries and lists, without NaN."""
@@ -72,10 +78,11 @@ class Report:
 
 
 def build(
-    predictions: Predictions,
+    predictions: Predictions | Ratings,
     *,
     facts: Mapping[str, Any],
     leak: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
+    shifts: Sequence[Mapping[str, float] | None] = (),
     logs: Sequence[Sequence[Mapping[str, float]]] | None = None,
     embedding: Embedding | None = None,
 ) -> Report:
@@ -85,12 +92,14 @@ def build(
     where the classes are the speakers.
 
     Args:
-        predictions: of all folds and seeds; a test part, and a validation part where there is one.
+        predictions: of all folds and seeds, of classes or of dimensions; a test part, and a validation part where there
+            is one.
         facts: what predictions cannot tell, kept in the report as it is: `protocol`, `speaker_independent`,
             `selection`, `saw_unlabelled_test_audio`, and any of `title`, `method`, `corpus`, `recipe` (its text),
             `recipe_hash`, `environment`, `machine`, `seconds`, `stamps` (warnings in plain words).
         leak: of one cell or of each, `{"test": speaker_leak(...) or None, "train": ...}`; averaged over
             the cells that have it.
+        shifts: of each cell, `serene.evaluation.shift.of_embeddings`; averaged over the cells that have it.
         logs: of each training, a row per epoch.
         embedding: for the t-SNE picture.
 
@@ -108,28 +117,57 @@ def build(
         _check_independent(test, validation)
     tested = intervals(test)
     validated = intervals(validation) if len(validation) else None
-    few = len(test.classes) <= MOST_CLASSES
-    people = _per_speaker(test, by_class=few and not classes_are_speakers(test))
-    recall = per_class_recall(tallies(test).sum(axis=0)).tolist()
+    own, performance = _of_dimensions(test) if isinstance(test, Ratings) else _of_classes(test)
     content = {
         **facts,
         "stamps": list(dict.fromkeys([*_stamps(test, facts), *facts.get("stamps", ())])),
         "seeds": np.unique(test.seed).tolist(),
         "folds": list(dict.fromkeys(test.fold.tolist())),
         "n_utterances": len(np.unique(test.id)),
-        "n_speakers": len(people),
-        "classes": list(test.classes),
+        "n_speakers": len(own["per_speaker"]),
         "metrics": {name: interval.to_dict() for name, interval in tested.items()},
         "metrics_mean_of_folds": mean_of_folds(test),
         "validation": {name: interval.to_dict() for name, interval in validated.items()} if validated else None,
-        "gap": validated["ua"].value - tested["ua"].value if validated else None,
+        "gap": _headline(validated, test) - _headline(tested, test) if validated else None,
+        **own,
+        "leak": _leak([leak] if isinstance(leak, Mapping) else leak or []),
+        "shift": shift.described(predictions, performance, shifts) if performance else None,
+    }
+    return Report(content, tuple(logs or ()), embedding, test if isinstance(test, Ratings) else None)
+
+
+def _of_classes(test: Predictions) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """Give what is particular to a task of classes, and each speaker's performance; none where they are the classes."""
+    few, named = len(test.classes) <= MOST_CLASSES, classes_are_speakers(test)
+    everyone = people.classified(test, by_class=few and not named)
+    recall = per_class_recall(tallies(test).sum(axis=0)).tolist()
+    own = {
+        "classes": list(test.classes),
         "per_class_recall": dict(zip(test.classes, recall, strict=True)),
         "confusion": confusion(test.truth, test.prediction, len(test.classes)).tolist() if few else None,
-        "leak": _leak([leak] if isinstance(leak, Mapping) else leak or []),
-        "per_speaker": people,
-        "speaker_spread": _spread([one["ua"] for one in people]),
+        "per_speaker": everyone,
+        "speaker_spread": people.spread([one["ua"] for one in everyone]),
     }
-    return Report(content, tuple(logs or ()), embedding)
+    return own, {} if named else {shift.TARGET: {one["speaker"]: one["ua"] for one in everyone}}
+
+
+def _of_dimensions(test: Ratings) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """Give what is particular to dimensions, and each speaker's performance."""
+    everyone = people.rated(test)
+    reached = {name: {one["speaker"]: one["ccc"][name] for one in everyone} for name in test.dimensions}
+    own = {
+        "dimensions": list(test.dimensions),
+        "per_speaker": everyone,
+        "speaker_spread": {name: people.spread([*ccc.values()]) for name, ccc in reached.items()},
+        "speakers_without_ccc": {name: sum(v != v for v in ccc.values()) for name, ccc in reached.items()},
+    }
+    return own, reached
+
+
+def _headline(found: Mapping[str, Interval], test: Predictions | Ratings) -> float:
+    """Give the figure by which validation and test are compared: UA, or the mean of the dimensions' CCC."""
+    names = ["ua"] if isinstance(test, Predictions) else [f"ccc_{name}" for name in test.dimensions]
+    return sum(found[name].value for name in names) / len(names)
 
 
 def average_leaks(leaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -149,7 +187,7 @@ def average_leaks(leaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return averaged | ({"note": " ".join(notes)} if notes else {})
 
 
-def _stamps(test: Predictions, facts: Mapping[str, Any]) -> list[str]:
+def _stamps(test: Predictions | Ratings, facts: Mapping[str, Any]) -> list[str]:
     cells = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
     rules = (
         (not facts["speaker_independent"], NAMED if facts.get("target") == "speaker" else DEPENDENT),
@@ -160,7 +198,7 @@ def _stamps(test: Predictions, facts: Mapping[str, Any]) -> list[str]:
     return [stamp for applies, stamp in rules if applies]
 
 
-def _check_independent(test: Predictions, validation: Predictions) -> None:
+def _check_independent(test: Predictions | Ratings, validation: Predictions | Ratings) -> None:
     for fold in np.unique(test.fold):
         shared = {*test.select(fold=fold).speaker.tolist()} & {*validation.select(fold=fold).speaker.tolist()}
         if shared:
@@ -168,38 +206,6 @@ def _check_independent(test: Predictions, validation: Predictions) -> None:
                 f"The report is said to be speaker independent, but in fold {fold} validation and test share "
                 f"{len(shared)} speakers, for example '{min(shared)}'."
             )
-
-
-def _per_speaker(test: Predictions, *, by_class: bool) -> list[dict[str, Any]]:
-    """Describe each speaker, the worst UA first: figures are means over seeds, `n` counts distinct utterances."""
-    names, ends = np.unique(np.sort(test.speaker), return_index=True)
-    rows = np.split(np.argsort(test.speaker, kind="stable"), ends[1:])
-    people = []
-    for name, own in zip(names.tolist(), rows, strict=True):
-        counts = tallies(test, own)
-        one = {
-            "speaker": name,
-            "n": len(np.unique(test.id[own])),
-            "ua": float(ua(counts).mean()),
-            "wa": float(wa(counts).mean()),
-        }
-        if by_class:
-            recall = per_class_recall(counts.sum(axis=0)).tolist()
-            one["recall"] = dict(zip(test.classes, recall, strict=True))
-        people.append(one)
-    return sorted(people, key=lambda one: (one["ua"], one["speaker"]))
-
-
-def _spread(ua_of_speakers: Sequence[float]) -> dict[str, float | None]:
-    """Summarise speakers' UA, sorted from the worst: ends, their gap, deviation, and the mean of the worst tenth."""
-    values = np.array(ua_of_speakers)
-    return {
-        "worst": float(values[0]),
-        "best": float(values[-1]),
-        "gap": float(values[-1] - values[0]),
-        "std": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "worst_tenth": float(values[: max(1, len(values) // 10)].mean()),
-    }
 
 
 def _leak(cells: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:

@@ -5,33 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from serene.evaluation import plots
+from serene.evaluation import page_of_classes, page_of_dimensions, plots, speaker_plots
 from serene.evaluation.page_style import FRAME, STYLE, svg
-from serene.evaluation.page_words import (
-    bar,
-    classes_word,
-    count,
-    duration,
-    escaped,
-    interval,
-    names_speakers,
-    percent,
-    points,
-    with_interval,
-)
-from serene.evaluation.predictions import MOST_CLASSES
+from serene.evaluation.page_words import count, duration, escaped, names_speakers, percent
 from serene.evaluation.report import Report
 from serene.files import write_text
 
-METRIC_NAMES = {
-    "ua": "UA, mean recall over {classes}",
-    "wa": "WA, share of right answers",
-    "macro_f1": "macro-F1",
-}
 WORST = 5  # speakers in the short table
 FEWEST_POINTS = 10  # that a layout in the plane can say anything about
 
@@ -51,25 +33,37 @@ def write_html(reports: Sequence[Report], path: str | Path, *, title: str = "ser
     write_text(path, FRAME.format(title=escaped(title), style=STYLE, body="\n".join(parts)))
 
 
+def _of(content: Mapping[str, Any]) -> ModuleType:
+    """Give what knows how to show a report of this kind."""
+    return page_of_dimensions if "dimensions" in content else page_of_classes
+
+
 def _summary(contents: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
+    """Make a table of the reports on classes, and one for those on the same dimensions."""
+    tables: dict[tuple[str, ...], list[tuple[int, Mapping[str, Any]]]] = {}
     for number, content in enumerate(contents, 1):
-        ua, leak = content["metrics"]["ua"], content["leak"] or {}
-        hint = " &#9888;" if content["stamps"] else ""
-        rows.append(
-            f'<tr><td><a href="#report-{number}">{escaped(_title(content))}</a>{hint}</td><td>{interval(ua)}</td>'
-            f"<td>{bar(ua)}</td><td>{percent(leak.get('accuracy'))}</td><td>{percent(leak.get('chance'))}</td></tr>"
-        )
+        tables.setdefault(tuple(content.get("dimensions", ())), []).append((number, content))
+    return "\n".join(_summary_table(rows) for rows in tables.values())
+
+
+def _summary_table(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
+    contents = [content for _, content in numbered]
+    kind, rows, columns = _of(contents[0]), [], {}
+    for number, content in numbered:
+        leak, hint = content["leak"] or {}, " &#9888;" if content["stamps"] else ""
+        columns = kind.headline(content)
+        columns |= {"speaker leak": percent(leak.get("accuracy")), "chance": percent(leak.get("chance"))}
+        link = f'<a href="#report-{number}">{escaped(_title(content))}</a>{hint}'
+        rows.append([link, *columns.values()])
     note = (
-        "Test speakers only. UA with its 95 % interval over speakers; leak is how often a fresh probe names the right "
-        "test speaker from the embedding, with chance beside it."
+        f"Test speakers only. {kind.HEADLINE}; leak is how often a fresh probe names the right test speaker from the "
+        "embedding, with chance beside it."
     )
     if any(content["stamps"] for content in contents):
         note += " &#9888; marks results with a warning: read it before comparing."
     if len({content["protocol"] for content in contents}) > 1:
         note += " <b>The protocols differ, so these rows cannot be compared.</b>"
-    head = "<tr><th></th><th>UA</th><th>0 to 100 %</th><th>speaker leak</th><th>chance</th></tr>"
-    return f'<div class="scroll"><table class="summary">{head}{"".join(rows)}</table></div><p class="soft">{note}</p>'
+    return _table(["", *columns], rows, ' class="summary"') + f'<p class="soft">{note}</p>'
 
 
 def _section(report: Report, number: int) -> str:
@@ -105,33 +99,6 @@ def _what(content: Mapping[str, Any]) -> str:
     return escaped(" · ".join(facts))
 
 
-def _cards(content: Mapping[str, Any]) -> str:
-    ua, leak, spread = content["metrics"]["ua"], content["leak"] or {}, content["speaker_spread"]
-    n_classes, named = len(content["classes"]), names_speakers(content)
-    cards = [
-        ("UA on unseen speakers" if content["speaker_independent"] else "UA", percent(ua["value"]), with_interval(ua)),
-        ("chance", f"{100 / n_classes:.2g}&nbsp;%", f"one of {n_classes:,} speakers")
-        if named
-        else (
-            "leak of test speakers",
-            percent(leak.get("accuracy")),
-            f"chance {percent(leak.get('chance'))}, majority {percent(leak.get('majority'))}",
-        ),
-        (
-            "worst to best speaker" if named else "speakers' UA, worst to best",
-            f"{100 * spread['worst']:.0f}&ndash;{100 * spread['best']:.0f}&nbsp;%",
-            f"the worst tenth {percent(spread['worst_tenth'])}",
-        ),
-    ]
-    if content["gap"] is not None:
-        validation = percent(content["validation"]["ua"]["value"])
-        cards.append(("validation less test", f"{100 * content['gap']:+.1f}", f"points of UA; validation {validation}"))
-    return '<div class="cards">' + "".join(
-        f'<div class="card"><span class="name">{name}</span><b>{value}</b><span class="more">{more}</span></div>'
-        for name, value, more in cards
-    ) + "</div>"  # fmt: skip
-
-
 def _leak_words(content: Mapping[str, Any]) -> str:
     """Explain the leak in a sentence, chance and majority beside it."""
     leak = content["leak"]
@@ -155,19 +122,15 @@ def _leak_words(content: Mapping[str, Any]) -> str:
     return f"<h3>Speaker leak</h3><p>{'</p><p>'.join(words)}</p>"
 
 
-def _figures(content: Mapping[str, Any]) -> str:
-    rows = []
-    for key, name in METRIC_NAMES.items():
-        test, folds = content["metrics"][key], content["metrics_mean_of_folds"][key]
-        validation = interval(content["validation"][key]) if content["validation"] else "none"
-        rows.append(
-            f"<tr><td>{name.format(classes=classes_word(content))}</td><td>{interval(test)}</td>"
-            f"<td>{points(test['std'])}</td><td>{percent(folds['value'])}</td><td>{validation}</td></tr>"
-        )
-    head = (
-        "<tr><th></th><th>test, folds pooled</th><th>deviation over seeds</th><th>test, mean of folds</th>"
-        "<th>validation</th></tr>"
+def _cards(content: Mapping[str, Any]) -> str:
+    boxes = (
+        f'<div class="card"><span class="name">{name}</span><b>{value}</b><span class="more">{more}</span></div>'
+        for name, value, more in _of(content).cards(content)
     )
+    return f'<div class="cards">{"".join(boxes)}</div>'
+
+
+def _figures(content: Mapping[str, Any]) -> str:
     drawn = "speakers drawn with replacement, then utterances of each"
     if names_speakers(content):
         drawn = "utterances of each speaker drawn with replacement"
@@ -175,42 +138,47 @@ def _figures(content: Mapping[str, Any]) -> str:
         f"In brackets: 95 % intervals, {drawn}. Pooled counts the answers of all folds together, mean of folds weighs "
         "every fold alike."
     )
-    return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div><p class="soft">{note}</p>'
+    head = ["", "test, folds pooled", "deviation over seeds", "test, mean of folds", "validation"]
+    return _table(head, _of(content).figures(content)) + f'<p class="soft">{note}</p>'
 
 
 def _pictures(report: Report, content: Mapping[str, Any], name: str) -> str:
-    n_speakers = len(content["per_speaker"])
-    parts = [_confusion(content, name), "<h3>Speakers</h3>", _recall(content, name), _speakers(content, WORST)]
+    kind, n_speakers = _of(content), len(content["per_speaker"])
+    parts = [kind.answers(report, content, name), "<h3>Speakers</h3>", kind.speakers(content, name)]
+    parts.append(_speakers(content, WORST))
     if n_speakers > WORST:
         everyone = _speakers(content, n_speakers)
         parts.append(f"<details><summary>All {n_speakers:,} speakers</summary>{everyone}</details>")
-    parts.append(_layout(report, content, name))
+    parts += [_shift(content, name), _layout(report, content, name)]
     if any(report.logs):
         trainings = f"Training ({count(len(report.logs), 'run')}: mean and range)"
         parts.append(f"<h3>{trainings}</h3>" + svg(plots.learning_curves(report.logs), f"{name}-curves"))
     return "\n".join(parts)
 
 
-def _confusion(content: Mapping[str, Any], name: str) -> str:
-    matrix, classes = content["confusion"], content["classes"]
-    title = f"Which {classes_word(content)} are taken for which"
-    if matrix is None:
-        why = f"a picture of {len(classes):,} {classes_word(content)} against each other cannot be read"
-        return f'<h3>{title}</h3><p class="soft">Not drawn: {why}. It is made for up to {MOST_CLASSES}.</p>'
-    over = "all seeds together" if len(content["seeds"]) > 1 else "counts below the shares"
-    return f"<h3>{title} ({over})</h3>" + svg(plots.confusion(np.array(matrix), classes), f"{name}-confusion")
+def _speakers(content: Mapping[str, Any], most: int) -> str:
+    """Make the table of the worst speakers."""
+    people = content["per_speaker"][:most]
+    own = [_of(content).of_speaker(content, one) for one in people]
+    rows = [[escaped(one["speaker"]), f"{one['n']:,}", *cells.values()] for one, cells in zip(people, own, strict=True)]
+    return _table(["speaker, worst first", "utterances", *own[0]], rows)
 
 
-def _recall(content: Mapping[str, Any], name: str) -> str:
-    """Draw every speaker's UA, and the recall of each class where the report holds it."""
-    people = content["per_speaker"]
-    speakers, ua = [one["speaker"] for one in people], np.array([one["ua"] for one in people])
-    if "recall" in people[0]:
-        recall = np.array([[np.nan if v is None else v for v in one["recall"].values()] for one in people])
-        return svg(plots.per_speaker_recall(speakers, ua, recall, content["classes"]), f"{name}-speakers")
-    what = "recall" if names_speakers(content) else "UA"
-    line = {what: (range(1, len(ua) + 1), ua.tolist(), None, None)}
-    return svg(plots.curves(line, "speakers, the worst recognised first", what), f"{name}-speakers")
+def _shift(content: Mapping[str, Any], name: str) -> str:
+    """Draw whether speakers far from the others are recognised worse, where enough were tested."""
+    found = content.get("shift")
+    if not found or not any(r for pairs in found["correlations"].values() for r in pairs.values()):
+        return ""
+    picture = svg(speaker_plots.shifts(found, _of(content).PERFORMANCE), f"{name}-shift")
+    together = (pairs["embedding_and_labels"] for pairs in found["correlations"].values())
+    both = ", ".join(f"{r['r']:.2f}" for r in together if r)
+    embedding, labels = (escaped(found["against"][what]) for what in ("embedding", "labels"))
+    note = (
+        f"Each dot is a test speaker: how far the speaker's clips are from {embedding} in the embedding (left), and "
+        f"from {labels} in the labels (right), as Kullback-Leibler divergences that few clips do not inflate. Above: "
+        "the correlation with its 95 % interval" + (f"; the two shifts themselves correlate by {both}." if both else ".")
+    )
+    return f'<h3>Do speakers who are unlike the others fare worse?</h3>{picture}<p class="soft">{note}</p>'
 
 
 def _layout(report: Report, content: Mapping[str, Any], name: str) -> str:
@@ -219,28 +187,16 @@ def _layout(report: Report, content: Mapping[str, Any], name: str) -> str:
     if e is None or len(e.vectors) < FEWEST_POINTS:
         return ""
     named = names_speakers(content)
-    picture = svg(plots.tsne(e.vectors, None if named else e.emotions, e.speakers), f"{name}-tsne")
+    figure = speaker_plots.tsne(e.vectors, None if named else e.emotions, e.speakers, values=e.values)
+    picture = svg(figure, f"{name}-tsne")
     note = "A layout by t-SNE: distances between far groups mean little. "
     if named:
         note += "Where speakers are told apart, each has a place of their own."
     else:
-        note += "Where little of the speaker is left, the colours on the right are mixed."
+        place = "by speaker" if len(e.values) > 1 else "on the right"
+        note += f"Where little of the speaker is left, the colours {place} are mixed."
     title = f"The embedding of up to four speakers ({escaped(e.name)})"
     return f'<h3>{title}</h3>{picture}<p class="soft">{note}</p>'
-
-
-def _speakers(content: Mapping[str, Any], most: int) -> str:
-    """Make the table of the worst speakers; one who is a class has only one figure, the class's recall."""
-    people = content["per_speaker"][:most]
-    figures = {"recall": "ua"} if names_speakers(content) else {"UA": "ua", "WA": "wa"}
-    rows = []
-    for one in people:
-        cells = [f"{one['n']:,}", *(percent(one[key]) for key in figures.values())]
-        cells += [points(recall) for recall in one.get("recall", {}).values()]
-        rows.append(f"<tr><td>{escaped(one['speaker'])}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    names = ["speaker, worst first", "utterances", *figures, *people[0].get("recall", {})]
-    head = "".join(f"<th>{escaped(name)}</th>" for name in names)
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _appendix(content: Mapping[str, Any]) -> str:
@@ -251,6 +207,13 @@ def _appendix(content: Mapping[str, Any]) -> str:
         text = json.dumps(content["environment"], indent=2, ensure_ascii=False)
         parts.append(f"<details><summary>Environment</summary><pre>{escaped(text)}</pre></details>")
     return "\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """Make a table of cells that are HTML already, below names that are not."""
+    names = "".join(f"<th>{escaped(name)}</th>" for name in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table{kind}><tr>{names}</tr>{lines}</table></div>'
 
 
 def _title(content: Mapping[str, Any]) -> str:

@@ -10,8 +10,12 @@ are drawn: a class left out of a draw would still be answered by mistake, and dr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
+from serene.evaluation.answers import Answers
 from serene.evaluation.metrics import ANSWERS, HITS, TRUE
 from serene.evaluation.predictions import Predictions
 
@@ -19,6 +23,48 @@ from serene.evaluation.predictions import Predictions
 def classes_are_speakers(predictions: Predictions) -> bool:
     """Say whether the task is to name the speaker."""
     return bool((np.array(predictions.classes)[predictions.truth] == predictions.speaker).all())
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows of several systems, one system after the other, and which of them are drawn together.
+
+    Attributes:
+        utterance: number of each row's utterance (row,): all answers to one are drawn together.
+        run: number of each row's run (row,), a run being a seed of a system; its folds are pooled.
+        runs: of each system, how many runs it has.
+        speaker: number of each utterance's speaker (utterance,).
+    """
+
+    utterance: np.ndarray
+    run: np.ndarray
+    runs: tuple[int, ...]
+    speaker: np.ndarray
+
+    @classmethod
+    def of(cls, systems: Sequence[Answers]) -> Pool:
+        """Number the runs, utterances and speakers of systems."""
+        ids = np.concatenate([s.id for s in systems])
+        _, first, utterance = np.unique(ids, return_index=True, return_inverse=True)
+        speaker = np.unique(np.concatenate([s.speaker for s in systems])[first], return_inverse=True)[1]
+        seeds = [np.unique(s.seed, return_inverse=True) for s in systems]
+        runs = tuple(len(found) for found, _ in seeds)
+        begin = np.cumsum((0, *runs))
+        run = np.concatenate([begin[place] + own for place, (_, own) in enumerate(seeds)])
+        return cls(utterance, run, runs, speaker)
+
+    @property
+    def speakers(self) -> int:
+        """How many speakers there are."""
+        return int(self.speaker.max()) + 1
+
+    def times(self, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw as many speakers as there are, with replacement: how often each is taken (draw, speaker)."""
+        return rng.multinomial(self.speakers, np.full(self.speakers, 1 / self.speakers), size=draws)
+
+    def apart(self, drawn: np.ndarray) -> list[np.ndarray]:
+        """Give each system its own of what was drawn for all (draw, run, ...)."""
+        return np.split(drawn, np.cumsum(self.runs)[:-1], axis=1)
 
 
 def draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
@@ -33,40 +79,33 @@ def draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
         seed: of the draws; the same seed gives the same draws.
     """
     rng = np.random.default_rng(seed)
-    n_classes, runs = len(systems[0].classes), [len(np.unique(s.seed)) for s in systems]
-    ids, first, unit = np.unique(np.concatenate([s.id for s in systems]), return_index=True, return_inverse=True)
-    speaker_of = np.concatenate([s.speaker for s in systems])[first]
-    answers = _answers(systems, unit, len(ids))
-    speakers, own = np.unique(speaker_of, return_inverse=True)
+    pool, n_classes = Pool.of(systems), len(systems[0].classes)
+    answers, runs = _answers(systems, pool), sum(pool.runs)
     if classes_are_speakers(systems[0]):
-        times = np.ones((draws, len(speakers)), dtype=np.int64)
+        times = np.ones((draws, pool.speakers), dtype=np.int64)
     else:
-        times = rng.multinomial(len(speakers), np.full(len(speakers), 1 / len(speakers)), size=draws)
-    total = np.zeros((draws, sum(runs) * 3 * n_classes))
-    for column in range(len(speakers)):
-        alike, count = np.unique(answers[own == column], axis=0, return_counts=True)
-        drawn = rng.multinomial(times[:, column] * count.sum(), count / count.sum())
-        places, counts = _counts(-alike, sum(runs), n_classes)
+        times = pool.times(draws, rng)
+    total = np.zeros((draws, runs * 3 * n_classes))
+    for speaker in range(pool.speakers):
+        alike, count = np.unique(answers[pool.speaker == speaker], axis=0, return_counts=True)
+        drawn = rng.multinomial(times[:, speaker] * count.sum(), count / count.sum())
+        places, counts = _counts(-alike, runs, n_classes)
         total[:, places] += drawn @ counts
-    total = total.reshape(draws, sum(runs), 3, n_classes)
-    return np.split(total, np.cumsum(runs)[:-1], axis=1)
+    return pool.apart(total.reshape(draws, runs, 3, n_classes))
 
 
-def _answers(systems: list[Predictions], unit: np.ndarray, n_units: int) -> np.ndarray:
+def _answers(systems: list[Predictions], pool: Pool) -> np.ndarray:
     """List each utterance's cells (run, truth, prediction), as minus the cell's number: int64 (utterance, answer).
 
     The numbers of a row fall, and rows with fewer answers are filled up with less than any number: rows are sorted as
     the counts (utterance, run x truth x prediction) would be that they stand for, which are too many to keep.
     """
-    n_classes, runs, cells = len(systems[0].classes), 0, []
-    for system in systems:
-        seeds, run = np.unique(system.seed, return_inverse=True)
-        cells.append(((runs + run) * n_classes + system.truth) * n_classes + system.prediction)
-        runs += len(seeds)
-    cell, many = np.concatenate(cells), np.bincount(unit, minlength=n_units)
+    n_classes, unit = len(systems[0].classes), pool.utterance
+    truth, prediction = (np.concatenate([getattr(s, name) for s in systems]) for name in ("truth", "prediction"))
+    cell, many = (pool.run * n_classes + truth) * n_classes + prediction, np.bincount(unit)
     order = np.lexsort((cell, unit))
     place = np.arange(len(unit)) - np.repeat(np.cumsum(many) - many, many)
-    table = np.full((n_units, many.max()), -runs * n_classes**2)
+    table = np.full((len(many), many.max()), -sum(pool.runs) * n_classes**2)
     table[unit[order], place] = -cell[order]
     return table
 

@@ -11,3 +11,4 @@ METHODS = {
     "speaker_confusion": "serene.methods.speaker_normalization:SpeakerConfusion",
     "label_adaptive_mixup": "serene.methods.label_adaptive_mixup:LabelAdaptiveMixup",
 }
+PRETRAINING = {"masked_prediction": "serene.methods.masked_prediction:MaskedPrediction"}  # learns from sound alone

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What is done inside an encoder that convolves first and looks around then (HuBERT and its kin).
+
+    Attributes:
+        convolved: changes what comes out of the convolutions (batch, frame, feature), or only looks at it.
+        masked: bool (batch, frame) of frames that a learned vector takes the place of.
+        first: (batch, out_width) added to every frame that goes into the first layer.
+        prefix: (batch, out_width) put before the frames as one more; it does not come out again.
+    """
+
+    convolved: Callable[[Tensor], Tensor] | None = None
+    masked: Tensor | None = None
+    first: Tensor | None = None
+    prefix: Tensor | None = None
 
 
 class Encoder(nn.Module):
@@ -16,6 +35,7 @@ class Encoder(nn.Module):
         shortest: fewest frames of a clip that it can take.
         out_width: features per frame coming out.
         head_width: units of the heads' hidden layers, where a recipe does not say.
+        takes_inside: whether `forward` takes an `Inside` as a third argument.
         rebuilt: settings that build the architecture again without the files it began with; None for the settings as
             they were given.
     """
@@ -25,6 +45,7 @@ class Encoder(nn.Module):
     shortest = 1
     out_width: int
     head_width: int
+    takes_inside = False
     rebuilt: dict[str, Any] | None = None
 
     @classmethod

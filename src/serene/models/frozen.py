@@ -23,6 +23,7 @@ from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.pooling import POOLINGS
+from serene.sound import SAMPLE_RATE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VERSION = 1  # of what is stored; raise it when the same settings give other arrays
@@ -80,6 +81,17 @@ class Frozen:
             return self._described.hidden_size
         widening = POOLINGS[self._own_config["parts"]["pooling"]].widening if self.pooled else 1
         return widening * self._own_encoder.out_width
+
+    @cached_property
+    def frame_rate(self) -> float:
+        """Frames per second of a pretrained encoder.
+
+        Raises:
+            SereneError: it is a model of ours, whose frames may have gaps where silence was.
+        """
+        if self._own_config is not None:
+            raise SereneError(f"{self.weights} is a model of ours; frames of a pretrained encoder were expected.")
+        return SAMPLE_RATE / self._pretrained.stride
 
     @cached_property
     def shortest(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from serene.audio.batch import mask_of
 from serene.errors import MissingExtra, SereneError
 from serene.models import pretrained
-from serene.models.encoder import Encoder
+from serene.models.encoder import Encoder, Inside
 from serene.models.masking import MaskedBatchNorm
 
 DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")  # of a config
@@ -47,6 +48,7 @@ class Hubert(Encoder):
         out_width: features per frame coming out.
         shortest: samples that one frame sees: the fewest that a clip may have.
         rebuilt: settings that build the same architecture again, with random weights.
+        stride: samples from one frame to the next.
 
     Raises:
         SereneError: the encoder is not described or not found, or its weights, layers or config do not fit.
@@ -54,6 +56,7 @@ class Hubert(Encoder):
     """
 
     front_end = "waveform"
+    takes_inside = True
     normalize = "utterance"
     head_width = 256
     transformer: Any  # of transformers: no type tells its parts
@@ -95,6 +98,7 @@ class Hubert(Encoder):
         self.pre_norm = bool(described.do_stable_layer_norm)
         self.ends_in_norm = self.pre_norm and not cut and output == "last"
         self.steps = tuple(zip(described.conv_kernel, described.conv_stride, strict=True))
+        self.stride = math.prod(described.conv_stride)
         self.out_width = described.hidden_size
         self.shortest = _receptive_field(self.steps)
         self.layer_weights = None
@@ -109,12 +113,14 @@ class Hubert(Encoder):
         config, _ = pretrained.described(settings.get("weights"), settings.get("config"))
         pretrained.cut(config, settings.get("layers"))
 
-    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, values: Tensor, mask: Tensor, inside: Inside | None = None) -> Tensor:
         """Map waveforms (batch, sample, 1) and a mask (batch, sample) to (batch, frame, out_width)."""
+        inside = inside or Inside()
         samples = values.squeeze(-1).masked_fill(~mask, 0)
         with contextlib.nullcontext() if self.trains == "all" else torch.no_grad():
             frames = self._run(self._convolved, samples, mask)
-        states = self._states(frames, self.mask_after(mask))
+        frames = inside.convolved(frames) if inside.convolved else frames
+        states = self._states(frames, self.mask_after(mask), inside)
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(dim=0)
             return functools.reduce(torch.add, map(torch.mul, shares, states))
@@ -146,20 +152,31 @@ class Hubert(Encoder):
             frames = layer(frames)
         return frames.transpose(1, 2)
 
-    def _states(self, frames: Tensor, sound: Tensor) -> Iterator[Tensor]:
+    def _states(self, frames: Tensor, sound: Tensor, inside: Inside) -> Iterator[Tensor]:
         """Give what goes into the first transformer layer, then what comes out of each: (batch, frame, out_width)."""
         encoder = self.transformer.encoder
-        frames = _first(self.transformer.feature_projection(frames)).masked_fill(~sound.unsqueeze(-1), 0)
+        frames = _first(self.transformer.feature_projection(frames))
+        if inside.masked is not None:
+            frames = torch.where(
+                inside.masked.unsqueeze(-1), self.transformer.masked_spec_embed.to(frames.dtype), frames
+            )
+        frames = frames.masked_fill(~sound.unsqueeze(-1), 0)
         frames = frames + _positions(encoder.pos_conv_embed, frames, sound)
         frames = encoder.dropout(frames if self.pre_norm else encoder.layer_norm(frames))
-        yield frames
+        if inside.first is not None:
+            frames = frames + inside.first.unsqueeze(1)
+        before = 0 if inside.prefix is None else 1
+        if inside.prefix is not None:
+            frames = torch.cat([inside.prefix.unsqueeze(1).to(frames.dtype), frames], dim=1)
+            sound = torch.cat([sound[:, :1], sound], dim=1)  # a clip has at least one frame of sound
+        yield frames[:, before:]
         carried: dict[str, Tensor] = {}
         for layer in encoder.layers:
             output = self._run(layer, frames, attention_mask=sound[:, None, None, :], **carried)
             frames = _first(output)
             if isinstance(layer.attention, WavLMAttention):
                 carried["position_bias"] = output[1]
-            yield frames
+            yield frames[:, before:]
 
     def _run(self, part: Callable[..., Any], *inputs: Tensor, **others: Any) -> Any:
         if self.checkpointing and self.training and torch.is_grad_enabled():

@@ -20,11 +20,12 @@ from serene.errors import SereneError
 from serene.files import whole_folder
 from serene.models import ENCODERS
 from serene.models.acquaintance import FILE, Acquaintance
+from serene.models.encoder import Inside
 from serene.models.heads import Head
-from serene.models.parts import Parts
+from serene.models.parts import PERSONAL, Parts
 from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
-from serene.models.speaker_embedding import SpeakerMfcc, SpeakerTable
+from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, SpeakerTable
 
 Normalization = Literal["training_set", "utterance", "speaker", "none"]
 FORMAT = 1  # of config.json; a reader refuses what is newer
@@ -39,11 +40,13 @@ class Frames:
         mask: bool (batch, frame).
         speaker: what the batch says of who speaks, where the model asks for it: indices (batch,) or mean cepstra
             (batch, coefficient).
+        inside: what is done inside the encoder, where a method asks for it.
     """
 
     values: Tensor
     mask: Tensor
     speaker: Tensor | None = None
+    inside: Inside | None = None
 
 
 class EmotionModel(nn.Module):
@@ -60,7 +63,7 @@ class EmotionModel(nn.Module):
             a speaker's clips, or a few: the Batch brings the statistics) or `none`.
         enrolment_prior: so many frames' worth of the training set's statistics are blended into a speaker's own, so
             that one enrolled clip moves little and many move all.
-        speakers: the training speakers, in the order of their indices, for a model with a table of them.
+        speakers: the persons whom the model knows by name, in the order of their indices, where it has vectors of them.
         parts: what stands around the encoder.
         dimensions: give a number per dimension on its native scale, instead of a logit per class.
     """
@@ -111,14 +114,20 @@ class EmotionModel(nn.Module):
             "dimensions": dimensions,
         }
 
-    def _new_speaker_embedding(self) -> SpeakerTable | SpeakerMfcc | None:
-        kind, width = self.parts.speaker_embedding, self.encoder.out_width
-        if kind == "table" and not self.speakers:
-            raise SereneError("A model with a table of speakers has to be told the training speakers' names.")
+    def _new_speaker_embedding(self) -> SpeakerTable | SpeakerMfcc | PersonalVectors | None:
+        parts, kind, width = self.parts, self.parts.speaker_embedding, self.encoder.out_width
+        if parts.names_speakers and not self.speakers:
+            raise SereneError("A model with vectors of speakers has to be told the speakers' names.")
+        if kind in ("first", "prefix") and not self.encoder.takes_inside:
+            raise SereneError(
+                f"model.speaker_embedding {kind} reaches inside an encoder of waveforms; this encoder takes `last`."
+            )
         if kind == "none":
             return None
         if kind == "table":
-            return SpeakerTable(len(self.speakers), width, self.parts.speaker_width)
+            return SpeakerTable(len(self.speakers), width, parts.speaker_width)
+        if kind in PERSONAL:
+            return PersonalVectors(len(self.speakers), width, parts.unseen_speakers, parts.similar_speakers)
         return SpeakerMfcc(width, learned=kind == "mfcc_learned")
 
     def new_head(self, outputs: int) -> Head:
@@ -139,17 +148,41 @@ class EmotionModel(nn.Module):
             self._refuse_too_short(batch)
         mean, deviation = self._statistics(batch, mask)
         standard = (batch.inputs - mean) / deviation
-        speaker = batch.speaker if self.parts.speaker_embedding == "table" else batch.voice
+        speaker = batch.voice
+        if self.parts.names_speakers:  # nobody is known where nothing is said of who speaks
+            speaker = torch.full_like(batch.lengths, -1) if batch.known is None else batch.known
         return Frames(standard * mask.unsqueeze(-1), mask, speaker)
 
     def context(self, features: Frames) -> Frames:
         """Let the encoder look around each frame, and tell it who speaks: (batch, frame, encoder.out_width)."""
-        values = self.encoder(features.values, features.mask)
-        if self.speaker_embedding is not None:
-            if features.speaker is None:
-                raise SereneError("This model needs some of the speaker's audio, for the mean cepstra of the voice.")
-            values = values + self.speaker_embedding(features.speaker).unsqueeze(1)
+        vector, place = self._vector(features), self.parts.speaker_embedding
+        inside = features.inside
+        if vector is not None and place in ("first", "prefix"):
+            inside = replace(inside or Inside(), **{place: vector})
+        values = self._encode(features, inside)
+        if vector is not None and place not in ("first", "prefix"):
+            values = values + vector.unsqueeze(1)
         return Frames(values, self.encoder.mask_after(features.mask), features.speaker)
+
+    def voice(self, features: Frames) -> Tensor:
+        """Give the mean of the encoder's frames (batch, encoder.out_width), told nothing of who speaks."""
+        frames = self._encode(features, None)
+        return POOLINGS["mean"]()(frames, self.encoder.mask_after(features.mask))
+
+    def _encode(self, features: Frames, inside: Inside | None) -> Tensor:
+        more = () if inside is None else (inside,)
+        return self.encoder(features.values, features.mask, *more)
+
+    def _vector(self, features: Frames) -> Tensor | None:
+        """Give what the encoder's frames are told of who speaks: (batch, encoder.out_width)."""
+        if self.speaker_embedding is None:
+            return None
+        if features.speaker is None:
+            raise SereneError("This model needs some of the speaker's audio, for the mean cepstra of the voice.")
+        if not isinstance(self.speaker_embedding, PersonalVectors):
+            return self.speaker_embedding(features.speaker)
+        compared = self.parts.unseen_speakers == "similar" and bool((features.speaker < 0).any())
+        return self.speaker_embedding(features.speaker, self.voice(features) if compared else None)
 
     def project(self, frames: Frames) -> Frames:
         """Apply the projector between encoder and heads, where the model has one."""

@@ -10,7 +10,10 @@ from serene.errors import SereneError
 Pooling = Literal["statistics", "mean", "first_frame"]
 Projection = Literal["none", "relu", "gelu", "residual", "gate"]
 HeadKind = Literal["relu_norm_dropout", "relu_dropout_norm", "relu", "linear"]
-SpeakerEmbedding = Literal["none", "table", "mfcc_raw", "mfcc_learned"]
+SpeakerEmbedding = Literal["none", "table", "mfcc_raw", "mfcc_learned", "last", "first", "prefix"]
+Unseen = Literal["similar", "mean", "zero", "refuse"]
+
+PERSONAL = ("last", "first", "prefix")  # where Tran et al. 2023 bring a speaker's vector in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,12 @@ class Parts:
         head_dropout: in the head.
         speaker_embedding: what the encoder's frames are told of the speaker: a learned `table` of training speakers,
             the speaker's mean cepstra as they are (`mfcc_raw`) or standardised and mapped (`mfcc_learned`), or `none`.
+            Tran et al. 2023 have a vector of the encoder's own width, learned in pre-training and kept: added to the
+            frames that come out (`last`) or go into the first layer (`first`), or put before them (`prefix`).
         speaker_width: features of a speaker's vector in the table.
+        unseen_speakers: what stands for a speaker without such a vector of the encoder's width: the mean over those
+            of the most `similar` known speakers, the `mean` over all, `zero`, or nothing, which is an error (`refuse`).
+        similar_speakers: how many the most similar are.
     """
 
     pooling: Pooling = "statistics"
@@ -36,6 +44,8 @@ class Parts:
     head_dropout: float = 0.5
     speaker_embedding: SpeakerEmbedding = "none"
     speaker_width: int = 64
+    unseen_speakers: Unseen = "mean"
+    similar_speakers: int = 5
 
     def __post_init__(self) -> None:
         """Refuse what no layer can be made of."""
@@ -45,6 +55,13 @@ class Parts:
             raise SereneError(
                 f"model.hidden is {self.hidden} and model.speaker_width {self.speaker_width}; a width is at least 1."
             )
+        if self.similar_speakers < 1:
+            raise SereneError(f"model.similar_speakers is {self.similar_speakers}; at least 1 was expected.")
+
+    @property
+    def names_speakers(self) -> bool:
+        """Whether the model has a vector for each of the speakers that it knows by name."""
+        return self.speaker_embedding in ("table", *PERSONAL)
 
     @property
     def hears_voices(self) -> bool:

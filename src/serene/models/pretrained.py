@@ -91,7 +91,7 @@ def built(config: transformers.PretrainedConfig, folder: Path | None) -> transfo
         except (ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError) as error:
             raise SereneError(f"transformers cannot build an encoder of model.config: {error!r}") from error
     try:
-        with _silence():
+        with silence():
             model, report = family.from_pretrained(
                 folder,
                 config=config,
@@ -136,7 +136,7 @@ def _settings(kind: type[transformers.PretrainedConfig]) -> set[str]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep transformers from reporting heads that are not loaded, which is what is wanted, and from drawing a bar."""
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

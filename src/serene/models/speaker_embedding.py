@@ -1,10 +1,13 @@
-"""What the model knows of who speaks, added to every frame of the encoder (the Brown report's personalised models)."""
+"""What the model knows of who speaks: the Brown report's personalised models, and Tran et al. 2023's."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from serene.errors import SereneError
+from serene.models.parts import Unseen
 
 COEFFICIENTS = 20  # cepstra of a speaker's mean; the report does not say how many it takes
 
@@ -64,3 +67,57 @@ class SpeakerMfcc(nn.Module):
         if self.dense is None:
             return functional.pad(voice, (0, self.width - COEFFICIENTS))
         return self.dense((voice - self.mean) / self.deviation)
+
+
+class PersonalVectors(nn.Module):
+    """A vector of the encoder's width for each known speaker (Tran et al. 2023), zero until it is learned.
+
+    A speaker is known by `voices`: the mean of the encoder's frames without any vector, taken over the speaker's
+    training clips once training is over. How strangers get a vector is ours: the paper says only that they can.
+
+    Args:
+        speakers: how many are known.
+        width: features per frame of the encoder.
+        unseen: what strangers get; see `serene.models.parts.Parts`.
+        similar: how many known speakers the most similar are.
+    """
+
+    voices: Tensor
+
+    def __init__(self, speakers: int, width: int, unseen: Unseen, similar: int) -> None:
+        """Begin with zeros, and with nobody heard."""
+        super().__init__()
+        self.vectors = nn.Parameter(torch.zeros(speakers, width))
+        self.unseen, self.similar = unseen, similar
+        self.register_buffer("voices", torch.zeros(speakers, width))
+
+    def forward(self, speaker: Tensor, voice: Tensor | None = None) -> Tensor:
+        """Map indices (batch,), -1 for strangers, to vectors (batch, feature).
+
+        Args:
+            speaker: indices of known speakers.
+            voice: (batch, feature) how the clips sound without any vector, where strangers get what is similar.
+
+        Raises:
+            SereneError: a stranger, where they are refused.
+        """
+        known, strange = self.vectors[speaker.clamp(min=0)], (speaker < 0).unsqueeze(-1)
+        if self.unseen == "refuse":
+            if strange.any():
+                raise SereneError(
+                    f"This model knows {len(self.vectors)} speakers by name, and was given another. Set "
+                    "model.unseen_speakers to similar, mean or zero, or name one of its speakers."
+                )
+            return known
+        return torch.where(strange, self._for_strangers(voice), known)
+
+    def _for_strangers(self, voice: Tensor | None) -> Tensor:
+        if self.unseen == "zero":
+            return torch.zeros_like(self.vectors[0])
+        heard = self.voices.any(dim=1)
+        if self.unseen == "mean" or voice is None or not heard.any():
+            return self.vectors.mean(dim=0)
+        vectors = self.vectors[heard]
+        likeness = functional.cosine_similarity(voice.unsqueeze(1), self.voices[heard].unsqueeze(0), dim=-1)
+        nearest = likeness.topk(min(self.similar, len(vectors)), dim=1).indices
+        return vectors[nearest].mean(dim=1)

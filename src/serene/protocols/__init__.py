@@ -6,7 +6,9 @@ library's random generator.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from serene.protocols.dealing import VERSIONS
 from serene.protocols.dealt import official, random_speaker_dependent, speaker_holdout
 from serene.protocols.in_turn import leave_one_session_out, leave_one_speaker_out, speaker_folds, tu2019
 from serene.protocols.low_resource import low_resource
+from serene.protocols.speaker_lists import speaker_lists
 from serene.protocols.split import RANDOM_SHARES, SpeakerDependentSplit, Split
 from serene.registry import load
 
@@ -27,9 +30,11 @@ PROTOCOLS = {
     "speaker_holdout": "serene.protocols:speaker_holdout",
     "official": "serene.protocols:official",
     "random_speaker_dependent": "serene.protocols:random_speaker_dependent",
+    "speaker_lists": "serene.protocols:speaker_lists",
     "low_resource": "serene.protocols:low_resource",
 }
 FOREIGN = ("speaker", "official")  # validations of other speakers than training's, where random20 may serve instead
+MANY_NAMES = 4  # above which a title counts the names of a list and does not spell them out
 MANY_CLIPS = 20_000_000  # folds x clips above which a protocol is not tried merely to be named in a message
 
 __all__ = [
@@ -46,6 +51,7 @@ __all__ = [
     "random_speaker_dependent",
     "speaker_folds",
     "speaker_holdout",
+    "speaker_lists",
     "title",
     "tu2019",
 ]
@@ -77,9 +83,16 @@ def make_splits(name: str, manifest: Manifest, settings: Mapping[str, Any] | Non
 def title(name: str, settings: Mapping[str, Any] | None = None) -> str:
     """Describe a protocol with all its settings: `speaker_folds v1 (folds 5, validation speaker, seed 0)`."""
     defaults = _settings(load(name, PROTOCOLS, "protocol"))
-    text = ", ".join(f"{key} {value}" for key, value in (defaults | dict(settings or {})).items())
+    text = ", ".join(f"{key} {_short(value)}" for key, value in (defaults | dict(settings or {})).items())
     version = f" v{VERSIONS[name]}" if name in VERSIONS else ""
     return f"{name}{version} ({text})" if text else f"{name}{version}"
+
+
+def _short(value: Any) -> Any:
+    """Count the names of a long list, and tell it from others by a hash; anything else stays as it is."""
+    if not isinstance(value, tuple | list) or len(value) <= MANY_NAMES:
+        return value
+    return f"{len(value)} names {hashlib.blake2b(json.dumps(list(value)).encode(), digest_size=4).hexdigest()}"
 
 
 def _servable(manifest: Manifest) -> list[str]:

@@ -18,6 +18,7 @@ VERSIONS = {
     "speaker_holdout": 1,
     "official": 1,
     "random_speaker_dependent": 1,
+    "speaker_lists": 1,
     "low_resource": 1,  # to be raised with leave_one_session_out and speaker_folds too, whose training it cuts
 }
 

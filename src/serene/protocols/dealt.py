@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Literal, get_args
 
+from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import DECISIVE, Manifest, Utterance
 from serene.errors import SereneError, unknown
 from serene.protocols.dealing import (
@@ -62,7 +63,7 @@ def speaker_holdout(
 def official(manifest: Manifest, *, validation: OfficialValidation = "official", seed: int = 0) -> list[Split]:
     """Take the corpus's own parts from the manifest's column `split`; each test part is a fold of its own.
 
-    Where the corpus's parts share speakers the splits are `SpeakerDependentSplit`.
+    Where the corpus's parts share speakers, or hold unknown ones, the splits are `SpeakerDependentSplit`.
 
     Args:
         manifest: `split` is train, validation (or dev, ...), or a name that begins with test.
@@ -90,7 +91,8 @@ def official(manifest: Manifest, *, validation: OfficialValidation = "official",
         shared = speakers_of(parts[name]) & (speakers_of(train) | speakers_of(held))
         if validation == "official":
             shared |= speakers_of(train) & speakers_of(held)
-        kind = SpeakerDependentSplit if shared else Split
+        unknown_too = UNKNOWN_SPEAKER in speakers_of((*train, *held, *parts[name]))
+        kind = SpeakerDependentSplit if shared or unknown_too else Split
         splits.append(make_split("official", name, train, held, parts[name], validation, kind))
     return splits
 

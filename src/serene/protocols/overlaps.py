@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance
 
 KINDS = ("speaker", "audio", "session", "text")
@@ -84,8 +85,8 @@ class Tally:
         self.unknown["audio hash"] += not clip.hashed
         for kind in KINDS:
             value = getattr(clip, kind)
+            self.unknown[kind] += value is None or (kind == "speaker" and value == UNKNOWN_SPEAKER)
             if value is None:
-                self.unknown[kind] += 1
                 continue
             for cell in cells:
                 self._seen[kind][value].setdefault(cell, clip.id)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 
@@ -25,10 +26,12 @@ class Split:
         train, validation, test: utterances in the order of their ids; validation may be empty.
         validation_rule: how validation was chosen. Only `random20` and `random10` let it share training's speakers.
         unlabelled: audio that is heard without its labels; exempt from the proof, and stamped.
+        set_aside: clips of test speakers that are in no part: where their speakers are heard without labels, then in
+            these alone.
 
     Raises:
-        SereneError: speakers are shared, an utterance is in two parts, train or test is empty, or training lacks a
-            class that test has. There is no flag that turns this off.
+        SereneError: speakers are shared or unknown, an utterance is in two parts, train or test is empty, or training
+            lacks a class that test has. There is no flag that turns this off.
     """
 
     protocol: str
@@ -39,6 +42,7 @@ class Split:
     test: Utterances
     validation_rule: str
     unlabelled: Utterances = ()
+    set_aside: Utterances = ()
 
     def __post_init__(self) -> None:
         """Prove what the class promises."""
@@ -49,7 +53,7 @@ class Split:
         for part in ("train", "test"):
             if not getattr(self, part):
                 raise SereneError(f"{self._where}: the {part} part is empty; each fold needs training and test clips.")
-        counts = Counter(u.id for part in (self.train, self.validation, self.test) for u in part)
+        counts = Counter(u.id for u in (*self.labelled, *self.set_aside))
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
             raise SereneError(f"{self._where}: {some(repeated)} in more than one place; a clip belongs to one part.")
@@ -61,6 +65,13 @@ class Split:
             )
 
     def _prove_speakers(self) -> None:
+        if nameless := self.of_unknown_speakers:
+            raise SereneError(
+                f"{self._where}: {len(nameless)} clips are of the speaker '{UNKNOWN_SPEAKER}', such as "
+                f"{nameless[0].id}. That may be anybody, so test speakers cannot be proven to be strangers. Leave such "
+                "clips out (on MSP-Podcast with corpus.only: {speaker: '[0-9]*'}), or take protocol official, whose "
+                "reports then say that it proves nothing."
+            )
         shared = self.test_speakers & (speakers_of(self.train) | speakers_of(self.validation))
         if shared:
             raise SereneError(f"{self._where}: test shares speakers with training or validation: {some(shared)}.")
@@ -83,6 +94,16 @@ class Split:
         return f"Protocol {self.protocol}, fold {self.fold}"
 
     @property
+    def labelled(self) -> Utterances:
+        """The clips of all three parts."""
+        return (*self.train, *self.validation, *self.test)
+
+    @property
+    def of_unknown_speakers(self) -> Utterances:
+        """The clips of the three parts whose speaker nobody has identified."""
+        return tuple(u for u in self.labelled if u.speaker == UNKNOWN_SPEAKER)
+
+    @property
     def speaker_independent(self) -> bool:
         """Whether test speakers are proven to be strangers to training and validation."""
         return True
@@ -103,11 +124,16 @@ class Split:
         stamps = []
         trained = speakers_of(self.train)
         heard = trained | speakers_of(self.validation)
-        if not self.speaker_independent:
-            count = len(self.test_speakers & heard)
-            whole = len(self.test_speakers)
-            stamps.append(f"speaker dependent: {count} of {whole} test speakers are also in training or validation")
-        if shared := speakers_of(self.validation) & trained:
+        nameless = len(self.of_unknown_speakers)
+        if nameless:
+            stamps.append(f"speakers not proven to be apart: {nameless} clips are of unknown ones, who may be anybody")
+        known = self.test_speakers - {UNKNOWN_SPEAKER}
+        count = len(known & heard)
+        if count or not (nameless or self.speaker_independent):
+            stamps.append(
+                f"speaker dependent: {count} of {len(known)} test speakers are also in training or validation"
+            )
+        if shared := (speakers_of(self.validation) & trained) - {UNKNOWN_SPEAKER}:
             stamps.append(f"validation ({self.validation_rule}) shares {len(shared)} speakers with training")
         if self.saw_unlabelled_test_audio:
             clips = sum(u.speaker in self.test_speakers for u in self.unlabelled)
@@ -119,25 +145,25 @@ class Split:
 
         Args:
             clips: so many of each speaker, drawn by a hash of their ids; all without it.
-            audio: where they are taken from, whatever their labels; the split's own three parts without it.
+            audio: where they are taken from, whatever their labels; the split's own three parts without it. Speakers
+                who have clips set aside are heard in these alone.
 
         Raises:
             SereneError: fewer than one clip.
         """
         if clips is not None and clips < 1:
             raise SereneError(f"{clips} unlabelled clips per speaker were asked for; at least 1 is needed, or all.")
-        parts = (*self.train, *self.validation, *self.test)
-        speakers = speakers_of(parts)
+        free = speakers_of(self.labelled) - speakers_of(self.set_aside)
         own: defaultdict[str, list[Utterance]] = defaultdict(list)
-        for utterance in in_order(parts if audio is None else audio):
-            if utterance.speaker in speakers:
-                own[utterance.speaker].append(utterance)
+        heard = (u for u in (self.labelled if audio is None else audio) if u.speaker in free)
+        for utterance in (*heard, *self.set_aside):
+            own[utterance.speaker].append(utterance)
         return replace(self, unlabelled=in_order(u for said in own.values() for u in drawn(said, clips)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerDependentSplit(Split):
-    """One fold of a task that needs shared speakers; every report of it is stamped.
+    """One fold of a task that needs shared speakers, or has unknown ones; every report of it is stamped.
 
     Raises:
         SereneError: an utterance is in two parts, train or test is empty, or training lacks a class that test has.

@@ -5,7 +5,7 @@ ours               CSV or JSON lines with a column `part` or `split` (and perhap
 EmoBox             JSON lines with `key` and `wav`, one file per part (`fold_1/cremad_train_fold_1.jsonl`)
 s3prl              a JSON object with `meta_data`, a list of rows with `path` (`Session1/train_meta_data.json`)
 CSV, TSV           a header that names an id or a path, and perhaps a part
-list               one id or path on a line
+list               one id or path on a line (or one speaker, where a list of speakers is wanted)
 =================  ==================================================================================================
 
 Any of them may be packed with gzip. A part that no column gives is taken from the file's name.
@@ -31,9 +31,10 @@ from serene.errors import SereneError
 
 COLUMNS = {
     "id": ("id", *ALIASES["id"]),
-    "path": ("audio", *ALIASES["audio"]),
+    "path": ("audio", *ALIASES["audio"], "audio_name"),
     "part": ("part", "split", "set", "split_set", "partition", "subset"),
     "fold": ("fold",),
+    "speaker": ("speaker", *ALIASES["speaker"], "spkrid"),
 }
 EXTENSION = re.compile(r"\.(wav|flac|ogg|opus|mp3|m4a|aiff?|au|sph)$", re.IGNORECASE)
 PART_NAMES = {
@@ -80,6 +81,24 @@ def read_split_files(paths: Sequence[str | Path]) -> list[Entry]:
             "expected. Give one file per part, or a file with a column `part`."
         )
     return list(entries)
+
+
+def read_names(path: str | Path) -> tuple[str, ...]:
+    """Read a list of clips, by ids or paths, or where a table has neither, of speakers; each name once.
+
+    Raises:
+        SereneError: a file that cannot be read, is empty, has a row without a name, or holds several parts.
+    """
+    rows = list(_rows(Path(path)))
+    names = [next((name for kind in ("id", "path", "speaker") if (name := _value(row, kind))), "") for row in rows]
+    if not names:
+        raise SereneError(f"The list {path} is empty.")
+    if "" in names:
+        raise SereneError(f"{path}: a row has no id, path or speaker: {dict(rows[names.index('')])}.")
+    parts = sorted({part for row in rows if (part := _value(row, "part"))})
+    if len(parts) > 1:
+        raise SereneError(f"The list {path} holds several parts: {', '.join(parts)}. Give each part a list of its own.")
+    return tuple(dict.fromkeys(names))
 
 
 def part_of(text: str) -> str | None:
@@ -132,7 +151,7 @@ def _entries(path: Path) -> list[Entry]:
     named = part_of(path.name) or path.stem
     entries = []
     for row in _rows(path):
-        clip, audio, part, fold = (_value(row, kind) for kind in COLUMNS)
+        clip, audio, part, fold = (_value(row, kind) for kind in ("id", "path", "part", "fold"))
         if not (clip or audio):
             raise SereneError(f"{path}: a row has neither an id nor a path: {dict(row)}.")
         entries.append(Entry(clip or audio, audio or clip, (part_of(part) or part) if part else named, fold))
@@ -153,7 +172,7 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
     header = text.partition("\n")[0].lower()
     delimiter = max(",\t;", key=header.count)
     columns = [name.strip().strip('"') for name in header.split(delimiter)]
-    if any(column in columns for column in (*COLUMNS["id"], *COLUMNS["path"])):
+    if any(column in columns for kind in ("id", "path", "speaker") for column in COLUMNS[kind]):
         body = io.StringIO(text.partition("\n")[2])
         return csv.DictReader(body, fieldnames=columns, delimiter=delimiter, restkey="(more)")
     return [{"id": line.strip(), "path": line.strip()} for line in text.splitlines() if line.strip()]

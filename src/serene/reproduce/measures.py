@@ -11,8 +11,10 @@ import numpy as np
 
 from serene.errors import SereneError
 from serene.evaluation import confidence, plots
+from serene.evaluation.answers import Answers
 from serene.evaluation.metrics import area_under_curve
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
 from serene.published import Figure
 from serene.recipe import Recipe
 from serene.run import Cell, Run
@@ -40,9 +42,9 @@ class Trained:
         return [c for c in self.run.finished() if c.seed in seeds and (folds is None or c.fold in folds)]
 
     @cached_property
-    def predictions(self) -> Predictions:
+    def predictions(self) -> Predictions | Ratings:
         """All that they answered."""
-        return Predictions.concatenate(cell.predictions() for cell in self.cells)
+        return Answers.concatenate(cell.predictions() for cell in self.cells)
 
     def batches(self, cell: Cell) -> list[float]:
         """Read the training accuracy of each batch (batch,), in the order of training.
@@ -124,6 +126,8 @@ def validation_wa(trained: Trained, over_epochs: Callable[[Sequence[float]], flo
 def loss(trained: Trained) -> Ours:
     """Cross entropy (natural logarithm) of the test's probabilities, pooled over folds; mean over seeds."""
     test = trained.predictions.select(part="test")
+    if not isinstance(test, Predictions):
+        raise SereneError(f"The cross entropy is of classes, and the runs of {trained.run.folder} give dimensions.")
     runs = [test.select(seed=seed) for seed in trained.recipe.seeds]
     chosen = [run.scores[np.arange(len(run)), run.truth] for run in runs]
     return Ours(_over([float(-np.log(np.maximum(c, SMALLEST)).mean()) for c in chosen], digits=3))
@@ -163,7 +167,7 @@ def _along(steps: Mapping[float, Trained], metric: str, weights: Sequence[float]
     return _of_interval(confidence.weighted(parts, weights)[metric])
 
 
-def _apart(predictions: Predictions) -> Predictions:
+def _apart(predictions: Predictions | Ratings) -> Predictions | Ratings:
     """Let every fold and seed count as a run of its own, so that runs are averaged and not pooled."""
     keys = np.array([f"{seed} {fold}" for seed, fold in zip(predictions.seed, predictions.fold, strict=True)])
     return replace(predictions, seed=np.unique(keys, return_inverse=True)[1])

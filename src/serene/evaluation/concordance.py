@@ -1,0 +1,121 @@
+"""CCC of dimensions: over all utterances, and the mean of the speakers' own; from moments, which can be drawn fast.
+
+With n utterances, values x given for truths y, and sums of them::
+
+    CCC = 2 cov / (var_x + var_y + (mean_x - mean_y)^2)                  (Lin 1989; population statistics)
+
+The overall CCC is of the utterances of all speakers together, the CCC of speakers the mean over speakers of each one's
+own (O-CCC and A-CCC in Tran et al. 2023). A speaker whose true values do not differ, such as one with a single
+utterance, has no CCC, whatever a model answers, and is left out of that mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from serene.evaluation.metrics import mean_known
+from serene.evaluation.ratings import Ratings
+from serene.evaluation.resampling import Pool
+
+MOMENTS = 6  # sums over utterances of 1, y, x, yy, xx and yx
+LEAST_SPREAD = 1e-10  # variance of a speaker's truths, as a share of everybody's, below which they are the same
+ROUNDING = 1e-12  # deviation of everybody's truths, as a share of the largest, below which they are the same
+
+
+def figures(ratings: Ratings, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+    """Pool the folds of each seed, of all rows or some: every metric per seed (seed,), seeds in ascending order.
+
+    Returns:
+        `ccc_<dimension>` and `ccc_<dimension>_of_speakers`; NaN where there is none.
+    """
+    part = ratings.rows(np.arange(len(ratings))[rows])
+    sums = _sums(part)
+    return _by_name(part, _ccc(sums.sum(axis=1)), mean_known(_own(sums), axis=1))
+
+
+def of_each_speaker(ratings: Ratings) -> tuple[list[str], np.ndarray]:
+    """Give every speaker's own CCC, the mean over seeds: names, and (speaker, dimension), NaN where there is none."""
+    return np.unique(ratings.speaker).tolist(), mean_known(_own(_sums(ratings)), axis=0)
+
+
+def drawn_figures(systems: Sequence[Ratings], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
+    """Draw speakers and utterances once for all systems: every metric of each system (draw, seed).
+
+    A speaker with n utterances who is drawn m times contributes m times n draws from the n, as in
+    `serene.evaluation.resampling`; in the mean over speakers they count m times.
+
+    Args:
+        systems: rows of one part of each, over the same dimensions in the same order.
+        draws: how many.
+        seed: of the draws; the same seed gives the same draws.
+    """
+    rng, pool = np.random.default_rng(seed), Pool.of(systems)
+    shape = (sum(pool.runs), len(systems[0].dimensions), MOMENTS)
+    answers = np.zeros((len(pool.speaker), *shape))
+    np.add.at(answers, (pool.utterance, pool.run), np.concatenate(_moments(systems)))
+    times = pool.times(draws, rng)
+    total, own, known = np.zeros((draws, *shape)), np.zeros((draws, *shape[:-1])), np.zeros((draws, *shape[:-1]))
+    for speaker in range(pool.speakers):
+        mine = answers[pool.speaker == speaker].reshape(-1, np.prod(shape))
+        counts = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
+        sums = (counts @ mine).reshape(draws, *shape)
+        total += sums
+        each, weight = _own(sums), times[:, speaker, None, None]
+        own += weight * np.nan_to_num(each)
+        known += weight * ~np.isnan(each)
+    means = np.divide(own, known, out=np.full(own.shape, np.nan), where=known > 0)
+    parts = zip(systems, pool.apart(_ccc(total)), pool.apart(means), strict=True)
+    return [_by_name(system, overall, of_speakers) for system, overall, of_speakers in parts]
+
+
+def _by_name(ratings: Ratings, overall: np.ndarray, of_speakers: np.ndarray) -> dict[str, np.ndarray]:
+    """Name the figures (..., dimension) of each dimension."""
+    named = {}
+    for place, dimension in enumerate(ratings.dimensions):
+        named[f"ccc_{dimension}"] = overall[..., place]
+        named[f"ccc_{dimension}_of_speakers"] = of_speakers[..., place]
+    return named
+
+
+def _moments(systems: Sequence[Ratings]) -> list[np.ndarray]:
+    """Give what is summed of each row (row, dimension, moment), on a scale where all truths have mean 0, deviation 1.
+
+    CCC is the same on any scale that truths and answers share; this one keeps sums of squares from drowning it.
+    """
+    truths = np.concatenate([s.truth for s in systems])
+    middle, spread = truths.mean(axis=0), truths.std(axis=0)
+    unit = np.where(spread > ROUNDING * np.abs(truths).max(axis=0), spread, 1.0)
+    found = []
+    for system in systems:
+        y, x = (system.truth - middle) / unit, (system.prediction - middle) / unit
+        found.append(np.stack([np.ones_like(y), y, x, y * y, x * x, y * x], axis=2))
+    return found
+
+
+def _sums(ratings: Ratings) -> np.ndarray:
+    """Add up the moments of each seed and speaker (seed, speaker, dimension, moment)."""
+    seeds, seed = np.unique(ratings.seed, return_inverse=True)
+    speakers, speaker = np.unique(ratings.speaker, return_inverse=True)
+    sums = np.zeros((len(seeds), len(speakers), len(ratings.dimensions), MOMENTS))
+    np.add.at(sums, (seed, speaker), _moments([ratings])[0])
+    return sums
+
+
+def _statistics(sums: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Turn summed moments (..., moment) into both means, both variances and the covariance; NaN of no utterances."""
+    n = np.where(sums[..., 0] > 0, sums[..., 0], np.nan)
+    y, x, yy, xx, yx = (sums[..., place] / n for place in range(1, MOMENTS))
+    return y, x, yy - y * y, xx - x * x, yx - y * x
+
+
+def _ccc(sums: np.ndarray) -> np.ndarray:
+    y, x, spread_y, spread_x, together = _statistics(sums)
+    whole = spread_y + spread_x + (y - x) ** 2
+    return 2 * together / np.where(whole > LEAST_SPREAD, whole, np.nan)
+
+
+def _own(sums: np.ndarray) -> np.ndarray:
+    """Give CCC of single speakers' moments (..., moment): NaN where the true values do not differ."""
+    return np.where(_statistics(sums)[2] > LEAST_SPREAD, _ccc(sums), np.nan)

@@ -1,0 +1,114 @@
+"""The constructors' signatures are the schema of recipes: settings checked against them, defaults filled in."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import pydantic
+import yaml
+
+from serene import registry
+from serene.errors import SereneError, unknown
+
+TRAINER = {"trainer": "serene.trainer:Trainer"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings:
+    """Which clips: a corpus folder or a manifest, and the columns' patterns that a clip must match."""
+
+    name: str
+    path: str | None = None
+    only: dict[str, str] = field(default_factory=dict)
+
+
+def settings_of(
+    given: Mapping[str, Any], owners: Callable[..., Any] | tuple[Callable[..., Any], ...], where: str
+) -> dict[str, Any]:
+    """Check settings against the keyword-only arguments of a class or function; return them with the defaults.
+
+    Args:
+        given: the settings, values as text or already of their type.
+        owners: whose arguments they are; several where a section is shared.
+        where: the section, for messages.
+
+    Raises:
+        SereneError: an unknown key, a missing one, or a value of another type; the message names `where.key`.
+    """
+    owners = owners if isinstance(owners, tuple) else (owners,)
+    arguments = {name: argument for owner in owners for name, argument in _arguments(owner).items()}
+    for key in given:
+        if key not in arguments:
+            raise SereneError(unknown(f"setting in {where}", key, arguments))
+    checked = {}
+    for name, (kind, default) in arguments.items():
+        if name in given:
+            checked[name] = validated(pydantic.TypeAdapter(kind).validate_python, given[name], f"{where}.{name}")
+        elif default is inspect.Parameter.empty:
+            raise SereneError(f"{where}.{name} is missing.")
+        else:
+            checked[name] = default
+    return checked
+
+
+def named(
+    given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str, *more: Callable[..., Any]
+) -> dict[str, Any]:
+    """Check a section that names a choice from a table by a key, and gives the choice's own settings beside it."""
+    if key not in given:
+        raise SereneError(f"The recipe's {kind} has no '{key}'. Choices: {', '.join(sorted(table))}.")
+    name = str(given[key])
+    target = registry.load(name, table, kind)
+    rest = {k: v for k, v in given.items() if k != key}
+    return {key: name, **settings_of(rest, (target, *more), f"{kind} {name}")}
+
+
+def section(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return a section of a recipe, empty where it has none."""
+    found = tree.get(key) or {}
+    if not isinstance(found, Mapping):
+        raise SereneError(f"'{key}' in the recipe is {found!r}; a mapping was expected, such as {{name: ...}}.")
+    return found
+
+
+def _arguments(owner: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the keyword-only arguments: name -> (type, default)."""
+    hints = typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner, include_extras=True)
+    factories = {f.name: f.default_factory for f in fields(owner)} if is_dataclass(owner) else {}
+    arguments = {}
+    for name, argument in inspect.signature(owner).parameters.items():
+        if argument.kind is inspect.Parameter.KEYWORD_ONLY:
+            factory = factories.get(name, MISSING)
+            arguments[name] = hints.get(name, Any), argument.default if factory is MISSING else factory()
+    return arguments
+
+
+def validated(validate: Callable[[Any], Any], value: Any, where: str) -> Any:
+    """Validate a value by a function of pydantic's; what is wrong with it becomes one sentence that says where."""
+    try:
+        return validate(value)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise SereneError(f"{where} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
+
+
+class _Words(yaml.SafeLoader):
+    """A YAML reader that leaves every scalar but null as it is written: the signatures say what it means."""
+
+
+_Words.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse(text: str, where: str) -> Any:
+    """Read YAML whose scalars stay words, for the signatures to say what they mean."""
+    try:
+        return yaml.load(text, _Words)
+    except yaml.YAMLError as error:
+        raise SereneError(f"{where} is not YAML: {error}") from error

@@ -1,0 +1,169 @@
+"""What a recipe says of pre-training: the stages that an encoder goes through, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from serene import registry
+from serene.corpora import CORPORA
+from serene.errors import SereneError
+from serene.methods import PRETRAINING
+from serene.models import ENCODERS
+from serene.models.parts import PERSONAL, Parts
+from serene.settings import TRAINER, CorpusSettings, named, section, settings_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSettings:
+    """What masked prediction predicts: clusters of which frames.
+
+    Args:
+        source: `mfcc`; or an encoder whose frames are clustered: its folder or hub name, or `encoder` for the one that
+            the stage begins with; or `previous`: the clusters, and the predictor, of the stage before.
+        layer: of that encoder, its last without it.
+        share: of the clips that the clusters are fitted on, drawn by a hash of their ids.
+        quantizer: a file of centres to be used instead of fitting any; see `serene.audio.clusters.read`.
+    """
+
+    source: str = "mfcc"
+    layer: int | None = None
+    share: float = 1.0
+    quantizer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """A pre-training that the model's encoder goes through before the recipe's own training, without any label.
+
+    Args:
+        corpora: whose audio is heard: all of it, that of test speakers too. A path that is not given is `corpus.path`.
+        targets: see `TargetSettings`.
+        speaker_embedding: add a vector of who speaks, `last`, `first` or as a `prefix` (PAPT), or `none` (TAPT).
+        held_out_speakers: share of the speakers, drawn by a hash, of whom nothing is trained on, only measured.
+        held_out_texts: the same for sentences, where the corpus names them.
+        crop: seconds of a clip that are heard at once.
+        seed: of the clusters and the training.
+        method: `name` and the method's settings.
+        training: the Trainer's settings.
+    """
+
+    corpora: list[CorpusSettings]
+    targets: TargetSettings = field(default_factory=TargetSettings)
+    speaker_embedding: Literal["none", "last", "first", "prefix"] = "none"
+    held_out_speakers: float = 0.0
+    held_out_texts: float = 0.0
+    crop: float = 15.625
+    seed: int = 0
+    method: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeardSettings:
+    """What waveforms are standardised by before an encoder that is only pre-trained hears them."""
+
+    normalize: Literal["utterance", "none"] = "utterance"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """An encoder and the stages it goes through.
+
+    Attributes:
+        name: of the recipe file, below its `recipes` folder.
+        encoder: the encoder that the first stage begins with: `weights` or `config`, and `checkpointing`.
+        normalize: what waveforms are standardised by.
+        stages: one after the other.
+    """
+
+    name: str
+    encoder: dict[str, Any]
+    normalize: Literal["utterance", "none"]
+    stages: tuple[StageSettings, ...]
+
+
+def pretraining(tree: Mapping[str, Any], name: str) -> Pretraining:
+    """Check a recipe of nothing but stages: it makes an encoder, and trains no emotions."""
+    for key in tree:
+        if key not in ("model", "features", "stages"):
+            raise SereneError(
+                f"A recipe without protocol pre-trains an encoder; it has model, features and stages, and '{key}' is "
+                "none of them. To learn emotions add corpus, protocol and method."
+            )
+    features = settings_of(section(tree, "features"), HeardSettings, "features")
+    model = named({"encoder": "hubert", **section(tree, "model")}, "encoder", ENCODERS, "encoder", Parts)
+    stages = stages_of(tree, None)
+    check_stages(stages, {**model, "speaker_embedding": stages[-1].speaker_embedding}, features["normalize"])
+    return pretraining_of(name, model, features["normalize"], stages)
+
+
+def pretraining_of(
+    name: str, model: Mapping[str, Any], normalize: Any, stages: tuple[StageSettings, ...]
+) -> Pretraining:
+    """Take what pre-training needs from a recipe's model: the encoder itself, not what stands around it."""
+    encoder = {key: model[key] for key in ("weights", "config", "checkpointing")}
+    return Pretraining(name, encoder, normalize, stages)
+
+
+def stages_of(tree: Mapping[str, Any], corpus: CorpusSettings | None) -> tuple[StageSettings, ...]:
+    """Check a recipe's stages; a corpus without a path lies where the recipe's own of the same name does."""
+    given = tree.get("stages") or []
+    if not isinstance(given, list) or not all(isinstance(stage, Mapping) for stage in given):
+        raise SereneError(f"'stages' in the recipe is {given!r}; a list of mappings was expected.")
+    return tuple(_stage(stage, f"stages.{number}", corpus) for number, stage in enumerate(given))
+
+
+def _stage(given: Mapping[str, Any], where: str, corpus: CorpusSettings | None) -> StageSettings:
+    listed, targets = given.get("corpora") or [], given.get("targets") or {}
+    corpora = [CorpusSettings(**settings_of(one, CorpusSettings, f"{where}.corpora")) for one in listed]
+    if not corpora:
+        raise SereneError(f"{where}.corpora names no corpus; add such as [{{name: crema_d, path: FOLDER}}].")
+    for one in corpora:
+        registry.load(one.name, CORPORA, "corpus")
+    shared = {corpus.name: corpus.path} if corpus else {}
+    corpora = [replace(one, path=one.path or shared.get(one.name)) for one in corpora]
+    plain = {key: value for key, value in given.items() if key not in ("corpora", "targets", "method", "training")}
+    settings = settings_of({**plain, "corpora": [], "method": {}, "training": {}}, StageSettings, where)
+    for key in ("held_out_speakers", "held_out_texts"):
+        if not 0 <= settings[key] < 1:
+            raise SereneError(f"{where}.{key} is {settings[key]}; a share from 0 to below 1 was expected.")
+    if not settings["crop"] > 0:
+        raise SereneError(f"{where}.crop is {settings['crop']}; a positive number of seconds was expected.")
+    targets = TargetSettings(**settings_of(targets, TargetSettings, f"{where}.targets"))
+    if not 0 < targets.share <= 1:
+        raise SereneError(f"{where}.targets.share is {targets.share}; a share above 0 and up to 1 was expected.")
+    settings |= {
+        "corpora": corpora,
+        "targets": targets,
+        "method": named(given.get("method") or {}, "name", PRETRAINING, f"{where} method"),
+        "training": settings_of(
+            {"select_on": "last", **(given.get("training") or {})},
+            registry.load("trainer", TRAINER, "trainer"),
+            f"{where}.training",
+        ),
+    }
+    return StageSettings(**settings)
+
+
+def check_stages(stages: tuple[StageSettings, ...], model: Mapping[str, Any], normalize: str) -> None:
+    """Refuse stages that the recipe's own training could not go on from."""
+    if not stages:
+        raise SereneError("'stages' in the recipe names no stage.")
+    if model["encoder"] != "hubert" or normalize not in ("utterance", "none"):
+        raise SereneError(
+            "Stages pre-train an encoder of waveforms: they need model.encoder hubert and features.normalize utterance "
+            "or none."
+        )
+    personal, last = model["speaker_embedding"], stages[-1].speaker_embedding
+    if personal in PERSONAL and last not in ("none", personal):
+        raise SereneError(
+            f"The last stage learns speakers' vectors for '{last}', and model.speaker_embedding is '{personal}': name "
+            "the same place in both, or none in the model, which leaves the vectors out."
+        )
+    if stages[0].targets.source == "previous":
+        raise SereneError("stages.0.targets.source is 'previous', and no stage is before the first.")
+    for number, stage in enumerate(stages):
+        if stage.training["select_on"] != "last":
+            raise SereneError(f"stages.{number}.training.select_on is for emotions; a stage ends with its last epoch.")
