@@ -187,10 +187,11 @@ def keep_voices(model: EmotionModel, train: Dataset, device: str) -> None:
     voices = torch.zeros_like(model.speaker_embedding.voices)
     counts = torch.zeros(len(voices), 1, device=voices.device)
     for batch in train.in_order(SCORED):
-        moved = batch.to(device)
-        known = moved.known[moved.known >= 0]  # pyright: ignore[reportOptionalSubscript]
-        voices.index_add_(0, known, model.voice(model.features(moved))[moved.known >= 0])  # pyright: ignore
-        counts.index_add_(0, known, torch.ones(len(known), 1, device=voices.device))
+        features = model.features(batch.to(device))
+        assert features.speaker is not None  # noqa: S101 - for the type checker: a model with vectors is told
+        known = features.speaker >= 0
+        voices.index_add_(0, features.speaker[known], model.voice(features)[known])
+        counts.index_add_(0, features.speaker[known], torch.ones_like(voices[:1, :1]).expand(int(known.sum()), 1))
     model.speaker_embedding.voices.copy_(voices / counts.clamp(min=1))
 
 

@@ -159,8 +159,7 @@ def compare(
         if len(runs) < 2:
             raise SereneError("compare needs two runs or more.")
         tests = [
-            Answers.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test")
-            for run in runs
+            Answers.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test") for run in runs
         ]
         rows = []
         for run, test in zip(runs[1:], tests[1:], strict=True):
@@ -281,6 +280,46 @@ def probe(
         out.print(f"{name} probe: {leak[name]['mean']:.1%} of {leak['n_speakers']} speakers told apart")
     eer = "unknown" if leak["eer"] is None else f"{leak['eer']:.1%}"
     out.print(f"chance {leak['chance']:.1%}, majority {leak['majority']:.1%}, equal-error rate {eer}")
+
+
+@app.command()
+def gap(
+    manifest: Annotated[Path, typer.Argument(help="A manifest with many speakers of many clips.")],
+    weights: Annotated[str | None, typer.Option("--weights", help="A frozen encoder; MFCC without it.")] = None,
+    target: Annotated[
+        str, typer.Option("--target", help="emotion, emotion_perceived, votes or dimensions.")
+    ] = "emotion",
+    use: Annotated[list[str] | None, typer.Option("--use", help="A class or dimension; may be repeated.")] = None,
+    speakers: Annotated[list[int] | None, typer.Option("--speakers", help="How many are trained on; repeated.")] = None,
+    draws: Annotated[int, typer.Option("--draws", help="Of speakers and their clips.")] = 50,
+    output: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Measure what a linear model gains from knowing the speakers it is tested on, by how many it is trained on."""
+    with _training():
+        from serene.personalisation_gap import NUMBERS, personalisation_gap
+
+        with _bars() as progress:
+            found = personalisation_gap(
+                manifest,
+                output,
+                weights=weights,
+                target=target,
+                use=use,
+                numbers=speakers or NUMBERS,
+                draws=draws,
+                progress=progress,
+            )
+    if json:
+        _print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
+        return
+    _print_table(
+        [
+            {key: f"{value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()}
+            for row in found.rows
+        ]
+    )
+    out.print(f"Table and pictures: {found.folder.resolve()}")
 
 
 @app.command()

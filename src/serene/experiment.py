@@ -23,12 +23,12 @@ from serene.evaluation import shift
 from serene.evaluation.answers import Answers
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
+from serene.evaluation.ratings import Ratings, check_names
 from serene.evaluation.report import Embedding, Report, build
 from serene.evaluation.report_page import write_html
 from serene.files import write_text
 from serene.models import ENCODERS, weights
-from serene.models.acquaintance import acquaintance_of
+from serene.models.acquaintance import acquaintance_of, heard_by
 from serene.pretraining import Stage, compute, plan_stages
 from serene.protocols import Split
 from serene.protocols.split import in_order
@@ -93,15 +93,17 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     manifest = load_corpus(recipe.corpus, runs, progress)
     speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
     labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
+    if recipe.labels.target == "dimensions":
+        check_names(emotions)
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
     if recipe.features.normalize == "speaker" or parts.hears_voices:
         splits = [split.hearing_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if recipe.calibration:  # all of a speaker's clips are heard before the first is answered
         splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
-    if stages:
-        heard_before = {u.id: u for stage in stages for u in stage.trained if u.corpus == manifest.utterances[0].corpus}
-        splits = [replace(split, unlabelled=in_order(heard_before.values())) for split in splits]
+    if before := _heard_before(recipe, stages, manifest):
+        both = [before | {u.id: u for u in split.unlabelled} for split in splits]
+        splits = [replace(s, unlabelled=in_order(heard.values())) for s, heard in zip(splits, both, strict=True)]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
     heard = speakers.utterances if speakers else ()
@@ -128,6 +130,15 @@ def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]
         return ()
     before = pretraining_of(recipe.name, recipe.model, recipe.features.normalize, recipe.stages)
     return _plan_stages(before, runs, progress)
+
+
+def _heard_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifest) -> dict[str, Utterance]:
+    """Give the clips that the encoder has heard without labels: in its stages, or before it came to this recipe."""
+    own = {u.corpus for u in manifest}
+    given = [recipe.front_end.get("weights"), recipe.model.get("weights")]
+    hashes = frozenset[str]().union(*(heard_by(name) for name in given))
+    heard = {u.id: u for u in manifest if u.audio_hash in hashes}
+    return heard | {u.id: u for stage in stages for u in stage.trained if u.corpus in own}
 
 
 def _plan_stages(recipe: Pretraining, runs: Path, progress: Progress) -> tuple[Stage, ...]:
@@ -257,7 +268,7 @@ def report_of(run: Run) -> Report:
     rules = {entry["split"]["validation_rule"] for entry in kept}
     stamps = [stamp for entry in kept for stamp in entry["split"]["stamps"]]
     folds, of_folds = len({cell.fold for cell in cells}), kept[0]["of_folds"]
-    if run.recipe.model.get("config") and not run.recipe.model.get("weights"):
+    if run.recipe.model.get("config") and not run.recipe.model.get("weights") and not run.recipe.stages:
         stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
     if folds < of_folds:
         stamps.append(f"{folds} of the protocol's {of_folds} folds were run")

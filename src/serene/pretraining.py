@@ -31,6 +31,7 @@ from serene.files import whole_file, whole_folder, write_text
 from serene.methods import PRETRAINING
 from serene.methods.masked_prediction import MaskedPrediction
 from serene.models import pretrained, weights
+from serene.models.acquaintance import HEARD, heard_by
 from serene.models.frozen import Frozen
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
@@ -139,6 +140,8 @@ def plan_stages(recipe: Pretraining, runs: Path, load: Callable[[Any, str], Mani
         clips = [u for corpus in corpora for u in corpus]
         if len({u.id for u in clips}) < len(clips):
             clips = [replace(u, id=f"{u.corpus}/{u.id}") for u in clips]
+        if len({u.id for u in clips}) < len(clips):
+            raise SereneError(f"stages.{number}.corpora give the same clips twice; name every corpus once.")
         before = planned[-1] if planned else None
         stage = Stage(settings, recipe.encoder, recipe.normalize, tuple(clips), before, runs)
         if not stage.trained:
@@ -279,10 +282,7 @@ def _base(source: str, layer: int | None, begun: str | None) -> tuple[Any, float
     """Give what makes the frames to be clustered, and how many there are per second."""
     if source == "mfcc":
         return Mfcc(deltas=2, voice_activity=False, energy=False), Mfcc.rate
-    encoder = begun if source == "encoder" else source
-    if encoder is None:
-        raise SereneError("targets.source is 'encoder', and this stage begins with random weights: cluster mfcc first.")
-    frozen = Frozen(weights=encoder, layers=layer, pooled=False)
+    frozen = Frozen(weights=str(begun) if source == "encoder" else source, layers=layer, pooled=False)
     return frozen, frozen.frame_rate
 
 
@@ -298,12 +298,15 @@ def _frames(stage: Stage, base: Any, progress: Progress) -> Iterator[np.ndarray]
 def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction) -> None:
     """Write the encoder as transformers does, and last: its folder says that the stage is done."""
     (stage.folder / PREDICTOR).write_bytes(safetensors.torch.save(dict(method.state_dict())))
+    before = heard_by(str(stage.before.product) if stage.before else stage.encoder["weights"])
+    heard = before | {str(u.audio_hash) for u in stage.trained}
     assert isinstance(model.encoder, Hubert)
-    heard = {"do_normalize": stage.normalize == "utterance", "sampling_rate": SAMPLE_RATE, "feature_size": 1}
-    heard |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "padding_value": 0.0, "return_attention_mask": True}
+    kept = {"do_normalize": stage.normalize == "utterance", "sampling_rate": SAMPLE_RATE, "feature_size": 1}
+    kept |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "padding_value": 0.0, "return_attention_mask": True}
     with whole_folder(stage.product) as temporary, pretrained.silence():
         model.encoder.transformer.save_pretrained(temporary)
-        (temporary / "preprocessor_config.json").write_text(json.dumps(heard, indent=2) + "\n")
+        (temporary / "preprocessor_config.json").write_text(json.dumps(kept, indent=2) + "\n")
+        (temporary / HEARD).write_text(json.dumps(sorted(heard)) + "\n")
         if isinstance(model.speaker_embedding, PersonalVectors):
             (temporary / SPEAKERS).write_text(json.dumps(list(model.speakers)) + "\n")
             tensors = {"vectors": model.speaker_embedding.vectors.detach().contiguous()}
@@ -311,7 +314,8 @@ def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction) -> None:
 
 
 def _drawn(names: set[str], share: float, salt: str) -> set[str]:
-    return set(shuffled(names, 0, f"held out {salt}")[: round(share * len(names))])
+    count = max(1, round(share * len(names))) if share else 0
+    return set(shuffled(names, 0, f"held out {salt}")[:count])
 
 
 def _text(utterance: Utterance) -> str:

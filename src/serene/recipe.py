@@ -216,6 +216,14 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         )
     labels = _labels(tree)
     method = named(section(tree, "method"), "name", METHODS, "method")
+    training = settings_of(section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training")
+    if training["select_on"] != "last" and (training["select_on"] == "validation CCC") != (
+        labels.target == "dimensions"
+    ):
+        raise SereneError(
+            f"training.select_on is '{training['select_on']}', and labels.target {labels.target}: dimensions are "
+            "selected on 'validation CCC', classes on 'validation UA' or 'validation WA'."
+        )
     if labels.target == "dimensions" and registry.load(method["name"], METHODS, "method").needs_classes:
         raise SereneError(
             f"The method {method['name']} needs classes, and labels.target is dimensions; choose another."
@@ -237,7 +245,7 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         front_end=features,
         model=recipe_model,
         method=method,
-        training=settings_of(section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training"),
+        training=training,
         calibration=_calibration(tree),
     )
 

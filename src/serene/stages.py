@@ -14,6 +14,8 @@ from serene.models import ENCODERS
 from serene.models.parts import PERSONAL, Parts
 from serene.settings import TRAINER, CorpusSettings, named, section, settings_of
 
+HEEDED = ("weights", "config", "checkpointing")  # of a recipe's model: the encoder itself, not what is cut off it
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSettings:
@@ -94,8 +96,15 @@ def pretraining(tree: Mapping[str, Any], name: str) -> Pretraining:
             )
     features = settings_of(section(tree, "features"), HeardSettings, "features")
     model = named({"encoder": "hubert", **section(tree, "model")}, "encoder", ENCODERS, "encoder", Parts)
+    for key in section(tree, "model"):
+        if key not in ("encoder", *HEEDED):
+            raise SereneError(
+                f"model.{key} changes nothing in pre-training, which trains all of an encoder and keeps it. Drop it "
+                "here, and say it in the recipe that goes on with the encoder."
+            )
     stages = stages_of(tree, None)
-    check_stages(stages, {**model, "speaker_embedding": stages[-1].speaker_embedding}, features["normalize"])
+    personal = stages[-1].speaker_embedding if stages else "none"
+    check_stages(stages, {**model, "speaker_embedding": personal}, features["normalize"])
     return pretraining_of(name, model, features["normalize"], stages)
 
 
@@ -103,8 +112,7 @@ def pretraining_of(
     name: str, model: Mapping[str, Any], normalize: Any, stages: tuple[StageSettings, ...]
 ) -> Pretraining:
     """Take what pre-training needs from a recipe's model: the encoder itself, not what stands around it."""
-    encoder = {key: model[key] for key in ("weights", "config", "checkpointing")}
-    return Pretraining(name, encoder, normalize, stages)
+    return Pretraining(name, {key: model[key] for key in HEEDED}, normalize, stages)
 
 
 def stages_of(tree: Mapping[str, Any], corpus: CorpusSettings | None) -> tuple[StageSettings, ...]:
@@ -116,10 +124,12 @@ def stages_of(tree: Mapping[str, Any], corpus: CorpusSettings | None) -> tuple[S
 
 
 def _stage(given: Mapping[str, Any], where: str, corpus: CorpusSettings | None) -> StageSettings:
-    listed, targets = given.get("corpora") or [], given.get("targets") or {}
+    listed = given.get("corpora") or []
+    if not isinstance(listed, list) or not listed or not all(isinstance(one, Mapping) for one in listed):
+        raise SereneError(
+            f"{where}.corpora is {listed!r}; a list of corpora was expected, such as [{{name: crema_d, path: FOLDER}}]."
+        )
     corpora = [CorpusSettings(**settings_of(one, CorpusSettings, f"{where}.corpora")) for one in listed]
-    if not corpora:
-        raise SereneError(f"{where}.corpora names no corpus; add such as [{{name: crema_d, path: FOLDER}}].")
     for one in corpora:
         registry.load(one.name, CORPORA, "corpus")
     shared = {corpus.name: corpus.path} if corpus else {}
@@ -131,20 +141,25 @@ def _stage(given: Mapping[str, Any], where: str, corpus: CorpusSettings | None) 
             raise SereneError(f"{where}.{key} is {settings[key]}; a share from 0 to below 1 was expected.")
     if not settings["crop"] > 0:
         raise SereneError(f"{where}.crop is {settings['crop']}; a positive number of seconds was expected.")
-    targets = TargetSettings(**settings_of(targets, TargetSettings, f"{where}.targets"))
-    if not 0 < targets.share <= 1:
-        raise SereneError(f"{where}.targets.share is {targets.share}; a share above 0 and up to 1 was expected.")
+    trainer = registry.load("trainer", TRAINER, "trainer")
     settings |= {
         "corpora": corpora,
-        "targets": targets,
-        "method": named(given.get("method") or {}, "name", PRETRAINING, f"{where} method"),
-        "training": settings_of(
-            {"select_on": "last", **(given.get("training") or {})},
-            registry.load("trainer", TRAINER, "trainer"),
-            f"{where}.training",
-        ),
+        "targets": _targets(section(given, "targets"), f"{where}.targets"),
+        "method": named(section(given, "method"), "name", PRETRAINING, f"{where} method"),
+        "training": settings_of({"select_on": "last", **section(given, "training")}, trainer, f"{where}.training"),
     }
     return StageSettings(**settings)
+
+
+def _targets(given: Mapping[str, Any], where: str) -> TargetSettings:
+    targets = TargetSettings(**settings_of(given, TargetSettings, where))
+    if not 0 < targets.share <= 1:
+        raise SereneError(f"{where}.share is {targets.share}; a share above 0 and up to 1 was expected.")
+    if targets.source in ("mfcc", "previous") and targets.layer is not None:
+        raise SereneError(f"{where}.layer is {targets.layer}, and '{targets.source}' has no layers; drop it.")
+    if targets.source == "previous" and targets.quantizer is not None:
+        raise SereneError(f"{where}.quantizer gives centres, and 'previous' takes those of the stage before; drop one.")
+    return targets
 
 
 def check_stages(stages: tuple[StageSettings, ...], model: Mapping[str, Any], normalize: str) -> None:
@@ -164,6 +179,10 @@ def check_stages(stages: tuple[StageSettings, ...], model: Mapping[str, Any], no
         )
     if stages[0].targets.source == "previous":
         raise SereneError("stages.0.targets.source is 'previous', and no stage is before the first.")
+    if stages[0].targets.source == "encoder" and not model["weights"]:
+        raise SereneError(
+            "stages.0.targets.source is 'encoder', and this stage begins with random weights: cluster mfcc first."
+        )
     for number, stage in enumerate(stages):
         if stage.training["select_on"] != "last":
             raise SereneError(f"stages.{number}.training.select_on is for emotions; a stage ends with its last epoch.")

@@ -86,7 +86,7 @@ class Clusters:
 
 
 def fit(frames: Iterable[np.ndarray], clusters: int, seed: int) -> np.ndarray:
-    """Fit k-means to a stream of frames, of which no more than a chunk is held at a time.
+    """Fit k-means to a stream of frames, read once, of which never more than two chunks and a clip are held.
 
     Args:
         frames: arrays (frame, feature), clip by clip.
@@ -99,7 +99,7 @@ def fit(frames: Iterable[np.ndarray], clusters: int, seed: int) -> np.ndarray:
     Raises:
         SereneError: fewer frames than clusters.
     """
-    kmeans = MiniBatchKMeans(clusters, random_state=seed, batch_size=CHUNK, n_init=5, reassignment_ratio=0)
+    kmeans = MiniBatchKMeans(clusters, random_state=seed, batch_size=CHUNK, reassignment_ratio=0)
     fitted = False
     for chunk in _chunks(frames, max(CHUNK, clusters)):
         if not fitted and len(chunk) < clusters:
@@ -111,7 +111,7 @@ def fit(frames: Iterable[np.ndarray], clusters: int, seed: int) -> np.ndarray:
         fitted = True
     if not fitted:
         raise SereneError(f"{clusters} clusters were asked for, and there is no audio to fit them on.")
-    return kmeans.cluster_centers_.astype(np.float32)
+    return np.asarray(kmeans.cluster_centers_, dtype=np.float32)
 
 
 def digest(centres: np.ndarray) -> str:
@@ -139,7 +139,7 @@ def read(path: str | Path) -> np.ndarray:
             "was expected. A scikit-learn or fairseq quantiser is a pickle, which can run code and is not loaded: save "
             f"its cluster_centers_ with safetensors.numpy.save_file({{'{CENTRES}': model.cluster_centers_}}, PATH)."
         ) from error
-    if centres.ndim != 2 or not np.isfinite(centres).all():
+    if centres.ndim != 2 or not centres.size or not np.isfinite(centres).all():
         raise SereneError(f"{path} holds centres of shape {centres.shape}; finite (cluster, feature) were expected.")
     return centres.astype(np.float32)
 

@@ -17,7 +17,7 @@ from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
-SHORTEST_SHARE = 0.9  # of the encoder's frames that must have an index, or the labels are of other audio
+MISFIT, EDGES = 0.1, 3  # share of a clip's indices, and frames at its ends, that may be too many or too few
 
 
 class Unlabelled(Dataset):
@@ -32,7 +32,7 @@ class Unlabelled(Dataset):
         groups: of each clip, what it is held out for; for validation.
 
     Raises:
-        SereneError: the indices of a clip are of another length than the clip.
+        SereneError: a batch holds a clip whose indices are of another length than the clip.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Unlabelled(Dataset):
         samples, maker = samples_of(utterance), self.clusters.maker
         assert isinstance(maker, Clusters)
         labels = features(utterance, self.clusters)
+        expected = len(samples) / SAMPLE_RATE * maker.frame_rate
+        if abs(len(labels) - expected) > EDGES + MISFIT * expected:
+            raise SereneError(
+                f"'{utterance.id}' has {len(labels)} cluster indices, and its {len(samples)} samples have about "
+                f"{expected:.0f}: they are of other audio. Delete {self.clusters.folder} and run again."
+            )
         start = int(place * (max(0, len(samples) - self.crop) // self.stride + 1)) * self.stride
         heard = samples[start : start + self.crop]
-        indices = maker.at(labels, start, len(heard), self.stride)
-        if (indices >= 0).mean() < SHORTEST_SHARE:
-            raise SereneError(
-                f"'{utterance.id}' has {len(labels)} cluster indices, too few for its {len(samples)} samples: they are "
-                f"of other audio. Delete {self.clusters.folder} and run again."
-            )
-        return self.store.maker(heard), indices
+        return self.store.maker(heard), maker.at(labels, start, len(heard), self.stride)

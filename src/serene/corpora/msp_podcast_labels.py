@@ -172,13 +172,14 @@ def _pairs(path: Path | None) -> Iterator[tuple[str, str]]:
 
 def _rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Give a table's rows, each with its place for messages."""
+    name = str(path)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         table = csv.DictReader(file)
         absent = [column for column in columns if column not in (table.fieldnames or ())]
         if absent:
             raise SereneError(f"{path} has no column '{absent[0]}'. Expected the corpus's own table; fetch it again.")
         for row in table:
-            where = f"{path}, line {table.line_num}"
+            where = f"{name}, line {table.line_num}"
             if None in row.values():
                 raise SereneError(f"{where}: the row has fewer fields than the header. Fetch the file again.")
             yield where, row

@@ -36,6 +36,12 @@ CITATION = "none"
 
 VERSION = 1  # of the sound: a folder made by another version is not taken for this one
 MANIFEST, SETTINGS = "manifest.jsonl", "synthetic.json"
+RATINGS = {  # arousal, valence and dominance from 1 to 7, as one listener who always hears the emotion would give them
+    "anger": (6.0, 2.0, 6.0),
+    "happiness": (5.5, 6.0, 5.0),
+    "neutral": (3.5, 4.0, 4.0),
+    "sadness": (2.0, 2.5, 2.5),
+}
 TEXTS = ("aiuo", "oeai", "iuea", "ueoa", "eaoi", "uoie")
 
 
@@ -178,6 +184,7 @@ def _speaker(folder: Path, index: int, voice: Voice, settings: dict) -> list[Utt
                 duration=len(samples) / SAMPLE_RATE,
                 sample_rate=SAMPLE_RATE,
                 numbers=voice._asdict(),
+                **dict(zip(("arousal", "valence", "dominance"), RATINGS[emotion], strict=True)),
             )
         )
     return utterances

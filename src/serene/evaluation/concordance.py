@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serene.evaluation.metrics import mean_known
+from serene.evaluation.metrics import mean_known, ratio
 from serene.evaluation.ratings import Ratings
 from serene.evaluation.resampling import Pool
 
@@ -44,7 +44,9 @@ def drawn_figures(systems: Sequence[Ratings], draws: int, seed: int) -> list[dic
     """Draw speakers and utterances once for all systems: every metric of each system (draw, seed).
 
     A speaker with n utterances who is drawn m times contributes m times n draws from the n, as in
-    `serene.evaluation.resampling`; in the mean over speakers they count m times.
+    `serene.evaluation.resampling`. In the mean over speakers such a one counts m times, with the CCC of the utterances
+    as they are: what chance does to the CCC of few utterances is in the speakers' differences already, and drawing
+    these again would also pull each CCC towards 0. With one speaker, that mean is the overall CCC, and drawn as such.
 
     Args:
         systems: rows of one part of each, over the same dimensions in the same order.
@@ -56,18 +58,17 @@ def drawn_figures(systems: Sequence[Ratings], draws: int, seed: int) -> list[dic
     answers = np.zeros((len(pool.speaker), *shape))
     np.add.at(answers, (pool.utterance, pool.run), np.concatenate(_moments(systems)))
     times = pool.times(draws, rng)
-    total, own, known = np.zeros((draws, *shape)), np.zeros((draws, *shape[:-1])), np.zeros((draws, *shape[:-1]))
+    total, of_speaker = np.zeros((draws, *shape)), np.zeros((pool.speakers, *shape))
     for speaker in range(pool.speakers):
         mine = answers[pool.speaker == speaker].reshape(-1, np.prod(shape))
         counts = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
-        sums = (counts @ mine).reshape(draws, *shape)
-        total += sums
-        each, weight = _own(sums), times[:, speaker, None, None]
-        own += weight * np.nan_to_num(each)
-        known += weight * ~np.isnan(each)
-    means = np.divide(own, known, out=np.full(own.shape, np.nan), where=known > 0)
-    parts = zip(systems, pool.apart(_ccc(total)), pool.apart(means), strict=True)
-    return [_by_name(system, overall, of_speakers) for system, overall, of_speakers in parts]
+        total += (counts @ mine).reshape(draws, *shape)
+        of_speaker[speaker] = mine.sum(axis=0).reshape(shape)
+    overall, own = _ccc(total), _own(of_speaker)
+    known, counted = np.nan_to_num(own).reshape(pool.speakers, -1), ~np.isnan(own).reshape(pool.speakers, -1)
+    means = ratio(times @ known, times @ counted).reshape(overall.shape) if pool.speakers > 1 else overall
+    parts = zip(systems, pool.apart(overall), pool.apart(means), strict=True)
+    return [_by_name(system, *found) for system, *found in parts]
 
 
 def _by_name(ratings: Ratings, overall: np.ndarray, of_speakers: np.ndarray) -> dict[str, np.ndarray]:

@@ -41,7 +41,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.n
 
 def per_class_recall(tally: np.ndarray) -> np.ndarray:
     """Share of each true class that was recognised (..., class), of (..., 3, class); NaN where it does not occur."""
-    return _ratio(tally[..., HITS, :], tally[..., TRUE, :])
+    return ratio(tally[..., HITS, :], tally[..., TRUE, :])
 
 
 def ua(tally: np.ndarray) -> np.ndarray:
@@ -51,12 +51,12 @@ def ua(tally: np.ndarray) -> np.ndarray:
 
 def wa(tally: np.ndarray) -> np.ndarray:
     """Weighted accuracy (...,), that is the plain share of right answers; NaN for an empty tally."""
-    return _ratio(tally[..., HITS, :].sum(axis=-1), tally[..., TRUE, :].sum(axis=-1))
+    return ratio(tally[..., HITS, :].sum(axis=-1), tally[..., TRUE, :].sum(axis=-1))
 
 
 def macro_f1(tally: np.ndarray) -> np.ndarray:
     """Mean F1 (...,) over the classes that occur or are answered; NaN for an empty tally."""
-    return mean_known(_ratio(2 * tally[..., HITS, :], tally[..., TRUE, :] + tally[..., ANSWERS, :]))
+    return mean_known(ratio(2 * tally[..., HITS, :], tally[..., TRUE, :] + tally[..., ANSWERS, :]))
 
 
 METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ua": ua, "wa": wa, "macro_f1": macro_f1}
@@ -73,7 +73,7 @@ def ccc(truth: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.full(truth.shape[1:], np.nan)
     means = truth.mean(axis=0), values.mean(axis=0)
     covariance = ((truth - means[0]) * (values - means[1])).mean(axis=0)
-    return _ratio(2 * covariance, truth.var(axis=0) + values.var(axis=0) + (means[0] - means[1]) ** 2)
+    return ratio(2 * covariance, truth.var(axis=0) + values.var(axis=0) + (means[0] - means[1]) ** 2)
 
 
 def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, *, log: bool = False) -> float:
@@ -108,9 +108,10 @@ def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.nd
 def mean_known(values: np.ndarray, axis: int = -1) -> np.ndarray:
     """Average values over an axis, those that are NaN left out; NaN where all are."""
     known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis))
+    return ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide (...,), giving NaN where the whole is not above 0."""
     nothing = np.full(np.shape(whole), np.nan)
     return np.divide(part, whole, out=nothing, where=np.asarray(whole) > 0)

@@ -68,6 +68,13 @@ def figures(content: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def drawn(content: Mapping[str, Any]) -> str:
+    """Say what is drawn for the intervals."""
+    if names_speakers(content):
+        return "utterances of each speaker drawn with replacement"
+    return "speakers drawn with replacement, then utterances of each"
+
+
 def answers(_: Report, content: Mapping[str, Any], name: str) -> str:
     """Draw which classes are taken for which."""
     matrix, classes = content["confusion"], content["classes"]

@@ -49,6 +49,11 @@ def figures(content: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def drawn(_: Mapping[str, Any]) -> str:
+    """Say what is drawn for the intervals."""
+    return "speakers drawn with replacement, then utterances of each (for the mean of speakers' own, speakers alone)"
+
+
 def answers(report: Report, content: Mapping[str, Any], name: str) -> str:
     """Draw what was predicted over what is true."""
     if report.ratings is None:

@@ -68,7 +68,7 @@ def points(share: float | None) -> str:
 
 def number(value: float | None) -> str:
     """Write a figure that is no share, such as a CCC."""
-    return "&ndash;" if value is None else f"{value:.3f}"
+    return "&ndash;" if value is None else f"{round(value, 3) + 0.0:.3f}"  # no minus before 0
 
 
 def count(how_many: int, what: str) -> str:

@@ -45,12 +45,7 @@ class Ratings(Answers):
             if column.shape != (len(self), len(self.dimensions)):
                 raise SereneError(f"Ratings have values {column.shape} for {len(self.dimensions)} dimensions.")
             self._check_finite(column)
-        header = [*COLUMNS, *self._header()]
-        if not self.dimensions or len(set(header)) != len(header):
-            raise SereneError(
-                f"The dimensions {list(self.dimensions)} cannot be kept in a table with the columns {header}: "
-                "there has to be one, and no two columns may have one name."
-            )
+        check_names(self.dimensions)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,7 +88,7 @@ class Ratings(Answers):
         return replace(self, truth=self.truth[:, places], prediction=self.prediction[:, places], dimensions=names)
 
     def _header(self) -> list[str]:
-        return [column for name in self.dimensions for column in (f"{TRUTH}{name}", name)]
+        return _columns(self.dimensions)
 
     def _cells(self) -> Iterator[list[str]]:
         pairs = np.stack([self.truth, self.prediction], axis=2).reshape(len(self), -1)
@@ -103,7 +98,7 @@ class Ratings(Answers):
     @classmethod
     def _named(cls, header: list[str]) -> tuple[str, ...]:
         names = tuple(header[1::2])
-        return names if header == [column for name in names for column in (f"{TRUTH}{name}", name)] else ()
+        return names if header == _columns(names) else ()
 
     @classmethod
     def _made(
@@ -115,3 +110,17 @@ class Ratings(Answers):
         where: str,
     ) -> Self:
         return cls(**shared, truth=numbers[:, ::2], prediction=numbers[:, 1::2], dimensions=names)
+
+
+def check_names(dimensions: Sequence[str]) -> None:
+    """Raise SereneError where dimensions cannot be told apart in a table: none, or columns of one name."""
+    header = [*COLUMNS, *_columns(dimensions)]
+    if not dimensions or len(set(header)) != len(header):
+        raise SereneError(
+            f"The dimensions {list(dimensions)} cannot be kept in a table with the columns {header}: there has to be a "
+            "dimension, and no two columns may have one name. Name the corpus's columns otherwise."
+        )
+
+
+def _columns(dimensions: Sequence[str]) -> list[str]:
+    return [column for name in dimensions for column in (f"{TRUTH}{name}", name)]

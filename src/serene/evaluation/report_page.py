@@ -131,12 +131,9 @@ def _cards(content: Mapping[str, Any]) -> str:
 
 
 def _figures(content: Mapping[str, Any]) -> str:
-    drawn = "speakers drawn with replacement, then utterances of each"
-    if names_speakers(content):
-        drawn = "utterances of each speaker drawn with replacement"
     note = (
-        f"In brackets: 95 % intervals, {drawn}. Pooled counts the answers of all folds together, mean of folds weighs "
-        "every fold alike."
+        f"In brackets: 95 % intervals, {_of(content).drawn(content)}. Pooled counts the answers of all folds together, "
+        "mean of folds weighs every fold alike."
     )
     head = ["", "test, folds pooled", "deviation over seeds", "test, mean of folds", "validation"]
     return _table(head, _of(content).figures(content)) + f'<p class="soft">{note}</p>'
@@ -176,8 +173,9 @@ def _shift(content: Mapping[str, Any], name: str) -> str:
     note = (
         f"Each dot is a test speaker: how far the speaker's clips are from {embedding} in the embedding (left), and "
         f"from {labels} in the labels (right), as Kullback-Leibler divergences that few clips do not inflate. Above: "
-        "the correlation with its 95 % interval" + (f"; the two shifts themselves correlate by {both}." if both else ".")
+        "the correlation with its 95 % interval"
     )
+    note += f"; the two shifts themselves correlate by {both}." if both else "."
     return f'<h3>Do speakers who are unlike the others fare worse?</h3>{picture}<p class="soft">{note}</p>'
 
 

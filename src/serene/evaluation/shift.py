@@ -15,10 +15,9 @@ with the digamma function psi. Were the clips normal, this would be right on ave
 mean of n clips adds to m^2, and the last bracket is log v without its bias.
 
 **Labels**: shares p of a speaker's labels in classes, or in `BINS` equal bins between the smallest and largest label of
-all; and shares q of all other speakers' labels, with half a clip added to each class or bin. With K classes or bins in
-which the speaker has any of the n labels::
+all; and shares q of all other speakers' labels, with half a clip added to each class or bin::
 
-    KL = sum of p log(p / q) - (K - 1) / 2n                              (the correction is Miller's, 1955)
+    KL = sum of p log(p / q)  -  what it would be on average, were the speaker's n labels drawn from q
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import psi
+from scipy.special import psi, xlogy
+from scipy.stats import binom
 from sklearn.decomposition import PCA
 
 from serene.evaluation.predictions import Predictions
@@ -108,9 +108,11 @@ def of_labels(answers: Predictions | Ratings) -> dict[str, dict[str, float]]:
 
 def label_divergence(own: np.ndarray, others: np.ndarray) -> float:
     """Estimate the divergence of labels counted in classes or bins (place,) from those of others."""
-    n, there = own.sum(), own > 0
-    share, expected = own / n, (others + 0.5) / (others + 0.5).sum()
-    return float((share[there] * np.log(share[there] / expected[there])).sum() - (there.sum() - 1) / (2 * n))
+    n, expected = int(own.sum()), (others + 0.5) / (others + 0.5).sum()
+    counts = np.arange(n + 1)
+    terms = xlogy(counts / n, counts / n)  # of p log p, for each number of labels in a place
+    by_chance = (binom.pmf(counts[:, None], n, expected) * terms[:, None]).sum() - xlogy(expected, expected).sum()
+    return float(terms[own].sum() - xlogy(own / n, expected).sum() - by_chance)
 
 
 def described(

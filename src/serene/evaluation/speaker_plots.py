@@ -38,7 +38,7 @@ def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarr
     top.set_ylabel("UA")
     bottom.imshow(shade(recall[order].T), aspect="auto", interpolation="nearest")
     bottom.set_yticks(range(len(classes)), plain(classes))
-    how = "recognised first\n(the stronger the blue, the better recognised)"
+    how = "the worst recognised first\n(the stronger the blue, the better recognised)"
     _name(bottom, np.asarray(speakers)[order].tolist(), how)
     top.tick_params(axis="x", length=0, labelbottom=False)
     dress(bottom, frame=False)
@@ -59,11 +59,12 @@ def per_speaker_ccc(speakers: Sequence[str], ccc: Mapping[str, Sequence[float | 
         values = np.array([np.nan if value is None else value for value in own], dtype=float)
         known = values[~np.isnan(values)]
         _dots(axes, values, f"{known.mean():.2f}" if len(known) else "")
-        axes.set_ylim(min(0.0, *known.tolist(), 0.0) - 0.05, 1)
+        axes.set_ylim(min([0.0, *known.tolist()]) - 0.05, 1)
+        axes.set_xlim(-0.5, n - 0.5)
         axes.set_ylabel(f"CCC, {plain([name])[0].strip()}")
     for axes in rows[:-1]:
         axes.tick_params(axis="x", length=0, labelbottom=False)
-    _name(rows[-1], speakers, "followed first" + "\n(by the mean over dimensions)" * (len(ccc) > 1))
+    _name(rows[-1], speakers, "the lowest CCC first" + "\n(by the mean over dimensions)" * (len(ccc) > 1))
     return figure
 
 
@@ -78,17 +79,17 @@ def shifts(found: Mapping[str, Any], unit: str) -> Figure:
     figure = Figure(figsize=(9.4, 3.6 * len(targets)), layout="constrained")
     rows = figure.subplots(len(targets), 2, squeeze=False, sharey="row")
     for row, target in zip(rows, targets, strict=True):
-        reached = _numbers(one["performance"][target] for one in people)
+        reached = _numbers([one["performance"][target] for one in people])
         apart = {
-            "embedding": _numbers(one["embedding"] for one in people),
-            "labels": _numbers(one["labels"][target] for one in people),
+            "embedding": ("divergence of embeddings from training's", [one["embedding"] for one in people]),
+            "labels": ("divergence of labels from other speakers'", [one["labels"][target] for one in people]),
         }
-        for axes, (kind, values) in zip(row, apart.items(), strict=True):
-            axes.scatter(values, reached, s=26, color=BLUE, alpha=0.6, linewidths=0)
-            r = found["correlations"][target][kind]
+        for axes, (key, (kind, values)) in zip(row, apart.items(), strict=True):
+            axes.scatter(_numbers(values), reached, s=26, color=BLUE, alpha=0.6, linewidths=0)
+            r = found["correlations"][target][key]
             said = "not measured" if r is None else f"r = {r['r']:.2f} [{r['low']:.2f} to {r['high']:.2f}]"
             axes.set_title(said, loc="left", size=11, color=INK)
-            axes.set_xlabel(f"{'embeddings' if kind == 'embedding' else kind}: divergence from the others, nats")
+            axes.set_xlabel(f"{kind}, nats")
             dress(axes)
         name = plain([target])[0].strip()
         row[0].set_ylabel(f"{unit} of the speaker" + f", {name}" * (len(targets) > 1))
@@ -182,8 +183,8 @@ def _name(axes: Axes, speakers: Sequence[str], how: str) -> None:
         axes.set_xticks(range(n), plain(speakers), rotation=60, ha="right", rotation_mode="anchor", size=size)
     else:
         axes.set_xticks([])
-    axes.set_xlabel(f"{n} speakers, the worst {how}")
+    axes.set_xlabel(f"{n} speakers, {how}")
 
 
-def _numbers(values: Any) -> np.ndarray:
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], dtype=float)

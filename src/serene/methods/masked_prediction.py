@@ -164,7 +164,7 @@ def spans(lengths: list[int], probability: float, length: int, rng: np.random.Ge
     """Draw which frames are hidden: `probability * frames / length` spans of a clip in expectation, at least two.
 
     A span begins at any frame where it fits, no two at the same one; they may overlap. A clip too short for spans of
-    this length has shorter ones, so that no clip is hidden whole.
+    this length has shorter ones. A frame of a clip that would be hidden whole is shown, unless it is the only one.
 
     Args:
         lengths: frames of each clip.
@@ -181,8 +181,9 @@ def spans(lengths: list[int], probability: float, length: int, rng: np.random.Ge
         span = min(length, max(1, frames - count))
         places = frames - span + 1
         starts = rng.choice(places, min(count, places), replace=False)
-        hidden = starts[:, None] + np.arange(span)
-        masked[row, hidden[hidden < frames]] = True
+        masked[row, starts[:, None] + np.arange(span)] = True
+        if frames > 1 and masked[row, :frames].all():
+            masked[row, rng.integers(frames)] = False
     return masked
 
 
@@ -197,7 +198,8 @@ def _rows(batch: Batch, rows: Tensor) -> Batch:
     known = None if batch.known is None else batch.known[rows]
     clusters = None if batch.clusters is None else batch.clusters[rows]
     ids = tuple(batch.ids[i] for i in rows.tolist())
-    parts = (batch.inputs[rows], batch.lengths[rows], batch.target[rows], batch.speaker[rows])
+    inputs = batch.inputs[rows, : int(batch.lengths[rows].max())]  # a batch is as wide as its longest clip
+    parts = (inputs, batch.lengths[rows], batch.target[rows], batch.speaker[rows])
     return Batch(*parts, ids, known=known, clusters=clusters)
 
 

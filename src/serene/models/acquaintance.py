@@ -13,7 +13,7 @@ from serene.errors import SereneError
 from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
-FILE = "trained_on.json"
+FILE, HEARD = "trained_on.json", "heard.json"
 Person = tuple[str, str]  # corpus and speaker
 
 
@@ -77,6 +77,17 @@ class Acquaintance:
 def people(clips: Iterable[Utterance]) -> frozenset[Person]:
     """Give corpus and speaker of everybody in some clips."""
     return frozenset((str(clip.corpus), clip.speaker) for clip in clips)
+
+
+def heard_by(name: str | None) -> frozenset[str]:
+    """Read the hashes of the sounds that an encoder was pre-trained on, where this project did it; none otherwise."""
+    path = None if name is None else weights.find(name) / HEARD
+    if path is None or not path.exists():
+        return frozenset()
+    try:
+        return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
+        raise SereneError(f"{path} is not readable: {error!r}.") from error
 
 
 def acquaintance_of(name: str | None) -> Acquaintance | None:

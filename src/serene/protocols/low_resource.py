@@ -53,6 +53,11 @@ def low_resource(
             f"Protocol low_resource was asked for {per_class} clips per class and {subsets} subsets; at least 1 of "
             "each is needed."
         )
+    if not any(u.emotion for u in manifest):
+        raise SereneError(
+            "Protocol low_resource takes so many clips of each emotion, and these clips have none: it cannot serve "
+            "dimensions."
+        )
     whole = _base(manifest, of, folds, validation, seed)
     training = {split.fold: _by_emotion(split.train) for split in whole}
     _need_enough(training, per_class)

@@ -38,6 +38,7 @@ class Column:
         steps: place -> further overrides, where the column sums up a curve: one run per place and row.
         stand_in: further overrides where another corpus than the paper's is given.
         tiny: further overrides for made-up speech.
+        optional: whether it is left out where nothing of it is published or measured: a dimension that a corpus lacks.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     steps: Mapping[float, tuple[str, ...]] = field(default_factory=dict)
     stand_in: tuple[str, ...] = ()
     tiny: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,8 @@ class _Bench:
         if not column.overrides and not column.steps:
             self.plain.setdefault(row.name, steps[0.0])
         ours = MEASURES[column.measure].of(steps)
+        if ours is None:
+            return None
         return Entry(ours, tuple(dict.fromkeys(trained.run.folder.name for trained in steps.values())))
 
     def notes(self) -> list[str]:

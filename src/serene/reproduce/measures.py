@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from serene.recipe import Recipe
 from serene.run import Cell, Run
 
 LAST = 10  # epochs that the Brown report averages over
+DIMENSIONS = ("arousal", "valence", "dominance", "expressed_intensity")
 SMALLEST = 1e-12  # probability, below which its logarithm is taken of this
 
 
@@ -87,11 +88,12 @@ class Measure:
     """A named measure.
 
     Attributes:
-        of: takes place -> trainings; a measure that sums up no curve has a single place.
+        of: takes place -> trainings; a measure that sums up no curve has a single place. None for trainings that have
+            no such figure.
         interval: whether it comes with a 95 % interval over speakers.
     """
 
-    of: Callable[[Mapping[float, Trained]], Ours]
+    of: Callable[[Mapping[float, Trained]], Ours | None]
     interval: bool = False
 
 
@@ -99,6 +101,14 @@ def pooled(trained: Trained, part: str, metric: str) -> Ours:
     """Pool the folds of each seed, as Tu et al. 2019 do; mean and sample deviation over seeds."""
     interval = confidence.intervals(trained.predictions.select(part=part))[metric]
     return _of_interval(interval)
+
+
+def concordance(trained: Trained, dimension: str, what: str) -> Ours | None:
+    """CCC of a dimension, overall or as the mean over speakers, folds pooled; None where it was not learnt."""
+    if dimension not in trained.predictions.names:
+        return None
+    interval = confidence.intervals(trained.predictions.select(part="test"))[f"ccc_{dimension}{what}"]
+    return Ours(Figure(interval.value, interval.std, digits=3), interval.low, interval.high)
 
 
 def over_folds(trained: Trained, metric: str) -> Ours:
@@ -138,10 +148,10 @@ def spread(trained: Trained) -> Ours:
     return Ours(_over([100 * plots.spread(trained.batches(cell)) for cell in trained.cells]))
 
 
-def _only(measure: Callable[[Trained], Ours]) -> Callable[[Mapping[float, Trained]], Ours]:
+def _only(measure: Callable[[Trained], Ours | None]) -> Callable[[Mapping[float, Trained]], Ours | None]:
     """Make a measure of one place's trainings a measure of a curve with a single place."""
 
-    def of(steps: Mapping[float, Trained]) -> Ours:
+    def of(steps: Mapping[float, Trained]) -> Ours | None:
         (trained,) = steps.values()
         return measure(trained)
 
@@ -153,6 +163,11 @@ MEASURES = {
     "pooled_validation_wa": Measure(_only(lambda t: replace(pooled(t, "validation", "wa"), low=None, high=None))),
     "wa": Measure(_only(lambda t: over_folds(t, "wa")), interval=True),
     "ua": Measure(_only(lambda t: over_folds(t, "ua")), interval=True),
+    **{
+        f"ccc_{dimension}{what}": Measure(_only(partial(concordance, dimension=dimension, what=what)), interval=True)
+        for dimension in DIMENSIONS
+        for what in ("", "_of_speakers")
+    },
     "area": Measure(lambda steps: area(steps, "wa"), interval=True),
     "mean_of_steps": Measure(lambda steps: mean_of_steps(steps, "wa"), interval=True),
     "last_validation_wa": Measure(_only(lambda t: validation_wa(t, lambda log: float(np.mean(log[-LAST:]))))),

@@ -44,6 +44,11 @@ def rehearser(table: Table, runs: Path) -> Callable[[Recipe], Sequence[str]]:
 
     def overrides(base: Recipe) -> list[str]:
         changes = [*SETTINGS, *table.tiny]
+        for number, _ in enumerate(base.stages):
+            changes += [f"stages.{number}.targets={{source: mfcc}}", f"stages.{number}.method.clusters=12"]
+            changes += [f"stages.{number}.training.epochs=1", f"stages.{number}.training.precision=fp32"]
+        if base.calibration:
+            changes.append("calibration.neighbours=2")
         if "config" in base.model:
             changes += ["model.weights=null", f"model.config={json.dumps(CONFIG)}"]
         if "weights" in base.front_end:

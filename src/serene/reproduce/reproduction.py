@@ -98,9 +98,11 @@ class Reproduction:
         return cells | derived
 
     def _ours(self, row: Row, figures: Mapping[tuple[str, str], Figure]) -> dict[str, str]:
-        intervals = [c.name for c in self.table.columns if MEASURES[c.measure].interval]
+        filled = {column for _, column in self.ours}
+        shown = [c for c in self.table.columns if not c.optional or c.name in filled]
+        intervals = [c.name for c in shown if MEASURES[c.measure].interval]
         cells = {}
-        for column in self.table.columns:
+        for column in shown:
             entry = self.ours.get((row.name, column.name))
             absent = "not measured" if row.recipe else ""
             cells[f"our {column.name}"] = str(entry.ours.figure) if entry else absent

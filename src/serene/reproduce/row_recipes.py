@@ -155,9 +155,14 @@ class RowRecipes:
         changes = [f"protocol={self.protocol}"] if self.protocol and emotional else []
         if name != base.corpus.name:
             protocol = self.table.stand_in if emotional else self.table.speaker_stand_in
-            changes += [f"corpus.name={name}", f"protocol={protocol}", *(["labels={}"] if emotional else [])]
+            changes += [f"corpus.name={name}", f"protocol={protocol}"]
+            changes += ["labels={}"] if emotional and base.labels.target != "dimensions" else []
             changes += [f"protocol.run={json.dumps(list(base.run))}"] if base.run and emotional else []
         changes.append(f"corpus.path={json.dumps(path)}")
+        heard = json.dumps({"name": name, "path": path})
+        for number, stage in enumerate(base.stages):
+            places = [place for place, corpus in enumerate(stage.corpora) if corpus.name == base.corpus.name != name]
+            changes += [f"stages.{number}.corpora.{place}={heard}" for place in places]
         if base.speakers is not None:
             name, path = _there(self.corpora.speakers)
             if name != base.speakers.name:
