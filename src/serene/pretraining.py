@@ -39,8 +39,9 @@ from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
 from serene.protocols.split import shuffled
 from serene.run import environment
+from serene.settings import CorpusSettings, unlike_defaults
 from serene.sound import SAMPLE_RATE
-from serene.stages import Pretraining, StageSettings
+from serene.stages import Pretraining, StageSettings, TargetSettings
 from serene.trainer import Trainer
 
 Progress = Callable[[str, int, int], None]
@@ -73,18 +74,27 @@ class Stage:
     @cached_property
     def identity(self) -> str:
         """Hash of all that decides what the stage makes, the stages before it included."""
-        settings = asdict(self.settings)
-        for corpus in settings["corpora"]:
-            del corpus["path"]
-        targets = settings["targets"]
-        if targets["quantizer"]:
-            targets["quantizer"] = clusters.digest(clusters.read(targets["quantizer"]))
-        if targets["source"] not in ("mfcc", "encoder", "previous"):
-            targets["source"] = weights.digest(targets["source"])
+        settings = unlike_defaults(asdict(self.settings), StageSettings)
+        settings["corpora"] = [
+            unlike_defaults(asdict(c) | {"path": None}, CorpusSettings) for c in self.settings.corpora
+        ]
+        settings["targets"] = unlike_defaults(self._targets, TargetSettings)
+        settings["method"] = unlike_defaults(settings["method"], MaskedPrediction)
+        settings["training"] = unlike_defaults(settings["training"], Trainer)
         begun = self.before.identity if self.before else self._beginning
         heard = Manifest(self.clips).digest_of(DECISIVE)
         text = json.dumps([begun, self.normalize, heard, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def _targets(self) -> dict[str, Any]:
+        """Give the targets with files and encoders by their content, wherever they lie."""
+        targets = asdict(self.settings.targets)
+        if targets["quantizer"]:
+            targets["quantizer"] = clusters.digest(clusters.read(targets["quantizer"]))
+        if targets["source"] not in ("mfcc", "encoder", "previous"):
+            targets["source"] = weights.digest(targets["source"])
+        return targets
 
     @property
     def _beginning(self) -> Any:

@@ -21,7 +21,7 @@ from serene.methods import METHODS
 from serene.models import ENCODERS
 from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
-from serene.settings import TRAINER, CorpusSettings, named, parse, section, settings_of, validated
+from serene.settings import TRAINER, CorpusSettings, named, parse, section, settings_of, unlike_defaults, validated
 from serene.stages import StageSettings, check_stages, stages_of
 
 RECIPES = next(
@@ -141,16 +141,35 @@ class Recipe:
             data: digest of all that is read: manifests, and the weights that an encoder begins with or the stages that
                 make them.
         """
-        decisive = self.resolved()
-        for where in (decisive["corpus"], decisive.get("speakers", {})):
-            where.pop("path", None)
-        for where in (decisive["features"], decisive["model"]):
-            where.pop("weights", None)
-        decisive.pop("stages", None)  # what they end with is among the data
-        decisive["protocol"].pop("run", None)
-        del decisive["seeds"]
+        decisive = {name: unlike_defaults(given, self._owners[name]) for name, given in self._sections().items()}
+        for where in ("corpus", "speakers"):
+            decisive.get(where, {}).pop("path", None)
+        for where in ("features", "model"):
+            decisive[where].pop("weights", None)
         text = json.dumps({"data": data, **decisive}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def _sections(self) -> dict[str, dict[str, Any]]:
+        """Give the sections that decide what one fold and seed gives; what stages end with is among the data."""
+        plain = self.resolved()
+        plain["protocol"].pop("run", None)
+        return {name: given for name, given in plain.items() if name not in ("seeds", "stages")}
+
+    @property
+    def _owners(self) -> dict[str, Any]:
+        """Whose arguments the settings of each section are."""
+        encoder = registry.load(self.model["encoder"], ENCODERS, "encoder")
+        return {
+            "corpus": CorpusSettings,
+            "labels": LabelSettings,
+            "protocol": registry.load(self.protocol["name"], PROTOCOLS, "protocol"),
+            "speakers": SpeakerSettings,
+            "features": (FeatureSettings, registry.load(encoder.front_end, FRONT_ENDS, "front end")),
+            "model": (encoder, Parts),
+            "method": registry.load(self.method["name"], METHODS, "method"),
+            "training": registry.load("trainer", TRAINER, "trainer"),
+            "calibration": LabelCalibration,
+        }
 
     def to_yaml(self) -> str:
         """Write the resolved recipe as YAML that `load` reads back."""

@@ -55,6 +55,18 @@ def settings_of(
     return checked
 
 
+def unlike_defaults(
+    settings: Mapping[str, Any], owners: Callable[..., Any] | tuple[Callable[..., Any], ...]
+) -> dict[str, Any]:
+    """Keep the settings that are not their owners' defaults: what identifies a choice, now and with further settings.
+
+    Should a default change one day, settings that were kept with the former one are unlike it, and are told apart.
+    """
+    owners = owners if isinstance(owners, tuple) else (owners,)
+    defaults = {name: default for owner in owners for name, (_, default) in _arguments(owner).items()}
+    return {name: value for name, value in settings.items() if name not in defaults or value != defaults[name]}
+
+
 def named(
     given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str, *more: Callable[..., Any]
 ) -> dict[str, Any]:

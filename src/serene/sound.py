@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -11,28 +16,42 @@ import soxr
 
 from serene.errors import AudioError
 
+Source = str | Path | bytes | BinaryIO
+
 SAMPLE_RATE = 16_000  # hertz: what every model of the project hears
+RATES = (1_000, 1_000_000)  # hertz: a header that says less or more is damaged, and resampling would fill the memory
+AT_ONCE = 2**25  # values that are decoded in one go, all channels counted
+UNKNOWN = 2**63 - 1  # frames that the decoder reports where a stream's header names no length
+STREAMED = 2**31 - 2**20  # bytes from which on a header's length stands for "not known yet"
+CUT_OFF = 0.01  # share of the promised length whose lack is forgiven: some writers count wrongly
+BROKEN = (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
 
 
-def read(path: str | Path, start: float = 0.0, duration: float | None = None) -> np.ndarray:
+def read(
+    source: Source, start: float = 0.0, duration: float | None = None, *, longest: float | None = None
+) -> np.ndarray:
     """Decode a sound to mono float32 at 16 kHz: channels are averaged, any rate is resampled.
 
     Args:
-        path: any container that libsndfile reads (wav, flac, ogg, opus, mp3, aiff, ...).
+        source: a path, the bytes of a file, or a file opened for reading bytes, in any container that libsndfile reads
+            (wav, flac, ogg, opus, mp3, aiff, ...).
         start: where to begin, in seconds.
         duration: how much to read, in seconds; all that is left without it.
+        longest: refuse, before it is decoded, what is longer than so many seconds.
 
     Returns:
         float32 array (sample,), nominally in [-1, 1].
 
     Raises:
-        AudioError: missing, not audio, empty, or not finite. The message names the file.
+        AudioError: missing, not audio, cut off, too long, empty, or not finite. The message names the file.
     """
-    samples = resample(*_decode(Path(path), start, duration))
+    name = named(source)
+    with _opened(source) as file:
+        samples = resample(*_decode(file, start, duration, longest, name))
     if samples.size == 0:
-        raise AudioError(f"{path} holds no samples (start {start:g} s, duration {duration or 'to the end'}).")
+        raise AudioError(f"{name} holds no samples (start {start:g} s, duration {duration or 'to the end'}).")
     if not np.isfinite(samples).all():
-        raise AudioError(f"{path} holds samples that are not finite numbers (NaN or infinity).")
+        raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
     return samples
 
 
@@ -43,13 +62,18 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
     return soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ").astype(np.float32, copy=False)
 
 
-def seconds(path: str | Path) -> tuple[float, int]:
+def seconds(source: Source) -> tuple[float, int]:
     """Read the header only: duration in seconds and sample rate in hertz, undecoded."""
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise AudioError(f"{path} cannot be read as audio: {error}") from error
-    return info.frames / info.samplerate, info.samplerate
+    with _opened(source) as file:
+        return file.frames / file.samplerate, file.samplerate
+
+
+def named(source: object) -> str:
+    """Name a sound for a message: by its path, by that of an open file, or as `the sound` where there is none."""
+    name = source if isinstance(source, str | Path) else getattr(source, "name", None)
+    if not isinstance(name, str | Path):
+        return "the sound"
+    return str(name).encode("utf-8", "backslashreplace").decode()  # any name that a system allows can be printed
 
 
 def content_hash(samples: np.ndarray) -> str:
@@ -57,14 +81,69 @@ def content_hash(samples: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(samples, dtype="<f4").tobytes(), digest_size=16).hexdigest()
 
 
-def _decode(path: Path, start: float, duration: float | None) -> tuple[np.ndarray, int]:
+@contextlib.contextmanager
+def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
+    """Open a sound; whatever the decoder stumbles over, inside the block too, is an AudioError that names it."""
+    name = named(source)
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate = file.samplerate
-            if start:
-                file.seek(min(round(start * rate), file.frames))
-            frames = -1 if duration is None else round(duration * rate)
-            samples = file.read(frames, dtype="float32", always_2d=True).mean(axis=1)
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise AudioError(f"{path} cannot be read as audio: {error}") from error
-    return samples.astype(np.float32, copy=False), rate
+        with soundfile.SoundFile(_openable(source, name)) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise AudioError(
+                    f"{name} cannot be read as audio: its header says {file.samplerate} Hz; "
+                    f"{RATES[0]} to {RATES[1]} Hz were expected."
+                )
+            yield file
+    except BROKEN as error:
+        raise AudioError(f"{name} cannot be read as audio: {getattr(error, 'error_string', error)}") from error
+
+
+def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
+    """Give what the decoder opens, unless it is sure to fail: it would wait at a pipe, and fill a cut-off file up."""
+    if isinstance(source, str | Path):
+        if os.path.exists(source) and not os.path.isfile(source):
+            raise AudioError(f"{name} cannot be read as audio: it is a folder or device, and a file was expected.")
+        with open(source, "rb") as file:
+            _refuse_cut_off(file.read(8), file.seek(0, os.SEEK_END), name)
+        return os.fsencode(source) if os.name == "posix" else str(source)  # names need not be UTF-8
+    content = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
+    _refuse_cut_off(content[:8], len(content), name)
+    return io.BytesIO(content)
+
+
+def _refuse_cut_off(head: bytes, size: int, name: str) -> None:
+    """Compare a RIFF or AIFF file's size with what its header says: decoders hand out in silence what is there."""
+    claimed = 8 + int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")
+    if head[:4] in (b"RIFF", b"FORM") and size < claimed * (1 - CUT_OFF) and claimed < STREAMED:
+        raise AudioError(f"{name} cannot be read as audio: it is cut off after {size} of {claimed} bytes.")
+
+
+def _decode(
+    file: soundfile.SoundFile, start: float, duration: float | None, longest: float | None, name: str
+) -> tuple[np.ndarray, int]:
+    rate, first = file.samplerate, min(round(start * file.samplerate), file.frames)
+    wanted = file.frames - first if duration is None else min(file.frames - first, round(duration * rate))
+    known = file.frames != UNKNOWN
+    _refuse_longer(wanted / rate if known else 0, longest, name)
+    if first:
+        file.seek(first)
+    parts, got = [np.zeros(0, np.float32)], 0
+    while got < wanted:
+        block = file.read(min(wanted - got, max(1, AT_ONCE // file.channels)), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        parts.append(block.mean(axis=1))
+        got += len(block)
+        _refuse_longer(got / rate, longest, name)
+    if known and got < wanted * (1 - CUT_OFF):
+        raise AudioError(
+            f"{name} cannot be read as audio: it is cut off after {got / rate:.1f} of {wanted / rate:.1f} s."
+        )
+    return np.concatenate(parts), rate
+
+
+def _refuse_longer(length: float, longest: float | None, name: str) -> None:
+    if longest is not None and length > longest:
+        raise AudioError(
+            f"{name} is {length:.1f} s long, and no more than {longest:g} s are heard at once. Cut it, or ask for a "
+            "timeline, which goes through it in windows."
+        )

@@ -56,58 +56,48 @@ def test_learning_curves_of_more_measures_than_colours_and_of_none() -> None:
     assert drawn(plots.learning_curves([]))
 
 
-def test_speakers_stand_from_worst_to_best() -> None:
-    ua, recall = np.array([0.9, 0.2, 0.5]), np.array([[1, 0.8, np.nan], [0, 0.4, 0.2], [0.5, 0.5, 0.5]])
-    figure = plots.per_speaker_recall(["$a$", "_b", "c"], ua, recall, NAMES)
-    top, bottom = figure.axes
-    assert np.asarray(top.lines[0].get_ydata()).tolist() == [0.2, 0.5, 0.9]
-    assert [label.get_text() for label in bottom.get_xticklabels()] == [" _b", "c", r"\$a\$"]
-    image = np.asarray(bottom.images[0].get_array())
-    assert image.shape == (3, 3, 4)
-    assert image[0, 2, 3] == 1, "the best speaker's anger is fully recognised"
-    assert image[2, 2, 3] == 0, "what a speaker never said is left clear"
+def test_what_agrees_goes_to_the_right_on_a_scale_of_its_own() -> None:
+    rows = [{"epoch": e, "emotion/emotion": 1.0, "validation_ccc": -0.2 + 0.1 * e} for e in (1, 2, 3)]
+    left, right = plots.learning_curves([rows]).axes
+    assert [line.get_label() for line in left.lines] == ["emotion"]
+    assert [line.get_label() for line in right.lines] == ["validation CCC"]
+    assert right.get_ylim() == (pytest.approx(-0.1), 1)
+    assert right.get_title(loc="left") == "agreement (CCC)"
+    _, right = plots.learning_curves([[row | {"speaker/accuracy": 0.5} for row in rows]]).axes
+    assert right.get_title(loc="left") == "agreement (CCC) and shares recognised"
+
+
+def test_few_predictions_are_dots_beside_the_line_of_agreement() -> None:
+    truth, prediction = np.array([[1.0, 10], [2, 30], [4, 20]]), np.array([[2.0, 10], [2, 20], [3, 60]])
+    figure = plots.agreement(truth, prediction, ["_arousal", "$v$"])
+    for place, axes in enumerate(figure.axes):
+        dots = np.asarray(axes.collections[0].get_offsets())
+        assert dots.tolist() == np.stack([truth[:, place], prediction[:, place]], axis=1).tolist()
+        x, y = axes.lines[0].get_data()
+        assert np.array_equal(x, y) and tuple(x) == axes.get_xlim() == axes.get_ylim()
+        assert axes.get_xlim()[0] < min(truth[:, place].min(), prediction[:, place].min())
+    assert figure.axes[0].get_xlabel() == "true _arousal"
     assert drawn(figure)
-
-
-def test_many_speakers_lose_their_names_but_not_their_dots() -> None:
-    n = plots.MOST_NAMES + 1
-    figure = plots.per_speaker_recall([f"s{i}" for i in range(n)], np.linspace(0, 1, n), np.ones((n, 3)), NAMES)
-    assert len(figure.axes[0].lines[0].get_xdata()) == n
-    assert not figure.axes[1].get_xticklabels()
-
-
-def test_tsne_shows_the_same_four_speakers_twice() -> None:
-    rng = np.random.default_rng(0)
-    x, speakers, emotions = (
-        rng.normal(size=(60, 4)),
-        [f"_{i % 6}" for i in range(60)],
-        [NAMES[i % 3] for i in range(60)],
+    assert (
+        len([axes for axes in plots.agreement(np.ones((2, 3)), np.ones((2, 3)), "abc").axes if axes.get_visible()]) == 3
     )
-    x[:, 3] = 1.0
-    figure = plots.tsne(x, emotions, speakers, seed=1)
-    left, right = figure.axes
-    assert len(right.collections) == 4
-    assert len(left.collections) == 3
-    count = [sum(len(np.asarray(dots.get_offsets())) for dots in axes.collections) for axes in (left, right)]
-    assert count == [40, 40]
-    legend = right.get_legend()
-    assert legend is not None and len(legend.get_texts()) == 4
-    again = plots.tsne(x, emotions, speakers, seed=1).axes[0].collections[0].get_offsets()
-    assert np.array_equal(np.asarray(left.collections[0].get_offsets()), np.asarray(again))
 
 
-def test_tsne_of_speakers_alone_is_one_picture() -> None:
-    x, speakers = np.random.default_rng(0).normal(size=(30, 4)), ["a", "b", "c"] * 10
-    (axes,) = plots.tsne(x, None, speakers).axes
-    assert len(axes.collections) == 3
-    assert axes.get_title(loc="left") == "by speaker"
-
-
-def test_tsne_does_not_lay_out_more_points_than_it_can_show(monkeypatch) -> None:
-    monkeypatch.setattr(plots, "MOST_POINTS", 8)
-    x = np.random.default_rng(0).normal(size=(60, 3))
-    figure = plots.tsne(x, ["anger"] * 60, ["a", "b"] * 30)
-    assert sum(len(np.asarray(dots.get_offsets())) for dots in figure.axes[0].collections) == 16
+def test_many_predictions_are_a_field_that_is_strongest_where_most_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "MOST_DOTS", 5)
+    truth = np.array([1.0] * 4 + [3.0, 2.0])[:, None]
+    prediction = np.array([2.0] * 4 + [3.0, 1.0])[:, None]
+    (axes,) = plots.agreement(truth, prediction, ["arousal"]).axes
+    image = np.asarray(axes.images[0].get_array())[..., 3]
+    low, high = axes.get_xlim()
+    assert tuple(axes.images[0].get_extent()) == (low, high, low, high)
+    strength = {}
+    for x, y in ((1, 2), (3, 3), (2, 1), (3, 1)):
+        column, row = (int((value - low) / (high - low) * plots.CELLS) for value in (x, y))
+        strength[x, y] = image[row, column]
+    assert strength[1, 2] == 1
+    assert strength[3, 3] == strength[2, 1] == pytest.approx(0.04 + 0.96 / 2), "a quarter as many: half, by the root"
+    assert strength[3, 1] == 0
 
 
 def names_at_ends(axes: Axes) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,73 @@
+"""Emotion: what a model says of one sound, or why it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+Note = Literal["too short", "silence", "noise", "uncertain"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a long sound.
+
+    Attributes:
+        start: seconds from the sound's beginning.
+        end: the same.
+        label: as an Emotion's.
+        scores: as an Emotion's.
+        note: as an Emotion's.
+    """
+
+    start: float
+    end: float
+    label: str | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        own = {"start": self.start, "end": self.end, "label": self.label, "scores": dict(self.scores)}
+        return own | {"note": self.note}
+
+
+@dataclass(frozen=True, eq=False)
+class Emotion:
+    """What a model says of one sound.
+
+    Attributes:
+        label: the class with the highest score; None where `note` says why there is none, and for models of dimensions.
+        scores: each class's probability, or each dimension's value on its native scale; empty where nothing was scored.
+        duration: of the sound, in seconds.
+        embedding: float32 (feature,), the vector that the head reads; None where nothing was scored.
+        segments: the parts of a long sound, where a timeline was asked for.
+        note: `too short`, `silence` or `noise` where there is no speech to score, `uncertain` where the highest score
+            is below the threshold that was asked for.
+    """
+
+    label: str | None
+    scores: Mapping[str, float]
+    duration: float
+    embedding: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
+    note: str | None = None
+
+    def abstaining(self, threshold: float | None) -> Emotion:
+        """Return the same without a label, noted `uncertain`, if the highest score is below a threshold."""
+        if threshold is None or self.label is None or self.scores[self.label] >= threshold:
+            return self
+        return replace(self, label=None, note="uncertain")
+
+    def to_dict(self, *, embedding: bool = False) -> dict[str, Any]:
+        """Return plain data that `json` writes; the embedding only where it is asked for."""
+        plain: dict[str, Any] = {"label": self.label, "scores": dict(self.scores), "duration": self.duration}
+        plain |= {"note": self.note}
+        if self.segments:
+            plain["segments"] = [segment.to_dict() for segment in self.segments]
+        if embedding:
+            plain["embedding"] = None if self.embedding is None else self.embedding.tolist()
+        return plain
