@@ -23,6 +23,7 @@ from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
+from serene.evaluation import temperature
 from serene.evaluation.answers import Answers
 from serene.evaluation.probes import TooFewClips, speaker_leak
 from serene.evaluation.scoring import Scores, predictions_of, score
@@ -40,6 +41,7 @@ from serene.recipe import Recipe
 from serene.run import Cell, environment
 from serene.trainer import Selected, Trainer
 
+SMALLEST = 1e-12  # probability, below which its logarithm is taken of this
 SCORED = 64  # clips per batch where nothing is trained
 EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}
 
@@ -80,6 +82,8 @@ def train_cell(
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], trainer.device)
     started = time.perf_counter()
+    if "validation" in parts and not model.dimensions:
+        model.temperature = temperature_of(model, parts["validation"], trainer.device)
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = leaks_of(recipe, model, split, parts, trainer.device)
     met = Acquaintance.made(
@@ -88,6 +92,7 @@ def train_cell(
     front_end = {"front_end": model.encoder.front_end, **recipe.front_end}
     model.cpu().save(cell.folder / "model", front_end, met)
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
+    facts |= {"temperature": model.temperature}
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
     facts |= {"split": describe(split), "of_folds": of_folds, **environment(seconds)}
     _keep(cell, recipe, scores, probes, facts)
@@ -127,6 +132,12 @@ def _fit(
         validation = parts.get("validation")
         where = {"seed": cell.seed, "folder": cell.folder}
         return model, trainer.fit(model, method, train, validation, **where, speakers=stream, on_epoch=on_epoch)
+
+
+def temperature_of(model: EmotionModel, validation: Dataset, device: str) -> float:
+    """Find the temperature that suits clips which were not trained on."""
+    log_probabilities = np.log(np.maximum(score(model, validation, device=device).outputs, SMALLEST))
+    return temperature.fit(log_probabilities, validation.targets.numpy())
 
 
 def store_of(recipe: Recipe, folder: Path) -> Store:
@@ -188,7 +199,7 @@ def keep_voices(model: EmotionModel, train: Dataset, device: str) -> None:
     counts = torch.zeros(len(voices), 1, device=voices.device)
     for batch in train.in_order(SCORED):
         features = model.features(batch.to(device))
-        assert features.speaker is not None  # noqa: S101 - for the type checker: a model with vectors is told
+        assert features.speaker is not None
         known = features.speaker >= 0
         voices.index_add_(0, features.speaker[known], model.voice(features)[known])
         counts.index_add_(0, features.speaker[known], torch.ones_like(voices[:1, :1]).expand(int(known.sum()), 1))

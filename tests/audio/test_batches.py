@@ -15,6 +15,7 @@ from serene.audio.batch import Batch, mask_of
 from serene.audio.dataset import (
     Dataset,
     Enrolment,
+    duration_batches,
     enrolment_of,
     features,
     frame_statistics,
@@ -253,3 +254,40 @@ def test_batches_come_in_random_order() -> None:
     means = [lengths[batch].mean() for batch in length_buckets(lengths, 32, np.random.default_rng(0))]
     rises = sum(a < b for a, b in pairwise(means))
     assert 4 <= rises <= 15
+
+
+@pytest.mark.parametrize("n_clips", [1, 2, 31, 1000])
+@pytest.mark.parametrize("most", [1500.0, 12_000.0])
+def test_batches_by_duration_hold_so_much_and_every_clip_once(n_clips: int, most: float) -> None:
+    lengths = iemocap_like()[:n_clips]
+    batches = duration_batches(lengths, most, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(n_clips))
+    for batch in batches:
+        padded = len(batch) * max(lengths[batch])
+        assert padded <= most or len(batch) == 1, "a clip that is longer than a batch is alone"
+    if n_clips == 1000:
+        assert (max(lengths) > most) == (most == 1500), "both cases are met"
+        assert sum(lengths) / sum(len(b) * max(lengths[b]) for b in batches) > 0.9, "little is padding"
+        full = [len(b) * max(lengths[b]) for b in batches]
+        assert np.mean(full) > 0.75 * most, "batches are as large as they may be"
+
+
+def test_batches_by_duration_are_of_like_length_and_in_random_order() -> None:
+    lengths = iemocap_like()[:640]
+    batches = duration_batches(lengths, 6000, np.random.default_rng(0))
+    means = [lengths[batch].mean() for batch in batches]
+    ranges = sorted((lengths[batch].min(), lengths[batch].max()) for batch in batches)
+    jitter = math.exp(2 * 0.08)
+    assert all(after[0] * jitter >= before[1] for before, after in pairwise(ranges)), (
+        "but for the jitter they are sorted"
+    )
+    rises = sum(a < b for a, b in pairwise(means))
+    assert 0.3 < rises / len(means) < 0.7
+
+
+def test_batches_by_duration_are_the_generators_alone() -> None:
+    lengths = iemocap_like()[:200]
+    first, again, other = (duration_batches(lengths, 4000, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    composition = [{frozenset(batch.tolist()) for batch in batches} for batches in (first, other)]
+    assert len(composition[0] & composition[1]) < len(first) / 4, "epochs meet other batches, not only another order"

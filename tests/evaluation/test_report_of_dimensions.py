@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,8 @@ def test_one_clip_of_each_speaker_leaves_the_overall_figure() -> None:
 def test_warnings_follow_from_the_facts(ratings: Ratings) -> None:
     facts = {"speaker_independent": False, "saw_unlabelled_test_audio": True}
     assert made(ratings, **facts).content["stamps"] == [reports.DEPENDENT, reports.HEARD]
-    shared = Answers.concatenate([ratings, cell(seed=5).rows(np.arange(8))])
-    assert build(shared, facts=FACTS).content["seeds"] == [0, 1, 5]
+    ragged = Answers.concatenate([ratings, replace(cell(seed=1), fold=np.full(48, "2"))])
+    assert build(ragged, facts=FACTS).content["stamps"] == [reports.INCOMPLETE]
 
 
 def test_shifts_of_both_kinds_stand_in_the_report(ratings: Ratings) -> None:

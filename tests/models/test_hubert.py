@@ -16,6 +16,7 @@ import transformers
 
 from serene.errors import MissingExtra, SereneError
 from serene.models import pretrained
+from serene.models.encoder import Inside
 from serene.models.hubert import Hubert
 
 SMALL: dict[str, Any] = {
@@ -396,6 +397,95 @@ def test_the_graph_is_exported_for_any_batch_and_length(name: str) -> None:
     )
     values, mask = clip(9000).repeat(3, 1, 1), torch.arange(9000)[None] < torch.tensor([1234, 9000, 5000])[:, None]
     close(program.module()(values, mask), encoder(values, mask))
+
+
+# --- what is done inside
+
+HIDDEN = torch.tensor([[frame in (0, 3, 4, 11) for frame in range(12)]])
+VOICE = torch.linspace(-2, 2, 32)[None]
+
+
+def inside_of(encoder: Hubert, values: torch.Tensor, **inside: Any) -> torch.Tensor:
+    return encoder(values, torch.ones(values.shape[:2], dtype=torch.bool), Inside(**inside))
+
+
+@torch.no_grad()
+def test_nothing_inside_changes_nothing(folder: str) -> None:
+    encoder = Hubert(1, weights=folder).eval()
+    assert torch.equal(inside_of(encoder, clip(4000)), alone(encoder, clip(4000)))
+    nowhere = torch.zeros(1, 12, dtype=torch.bool)
+    assert torch.equal(inside_of(encoder, clip(4000), masked=nowhere), alone(encoder, clip(4000)))
+    nobody = torch.zeros(1, 32)
+    assert torch.equal(inside_of(encoder, clip(4000), first=nobody), alone(encoder, clip(4000)))
+
+
+@torch.no_grad()
+def test_hidden_frames_are_hidden_as_transformers_hides_them(config: dict[str, Any], tmp_path: Path) -> None:
+    plain = task_model(config, "Model", apply_spec_augment=True)
+    plain.masked_spec_embed.copy_(torch.linspace(-1, 1, 32))
+    plain.save_pretrained(tmp_path / "plain")
+    encoder = Hubert(1, weights=str(tmp_path / "plain")).eval()
+    expected = plain(clip(4000).squeeze(-1), mask_time_indices=HIDDEN).last_hidden_state
+    close(inside_of(encoder, clip(4000), masked=HIDDEN), expected)
+    assert (expected - alone(encoder, clip(4000))).abs().max() > 0.01
+
+
+@torch.no_grad()
+def test_what_comes_out_of_the_convolutions_is_seen_and_changed(plain: Any, folder: str) -> None:
+    encoder = Hubert(1, weights=folder).eval()
+    seen: list[torch.Tensor] = []
+    changed = inside_of(encoder, clip(4000), convolved=lambda frames: seen.append(frames) or frames + frames.roll(1, 1))
+    convolved = plain.feature_extractor(clip(4000).squeeze(-1)).transpose(1, 2)
+    close(seen[0], convolved, 1e-5)
+    plain.feature_extractor.register_forward_hook(lambda _part, _inputs, frames: frames + frames.roll(1, 2))
+    close(changed, plain(clip(4000).squeeze(-1)).last_hidden_state)
+
+
+@torch.no_grad()
+def test_a_vector_is_added_to_what_goes_into_the_first_layer(plain: Any, folder: str) -> None:
+    encoder = Hubert(1, weights=folder).eval()
+    plain.encoder.layers[0].register_forward_pre_hook(lambda _layer, inputs: (inputs[0] + VOICE[:, None], *inputs[1:]))
+    expected = plain(clip(4000).squeeze(-1)).last_hidden_state
+    close(inside_of(encoder, clip(4000), first=VOICE), expected)
+    assert (expected - alone(encoder, clip(4000))).abs().max() > 0.01
+
+
+@torch.no_grad()
+def test_a_prefix_is_one_more_frame_that_does_not_come_out(plain: Any, folder: str) -> None:
+    encoder = Hubert(1, weights=folder).eval()
+    plain.encoder.layers[0].register_forward_pre_hook(
+        lambda _layer, inputs: (torch.cat([VOICE[:, None], inputs[0]], dim=1), *inputs[1:])
+    )
+    expected = plain(clip(4000).squeeze(-1)).last_hidden_state
+    assert expected.shape == (1, 13, 32)
+    close(inside_of(encoder, clip(4000), prefix=VOICE), expected[:, 1:])
+    assert (expected[:, 1:] - alone(encoder, clip(4000))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("place", ["masked", "first", "prefix"])
+@pytest.mark.parametrize("output", ["last", "weighted_sum"])
+@torch.no_grad()
+def test_padding_changes_nothing_of_it(folder: str, place: str, output: Any) -> None:
+    encoder = Hubert(1, weights=folder, output=output).eval()
+    told = {"masked": HIDDEN, "first": VOICE, "prefix": VOICE}[place]
+    expected = inside_of(encoder, clip(4000), **{place: told})[0]
+    inputs, mask = torch.full((2, 9000, 1), 7.0), torch.arange(9000)[None] < torch.tensor([9000, 4000])[:, None]
+    inputs[0], inputs[1, :4000] = clip(9000, 1)[0], clip(4000)[0]
+    if place == "masked":
+        told = torch.cat([torch.nn.functional.pad(row, (0, 27 - 12)) for row in (~HIDDEN, HIDDEN)])
+    else:
+        told = torch.cat([-told, told])
+    close(encoder(inputs, mask, Inside(**{place: told}))[1, :12], expected)
+
+
+@pytest.mark.parametrize("place", ["masked", "first", "prefix"])
+def test_all_of_it_is_learned(folder: str, place: str) -> None:
+    encoder = Hubert(1, weights=folder, train="all", checkpointing=True).train()
+    encoder.transformer.masked_spec_embed.requires_grad_(True)
+    vector = encoder.transformer.masked_spec_embed if place == "masked" else VOICE.clone().requires_grad_()
+    told = HIDDEN if place == "masked" else vector
+    inside_of(encoder, clip(4000), **{place: told}).square().mean().backward()
+    assert vector.grad is not None and vector.grad.abs().max() > 0
 
 
 def test_words_of_a_recipe_become_a_configs_values() -> None:

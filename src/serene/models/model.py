@@ -66,6 +66,9 @@ class EmotionModel(nn.Module):
         speakers: the persons whom the model knows by name, in the order of their indices, where it has vectors of them.
         parts: what stands around the encoder.
         dimensions: give a number per dimension on its native scale, instead of a logit per class.
+
+    Attributes:
+        temperature: what logits are divided by before they become probabilities; found on validation clips.
     """
 
     feature_mean: Tensor
@@ -99,7 +102,7 @@ class EmotionModel(nn.Module):
         self.pooling = POOLINGS[self.parts.pooling]()
         self.embedding_width = self.pooling.widening * self.encoder.out_width
         self.head = self.new_head(len(self.emotions))
-        self.dimensions = dimensions
+        self.dimensions, self.temperature = dimensions, 1.0
         if dimensions:
             self.register_buffer("target_mean", torch.zeros(len(self.emotions)))
             self.register_buffer("target_deviation", torch.ones(len(self.emotions)))
@@ -272,6 +275,7 @@ class EmotionModel(nn.Module):
             acquaintance: whom it was trained on, where that is known.
         """
         config = {"format": FORMAT, "model_type": "serene", "emotions": list(self.emotions), **self.config}
+        config["temperature"] = self.temperature
         config["id2label"] = dict(enumerate(self.emotions))
         with whole_folder(folder) as temporary:
             (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -303,6 +307,7 @@ class EmotionModel(nn.Module):
                 parts=Parts(**config["parts"]),
                 dimensions=config["dimensions"],
             )
+            model.temperature = float(config["temperature"])
             state = safetensors.torch.load_file(folder / "model.safetensors")
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise SereneError(f"{folder} is not a readable model folder: {error}") from error
