@@ -103,6 +103,7 @@ def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(run
             "environment.json",
             "probes.json",
             "log.jsonl",
+            "shift.json",
             "predictions.csv.gz",
         ),
     }

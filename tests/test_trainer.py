@@ -238,6 +238,23 @@ def test_progress_and_the_clip_weighted_log(tmp_path: Path) -> None:
     assert [row["epoch"] for row in logged] == [1, 2]
 
 
+def test_a_step_may_hold_so_many_seconds(tmp_path: Path) -> None:
+    train = noise(30)  # of 0.2 to 0.4 s, at 100 frames a second
+    seen: list[tuple[int, int]] = []
+    method = Weight(lambda w, batch: seen.append(tuple(batch.inputs.shape[:2])) or w.sum())
+    fit(method, train, tmp_path, epochs=2, batch_seconds=1.0)
+    assert sum(clips for clips, _ in seen) == 60
+    assert all(clips * frames <= 100 for clips, frames in seen)
+    assert {clips for clips, _ in seen} <= {1, 2, 3, 4} > {1}
+    assert len(seen) < 30, "full batches"
+
+
+def test_stored_outputs_have_no_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mfcc, "rate", 0.0)
+    with pytest.raises(SereneError, match=r"training\.batch_seconds counts seconds, and stored outputs have none; use"):
+        fit(Weight(lambda w, _: w.sum()), noise(4), tmp_path, batch_seconds=1.0)
+
+
 def test_every_step_is_kept_with_what_it_measured(tmp_path: Path) -> None:
     """Steps of 2 + 3 clips and of 2: a step's figures are the means over its clips, the epoch's over all clips."""
 
@@ -563,6 +580,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_moves_nothing(tmp_path: Path
         ({"betas": (0.9, 1.0)}, r"training\.betas is \[0\.9, 1\.0\]; two numbers from 0 to below 1"),
         ({"encoder_learning_rate": -1e-5}, r"training\.encoder_learning_rate is -1e-05; a positive number"),
         ({"clip": 0.0}, r"training\.clip is 0\.0; a positive number"),
+        ({"batch_seconds": 0.0}, r"training\.batch_seconds is 0\.0; a positive number"),
         ({"warmup": 1.5}, r"training\.warmup is 1\.5; a share of the steps, from 0 to 1"),
         ({"select_on": "last", "patience": 3}, r"training\.patience needs validation"),
     ],

@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from serene.evaluation.predictions import Predictions
     from serene.evaluation.report import Report
     from serene.experiment import train
+    from serene.inference.emotion import Emotion
+    from serene.inference.recognizer import Recognizer
     from serene.models.model import EmotionModel
     from serene.protocols import Split, make_splits
     from serene.recipe import load as load_recipe
 
 __version__ = "0.1.0"
 __all__ = [
+    "Emotion",
     "EmotionModel",
     "Manifest",
     "Predictions",
+    "Recognizer",
     "Report",
     "SereneError",
     "Split",
@@ -41,9 +45,11 @@ __all__ = [
     "train",
 ]
 _HOMES = {
+    "Emotion": "serene.inference.emotion:Emotion",
     "EmotionModel": "serene.models.model:EmotionModel",
     "Manifest": "serene.corpora.manifest:Manifest",
     "Predictions": "serene.evaluation.predictions:Predictions",
+    "Recognizer": "serene.inference.recognizer:Recognizer",
     "Report": "serene.evaluation.report:Report",
     "Split": "serene.protocols:Split",
     "Utterance": "serene.corpora.manifest:Utterance",

@@ -8,12 +8,25 @@ import platform
 from importlib import metadata
 from typing import Any
 
-BASE = ("numpy", "soundfile", "soxr", "kaldi-native-fbank", "safetensors", "pydantic", "typer", "rich", "PyYAML")
+BASE = (
+    "numpy",
+    "soundfile",
+    "soxr",
+    "kaldi-native-fbank",
+    "safetensors",
+    "onnxruntime",
+    "pydantic",
+    "typer",
+    "rich",
+    "PyYAML",
+)
 EXTRAS = {
     "train": (
         *(("torch", "torch"), ("scikit-learn", "sklearn"), ("threadpoolctl", "threadpoolctl")),
         *(("matplotlib", "matplotlib"), ("transformers", "transformers")),
     ),
+    "hub": (("huggingface-hub", "huggingface_hub"),),
+    "export": (("onnx", "onnx"), ("onnxscript", "onnxscript")),
     "lora": (("peft", "peft"),),
     "augment": (("audiomentations", "audiomentations"),),
     "track": (("tensorboard", "tensorboard"),),

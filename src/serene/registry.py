@@ -15,10 +15,17 @@ EXTRA_OF = {
     "threadpoolctl": "train",
     "matplotlib": "train",
     "transformers": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "huggingface_hub": "hub",
     "peft": "lora",
     "audiomentations": "augment",
     "tensorboard": "track",
     "opensmile": "opensmile",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
 }
 
 

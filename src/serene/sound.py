@@ -16,12 +16,13 @@ import soxr
 
 from serene.errors import AudioError
 
-Source = str | Path | bytes | BinaryIO
+Source = str | Path | bytes | bytearray | memoryview | BinaryIO
 
 SAMPLE_RATE = 16_000  # hertz: what every model of the project hears
 RATES = (1_000, 1_000_000)  # hertz: a header that says less or more is damaged, and resampling would fill the memory
-AT_ONCE = 2**25  # values that are decoded in one go, all channels counted
+AT_ONCE = 2**22  # values that are decoded in one go, all channels counted
 UNKNOWN = 2**63 - 1  # frames that the decoder reports where a stream's header names no length
+SAMPLE_DUMP = b"\xf0\x7e"  # what MIDI's begin with: no speech, and their decoder writes to the standard output
 STREAMED = 2**31 - 2**20  # bytes from which on a header's length stands for "not known yet"
 CUT_OFF = 0.01  # share of the promised length whose lack is forgiven: some writers count wrongly
 BROKEN = (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
@@ -46,13 +47,38 @@ def read(
         AudioError: missing, not audio, cut off, too long, empty, or not finite. The message names the file.
     """
     name = named(source)
-    with _opened(source) as file:
-        samples = resample(*_decode(file, start, duration, longest, name))
+    samples = np.concatenate([np.zeros(0, np.float32), *blocks(source, start, duration, longest=longest)])
     if samples.size == 0:
         raise AudioError(f"{name} holds no samples (start {start:g} s, duration {duration or 'to the end'}).")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
     return samples
+
+
+def blocks(
+    source: Source, start: float = 0.0, duration: float | None = None, *, longest: float | None = None
+) -> Iterator[np.ndarray]:
+    """Decode as `read` does, a part at a time: memory does not grow with the sound's length, nor with its rate.
+
+    Args:
+        source: as `read` takes it.
+        start: where to begin, in seconds.
+        duration: how much to read, in seconds.
+        longest: refuse what is longer than so many seconds.
+
+    Yields:
+        float32 arrays (sample,), which `read` puts together.
+
+    Raises:
+        AudioError: as `read`, as soon as it is found; but nothing is said of a sound without samples.
+    """
+    name = named(source)
+    with _opened(source) as file:
+        rate = file.samplerate
+        stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+        for block, last in _decode(file, start, duration, longest, name):
+            samples = block if stream is None else stream.resample_chunk(block, last)
+            if not np.isfinite(samples).all():
+                raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
+            yield samples
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -76,6 +102,21 @@ def named(source: object) -> str:
     return str(name).encode("utf-8", "backslashreplace").decode()  # any name that a system allows can be printed
 
 
+def refuse_longer(length: float, longest: float | None, name: str) -> None:
+    """Refuse a sound of so many seconds where less is heard at once."""
+    if longest is not None and length > longest:
+        raise AudioError(
+            f"{name} is {length:.1f} s long, and no more than {longest:g} s are heard at once. Cut it, or ask for a "
+            "timeline, which goes through it in windows."
+        )
+
+
+def refuse_rate(rate: int, name: str) -> None:
+    """Refuse a sample rate, in hertz, that no sound has."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"{name} claims {rate} samples per second; {RATES[0]} to {RATES[1]} were expected.")
+
+
 def content_hash(samples: np.ndarray) -> str:
     """Identify decoded samples, whatever container held them: 32 hexadecimal digits."""
     return hashlib.blake2b(np.ascontiguousarray(samples, dtype="<f4").tobytes(), digest_size=16).hexdigest()
@@ -86,12 +127,8 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
     """Open a sound; whatever the decoder stumbles over, inside the block too, is an AudioError that names it."""
     name = named(source)
     try:
-        with soundfile.SoundFile(_openable(source, name)) as file:
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise AudioError(
-                    f"{name} cannot be read as audio: its header says {file.samplerate} Hz; "
-                    f"{RATES[0]} to {RATES[1]} Hz were expected."
-                )
+        with soundfile.SoundFile(_openable(source, name)) as file:  # pyright: ignore[reportArgumentType]
+            refuse_rate(file.samplerate, name)
             yield file
     except BROKEN as error:
         raise AudioError(f"{name} cannot be read as audio: {getattr(error, 'error_string', error)}") from error
@@ -107,11 +144,23 @@ def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
         return os.fsencode(source) if os.name == "posix" else str(source)  # names need not be UTF-8
     content = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
     _refuse_cut_off(content[:8], len(content), name)
-    return io.BytesIO(content)
+    return _Held(content)
+
+
+class _Held(io.BytesIO):
+    """The bytes of a file; a damaged header may send its decoder to a place before the first."""
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        try:
+            return super().seek(place, whence)
+        except ValueError:
+            return super().seek(0)
 
 
 def _refuse_cut_off(head: bytes, size: int, name: str) -> None:
     """Compare a RIFF or AIFF file's size with what its header says: decoders hand out in silence what is there."""
+    if head[:2] == SAMPLE_DUMP:
+        raise AudioError(f"{name} cannot be read as audio: it is a MIDI sample dump.")
     claimed = 8 + int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")
     if head[:4] in (b"RIFF", b"FORM") and size < claimed * (1 - CUT_OFF) and claimed < STREAMED:
         raise AudioError(f"{name} cannot be read as audio: it is cut off after {size} of {claimed} bytes.")
@@ -119,31 +168,24 @@ def _refuse_cut_off(head: bytes, size: int, name: str) -> None:
 
 def _decode(
     file: soundfile.SoundFile, start: float, duration: float | None, longest: float | None, name: str
-) -> tuple[np.ndarray, int]:
+) -> Iterator[tuple[np.ndarray, bool]]:
+    """Give mono samples (sample,) at the file's own rate, block by block, and whether it is the last one."""
     rate, first = file.samplerate, min(round(start * file.samplerate), file.frames)
     wanted = file.frames - first if duration is None else min(file.frames - first, round(duration * rate))
     known = file.frames != UNKNOWN
-    _refuse_longer(wanted / rate if known else 0, longest, name)
+    refuse_longer(wanted / rate if known else 0, longest, name)
     if first:
         file.seek(first)
-    parts, got = [np.zeros(0, np.float32)], 0
-    while got < wanted:
-        block = file.read(min(wanted - got, max(1, AT_ONCE // file.channels)), dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        parts.append(block.mean(axis=1))
+    got, last = 0, False
+    while not last:
+        asked = min(wanted - got, max(1, AT_ONCE // file.channels))
+        block = file.read(asked, dtype="float32", always_2d=True)
         got += len(block)
-        _refuse_longer(got / rate, longest, name)
-    if known and got < wanted * (1 - CUT_OFF):
-        raise AudioError(
-            f"{name} cannot be read as audio: it is cut off after {got / rate:.1f} of {wanted / rate:.1f} s."
-        )
-    return np.concatenate(parts), rate
-
-
-def _refuse_longer(length: float, longest: float | None, name: str) -> None:
-    if longest is not None and length > longest:
-        raise AudioError(
-            f"{name} is {length:.1f} s long, and no more than {longest:g} s are heard at once. Cut it, or ask for a "
-            "timeline, which goes through it in windows."
-        )
+        last = not len(block) or got >= wanted
+        refuse_longer(got / rate, longest, name)
+        if last and known and got < wanted * (1 - CUT_OFF):
+            raise AudioError(
+                f"{name} cannot be read as audio: it is cut off after {got / rate:.1f} of {wanted / rate:.1f} s."
+            )
+        with np.errstate(invalid="ignore"):  # infinities of both signs; `blocks` says what is wrong
+            yield block.mean(axis=1), last

@@ -262,7 +262,10 @@ class Trainer:
         """Deal every training clip once, by number or by seconds."""
         if self.batch_seconds is None:
             return length_buckets(train.lengths, self.batch_size, rng)
-        return duration_batches(train.lengths, self.batch_seconds * train.store.maker.rate, rng)
+        rate = train.store.maker.rate
+        if not rate:
+            raise SereneError("training.batch_seconds counts seconds, and stored outputs have none; use batch_size.")
+        return duration_batches(train.lengths, self.batch_seconds * rate, rng)
 
     def _backward(
         self, moving: MovingTurn, model: EmotionModel, method: Method, batches: list[Batch], progress: float, parts: int

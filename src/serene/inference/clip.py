@@ -1,14 +1,14 @@
-"""Clips are what a model's front end made of sounds; like lengths side by side they are a network's inputs."""
+"""Clips are what a model's front end made of sounds; side by side, by length, they are a network's inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-MOST_VALUES = 120 * 16_000  # of a batch, padding included: two minutes of samples, or some of MFCC's eight
+MOST_VALUES = 120 * 16_000  # of a batch's features, padding included: two minutes of samples, eight of Tu et al.'s MFCC
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Network(Protocol):
     """A model at rest, in whatever runs it; safe to call from several threads.
 
     Attributes:
-        what: for people: "ONNX, fp32, cpu".
+        what: what runs it, where and in which precision, for people.
     """
 
     what: str
@@ -59,3 +59,34 @@ class Network(Protocol):
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Give logits, or values of dimensions, (batch, emotion), and embeddings (batch, feature): float32."""
         ...
+
+
+def by_length(frames: Sequence[int], width: int, batch_size: int) -> Iterator[list[int]]:
+    """Deal clips into batches of like length; a batch's features hold `MOST_VALUES` at most, or a single clip.
+
+    Args:
+        frames: of each clip.
+        width: features per frame.
+        batch_size: clips of a batch, at most.
+
+    Yields:
+        Indices of clips, from the shortest to the longest; every clip once.
+    """
+    order = sorted(range(len(frames)), key=frames.__getitem__)
+    batch: list[int] = []
+    for index in order:
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * frames[index] * width > MOST_VALUES):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def padded(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Stack features (frame, feature) of several clips into (batch, frame, feature); with their lengths (batch,)."""
+    lengths = np.array([len(own) for own in features], dtype=np.int64)
+    stacked = np.zeros((len(features), int(lengths.max()), features[0].shape[1]), dtype=np.float32)
+    for row, own in zip(stacked, features, strict=True):
+        row[: len(own)] = own
+    return stacked, lengths

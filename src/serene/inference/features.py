@@ -1,27 +1,79 @@
-"""Samples become what a model's network reads, by the front end that its folder names, after a check for speech."""
+"""A sound becomes what a model reads: decoded, looked at for speech, and turned into features by the front end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from serene import registry
+from serene.audio import FRONT_ENDS
+from serene.audio.mfcc import Mfcc
+from serene.errors import SereneError
+from serene.inference import speech
 from serene.inference.clip import Clip
+from serene.inference.folder import ModelFolder
+from serene.inference.sounds import samples_of
+from serene.sound import SAMPLE_RATE
+
+LONGEST, LONGEST_WAVEFORM = 600.0, 60.0  # seconds: attention over a waveform's frames grows with their square
+VOICE = Mfcc(coefficients=20, deltas=0, voice_activity=False)  # what models are told of a speaker's voice: its mean
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Turns sounds into clips for one model, without the model: picklable, thread-safe, free of torch for MFCC.
+    """Turns sounds into clips for one model, without the model; it can be pickled, and used from several threads.
 
     Attributes:
-        front_end: makes the features.
-        hears_voices: whether the model asks for the speaker's mean cepstra.
-        longest: seconds of the longest sound that is taken.
+        front_end: makes features of samples.
+        hears_voices: whether the model asks for a speaker's mean cepstra.
+        longest: seconds of the longest sound that is heard at once.
     """
 
     front_end: Any
     hears_voices: bool
     longest: float
 
+    @classmethod
+    def of(cls, folder: ModelFolder) -> Listener:
+        """Make the listener that a model folder describes.
+
+        Raises:
+            SereneError: its front end is none.
+            MissingExtra: its front end needs torch, as a frozen encoder does.
+        """
+        settings = dict(folder.preprocessor)
+        kind = registry.load(str(settings.pop("front_end", "")), FRONT_ENDS, "front end")
+        if not (isinstance(kind, type) and hasattr(kind, "stored")):  # a folder's word must not run just anything
+            raise SereneError(f"{folder.path} names a front end that is none: {folder.preprocessor['front_end']}.")
+        try:
+            front_end = kind(**settings)
+        except TypeError as error:
+            raise SereneError(f"{folder.path}: its preprocessor_config.json is odd ({error}).") from error
+        if front_end.width != folder.config["width"]:
+            raise SereneError(
+                f"{folder.path}: the front end makes {front_end.width} features per frame, and the model reads "
+                f"{folder.config['width']}."
+            )
+        whole = front_end.stored or getattr(front_end, "longest", None) is not None
+        return cls(front_end, folder.parts.hears_voices, LONGEST if whole else LONGEST_WAVEFORM)
+
     def __call__(self, sound: Any, rate: int | None = None) -> Clip:
-        """Decode a sound, look for speech in it, and make its features."""
-        raise NotImplementedError
+        """Decode a sound, look for speech in it, and make its features.
+
+        Args:
+            sound: as `serene.inference.sounds.samples_of` takes it.
+            rate: of samples, in hertz.
+
+        Raises:
+            AudioError: it cannot be decoded, is empty, not finite, or longer than `longest`.
+        """
+        samples = samples_of(sound, rate, longest=self.longest)
+        duration = len(samples) / SAMPLE_RATE
+        note = speech.why_not(samples)
+        if note is not None:
+            return Clip(duration, note=note)
+        features = np.asarray(self.front_end(samples), dtype=np.float32)
+        voice = VOICE(samples).mean(axis=0) if self.hears_voices else None
+        return Clip(duration, features, voice)

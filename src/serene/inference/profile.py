@@ -2,23 +2,144 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serene.errors import SereneError
+from serene.files import write_text
+from serene.inference.clip import Clip
+
+FORMAT = 1  # of the file; a reader refuses what is newer
+SMALLEST = 1e-5  # of a deviation, so that a constant feature divides safely: as in training
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A speaker's statistics, made by `Recognizer.enrol`; `clips`, `seconds`, `model` (the model's identity), ..."""
+    """A speaker's statistics, for one model; made by `Recognizer.enrol`.
+
+    Attributes:
+        model: the identity of the model that it is for.
+        mean: float32 (feature,), over all frames of the speaker's clips.
+        deviation: float32 (feature,), over the same.
+        frames: how many those were.
+        clips: clips that were heard.
+        seconds: of sound in them.
+        voice: float32 (coefficient,) mean cepstra, over clips, where the model asks for them.
+        embedding: float32 (feature,) mean of the clips' embeddings.
+        prior: mean of the clips' scores, by class or dimension: what the model is inclined to say of this speaker.
+    """
 
     model: str
+    mean: np.ndarray
+    deviation: np.ndarray
+    frames: int
     clips: int
     seconds: float
+    voice: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+    prior: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], model: str) -> Profile:
+        """Take the statistics over all frames of some clips, those without speech left out.
+
+        Raises:
+            SereneError: no clip holds speech.
+        """
+        heard = [clip.features for clip in clips if clip.features is not None]
+        if not heard:
+            raise SereneError(f"None of the {len(clips)} clips holds speech that a profile could be made of.")
+        mean, deviation = statistics(heard)
+        voices = [clip.voice for clip in clips if clip.voice is not None]
+        return cls(
+            model,
+            mean,
+            deviation,
+            frames=sum(map(len, heard)),
+            clips=len(heard),
+            seconds=round(sum(clip.duration for clip in clips if clip.features is not None), 3),
+            voice=np.mean(voices, axis=0) if voices else None,
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> Profile:
-        """Read a file that `write` wrote."""
-        raise NotImplementedError
+        """Read a file that `write` wrote.
+
+        Raises:
+            SereneError: it is missing or damaged, no profile, or a newer serene wrote it.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str | bytes, name: str | Path) -> Profile:
+        """Read the text of a file that `write` wrote; whose it is, messages say by `name`.
+
+        Raises:
+            SereneError: it is damaged, no profile, or a newer serene wrote it.
+        """
+        try:
+            kept = json.loads(text)
+            if kept["format"] > FORMAT:
+                raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
+            arrays = {name: _vector(kept[name]) for name in ("mean", "deviation")}
+            arrays |= {name: None if kept[name] is None else _vector(kept[name]) for name in ("voice", "embedding")}
+            whole = {name: int(kept[name]) for name in ("frames", "clips")}
+            prior = {str(name): float(share) for name, share in kept["prior"].items()}
+            profile = cls(str(kept["model"]), seconds=float(kept["seconds"]), prior=prior, **arrays, **whole)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise _unreadable(name, error) from error
+        if len(profile.mean) != len(profile.deviation) or profile.deviation.min() <= 0 or profile.frames < 1:
+            raise SereneError(f"{name} is no readable profile: its statistics are not those of any clips.")
+        return profile
 
     def write(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all."""
-        raise NotImplementedError
+        write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as the file holds it."""
+        arrays = {name: getattr(self, name) for name in ("mean", "deviation", "voice", "embedding")}
+        plain = {name: None if array is None else array.tolist() for name, array in arrays.items()}
+        own = {name: getattr(self, name) for name in ("model", "clips", "seconds", "frames")}
+        return {"format": FORMAT, **own, "prior": dict(self.prior), **plain}
+
+    def check(self, model: str) -> None:
+        """Refuse to serve another model than the one it was made for.
+
+        Raises:
+            SereneError: it is another's.
+        """
+        if self.model != model:
+            raise SereneError(
+                f"This profile was made for the model {self.model}, and this is {model}: their features and weights "
+                "differ. Enrol the speaker again: serene enrol CLIPS -o PROFILE.json --model MODEL."
+            )
+
+
+def statistics(features: Sequence[np.ndarray]) -> np.ndarray:
+    """Give mean and deviation of every feature over all frames of some clips (frame, feature): float32 (2, feature)."""
+    frames = sum(map(len, features))
+    mean = sum(own.sum(axis=0, dtype=np.float64) for own in features) / frames
+    variance = sum(((own - mean) ** 2).sum(axis=0) for own in features) / frames
+    return np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST)]).astype(np.float32)
+
+
+def _unreadable(name: str | Path, error: Exception) -> SereneError:
+    return SereneError(f"{name} is no readable profile, such as `serene enrol` writes: {error!r}.")
+
+
+def _vector(values: Any) -> np.ndarray:
+    """Read a list of finite numbers."""
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError("numbers are missing or not finite")
+    return np.array(values, dtype=np.float32)

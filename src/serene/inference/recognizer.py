@@ -3,22 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from serene.inference.clip import Clip
+import numpy as np
+
+from serene import registry
+from serene.errors import MissingExtra, SereneError, unknown
+from serene.inference import NETWORKS
+from serene.inference.clip import Clip, Inputs, Network, by_length, padded
 from serene.inference.emotion import Emotion
 from serene.inference.features import Listener
-from serene.inference.profile import Profile
+from serene.inference.folder import GRAPHS, ModelFolder
+from serene.inference.profile import Profile, statistics
+from serene.sound import SAMPLE_RATE
 
 Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 class Recognizer:
-    """A model that answers for sounds; safe to use from several threads."""
+    """A model that answers for sounds; safe to use from several threads.
 
-    listener: Listener
-    labels: tuple[str, ...]
+    `Recognizer.load("model")("a.wav").label` is all that most need. What runs ahead in threads or processes of its own
+    takes `hear` and `answer` apart: the first decodes and makes features, the second is the network.
+
+    Args:
+        folder: the model.
+        network: runs it.
+        profile: of the speaker whom it hears, unless a call says otherwise.
+        batch_size: clips that the network hears at once, at most.
+        abstain: answer `uncertain` where the highest score is below this, from 0 to 1.
+
+    Attributes:
+        folder: the model's files.
+        listener: turns sounds into clips; it can be sent to another process.
+        labels: the classes or dimensions, in the order of the scores.
+
+    Raises:
+        SereneError: the profile is another model's, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        network: Network,
+        *,
+        profile: Profile | str | Path | None = None,
+        batch_size: int = 16,
+        abstain: float | None = None,
+    ) -> None:
+        """Check the arguments; `load` is the ordinary way."""
+        if batch_size < 1:
+            raise SereneError(f"batch_size is {batch_size}; at least 1 was expected.")
+        if abstain is not None and (folder.dimensions or not 0 <= abstain <= 1):
+            raise SereneError(f"abstain is {abstain}; a probability was expected, and a model of classes.")
+        self.folder, self.network, self.batch_size, self.abstain = folder, network, batch_size, abstain
+        self.listener, self.labels = Listener.of(folder), folder.emotions
+        self.profile = Profile.read(profile) if isinstance(profile, str | Path) else profile
+        self._refuse_strange([self.profile])
 
     @classmethod
     def load(
@@ -30,34 +74,180 @@ class Recognizer:
         profile: Profile | str | Path | None = None,
         batch_size: int = 16,
         abstain: float | None = None,
-        threads: int = 1,
+        threads: int | None = None,
     ) -> Recognizer:
-        """Read a model: the bundled one, a folder, or a name on the Hugging Face hub."""
-        raise NotImplementedError
+        """Read a model.
+
+        Args:
+            model: a model folder, or a name on the Hugging Face hub; the bundled model without it.
+            device: `auto` runs the folder's ONNX file on the CPU, or else PyTorch on a GPU where there is one;
+                `cpu`, `cuda` and what else torch knows.
+            precision: `fp32`; `int8` for the folder's quantised ONNX file; `bf16` for PyTorch in bfloat16.
+            profile: of the speaker, made by `enrol`, or its file.
+            batch_size: clips that the network hears at once, at most.
+            abstain: answer `uncertain` where the highest score is below this.
+            threads: that a batch may use: of ONNX 1 without it, of PyTorch its own choice.
+
+        Raises:
+            SereneError: there is no such model, file, device or precision, or the profile is another model's.
+            MissingExtra: a hub name without `huggingface_hub`, or a front end that needs torch without it.
+        """
+        if precision not in PRECISIONS:
+            raise SereneError(unknown("precision", precision, PRECISIONS))
+        folder = ModelFolder.find(model)
+        network = _network(folder, device, precision, threads)
+        return cls(folder, network, profile=profile, batch_size=batch_size, abstain=abstain)
 
     @property
     def info(self) -> dict[str, Any]:
-        """name, classes, dimensions (bool), rate, longest, runs_on, personal (bool: uses profiles), metrics."""
-        raise NotImplementedError
+        """What there is to know of the model, as plain data.
+
+        `name`, `classes`, `dimensions` (whether these are such), `personal` (whether it uses profiles), `rate` in
+        hertz, `longest` in seconds (of a sound that is heard at once), `temperature`, `runs_on`, and `metrics` of the
+        folder's `metrics.json` or None.
+        """
+        folder = self.folder
+        own = {"name": folder.name, "classes": list(self.labels), "dimensions": folder.dimensions}
+        own |= {"personal": folder.personal, "rate": SAMPLE_RATE, "longest": self.listener.longest}
+        return own | {"temperature": folder.temperature, "runs_on": self.network.what, "metrics": folder.metrics}
 
     @overload
-    def __call__(self, sound: list[Any], rate: int | None = None, *, profile: Profile | None = None) -> list[Emotion]: ...
+    def __call__(
+        self, sound: list[Any], rate: int | None = None, *, profile: Profile | None = None
+    ) -> list[Emotion]: ...
+
     @overload
     def __call__(self, sound: Any, rate: int | None = None, *, profile: Profile | None = None) -> Emotion: ...
-    def __call__(self, sound: Any, rate: int | None = None, *, profile: Profile | None = None) -> Emotion | list[Emotion]:
-        """Answer for a path, bytes, file, array with its rate, (array, rate) or tensor; or for a list of them."""
-        raise NotImplementedError
+
+    def __call__(
+        self, sound: Any, rate: int | None = None, *, profile: Profile | None = None
+    ) -> Emotion | list[Emotion]:
+        """Answer for a sound, or for a list of them.
+
+        Args:
+            sound: a path, bytes, open file, array, tensor, `(samples, rate)` or dictionary, as
+                `serene.inference.sounds.samples_of` takes it; or a list of such.
+            rate: of samples, in hertz.
+            profile: of the speaker, instead of the one that the recognizer was loaded with.
+
+        Raises:
+            AudioError: a sound cannot be decoded, is empty, not finite, or too long.
+            SereneError: the profile is another model's.
+        """
+        if isinstance(sound, list):
+            return self.answer([self.hear(one, rate) for one in sound], profile=profile)
+        return self.answer([self.hear(sound, rate)], profile=profile)[0]
 
     def hear(self, sound: Any, rate: int | None = None) -> Clip:
-        """Decode, look for speech, make features; no network: for threads that run ahead. Same as `self.listener`."""
+        """Decode a sound, look for speech in it, and make its features; no network. See `Listener`."""
         return self.listener(sound, rate)
 
     def answer(
         self, clips: Sequence[Clip], *, profile: Profile | Sequence[Profile | None] | None = None
     ) -> list[Emotion]:
-        """Answer for clips in their order, batched by length; one profile for all, or one for each."""
-        raise NotImplementedError
+        """Answer for clips, in their order; batches are of like length, and change no score.
+
+        Args:
+            clips: as `hear` makes them.
+            profile: of the speaker, or one (or None) for each clip; the recognizer's own without it.
+
+        Raises:
+            SereneError: a profile is another model's.
+        """
+        given = [profile] * len(clips) if profile is None or isinstance(profile, Profile) else profile
+        profiles = [own or self.profile for own in given]
+        self._refuse_strange(profiles)
+        answers = [Emotion(None, {}, clip.duration, note=clip.note) for clip in clips]
+        spoken = [(i, clip.features) for i, clip in enumerate(clips) if clip.features is not None]
+        width = self.folder.config["width"]
+        for batch in by_length([len(features) for _, features in spoken], width, self.batch_size):
+            rows = [spoken[place][0] for place in batch]
+            inputs = self._inputs([clips[row] for row in rows], [profiles[row] for row in rows])
+            for row, outputs, embedding in zip(rows, *self.network(inputs), strict=True):
+                answers[row] = self._emotion(outputs, embedding, clips[row].duration)
+        return answers
 
     def enrol(self, sounds: Iterable[Any], rate: int | None = None) -> Profile:
-        """Make a speaker's profile from their unlabelled clips."""
-        raise NotImplementedError
+        """Make a speaker's profile from clips of theirs; no label is needed.
+
+        Args:
+            sounds: each as a call takes it; those without speech are left out.
+            rate: of samples, in hertz.
+
+        Raises:
+            AudioError: a sound cannot be decoded.
+            SereneError: no clip holds speech, or the model hears one clip at a time and has no use for a profile.
+        """
+        if not self.folder.personal:
+            raise SereneError(
+                f"The model {self.folder.name} hears one clip at a time: a profile would change nothing. "
+                "Models trained with features.normalize=speaker use one."
+            )
+        clips = [self.hear(sound, rate) for sound in sounds]
+        profile = Profile.of(clips, self.folder.identity)
+        answers = self.answer([clip for clip in clips if clip.features is not None], profile=profile)
+        embedding = np.mean([answer.embedding for answer in answers], axis=0)
+        prior = {name: float(np.mean([answer.scores[name] for answer in answers])) for name in self.labels}
+        return replace(profile, embedding=embedding, prior=prior)
+
+    def _inputs(self, clips: Sequence[Clip], profiles: Sequence[Profile | None]) -> Inputs:
+        features, lengths = padded([clip.features for clip in clips if clip.features is not None])
+        inputs = Inputs(features, lengths)
+        if self.folder.by_speaker:
+            known = [self._known(clip, profile) for clip, profile in zip(clips, profiles, strict=True)]
+            enrolment, enrolled = np.stack([own for own, _ in known]), np.array([frames for _, frames in known])
+            inputs = replace(inputs, enrolment=enrolment, enrolled=enrolled.astype(np.int64))
+        if self.folder.parts.hears_voices:
+            voices = [own.voice if own else clip.voice for clip, own in zip(clips, profiles, strict=True)]
+            inputs = replace(inputs, voice=np.stack([voice for voice in voices if voice is not None]))
+        return inputs
+
+    def _known(self, clip: Clip, profile: Profile | None) -> tuple[np.ndarray, int]:
+        """Give what is known of a clip's speaker: (2, feature) and of how many frames.
+
+        Without a profile that is nothing where the training set's statistics can stand in, and else the clip itself.
+        """
+        if profile is not None:
+            return np.stack([profile.mean, profile.deviation]), profile.frames
+        if self.folder.config["enrolment_prior"] > 0:
+            width = self.folder.config["width"]
+            return np.stack([np.zeros(width, np.float32), np.ones(width, np.float32)]), 0
+        assert clip.features is not None  # only such clips are answered for
+        return statistics([clip.features]), len(clip.features)
+
+    def _refuse_strange(self, profiles: Sequence[Profile | None]) -> None:
+        for profile in {id(own): own for own in profiles if own is not None}.values():
+            profile.check(self.folder.identity)
+
+    def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, duration: float) -> Emotion:
+        if self.folder.dimensions:
+            return Emotion(None, dict(zip(self.labels, outputs.tolist(), strict=True)), duration, embedding)
+        scores = dict(zip(self.labels, _softmax(outputs / self.folder.temperature).tolist(), strict=True))
+        return Emotion(max(scores, key=scores.__getitem__), scores, duration, embedding).abstaining(self.abstain)
+
+
+def _network(folder: ModelFolder, device: str, precision: str, threads: int | None) -> Network:
+    """Choose what runs a model: its ONNX file where that serves, PyTorch otherwise."""
+    graph = folder.graph(precision) if precision in GRAPHS else None
+    if graph is not None and device in ("auto", "cpu"):
+        onnx = registry.load("onnx", NETWORKS, "network")
+        return onnx(graph, len(folder.emotions), threads=threads or 1, precision=precision)
+    export = f"serene export {folder.path} -o {folder.path} --to onnx{' --int8' * (precision == 'int8')}"
+    if precision == "int8":
+        raise SereneError(
+            f"int8 needs {GRAPHS[precision]}, and a CPU. Make the file once, where torch is installed: {export}."
+        )
+    try:
+        torch = registry.load("torch", NETWORKS, "network")
+    except MissingExtra as error:
+        raise SereneError(
+            f"{folder.path} has no {GRAPHS['fp32']} that would serve here, and torch is not installed. Make the file "
+            f"once where it is: {export}. Or install torch: pip install 'serene-ser[train]'."
+        ) from error
+    return torch(folder, device=device, precision=precision, threads=threads)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (emotion,) into probabilities."""
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return powers / powers.sum()

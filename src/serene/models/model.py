@@ -22,13 +22,12 @@ from serene.models import ENCODERS
 from serene.models.acquaintance import FILE, Acquaintance
 from serene.models.encoder import Inside
 from serene.models.heads import Head
-from serene.models.parts import PERSONAL, Parts
+from serene.models.parts import FORMAT, PERSONAL, Parts
 from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
 from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, SpeakerTable
 
 Normalization = Literal["training_set", "utterance", "speaker", "none"]
-FORMAT = 1  # of config.json; a reader refuses what is newer
 
 
 @dataclass(frozen=True)

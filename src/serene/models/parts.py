@@ -13,6 +13,7 @@ HeadKind = Literal["relu_norm_dropout", "relu_dropout_norm", "relu", "linear"]
 SpeakerEmbedding = Literal["none", "table", "mfcc_raw", "mfcc_learned", "last", "first", "prefix"]
 Unseen = Literal["similar", "mean", "zero", "refuse"]
 
+FORMAT = 1  # of a model folder's config.json; a reader refuses what is newer
 PERSONAL = ("last", "first", "prefix")  # where Tran et al. 2023 bring a speaker's vector in
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import pickle
 from collections.abc import Iterator, Mapping
@@ -131,6 +132,7 @@ def _configured(values: Any, source: str, *, known_only: bool = False) -> transf
     return config
 
 
+@functools.cache  # to make a config takes a hundredth of a second, and every setting asks
 def _settings(kind: type[transformers.PretrainedConfig]) -> set[str]:
     return set(kind().to_dict()) - NOT_THE_ENCODERS
 

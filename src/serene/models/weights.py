@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from serene.errors import SereneError
+from serene.errors import MissingExtra, SereneError
 
 CONFIG, TENSORS = "config.json", ("model.safetensors", "pytorch_model.bin")
 WANTED = [CONFIG, "preprocessor_config.json", *TENSORS]
@@ -29,7 +31,7 @@ def find(name: str) -> Path:
                 f"There is no folder '{name}'; name one that holds a model, or a hub name such as "
                 "facebook/hubert-base-ls960."
             )
-        folder = _from_hub(name)
+        folder = from_hub(name)
     missing = [] if (folder / CONFIG).is_file() else [CONFIG]
     missing += [] if any((folder / tensors).is_file() for tensors in TENSORS) else [" or ".join(TENSORS)]
     if missing:
@@ -48,21 +50,39 @@ def digest(name: str) -> str:
     return found.hexdigest()[:16]
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+def from_hub(name: str, wanted: Sequence[str] = WANTED) -> Path:
+    """Return the folder of a hub name: the one on this machine, or downloaded where there is none yet.
 
+    Args:
+        name: on the Hugging Face hub; `name@revision` pins a branch, tag or commit.
+        wanted: files that are downloaded, as patterns.
+
+    Raises:
+        SereneError: it is no name, the hub has no such model or revision, or it is neither here nor within reach.
+        MissingExtra: `huggingface_hub` is not installed.
+    """
     try:
-        return Path(snapshot_download(name, allow_patterns=WANTED, local_files_only=True))
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    except ModuleNotFoundError as error:
+        raise MissingExtra("huggingface_hub", "hub") from error
+    repository, _, revision = name.partition("@")
+    files: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(wanted)}
+    try:
+        return Path(snapshot_download(repository, **files, local_files_only=True))
     except HFValidationError as error:
         raise SereneError(f"The weights '{name}' are neither a folder nor a name on the Hugging Face hub.") from error
     except OSError:  # not downloaded before
         pass
     try:
-        return Path(snapshot_download(name, allow_patterns=WANTED, etag_timeout=SECONDS))
-    except OSError as error:  # whatever network and hub answer, what to do is the same
+        return Path(snapshot_download(repository, **files, etag_timeout=SECONDS))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise SereneError(f"The Hugging Face hub has no '{name}', or keeps it from you: hf auth login.") from error
+    except OSError as error:  # whatever the network answers, what to do is the same
+        tensors = " or ".join(file for file in TENSORS if file in wanted)
         raise SereneError(
             f"The weights '{name}' are not on this machine, and the Hugging Face hub cannot be reached "
-            f"({type(error).__name__}). Download {CONFIG}, preprocessor_config.json and {' or '.join(TENSORS)} from "
-            f"https://huggingface.co/{name} into a folder, and name that folder instead: weights=FOLDER."
+            f"({type(error).__name__}). Download {CONFIG}, preprocessor_config.json and {tensors} from "
+            f"https://huggingface.co/{repository} into a folder, and name that folder instead"
+            f"{': weights=FOLDER' if wanted is WANTED else ''}."
         ) from error

@@ -1,0 +1,163 @@
+"""Answers become CSV, JSON or JSON lines; those of a run under way wait in a partial file, which the next run reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from serene import sound
+from serene.errors import SereneError, unknown
+from serene.files import append_text, write_text
+
+Row = dict[str, Any]  # path, label, scores, duration, note, error
+Format = Literal["csv", "json", "jsonl"]
+FORMATS = ("csv", "json", "jsonl")
+VERSION = 1  # of the partial file
+
+
+def format_of(output: str | Path | None, wanted: str | None, formats: Sequence[str] = FORMATS) -> str:
+    """Decide for a format: the one that is wanted, or else the one that the output's name ends in, or else the first.
+
+    Raises:
+        SereneError: there is no such format, or the name ends in none.
+    """
+    if wanted is None and output is None:
+        return formats[0]
+    if wanted is None:
+        wanted = Path(output or "").suffix.removeprefix(".").lower()
+        if wanted not in formats:
+            ends = ", ".join(f".{name}" for name in formats)
+            raise SereneError(f"The output {output} does not end in {ends}; end it so, or say --format.")
+    if wanted not in formats:
+        raise SereneError(unknown("format", wanted, formats))
+    return wanted
+
+
+def number(value: float) -> float:
+    """Round to 6 significant digits: what batches of another size change is beyond them."""
+    return float(f"{value:.6g}")
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Write a line of CSV; cells with line breaks of any kind are quoted, and nothing is an empty cell."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # it quotes what holds a character of the terminator
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def render(rows: Iterable[Row], labels: Sequence[str], form: str) -> Iterator[str]:
+    """Write rows as text, a piece at a time.
+
+    Raises:
+        SereneError: a class is called like a column of CSV.
+    """
+    if form == "csv":
+        yield csv_line(["path", "label", *_columns(labels), "duration", "note", "error"])
+        for row in rows:
+            scores = [row["scores"].get(label) for label in labels]
+            yield csv_line([row["path"], row["label"], *scores, row["duration"], row["note"], row["error"]])
+    elif form == "jsonl":
+        for row in rows:
+            yield _json(row) + "\n"
+    else:
+        before = "[\n"
+        for row in rows:
+            yield before + _json(row)
+            before = ",\n"
+        yield "\n]\n" if before != "[\n" else "[]\n"
+
+
+class Partial:
+    """The rows of a run that has not finished, a line for each, beside its output.
+
+    A line holds which file its row is of, by absolute path, size and time. A row is used again unless the file has
+    changed since, or has failed: then it is tried again, and the later line counts.
+
+    Attributes:
+        path: of the partial file.
+        anew: why rows that were there cannot be used; None where they can, or where there were none.
+    """
+
+    def __init__(self, path: Path, anew: str | None) -> None:
+        """Name the file; `begin` makes it."""
+        self.path, self.anew = path, anew
+
+    @classmethod
+    def begin(cls, output: Path, made_by: Mapping[str, Any]) -> Self:
+        """Go on where a run with the same model and settings stopped, or begin a file.
+
+        Args:
+            output: the file that the run will write.
+            made_by: what the answers depend on besides the sounds.
+
+        Raises:
+            SereneError: the output is a folder, or the disk refuses.
+        """
+        if output.is_dir():
+            raise SereneError(f"The output {output} is a folder; a file was expected.")
+        path = output.with_name(output.name + ".partial")
+        head = json.dumps({"version": VERSION, **made_by}, sort_keys=True).encode() + b"\n"
+        try:
+            with path.open("r+b") as file:
+                if file.readline() == head:
+                    file.truncate(
+                        len(head) + sum(len(line) for line in file if line.endswith(b"\n"))
+                    )  # cut off by a kill
+                    return cls(path, None)
+                anew = f"{path} was left by another model or other settings; everything is answered anew."
+        except FileNotFoundError:
+            anew = None
+        except OSError as error:
+            raise SereneError(f"Cannot use {path}, which an earlier run left: {error.strerror}. Remove it.") from error
+        write_text(path, head.decode())
+        return cls(path, anew)
+
+    def add(self, rows: Mapping[str, Row]) -> None:
+        """Keep rows, each by the path of the file that it is of."""
+        entries = ({"of": _state(path), "row": row} for path, row in rows.items())
+        append_text(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def answered(self, paths: Iterable[str]) -> set[str]:
+        """Say which of some paths have a row that can be used again."""
+        states = {entry["of"][0]: entry["of"] for _, entry in self._entries() if entry["row"]["error"] is None}
+        return {path for path in paths if states.get(os.path.abspath(path)) == _state(path)}
+
+    def rows(self, paths: Iterable[str]) -> Iterator[Row]:
+        """Give the rows of some paths, all of which have one, in their order; only one is in memory at a time."""
+        places = {entry["of"][0]: place for place, entry in self._entries()}
+        with self.path.open("rb") as file:
+            for path in paths:
+                file.seek(places[os.path.abspath(path)])
+                yield json.loads(file.readline())["row"] | {"path": sound.named(path)}
+
+    def _entries(self) -> Iterator[tuple[int, Any]]:
+        with self.path.open("rb") as file:
+            place = len(file.readline())
+            for line in file:
+                yield place, json.loads(line)
+                place += len(line)
+
+
+def _state(path: str) -> list[Any]:
+    """Tell a file from the same one after a change."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return [os.path.abspath(path), None, None]
+    return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
+
+
+def _columns(labels: Sequence[str]) -> Sequence[str]:
+    taken = set(labels) & {"path", "label", "duration", "note", "error"}
+    if taken:
+        raise SereneError(f"A class is called '{min(taken)}', as a column of CSV is; ask for --format jsonl.")
+    return labels
+
+
+def _json(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,158 @@
+"""A model folder, read without its weights: found on disk, on the hub or in the package, and checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+from serene.errors import SereneError
+from serene.models import weights
+from serene.models.parts import FORMAT, Parts
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+CONFIG, PREPROCESSOR, TENSORS, METRICS = "config.json", "preprocessor_config.json", "model.safetensors", "metrics.json"
+GRAPHS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}  # by precision
+WANTED = [CONFIG, PREPROCESSOR, TENSORS, METRICS, *GRAPHS.values(), "*.onnx.data", "README.md", "trained_on.json"]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model's files say of it.
+
+    Attributes:
+        path: the folder.
+        name: for people: the folder's or hub's name, or `bundled`.
+        config: of `config.json`.
+        preprocessor: of `preprocessor_config.json`: the front end and its settings.
+        parts: what stands around the encoder.
+    """
+
+    path: Path
+    name: str
+    config: dict[str, Any]
+    preprocessor: dict[str, Any]
+    parts: Parts
+
+    @classmethod
+    def find(cls, model: str | Path | None = None) -> ModelFolder:
+        """Find and read a model: a folder, a name on the Hugging Face hub, or the bundled one.
+
+        Raises:
+            SereneError: there is none, a file is missing or damaged, or a newer serene wrote it.
+            MissingExtra: a hub name, without `huggingface_hub`.
+        """
+        if model is None:
+            if not (BUNDLED / CONFIG).is_file():
+                raise SereneError("This installation has no bundled model; name one: a model folder or a hub name.")
+            return cls.read(BUNDLED, "bundled")
+        if Path(model).expanduser().is_dir():
+            folder = Path(model).expanduser()
+            return cls.read(folder, folder.resolve().name)
+        if "/" not in str(model) or Path(model).exists():
+            raise SereneError(f"There is no model folder '{model}'; name one, or a hub name such as someone/model.")
+        return cls.read(weights.from_hub(str(model), WANTED), str(model))
+
+    @classmethod
+    def read(cls, path: Path, name: str) -> ModelFolder:
+        """Read a folder's small files.
+
+        Raises:
+            SereneError: as `find`.
+        """
+        config, preprocessor = _read(path / CONFIG), _read(path / PREPROCESSOR)
+        if config.get("model_type") != "serene":
+            raise SereneError(f"{path} holds a model of another project (model_type {config.get('model_type')!r}).")
+        try:
+            if config["format"] > FORMAT:
+                raise SereneError(f"{path} was written by a newer serene (format {config['format']}); update serene.")
+            folder = cls(path, name, config, preprocessor, Parts(**config["parts"]))
+            odd = _oddity(folder)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _odd(path, repr(error)) from error
+        if odd:
+            raise _odd(path, odd)
+        return folder
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The classes, or dimensions, in the order of the scores."""
+        return tuple(self.config["emotions"])
+
+    @property
+    def dimensions(self) -> bool:
+        """Whether the model gives values of dimensions instead of scores of classes."""
+        return bool(self.config["dimensions"])
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before they become probabilities."""
+        return float(self.config.get("temperature", 1.0))
+
+    @property
+    def by_speaker(self) -> bool:
+        """Whether features are standardised by the speaker's own clips."""
+        return self.config["normalize"] == "speaker"
+
+    @property
+    def personal(self) -> bool:
+        """Whether the model hears more of a speaker than one clip, where a profile brings it."""
+        return self.by_speaker or self.parts.hears_voices
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """What was measured of the model; None where the folder does not say."""
+        return _read(self.path / METRICS) if (self.path / METRICS).is_file() else None
+
+    def graph(self, precision: str) -> Path | None:
+        """Give the ONNX file of a precision; None where the folder has none."""
+        path = self.path / GRAPHS.get(precision, "")
+        return path if path.is_file() else None
+
+    @cached_property
+    def identity(self) -> str:
+        """Identify the model by its weights and front end, wherever the folder lies and whatever was added to it.
+
+        Raises:
+            SereneError: there are no weights.
+        """
+        try:
+            with (self.path / TENSORS).open("rb") as file:
+                found = file_digest(file, "sha256")
+        except OSError as error:
+            raise SereneError(
+                f"Cannot read {self.path / TENSORS}, which tells whose profile is whose: {error}"
+            ) from error
+        heard = json.dumps(self.preprocessor, sort_keys=True)
+        return sha256(found.digest() + heard.encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SereneError(f"{path.parent} is not a readable model folder: {path.name}: {error}") from error
+    if not isinstance(content, dict):
+        raise _odd(path.parent, f"{path.name} holds no mapping")
+    return content
+
+
+def _oddity(folder: ModelFolder) -> str | None:
+    """Say what in a config cannot be meant; None where all is well."""
+    emotions = folder.config["emotions"]
+    if not isinstance(emotions, list) or not emotions or not all(isinstance(name, str) for name in emotions):
+        return f"emotions are {emotions!r}"
+    if not (math.isfinite(folder.temperature) and folder.temperature > 0):
+        return f"the temperature is {folder.temperature}"
+    if not isinstance(folder.config["width"], int) or folder.config["width"] < 1:
+        return f"the width is {folder.config['width']!r}"
+    missing = {"normalize", "enrolment_prior", "dimensions"} - set(folder.config)
+    return f"{', '.join(sorted(missing))} is missing" if missing else None
+
+
+def _odd(path: Path, what: str) -> SereneError:
+    return SereneError(f"{path} is not a readable model folder: its config.json is odd ({what}).")

@@ -1,0 +1,235 @@
+"""An EmotionModel becomes an ONNX graph with any batch size and any length: tensors in, logits and embedding out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from serene.audio.batch import Batch
+from serene.errors import MissingExtra, SereneError
+from serene.inference.clip import Inputs
+from serene.models.model import EmotionModel
+from serene.models.speaker_embedding import PersonalVectors
+
+OUTPUTS = ("logits", "embedding")
+EXAMPLE = 50  # frames of the example that the graph is traced with; of waveforms so many times what one frame sees
+CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers that speak of what this graph does not hold
+
+
+class Graph(nn.Module):
+    """A model with nothing but tensors going in and coming out; the model is changed, so it should be a copy.
+
+    Args:
+        model: in evaluation mode.
+        inputs: names of what goes in, fields of `serene.inference.clip.Inputs`.
+    """
+
+    def __init__(self, model: EmotionModel, inputs: Sequence[str]) -> None:
+        """Exchange what no graph can hold."""
+        super().__init__()
+        self.model, self.inputs = model, tuple(inputs)
+        for module in list(model.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.LSTM):
+                    setattr(module, name, OnnxLstm(child))
+                elif isinstance(child, PersonalVectors):
+                    setattr(module, name, Strangers(child))
+        model.encoder.shortest = 1  # a graph cannot look at lengths and refuse; who feeds it does
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """Give logits (batch, emotion) and embedding (batch, feature)."""
+        known = dict(zip(self.inputs, given, strict=True))
+        features, lengths = known.pop("features"), known.pop("lengths")
+        batch = Batch(features, lengths, features.new_zeros(0), lengths.new_zeros(0), ())
+        standard = self.model.features(replace(batch, **known))
+        speaker = self.model.speaker_embedding
+        if isinstance(speaker, Strangers) and speaker.similar:
+            standard = replace(standard, speaker=self.model.voice(standard))
+        embedding = self.model.embed_features(standard)
+        return self.model.classify(self.model.hidden(embedding)), embedding
+
+
+class OnnxLstm(nn.Module):
+    """One direction of an LSTM as ONNX's own operator.
+
+    `torch.export` unrolls `nn.LSTM` to the example's length. ONNX wants time first and the gates in the order input,
+    output, forget, cell; PyTorch keeps input, forget, cell, output.
+
+    Args:
+        lstm: a layer of one direction, batch first.
+    """
+
+    inputs: Tensor
+    recurrent: Tensor
+    bias: Tensor
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        """Put the gates in the operator's order."""
+        super().__init__()
+
+        def reordered(weights: Any) -> Tensor:
+            entry, forget, cell, output = weights.detach().chunk(4)
+            return torch.cat([entry, output, forget, cell])
+
+        self.units = lstm.hidden_size
+        self.register_buffer("inputs", reordered(lstm.weight_ih_l0)[None])
+        self.register_buffer("recurrent", reordered(lstm.weight_hh_l0)[None])
+        self.register_buffer("bias", torch.cat([reordered(lstm.bias_ih_l0), reordered(lstm.bias_hh_l0)])[None])
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, None]:
+        """Map (batch, frame, feature) to (batch, frame, units)."""
+        batch, length, _ = frames.shape
+        hidden = torch.onnx.ops.symbolic(
+            "LSTM",
+            [frames.transpose(0, 1), self.inputs, self.recurrent, self.bias],
+            attrs={"hidden_size": self.units},
+            dtype=torch.float32,
+            shape=(length, 1, batch, self.units),
+            version=18,
+        )
+        return hidden.squeeze(1).transpose(0, 1), None
+
+
+class Strangers(nn.Module):
+    """What `PersonalVectors` gives to somebody whom the model does not know: a graph is told no names.
+
+    Args:
+        personal: the vectors of those whom it knows.
+
+    Attributes:
+        similar: whether the vector depends on how the clip sounds, which then goes in.
+
+    Raises:
+        SereneError: the model refuses strangers.
+    """
+
+    vectors: Tensor
+    voices: Tensor
+
+    def __init__(self, personal: PersonalVectors) -> None:
+        """Keep those who were heard, or the one vector that all strangers get."""
+        super().__init__()
+        if personal.unseen == "refuse":
+            raise SereneError(
+                "This model answers for the speakers alone whom it knows by name, and a graph is told no names. "
+                "Train it with model.unseen_speakers similar, mean or zero."
+            )
+        heard = personal.voices.any(dim=1)
+        self.similar, self.nearest = personal.unseen == "similar" and bool(heard.any()), personal.similar
+        nobody = torch.full((1,), -1, device=personal.vectors.device)
+        vectors = personal.vectors.detach()[heard] if self.similar else personal(nobody).detach()
+        self.register_buffer("vectors", vectors)
+        self.register_buffer("voices", functional.normalize(personal.voices[heard], dim=-1))
+
+    def forward(self, voice: Tensor) -> Tensor:
+        """Map voices (batch, feature), or anything as long as the batch, to vectors (batch, feature)."""
+        if not self.similar:
+            return self.vectors.expand(voice.shape[0], -1)
+        likeness = functional.normalize(voice, dim=-1) @ self.voices.T
+        nearest = likeness.topk(min(self.nearest, len(self.vectors)), dim=1).indices
+        return self.vectors[nearest].mean(dim=1)
+
+
+def inputs_of(model: EmotionModel) -> tuple[str, ...]:
+    """Name what a model's graph reads, in order: fields of `serene.inference.clip.Inputs`."""
+    own = ("enrolment", "enrolled") if model.normalize == "speaker" else ()
+    return ("features", "lengths", *own, *(("voice",) if model.parts.hears_voices else ()))
+
+
+def example(model: EmotionModel, lengths: Sequence[int], seed: int = 0) -> Inputs:
+    """Make random clips of so many frames, on the scale that the model was trained on, and all that it asks for."""
+    draw, width = np.random.default_rng(seed), model.config["width"]
+    mean, deviation = model.feature_mean.cpu().numpy(), model.feature_deviation.cpu().numpy()
+    features = (mean + deviation * draw.standard_normal((len(lengths), max(lengths), width))).astype(np.float32)
+    for clip, length in zip(features, lengths, strict=True):
+        clip[length:] = 0
+    known = {}
+    if model.normalize == "speaker":
+        enrolment = np.stack([mean, deviation]) * draw.uniform(0.8, 1.2, (len(lengths), 2, width))
+        known["enrolment"] = enrolment.astype(np.float32)
+        known["enrolled"] = draw.integers(100, 5000, len(lengths))
+    if model.parts.hears_voices:
+        known["voice"] = draw.normal(0, 5, (len(lengths), 20)).astype(np.float32)
+    return Inputs(features, np.array(lengths, dtype=np.int64), **known)
+
+
+def trace(model: EmotionModel, path: Path) -> None:
+    """Write a model's graph.
+
+    Raises:
+        MissingExtra: `onnx` or `onnxscript` is not installed.
+        SereneError: the model holds something that no graph can hold.
+    """
+    for package in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "export")
+    names = inputs_of(model)
+    frames = EXAMPLE * model.encoder.shortest
+    inputs = example(model, (frames, frames * 2 // 3))
+    given = tuple(torch.from_numpy(getattr(inputs, name)) for name in names)
+    clip, frame = torch.export.Dim("batch"), torch.export.Dim("frame")
+    axes = tuple({0: clip, 1: frame} if name == "features" else {0: clip} for name in names)
+    graph = Graph(copy.deepcopy(model).cpu().eval(), names)
+    with _quiet(), torch.no_grad():
+        try:
+            program: Any = torch.onnx.export(
+                graph,
+                given,
+                dynamo=True,
+                verbose=False,
+                dynamic_shapes=(axes,),
+                input_names=names,
+                output_names=OUTPUTS,
+            )
+        except Exception as error:  # the exporter has several kinds, private ones among them
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise SereneError(
+                f"The encoder {model.config['encoder']} cannot be exported to ONNX: {reason} "
+                "It answers by torch all the same."
+            ) from error
+        _clean(program.model.graph)
+        program.save(path)
+
+
+def _clean(graph: Any) -> None:
+    """Rename inner values that are called like an input or output, and drop where in whose files each node comes from."""
+    taken = {value.name for value in (*graph.inputs, *graph.outputs)}
+    outer = {id(value) for value in graph.outputs}
+    for node in graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if value.name in taken and id(value) not in outer:
+                value.name = f"{value.name}_inside"
+    for value in (*graph.inputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    graph.metadata_props.clear()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter from warning of its own making and of packages that are not needed."""
+    loggers = [logging.getLogger(name) for name in CHATTER]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,290 @@
+"""Predict: every sound in files and folders gets a row of scores; a broken one gets a row that says what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from serene import sound
+from serene.errors import SereneError
+from serene.files import whole_file
+from serene.inference.answer_file import Partial, Row, format_of, number, render
+from serene.inference.clip import Clip
+from serene.inference.emotion import Emotion
+from serene.inference.gather import Found, gather
+from serene.inference.recognizer import Recognizer
+
+Heard = Clip | str  # or why it could not be heard
+Progress = Callable[[str, int, int], None]
+
+BATCHES = 4  # of the network, whose clips are dealt by length and answered together
+TOGETHER = 240.0  # seconds of sound, at most, that are answered together
+LEAST = 1.0  # seconds that a clip counts for at least: also what is nothing but a message takes memory
+MOST_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        output: the file that was written; None where the rows went to a stream.
+        files: rows.
+        failed: of them, those with an error.
+        without_label: of them, those with a note in place of a label: no speech, or uncertain.
+        seconds: of sound in the rows.
+        resumed: rows that an earlier run had left.
+        passed_over: files in the folders whose names are not those of sounds.
+        anew: why what an earlier run had left could not be used, if so.
+        first_error: of the first row that failed.
+    """
+
+    output: str | None
+    files: int
+    failed: int
+    without_label: int
+    seconds: float
+    resumed: int = 0
+    passed_over: int = 0
+    anew: str | None = None
+    first_error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say it in sentences, one to a line."""
+        where = "" if self.output is None else f" -> {self.output}"
+        told = [f"{self.files} files, {self.seconds / 60:.1f} minutes of sound{where}"]
+        if self.anew:
+            told.append(f"note: {self.anew}")
+        if self.resumed:
+            told.append(f"{self.resumed} of them had been answered before the run was interrupted.")
+        if self.without_label:
+            told.append(f"{self.without_label} have no label: their notes say why.")
+        if self.failed:
+            told.append(f"{self.failed} failed: their rows say why. The first: {self.first_error}")
+        if self.passed_over:
+            told.append(f"{self.passed_over} files were passed over: their names do not end as a sound's does.")
+        return told
+
+
+def predict(
+    paths: Sequence[str | Path],
+    recognizer: Recognizer,
+    output: str | Path | TextIO,
+    form: str | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Answer for every sound in files and folders, in the order of their sorted paths.
+
+    A file is written whole at the end. Until then its rows are in `OUTPUT.partial`, from which the same call goes on
+    after an interruption; with another model or other settings it begins anew. A stream gets each row when it is there.
+
+    Args:
+        paths: files and folders; see `gather`.
+        recognizer: answers.
+        output: a file, or a stream for text.
+        form: `csv`, `json` (a list) or `jsonl`; what the file's name ends in without it, and CSV for a stream.
+        threads: that decode ahead of the network.
+        progress: is told `("answering", done, of)`.
+
+    Raises:
+        SereneError: a path or format that there is not, no sound, or an output that cannot be written.
+    """
+    to_file = isinstance(output, str | Path)
+    form = format_of(output if to_file else None, form)
+    list(render([], recognizer.labels, form))  # a class that cannot be written is said before the work, not after it
+    found = gather(paths)
+    if to_file:
+        return _to_file(found, recognizer, Path(output), form, threads, progress)
+    tally = _Tally()
+    answered = _watched(answers(found.paths, recognizer, found.unlisted, threads), len(found.paths), 0, progress)
+    for text in render(tally.of(row for rows in answered for row in rows.values()), recognizer.labels, form):
+        output.write(text)
+    return tally.summary(None, passed_over=found.passed_over)
+
+
+def answers(
+    paths: Sequence[str],
+    recognizer: Recognizer,
+    failed: Mapping[str, str] | None = None,
+    threads: int | None = None,
+) -> Iterator[dict[str, Row]]:
+    """Answer for sounds in their order, decoding ahead in threads; memory does not grow with their number.
+
+    Args:
+        paths: of the sounds.
+        recognizer: answers.
+        failed: why there is nothing to hear at a path.
+        threads: that decode.
+
+    Yields:
+        The rows of the next few sounds, by path; see `row`.
+    """
+    failed = failed or {}
+
+    def hear(path: str) -> Heard:
+        try:
+            return failed[path] if path in failed else recognizer.hear(path)
+        except SereneError as error:
+            return str(error)
+        except sound.BROKEN as error:  # of the front end; one odd file must not end a run over many
+            return f"{sound.named(path)} cannot be heard: {error!r}"
+
+    with _Ahead(paths, hear, threads or _cores(), recognizer.listener.longest) as heard:
+        for few in heard.together(BATCHES * recognizer.batch_size):
+            clips = [clip for _, clip in few if isinstance(clip, Clip)]
+            answer = iter(recognizer.answer(clips))
+            yield {path: row(path, next(answer) if isinstance(clip, Clip) else clip) for path, clip in few}
+
+
+def row(path: str, answer: Emotion | str) -> Row:
+    """Make a row of an answer, or of the reason why there is none: plain data, with as many digits as are certain."""
+    own: Row = {"path": sound.named(path), "label": None, "scores": {}, "duration": None, "note": None, "error": None}
+    if isinstance(answer, str):
+        return own | {"error": answer}
+    scores = {label: number(score) for label, score in answer.scores.items()}
+    return own | {
+        "label": answer.label,
+        "scores": scores,
+        "duration": round(answer.duration, 3),
+        "note": answer.note,
+    }
+
+
+def _to_file(
+    found: Found, recognizer: Recognizer, output: Path, form: str, threads: int | None, progress: Progress | None
+) -> Summary:
+    partial = Partial.begin(output, _made_by(recognizer))
+    before = partial.answered(found.paths)
+    left = [path for path in found.paths if path not in before]
+    answered = answers(left, recognizer, found.unlisted, threads)
+    for rows in _watched(answered, len(found.paths), len(before), progress):
+        partial.add(rows)
+    tally = _Tally()
+    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(render(tally.of(partial.rows(found.paths)), recognizer.labels, form))
+    partial.path.unlink()
+    kept = {"resumed": len(before), "passed_over": found.passed_over, "anew": partial.anew}
+    return tally.summary(sound.named(output), **kept)
+
+
+def _made_by(recognizer: Recognizer) -> dict[str, Any]:
+    """Say what answers depend on besides the sounds."""
+    profile = recognizer.profile and json.dumps(recognizer.profile.to_dict(), sort_keys=True)
+    return {
+        "model": recognizer.folder.identity,
+        "labels": list(recognizer.labels),
+        "runs_on": recognizer.network.what,
+        "temperature": recognizer.folder.temperature,
+        "abstain": recognizer.abstain,
+        "profile": profile and hashlib.sha256(profile.encode()).hexdigest(),
+    }
+
+
+def _watched(
+    answered: Iterator[dict[str, Row]], of: int, done: int, progress: Progress | None
+) -> Iterator[dict[str, Row]]:
+    for rows in answered:
+        yield rows
+        done += len(rows)
+        if progress:
+            progress("answering", done, of)
+
+
+def _cores() -> int:
+    return min(MOST_THREADS, os.cpu_count() or 1)
+
+
+class _Tally:
+    """Counts rows as they go by."""
+
+    def __init__(self) -> None:
+        self.counts = {"files": 0, "failed": 0, "without_label": 0}
+        self.seconds, self.first_error = 0.0, None
+
+    def of(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.counts["files"] += 1
+            self.counts["failed"] += row["error"] is not None
+            self.counts["without_label"] += row["note"] is not None
+            self.seconds += row["duration"] or 0.0
+            self.first_error = self.first_error or row["error"]
+            yield row
+
+    def summary(self, output: str | None, **more: Any) -> Summary:
+        return Summary(output, **self.counts, seconds=self.seconds, first_error=self.first_error, **more)
+
+
+class _Ahead:
+    """Sounds are heard in threads, in their order, as far ahead as so many seconds of sound fit.
+
+    What is being decoded counts as the longest sound that is heard, since nobody knows; what is done as it is long.
+    """
+
+    def __init__(self, paths: Sequence[str], hear: Callable[[str], Heard], threads: int, longest: float) -> None:
+        self._left, self._hear, self._longest = iter(paths), hear, longest
+        self._most = 2 * TOGETHER + threads * longest  # so that the next sound is always begun: see `together`
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hear")
+        self._lock, self._held, self._open = threading.Lock(), 0.0, True
+        self._begun: deque[tuple[str, Future[Heard]]] = deque()
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._open = False
+        self._pool.shutdown(cancel_futures=True)
+
+    def together(self, most: int) -> Iterator[list[tuple[str, Heard]]]:
+        """Give what was heard, a few at a time: at most so many, and no more once there are `TOGETHER` seconds."""
+        few: list[tuple[str, Heard]] = []
+        seconds = 0.0
+        while self._begun:
+            path, future = self._begun.popleft()
+            few.append((path, future.result()))
+            seconds += _seconds(few[-1][1])
+            if len(few) == most or seconds >= TOGETHER:
+                yield few
+                self._hold(-seconds)
+                few, seconds = [], 0.0
+        if few:
+            yield few
+
+    def _begin(self) -> None:
+        """Begin as many as there is room for; the lock is held."""
+        while self._open and self._held + self._longest <= self._most:
+            path = next(self._left, None)
+            if path is None:
+                return
+            self._held += self._longest
+            self._begun.append((path, self._pool.submit(self._work, path)))
+
+    def _work(self, path: str) -> Heard:
+        heard = self._hear(path)
+        self._hold(_seconds(heard) - self._longest)
+        return heard
+
+    def _hold(self, seconds: float) -> None:
+        with self._lock:
+            self._held += seconds
+            self._begin()
+
+
+def _seconds(heard: Heard) -> float:
+    return LEAST if isinstance(heard, str) else max(LEAST, heard.duration)

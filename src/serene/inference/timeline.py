@@ -1,0 +1,192 @@
+"""Timeline: what a model says of a long sound, window by window, in memory that does not grow with its length."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serene import sound as decoder
+from serene.errors import AudioError, SereneError
+from serene.inference.emotion import Emotion, Segment
+from serene.inference.profile import Profile
+from serene.inference.recognizer import Recognizer
+from serene.inference.sounds import refuse_loud, samples_of
+from serene.sound import SAMPLE_RATE
+
+WINDOW, HOP = 3.0, 1.0  # seconds
+SHORTEST = 0.5  # seconds of a window
+BATCHES = 4  # of the network, whose windows are answered together
+UNLIKELY = 1e6  # seconds; a header that says so does not know
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """What a model says of a long sound.
+
+    Attributes:
+        name: of the sound.
+        labels: the classes or dimensions, in the order of the scores.
+        dimensions: whether these are dimensions.
+        window: seconds of a window.
+        hop: seconds from a window's beginning to the next one's.
+        windows: every window with its own scores, or the note why it has none; they overlap where `hop` is shorter.
+        emotion: of the whole sound: the mean scores over the windows that have some. Its segments follow each other
+            without a gap: windows of one label, or one note, become a segment with their mean scores. Where windows
+            overlap, the border lies halfway between their middles. Windows of a model of dimensions stay by themselves.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    dimensions: bool
+    window: float
+    hop: float
+    windows: tuple[Segment, ...]
+    emotion: Emotion
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that `json` writes."""
+        own = {"path": self.name, "window": self.window, "hop": self.hop, **self.emotion.to_dict()}
+        return own | {"windows": [window.to_dict() for window in self.windows]}
+
+
+def timeline(
+    sound: Any,
+    recognizer: Recognizer,
+    rate: int | None = None,
+    *,
+    window: float = WINDOW,
+    hop: float = HOP,
+    profile: Profile | None = None,
+    progress: Progress | None = None,
+) -> Timeline:
+    """Go through a sound of any length in windows.
+
+    A file is decoded in blocks, and only the windows' scores are kept. The last window ends with the sound, and may be
+    shorter than the others, but by less than a hop. A sound shorter than a window is one.
+
+    Args:
+        sound: as a recognizer takes it.
+        recognizer: answers for each window, or says why there is no speech in it.
+        rate: of samples, in hertz.
+        window: seconds.
+        hop: seconds from a window's beginning to the next one's.
+        profile: of the speaker.
+        progress: is told `("answering", done, of)`, in windows.
+
+    Raises:
+        AudioError: the sound cannot be decoded, is empty or not finite.
+        SereneError: a window or hop that cannot be, or the profile is another model's.
+    """
+    if not SHORTEST <= window <= recognizer.listener.longest or not 0 < hop <= window:
+        raise SereneError(
+            f"A window of {window:g} s every {hop:g} s was asked for; from {SHORTEST:g} to "
+            f"{recognizer.listener.longest:g} s were expected, and no more from one to the next."
+        )
+    name = decoder.named(sound)
+    if hasattr(sound, "read"):
+        sound = sound.read()  # its header is looked at before it is decoded
+    size, step = round(window * SAMPLE_RATE), max(1, round(hop * SAMPLE_RATE))
+    expected = _count(sound, window, hop) if progress else 0
+    windows: list[Segment] = []
+    cut = _cut(_blocks(sound, rate, name), size, step)
+    heard = ((start, recognizer.hear(samples, SAMPLE_RATE)) for start, samples in cut)
+    while few := list(islice(heard, BATCHES * recognizer.batch_size)):
+        answers = recognizer.answer([clip for _, clip in few], profile=profile)
+        windows += [_segment(start / SAMPLE_RATE, answer) for (start, _), answer in zip(few, answers, strict=True)]
+        if progress:
+            progress("answering", len(windows), max(len(windows), expected))
+    if not windows:
+        raise AudioError(f"{name} holds no samples.")
+    values = recognizer.folder.dimensions
+    emotion = _whole(windows, merged(windows, hop, apart=values), recognizer)
+    return Timeline(name, recognizer.labels, values, window, hop, tuple(windows), emotion)
+
+
+def merged(windows: Sequence[Segment], hop: float, *, apart: bool = False) -> tuple[Segment, ...]:
+    """Join windows of one label, or of one note, to segments that follow each other without a gap.
+
+    Args:
+        windows: in their order.
+        hop: seconds from a window's beginning to the next one's.
+        apart: leave windows with scores by themselves.
+    """
+    edges = borders(windows, hop)
+
+    def kind(place: int) -> tuple[str | None, str | None, int]:
+        window = windows[place]
+        return window.label, window.note, place if apart and window.scores else -1
+
+    segments = []
+    for (label, note, _), members in groupby(range(len(windows)), kind):
+        places = list(members)
+        scores = mean_scores([windows[place].scores for place in places])
+        segments.append(Segment(edges[places[0]], edges[places[-1] + 1], label, scores, note))
+    return tuple(segments)
+
+
+def borders(windows: Sequence[Segment], hop: float) -> list[float]:
+    """Give the times, in seconds, between which each window speaks for the sound: one more than there are windows."""
+    width = windows[0].end - windows[0].start
+    return [0.0, *(round(window.start + (width - hop) / 2, 3) for window in windows[1:]), windows[-1].end]
+
+
+def mean_scores(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Take the mean of the scores that are there; nothing where there are none."""
+    held = [scores for scores in several if scores]
+    return {label: float(np.mean([scores[label] for scores in held])) for label in held[0]} if held else {}
+
+
+def _cut(blocks: Iterable[np.ndarray], size: int, step: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Cut blocks of samples (sample,) into windows; give each one's first sample, counted from the sound's, and itself.
+
+    The last one holds what is left: its end is the sound's.
+    """
+    held, first = np.zeros(0, np.float32), 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while len(held) > size:
+            yield first, held[:size]
+            held, first = held[step:], first + step
+    if len(held):
+        yield first, held
+
+
+def _blocks(sound: Any, rate: int | None, name: str) -> Iterator[np.ndarray]:
+    """Give samples at 16 kHz: of files in blocks, of what is in memory anyway in one."""
+    if not isinstance(sound, str | Path | bytes | bytearray | memoryview):
+        yield samples_of(sound, rate)
+        return
+    for block in decoder.blocks(sound):
+        refuse_loud(block, name)
+        yield block
+
+
+def _count(sound: Any, window: float, hop: float) -> int:
+    """Count the windows that a file's header promises; 0 where nobody knows before the end."""
+    if not isinstance(sound, str | Path | bytes | bytearray | memoryview):
+        return 0
+    seconds, _ = decoder.seconds(sound)
+    return 1 + max(0, math.ceil((seconds - window) / hop)) if seconds < UNLIKELY else 0
+
+
+def _segment(start: float, answer: Emotion) -> Segment:
+    return Segment(round(start, 3), round(start + answer.duration, 3), answer.label, answer.scores, answer.note)
+
+
+def _whole(windows: Sequence[Segment], segments: tuple[Segment, ...], recognizer: Recognizer) -> Emotion:
+    """Answer for the whole sound, by the mean of its windows' scores."""
+    duration, scores = windows[-1].end, mean_scores([window.scores for window in windows])
+    if not scores:
+        note = Counter(window.note for window in windows).most_common(1)[0][0]
+        return Emotion(None, {}, duration, segments=segments, note=note)
+    label = None if recognizer.folder.dimensions else max(scores, key=scores.__getitem__)
+    return Emotion(label, scores, duration, segments=segments).abstaining(recognizer.abstain)

@@ -1,0 +1,232 @@
+"""Timelines become files: windows as CSV, everything as JSON, segments as WebVTT subtitles, and a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from serene import sound
+from serene.errors import MissingExtra, SereneError
+from serene.files import whole_file, write_text
+from serene.inference.answer_file import csv_line, format_of, number
+from serene.inference.emotion import Segment
+from serene.inference.gather import gather
+from serene.inference.recognizer import Recognizer
+from serene.inference.timeline import HOP, WINDOW, Progress, Timeline, timeline
+
+TEXTS, PICTURE = ("csv", "json", "vtt"), "png"
+FORMATS = (*TEXTS, PICTURE)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was made of timelines.
+
+    Attributes:
+        files: that were written.
+        failed: why a sound has none, by its path.
+        remarks: what else there is to say.
+    """
+
+    files: tuple[str, ...]
+    failed: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say it in sentences, one to a line."""
+        return [*self.files, *(f"failed: {why}" for why in self.failed.values()), *self.remarks]
+
+
+def timelines(
+    paths: Sequence[str | Path],
+    recognizer: Recognizer,
+    output: str | Path | TextIO,
+    form: str | None = None,
+    *,
+    window: float = WINDOW,
+    hop: float = HOP,
+    progress: Progress | None = None,
+) -> Written:
+    """Write a timeline for every sound in files and folders.
+
+    Of one sound, `output` is the file. Where it ends in no format and none is wanted, all of them are written: `call`
+    makes `call.csv`, `call.json`, `call.vtt` and `call.png`. Of several sounds it is a folder, which takes a file (or
+    one of each format) for every sound, called as the sound is; a broken one fails by itself.
+
+    Args:
+        paths: files and folders; see `gather`.
+        recognizer: answers.
+        output: file or folder, or a stream for the text of a single timeline.
+        form: `csv`, `json`, `vtt` or `png`.
+        window: seconds.
+        hop: seconds from a window's beginning to the next one's.
+        progress: is told `(sound, done, of)`, in windows.
+
+    Raises:
+        SereneError: a path, format, window or hop that cannot be, no sound, or an output that cannot be written.
+        AudioError: the only sound cannot be decoded.
+        MissingExtra: nothing but a picture is wanted, and matplotlib is not installed.
+    """
+    found = gather(paths)
+
+    def of(path: str) -> Timeline:
+        if path in found.unlisted:
+            raise SereneError(found.unlisted[path])
+        return timeline(path, recognizer, window=window, hop=hop, progress=_naming(path, progress))
+
+    alone = len(found.paths) == 1
+    if not isinstance(output, str | Path):
+        if not alone:
+            raise SereneError(f"{len(found.paths)} sounds were given: name a folder for their timelines, as -o FOLDER.")
+        output.writelines(text_of(of(found.paths[0]), format_of(None, form, TEXTS)))
+        return Written((), {})
+    forms, name = _forms(Path(output), form, alone)
+    made: list[str] = []
+    remarks: dict[str, None] = {}
+    failed: dict[str, str] = {}
+    for path, target in zip(found.paths, [name] if alone else _names(found.paths, name), strict=True):
+        try:
+            line = of(path)
+        except SereneError as error:
+            if alone:
+                raise
+            failed[sound.named(path)] = str(error)
+        else:
+            made += _write_each(line, target, forms, remarks)
+    return Written(tuple(made), failed, tuple(remarks))
+
+
+def _naming(path: str, progress: Progress | None) -> Progress | None:
+    name = os.path.basename(sound.named(path))
+    return progress and (lambda _, done, of: progress(name, done, of))
+
+
+def _write_each(line: Timeline, target: Path, forms: Mapping[str, str], remarks: dict[str, None]) -> list[str]:
+    """Write a timeline in some formats; add a remark where only the picture cannot be drawn."""
+    made = []
+    for suffix, form in forms.items():
+        file = target.with_name(target.name + suffix)
+        try:
+            write(line, file, form)
+        except MissingExtra as error:
+            if len(forms) == 1:
+                raise
+            remarks[f"There is no picture: {error}"] = None
+        else:
+            made.append(str(file))
+    return made
+
+
+def write(line: Timeline, output: str | Path, form: str | None = None) -> None:
+    """Write a timeline whole or not at all.
+
+    Args:
+        line: what is written.
+        output: the file.
+        form: `csv`, `json`, `vtt` or `png`; what the name ends in without it.
+
+    Raises:
+        SereneError: there is no such format, or the disk refuses.
+        MissingExtra: a picture is wanted, and matplotlib is not installed.
+    """
+    form = format_of(output, form, FORMATS)
+    if form != PICTURE:
+        write_text(output, "".join(text_of(line, form)))
+        return
+    picture = picture_of(line)
+    with whole_file(output) as temporary:
+        temporary.write_bytes(picture)
+
+
+def picture_of(line: Timeline) -> bytes:
+    """Draw a timeline as PNG; see `serene.inference.timeline_picture`.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from serene.inference.timeline_picture import draw
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("matplotlib"):
+            raise
+        raise MissingExtra("matplotlib", "train") from error
+    return draw(line)
+
+
+def text_of(line: Timeline, form: str) -> Iterator[str]:
+    """Write a timeline as text, a piece at a time.
+
+    Args:
+        line: what is written.
+        form: `csv` has a row for each window, `vtt` a cue for each segment, and `json` everything.
+    """
+    if form == "json":
+        yield json.dumps(_rounded(line.to_dict()), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    elif form == "vtt":
+        yield "WEBVTT\n"
+        for segment in line.emotion.segments:
+            start, end = timestamp(segment.start), timestamp(segment.end)
+            if start < end:  # a cue of no time is not one
+                yield f"\n{start} --> {end}\n{_escaped(words(segment))}\n"
+    else:
+        yield csv_line(["start", "end", "label", *line.labels, "note"])
+        for window in line.windows:
+            scores = [number(window.scores[label]) if window.scores else None for label in line.labels]
+            yield csv_line([window.start, window.end, window.label, *scores, window.note])
+
+
+def words(segment: Segment) -> str:
+    """Say what a segment is: `anger 83 %`, `(silence)`, or `arousal 3.2, valence 4.1`."""
+    if segment.note and not segment.label:
+        return f"({segment.note})"
+    if segment.label:
+        return f"{segment.label} {100 * segment.scores[segment.label]:.0f} %"
+    return ", ".join(f"{name} {value:.3g}" for name, value in segment.scores.items())
+
+
+def timestamp(seconds: float) -> str:
+    """Write a time as WebVTT does: `hh:mm:ss.mmm`; hours may have more digits."""
+    thousandths = round(1000 * seconds)
+    minutes, rest = divmod(thousandths, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def _escaped(text: str) -> str:
+    """Keep a player from reading names as tags, as the end of a cue, or as its times."""
+    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(character, name)
+    return " ".join(text.split())
+
+
+def _rounded(value: Any) -> Any:
+    """Keep the digits of numbers that are certain."""
+    if isinstance(value, float):
+        return number(value) if abs(value) < 1 else round(value, 3)
+    if isinstance(value, dict):
+        return {name: _rounded(own) for name, own in value.items()}
+    return [_rounded(own) for own in value] if isinstance(value, list) else value
+
+
+def _forms(output: Path, form: str | None, alone: bool) -> tuple[dict[str, str], Path]:
+    """Give the formats that are written, by what a file's name gets to end in; and the file or folder without it."""
+    if form is not None:
+        form = format_of(output, form, FORMATS)
+        return {"" if alone else f".{form}": form}, output
+    if alone and output.suffix and not output.is_dir():
+        return {"": format_of(output, None, FORMATS)}, output
+    return {f".{name}": name for name in FORMATS}, output
+
+
+def _names(paths: Sequence[str], folder: Path) -> list[Path]:
+    """Name the timelines of several sounds: as these lie below the folder that they share."""
+    whole = [os.path.abspath(path) for path in paths]
+    shared = os.path.commonpath([os.path.dirname(path) for path in whole])
+    return [folder / os.path.relpath(path, shared) for path in whole]
