@@ -97,7 +97,7 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
-        ("trainng: {epochs: 3}", "Unknown key in the recipe 'trainng'. Did you mean 'training'? Choices: corpus, "),
+        ("trainng: {epochs: 3}", "Unknown key in the recipe 'trainng'. Did you mean 'training'? Choices: calibration, "),
         ("training: {epoch: 3}", "Unknown setting in training 'epoch'. Did you mean 'epochs'? Choices: accumulate, "),
         ("labels: {target: emotion, used: [a, b]}", "Unknown setting in labels 'used'. Did you mean 'use'?"),
         ("features: {normalise: none}", "Unknown setting in features 'normalise'. Did you mean 'normalize'?"),
@@ -128,7 +128,7 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
         ),
         (
             "labels: {target: speaker, join: {03: 08}}",
-            "labels.join makes one class of several, and labels.target is speaker: what it makes is nobody. Drop ",
+            "labels.join makes one class of several, and labels.target is speaker, which has no classes to join. Drop ",
         ),
         (
             "features: {enrolment_prior: 5}",
@@ -214,7 +214,7 @@ def test_a_speaker_corpus_that_makes_no_sense_is_named(override: str, message: s
 @pytest.mark.parametrize(
     ("model", "normalize", "front_end"),
     [
-        ("{encoder: tdnn_bilstm}", "training_set", {"coefficients", "deltas", "voice_activity"}),
+        ("{encoder: tdnn_bilstm}", "training_set", {"coefficients", "deltas", "voice_activity", "energy"}),
         ("{encoder: hubert, weights: x}", "utterance", {"longest", "fill", "scale"}),
         ("{encoder: frozen}", "none", {"weights", "layers", "pooled", "length"}),
     ],
@@ -290,7 +290,7 @@ def test_another_name_drops_the_former_ones_settings(tmp_path: Path) -> None:
         ("=3", "The override '=3' is not of the form key.sub=value."),
         ("training.=3", "The override 'training.=3' is not of the form key.sub=value."),
         ("training.epochs.more=3", "Unknown setting in training"),
-        ("seeds.first=3", "The override 'seeds.first=3' reaches into 'seeds', which is ['0'] and no mapping."),
+        ("seeds.first=3", "The override 'seeds.first=3' says 'first' where a place from 0 to 0 is expected."),
         ("method=[", "the override 'method=[' is not YAML"),
         ("trainin.epochs=3", "Unknown key in the recipe 'trainin'. Did you mean 'training'?"),
     ],
@@ -340,6 +340,7 @@ ANOTHER = {
     "features.coefficients": "12",
     "features.deltas": "1",
     "features.voice_activity": "no",
+    "features.energy": "no",
     "features.augment_probability": "0.8",
     "model.pooling": "mean",
     "model.projector": "gate",
@@ -348,6 +349,8 @@ ANOTHER = {
     "model.head_dropout": "0.4",
     "model.speaker_embedding": "mfcc_raw",
     "model.speaker_width": "32",
+    "model.unseen_speakers": "zero",
+    "model.similar_speakers": "3",
     "model.encoder": "serene.models.tdnn_bilstm:TdnnBilstm",
     "model.size": "mandarin",
     "model.dropout": "0.4",
@@ -357,6 +360,7 @@ ANOTHER = {
     "method.steepness": "9",
     "training.epochs": "99",
     "training.batch_size": "16",
+    "training.batch_seconds": "60",
     "training.optimizer": "adam",
     "training.learning_rate": "1e-4",
     "training.encoder_learning_rate": "1e-5",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serene import registry
-from serene.audio import FRONT_ENDS
+from serene.audio import front_end_of
 from serene.audio.dataset import Dataset, enrolment_of, voices_of, warm
 from serene.audio.store import Store
 from serene.cell import leak_of, voice_store
@@ -160,10 +160,9 @@ def _store(model_folder: Path, folder: Path) -> Store:
     """Give the store of what a model folder's front end makes."""
     try:
         settings = json.loads((model_folder / "preprocessor_config.json").read_text())
-        maker = registry.load(settings.pop("front_end"), FRONT_ENDS, "front end")(**settings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise SereneError(f"{model_folder} has no readable preprocessor_config.json: {error}") from error
-    return Store(folder, maker)
+    return Store(folder, front_end_of(settings))
 
 
 def _dataset(

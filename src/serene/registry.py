@@ -26,6 +26,7 @@ EXTRA_OF = {
     "uvicorn": "serve",
     "prometheus_client": "serve",
     "python_multipart": "serve",
+    "gradio": "demo",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import math
 import os
@@ -65,6 +67,19 @@ def shares() -> dict[str, float]:
     return {name: power / sum(powers) for name, power in zip(EMOTIONS, powers, strict=True)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Close the event loops that gradio makes with a page and forgets; they would be warned of in any later test."""
+    made, new = [], asyncio.new_event_loop
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        patch.setattr(asyncio, "new_event_loop", lambda: made.append(new()) or made[-1])
+        yield
+    for loop in made:
+        loop.close()
+    asyncio.set_event_loop(None)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     """A model folder whose card asks for pictures from elsewhere."""
@@ -91,7 +106,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     draw = np.random.default_rng(0)
     samples = {
         "sentence": spoken(1.5),
-        "talk": np.tile(spoken(2.0), 4),
+        "talk": np.resize(spoken(2.0), 8 * 16000),
         "click": spoken(1.5)[:3200],
         "silence": np.zeros(16000),
         "noise": 0.1 * draw.standard_normal(32000),
@@ -202,7 +217,8 @@ def test_a_talk_gets_a_timeline_and_its_progress_is_told(recognizer: Recognizer,
     told = []
     html, line = demonstration.hear(recognizer, str(sounds["talk"]), lambda *how: told.append(how))
     assert Shown(html).of("soft heard") == ["8.0 seconds of sound"]
-    assert line
+    assert "<svg" in line and all(f">{name}</text>" in line for name in ("anger", "neutral"))
+    assert "<b>" not in line
     assert told[-1][1] == told[-1][2] >= 6
 
 
@@ -259,8 +275,13 @@ def test_gradio_is_told_to_tell_nobody(recognizer: Recognizer) -> None:
     assert demonstration.page(recognizer).analytics_enabled is False
 
 
-def test_demo_tells_its_address_and_ends_when_interrupted(recognizer: Recognizer) -> None:
-    told = []
+def test_demo_tells_its_address_calls_nobody_and_ends_when_interrupted(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, called, looked_up = [], set(), socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *how, **more: called.add(host) or looked_up(host, *how, **more)
+    )
 
     def ready(url: str) -> None:
         told.append(url)
@@ -269,8 +290,167 @@ def test_demo_tells_its_address_and_ends_when_interrupted(recognizer: Recognizer
         raise KeyboardInterrupt
 
     demonstration.demo(recognizer, port=0, ready=ready)
+    assert called and called <= {"127.0.0.1", b"127.0.0.1", "localhost", b"localhost"}
     url, policy = told
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
     assert policy.startswith("default-src 'self' ") and "http" not in policy and "*" not in policy
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url)
+
+
+def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait until something is so, and give it."""
+    from selenium.common.exceptions import WebDriverException
+
+    end, found = time.monotonic() + seconds, None
+    while not found and time.monotonic() < end:
+        time.sleep(0.1)
+        with contextlib.suppress(WebDriverException):  # what is drawn anew is not there for a moment
+            found = what()
+    assert found, "it did not come to pass"
+    return found
+
+
+class Visitor:
+    """Somebody with a browser, in front of the page."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.browser, self.url = browser, url
+
+    def open(self) -> Visitor:
+        self.browser.get(self.url)
+        until(lambda: self.all("#sound input[type=file]"))
+        self.logged()  # what the page before it left behind
+        return self
+
+    def all(self, selector: str) -> list[Any]:
+        return self.browser.find_elements("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        return " ".join(element.get_attribute("textContent") for element in self.all(selector))
+
+    def click(self, selector: str) -> None:
+        until(lambda: [element.click() or True for element in self.all(selector)[:1]])
+
+    def choose(self, path: Path) -> None:
+        self.all("#sound input[type=file]")[0].send_keys(str(path))
+        until(lambda: self.all('#sound [aria-label="Play"]'))
+
+    def ask(self) -> str:
+        """Press the button and give the headline."""
+        self.click("#recognise")
+        until(lambda: self.all("#answer [role=status]:not(.waiting) h2"))
+        return self.text("#answer h2")
+
+    def logged(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def asked_for(self) -> dict[str, str]:
+        """Give the addresses that the browser was to load, each with the reason why it did not."""
+        sent, failed = {}, {}
+        for entry in self.browser.get_log("performance"):
+            event = json.loads(entry["message"])["message"]
+            about = event["params"]
+            if event["method"] == "Network.requestWillBeSent":
+                sent[about["requestId"]] = about["request"]["url"]
+            if event["method"] == "Network.loadingFailed":
+                failed[about["requestId"]] = about.get("blockedReason", about["errorText"])
+        return {url: failed.get(request, "") for request, url in sent.items()}
+
+
+@pytest.fixture(scope="module")
+def visitor(recognizer: Recognizer, sounds: dict[str, Path]) -> Iterator[Visitor]:
+    """A visitor whose microphone hears the talk again and again."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("there is no Chromium with its driver (Debian: chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1200,1000"):
+        options.add_argument(f"--{argument}")
+    for argument in ("device-for-media-stream", "ui-for-media-stream"):
+        options.add_argument(f"--use-fake-{argument}")
+    options.add_argument(f"--use-file-for-fake-audio-capture={sounds['talk']}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with demonstration.opened(recognizer, port=0) as url:
+        browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        try:
+            yield Visitor(browser, url)
+        finally:
+            browser.quit()
+
+
+@pytest.mark.slow
+def test_a_visitor_chooses_a_file_and_reads_label_and_bars(visitor: Visitor, sounds: dict[str, Path]) -> None:
+    visitor.open().choose(sounds["sentence"])
+    assert visitor.text("#answer h2") == "Say something"
+    assert visitor.ask() == "<b>joy</b>"
+    assert visitor.text("#answer .name").split() == ["<b>joy</b>", "anger", "neutral"]
+    tracks = [element.size["width"] for element in visitor.all("#answer .track")]
+    bars = [element.size["width"] for element in visitor.all("#answer .track i")]
+    assert len(set(tracks)) == 1 and tracks[0] > 100
+    for bar, share in zip(bars, sorted(shares().values(), reverse=True), strict=True):
+        assert bar == pytest.approx(share * tracks[0], abs=2.0)
+    assert not visitor.all("#timeline h3")
+    assert not visitor.logged()
+
+
+@pytest.mark.slow
+def test_a_visitor_speaks_and_sees_the_timeline(visitor: Visitor) -> None:
+    visitor.open().click('#sound [aria-label="Record audio"]')
+    visitor.click("#sound .record-button")
+    time.sleep(5.0)
+    visitor.click("#sound .stop-button")
+    until(lambda: visitor.all('#sound [aria-label="Play"]'))
+    assert visitor.ask() == "<b>joy</b>"
+    assert float(visitor.text("#answer .heard").split()[0]) > 3.0
+    until(lambda: visitor.all("#timeline h3"))
+    picture = visitor.all("#timeline [role=img] svg")[0]
+    assert picture.is_displayed() and picture.size["width"] > 500
+    assert "anger" in visitor.text("#timeline text").split()
+    assert not visitor.logged()
+
+
+@pytest.mark.slow
+def test_a_new_sound_takes_the_old_answer_away(visitor: Visitor, sounds: dict[str, Path]) -> None:
+    visitor.open().choose(sounds["noise"])
+    assert visitor.ask() == "No speech found"
+    visitor.click('#sound [aria-label="Clear"]')
+    until(lambda: visitor.text("#answer h2") == "Say something")
+    visitor.click("#recognise")
+    until(lambda: "no sound yet" in visitor.text("#answer .words"))
+    assert not visitor.logged()
+
+
+@pytest.mark.slow
+def test_the_card_is_shown_and_nothing_is_loaded_from_elsewhere(visitor: Visitor) -> None:
+    visitor.asked_for()
+    visitor.open()
+    assert not any(element.is_displayed() for element in visitor.all("#card h1"))
+    visitor.click("#card button")
+    until(lambda: [element for element in visitor.all("#card h1") if element.is_displayed()])
+    assert visitor.text("#card h1") == "A card"
+    assert visitor.text("#card td").split(" ", 2) == ["made", "up", "71 %"]
+    assert "3 emotions" in visitor.text("#card") and "runs on a fixed network" in visitor.text("#card")
+    asked = visitor.asked_for()
+    outside = {url: why for url, why in asked.items() if not url.startswith((visitor.url, "data:", "blob:"))}
+    assert len(asked) > 10
+    assert outside == {"https://elsewhere.example/b.png": "csp"}
+
+
+@pytest.mark.slow
+def test_what_was_uploaded_is_gone_with_the_page(recognizer: Recognizer, sounds: dict[str, Path]) -> None:
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    with demonstration.opened(recognizer, port=0) as url:
+        boundary = "b"
+        body = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'.encode()
+        body += sounds["sentence"].read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        request = urllib.request.Request(f"{url}gradio_api/upload", body, headers)
+        with urllib.request.urlopen(request) as answer:
+            (kept,) = map(Path, json.load(answer))
+        assert kept.read_bytes() == sounds["sentence"].read_bytes()
+        assert folder in kept.parents
+    assert not kept.exists()

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from serene import registry
+from serene.errors import SereneError
+
 FRONT_ENDS = {
     "mfcc": "serene.audio.mfcc:Mfcc",
     "waveform": "serene.audio.waveform:Waveform",
     "frozen": "serene.models.frozen:Frozen",
 }
+
+
+def front_end_of(preprocessor: Mapping[str, Any]) -> Any:
+    """Make the front end that a model folder's `preprocessor_config.json` describes.
+
+    Raises:
+        SereneError: it names no front end, or one that takes other settings. A folder may be a stranger's, and its word
+            does not run just anything.
+        MissingExtra: the front end needs an optional dependency that is not installed.
+    """
+    settings = dict(preprocessor)
+    name = str(settings.pop("front_end", None))
+    kind = registry.load(name, FRONT_ENDS, "front end")
+    if not (isinstance(kind, type) and hasattr(kind, "stored")):
+        raise SereneError(f"'{name}' is no front end: it is no class with the attributes of serene.audio.store.Maker.")
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise SereneError(f"The front end '{name}' does not take the settings that came with it: {error}.") from error

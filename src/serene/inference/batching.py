@@ -16,7 +16,6 @@ from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.profile import Profile
 
-
 STRETCH = 1.25  # how much longer than the shortest clip of a batch the longest may be
 
 

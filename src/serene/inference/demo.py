@@ -18,9 +18,10 @@ from serene.sound import seconds
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else it would tell its makers of every start
 
-import gradio  # noqa: E402
-from gradio.themes.utils.fonts import LocalFont  # noqa: E402
-from starlette.middleware import Middleware  # noqa: E402
+import gradio
+from gradio import themes
+from gradio.themes.utils.fonts import LocalFont
+from starlette.middleware import Middleware
 
 UPLOAD = "500mb"
 KEPT = 3600  # seconds that uploads and recordings stay on disk; they go when the page is closed down, too
@@ -79,15 +80,15 @@ def opened(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860, sh
     try:
         if share and shown.share_url is None:
             raise SereneError("No public address was to be had: is there a way to the internet? Or leave out --share.")
-        yield shown.share_url or shown.local_url
+        yield str(shown.share_url or shown.local_url)
     finally:
         shown.close(verbose=False)
 
 
-def _theme() -> gradio.themes.Base:
+def _theme() -> themes.Base:
     """Take a font that gradio brings along (its weight of 600 lacks letters), and grey that can be read."""
-    fonts = (gradio.themes.Font(name) for name in ("ui-sans-serif", "system-ui", "sans-serif"))
-    theme = gradio.themes.Default(primary_hue="blue", font=[LocalFont("IBM Plex Sans", weights=(400, 700)), *fonts])
+    fonts = (themes.Font(name) for name in ("ui-sans-serif", "system-ui", "sans-serif"))
+    theme = themes.Default(primary_hue="blue", font=[LocalFont("IBM Plex Sans", weights=(400, 700)), *fonts])
     return theme.set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
 
 
@@ -99,7 +100,7 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
         return hear(recognizer, path, lambda _, done, of: progress((done, of), unit="windows"))
 
     with gradio.Blocks(title="serene", analytics_enabled=False, delete_cache=(KEPT // 10, KEPT)) as blocks:
-        gradio.HTML("<h1>How does this voice feel?</h1><p>serene hears an emotion in speech.</p>", elem_id="top")
+        gradio.HTML(look.TOP, elem_id="top")
         with gradio.Row(equal_height=False):
             with gradio.Column():
                 sound = gradio.Audio(
@@ -113,7 +114,7 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
             gradio.Markdown(look.facts(info))
             gradio.Markdown(look.card(recognizer.folder))
         sound.change(None, js=f"() => {json.dumps([look.waiting(), ''])}", outputs=[shown, line])
-        button.click(listen, sound, [shown, line], api_visibility="private")
+        button.click(listen, sound, [shown, line], show_progress_on=shown, api_visibility="private")
     return blocks
 
 
@@ -133,8 +134,8 @@ def hear(recognizer: Recognizer, path: str | None, told: Progress | None = None)
     try:
         length, _ = seconds(path)
         line = timeline(path, recognizer, progress=told) if length > WINDOW else None
-        whole = line is None or length <= recognizer.listener.longest
-        emotion = recognizer(path) if whole else line.emotion
+        too_long = line is not None and length > recognizer.listener.longest
+        emotion = line.emotion if too_long else recognizer(path)
     except SereneError as error:
         return look.mistake(str(error).replace(path, "The file")), ""
     return look.answer(emotion, recognizer.abstain), "" if line is None else look.drawn(line)

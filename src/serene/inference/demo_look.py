@@ -49,6 +49,9 @@ STYLE = """
 @media (prefers-reduced-motion: reduce) { #answer .track i { animation: none; } }
 """.replace("ACCENT", ACCENT)
 
+TOP = """<h1>How does this voice feel?</h1>
+<p>serene listens to how something is said. What you record or choose is deleted after an hour.</p>"""
+
 NOTES = {
     "too short": ("Too short to tell", f"At least {SHORTEST:g} seconds are needed; a sentence is better."),
     "silence": ("Nothing to hear", "The sound is silent, or very nearly. Is the right microphone on, and not muted?"),
@@ -59,7 +62,7 @@ HINT = "It goes by the voice, not by the words. Take it for a model's guess abou
 
 def waiting(what: str = "Record a sentence or choose a file, then press Recognise.") -> str:
     """Say what to do before there is an answer."""
-    return _shown("waiting", "Whose voice?", what)
+    return _shown("waiting", "Say something", what)
 
 
 def mistake(what: str) -> str:

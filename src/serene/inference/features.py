@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from serene import registry
-from serene.audio import FRONT_ENDS
+from serene.audio import front_end_of
 from serene.audio.mfcc import Mfcc
 from serene.errors import SereneError
 from serene.inference import speech
 from serene.inference.clip import Clip
 from serene.inference.folder import ModelFolder
-from serene.inference.sounds import samples_of
+from serene.inference.sounds import Sound, samples_of
 from serene.sound import SAMPLE_RATE
 
 LONGEST, LONGEST_WAVEFORM = 600.0, 60.0  # seconds: attention over a waveform's frames grows with their square
@@ -43,14 +42,7 @@ class Listener:
             SereneError: its front end is none.
             MissingExtra: its front end needs torch, as a frozen encoder does.
         """
-        settings = dict(folder.preprocessor)
-        kind = registry.load(str(settings.pop("front_end", "")), FRONT_ENDS, "front end")
-        if not (isinstance(kind, type) and hasattr(kind, "stored")):  # a folder's word must not run just anything
-            raise SereneError(f"{folder.path} names a front end that is none: {folder.preprocessor['front_end']}.")
-        try:
-            front_end = kind(**settings)
-        except TypeError as error:
-            raise SereneError(f"{folder.path}: its preprocessor_config.json is odd ({error}).") from error
+        front_end = front_end_of(folder.preprocessor)
         if front_end.width != folder.config["width"]:
             raise SereneError(
                 f"{folder.path}: the front end makes {front_end.width} features per frame, and the model reads "
@@ -59,7 +51,7 @@ class Listener:
         whole = front_end.stored or getattr(front_end, "longest", None) is not None
         return cls(front_end, folder.parts.hears_voices, LONGEST if whole else LONGEST_WAVEFORM)
 
-    def __call__(self, sound: Any, rate: int | None = None) -> Clip:
+    def __call__(self, sound: Sound, rate: int | None = None) -> Clip:
         """Decode a sound, look for speech in it, and make its features.
 
         Args:

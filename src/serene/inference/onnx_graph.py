@@ -204,7 +204,7 @@ def trace(model: EmotionModel, path: Path) -> None:
 
 
 def _clean(graph: Any) -> None:
-    """Rename inner values that are called like an input or output, and drop where in whose files each node comes from."""
+    """Rename inner values that are called like an input or output; drop where in whose files each node comes from."""
     taken = {value.name for value in (*graph.inputs, *graph.outputs)}
     outer = {id(value) for value in graph.outputs}
     for node in graph:

@@ -59,4 +59,4 @@ class OnnxModel:
 
     def _run(self, given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         logits, embeddings = self.session.run(list(OUTPUTS), given)
-        return logits, embeddings
+        return np.asarray(logits), np.asarray(embeddings)

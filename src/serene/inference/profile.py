@@ -91,11 +91,17 @@ class Profile:
             kept = json.loads(text)
             if kept["format"] > FORMAT:
                 raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
-            arrays = {name: _vector(kept[name]) for name in ("mean", "deviation")}
-            arrays |= {name: None if kept[name] is None else _vector(kept[name]) for name in ("voice", "embedding")}
-            whole = {name: int(kept[name]) for name in ("frames", "clips")}
-            prior = {str(name): float(share) for name, share in kept["prior"].items()}
-            profile = cls(str(kept["model"]), seconds=float(kept["seconds"]), prior=prior, **arrays, **whole)
+            profile = cls(
+                model=str(kept["model"]),
+                mean=_vector(kept["mean"]),
+                deviation=_vector(kept["deviation"]),
+                frames=int(kept["frames"]),
+                clips=int(kept["clips"]),
+                seconds=float(kept["seconds"]),
+                voice=None if kept["voice"] is None else _vector(kept["voice"]),
+                embedding=None if kept["embedding"] is None else _vector(kept["embedding"]),
+                prior={str(name): float(share) for name, share in kept["prior"].items()},
+            )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _unreadable(name, error) from error
         if len(profile.mean) != len(profile.deviation) or profile.deviation.min() <= 0 or profile.frames < 1:

@@ -14,9 +14,10 @@ from serene.errors import MissingExtra, SereneError, unknown
 from serene.inference import NETWORKS
 from serene.inference.clip import Clip, Inputs, Network, by_length, padded
 from serene.inference.emotion import Emotion
-from serene.inference.features import Listener
+from serene.inference.features import VOICE, Listener
 from serene.inference.folder import GRAPHS, ModelFolder
 from serene.inference.profile import Profile, statistics
+from serene.inference.sounds import Sound
 from serene.sound import SAMPLE_RATE
 
 Precision = Literal["fp32", "bf16", "int8"]
@@ -113,14 +114,14 @@ class Recognizer:
 
     @overload
     def __call__(
-        self, sound: list[Any], rate: int | None = None, *, profile: Profile | None = None
+        self, sound: list[Sound], rate: int | None = None, *, profile: Profile | None = None
     ) -> list[Emotion]: ...
 
     @overload
-    def __call__(self, sound: Any, rate: int | None = None, *, profile: Profile | None = None) -> Emotion: ...
+    def __call__(self, sound: Sound, rate: int | None = None, *, profile: Profile | None = None) -> Emotion: ...
 
     def __call__(
-        self, sound: Any, rate: int | None = None, *, profile: Profile | None = None
+        self, sound: Sound | list[Sound], rate: int | None = None, *, profile: Profile | None = None
     ) -> Emotion | list[Emotion]:
         """Answer for a sound, or for a list of them.
 
@@ -138,7 +139,7 @@ class Recognizer:
             return self.answer([self.hear(one, rate) for one in sound], profile=profile)
         return self.answer([self.hear(sound, rate)], profile=profile)[0]
 
-    def hear(self, sound: Any, rate: int | None = None) -> Clip:
+    def hear(self, sound: Sound, rate: int | None = None) -> Clip:
         """Decode a sound, look for speech in it, and make its features; no network. See `Listener`."""
         return self.listener(sound, rate)
 
@@ -167,7 +168,7 @@ class Recognizer:
                 answers[row] = self._emotion(outputs, embedding, clips[row].duration)
         return answers
 
-    def enrol(self, sounds: Iterable[Any], rate: int | None = None) -> Profile:
+    def enrol(self, sounds: Iterable[Sound], rate: int | None = None) -> Profile:
         """Make a speaker's profile from clips of theirs; no label is needed.
 
         Args:
@@ -186,7 +187,7 @@ class Recognizer:
         clips = [self.hear(sound, rate) for sound in sounds]
         profile = Profile.of(clips, self.folder.identity)
         answers = self.answer([clip for clip in clips if clip.features is not None], profile=profile)
-        embedding = np.mean([answer.embedding for answer in answers], axis=0)
+        embedding = np.mean([answer.embedding for answer in answers if answer.embedding is not None], axis=0)
         prior = {name: float(np.mean([answer.scores[name] for answer in answers])) for name in self.labels}
         return replace(profile, embedding=embedding, prior=prior)
 
@@ -216,8 +217,12 @@ class Recognizer:
         return statistics([clip.features]), len(clip.features)
 
     def _refuse_strange(self, profiles: Sequence[Profile | None]) -> None:
+        voice = VOICE.width if self.folder.parts.hears_voices else 0
         for profile in {id(own): own for own in profiles if own is not None}.values():
             profile.check(self.folder.identity)
+            known = 0 if profile.voice is None else len(profile.voice)
+            if len(profile.mean) != self.folder.config["width"] or known != voice:
+                raise SereneError("This profile holds other features than its model reads; enrol the speaker again.")
 
     def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, duration: float) -> Emotion:
         if self.folder.dimensions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 
@@ -16,7 +16,19 @@ LOUDEST = 64.0  # of floating-point samples: what goes beyond is on the scale of
 SAMPLES, RATES = ("array", "raw", "waveform"), ("sampling_rate", "sample_rate")  # as other libraries' dictionaries say
 
 
-def samples_of(sound: Any, rate: int | None = None, *, longest: float | None = None) -> np.ndarray:
+class Tensor(Protocol):
+    """A torch tensor, of which nothing but this is asked here."""
+
+    def detach(self) -> Any:
+        """Give its values without their history."""
+        ...
+
+
+Pair = tuple[np.ndarray | Tensor, int]
+Sound = str | Path | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Tensor | Pair | Mapping[str, Any]
+
+
+def samples_of(sound: Sound, rate: int | None = None, *, longest: float | None = None) -> np.ndarray:
     """Turn a sound into samples (sample,) at 16 kHz, float32.
 
     Args:
@@ -30,7 +42,7 @@ def samples_of(sound: Any, rate: int | None = None, *, longest: float | None = N
         AudioError: it is no sound, cannot be decoded, is empty, too long or not finite, or lacks its rate.
     """
     if isinstance(sound, str | Path | bytes | bytearray | memoryview) or hasattr(sound, "read"):
-        samples = decoder.read(sound, longest=longest)
+        samples = decoder.read(cast(decoder.Source, sound), longest=longest)
         refuse_loud(samples, decoder.named(sound))
         return samples
     sound, rate = _unpacked(sound, rate)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from serene.evaluation.picture_style import INK, PALETTE, dress, plain, png
+from serene.inference.emotion import Segment
 from serene.inference.timeline import Timeline, borders
 
 MOST_POINTS = 900  # along the time axis; above, neighbours are averaged
@@ -97,25 +98,27 @@ def _name_areas(axes: Axes, labels: Sequence[str], x: float, sizes: np.ndarray, 
 
 def _ground(axes: Axes, line: Timeline) -> None:
     """Shade where nothing was scored."""
-    for segment in line.emotion.segments:
-        if not segment.scores:
-            axes.axvspan(segment.start, segment.end, color=INK, alpha=0.06, lw=0)
+    _bars(axes, [segment for segment in line.emotion.segments if not segment.scores], INK, 0.06)
 
 
 def _strip(axes: Axes, line: Timeline) -> None:
     """Draw the segments, with their labels or notes where there is room."""
-    color_of, duration = dict(zip(line.labels, _colors(line), strict=True)), line.emotion.duration
+    for label, color in zip(line.labels, _colors(line), strict=True):
+        _bars(axes, [segment for segment in line.emotion.segments if segment.label == label], color, 0.6)
     for segment in line.emotion.segments:
-        color = color_of.get(segment.label or "")
-        if color:
-            axes.axvspan(segment.start, segment.end, color=color, alpha=0.6, lw=0)
         said = segment.label or segment.note or ""
-        if segment.end - segment.start > LETTER * len(said) * duration:
+        if segment.end - segment.start > LETTER * len(said) * line.emotion.duration:
             middle = (segment.start + segment.end) / 2
             axes.text(middle, 0.5, plain([said])[0], ha="center", va="center", size=8, color=INK, clip_on=True)
     dress(axes, frame=False)
     axes.set_yticks([])
     axes.set_ylim(0, 1)
+
+
+def _bars(axes: Axes, segments: Sequence[Segment], color: str, alpha: float) -> None:
+    """Fill the height of axes during some segments, which may be thousands."""
+    spans = [(segment.start, segment.end - segment.start) for segment in segments]
+    axes.broken_barh(spans, (0, 1), color=color, alpha=alpha, lw=0, transform=axes.get_xaxis_transform())
 
 
 def _time(axes: Axes, duration: float) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from serene import registry
-from serene.audio import FRONT_ENDS
+from serene.audio import front_end_of
 from serene.audio.batch import Batch
 from serene.audio.waveform import Waveform
 from serene.errors import SereneError
@@ -171,8 +171,7 @@ class Frozen:
 
     @cached_property
     def _own_front_end(self) -> Any:
-        settings = self._read("preprocessor_config.json")
-        return registry.load(settings.pop("front_end"), FRONT_ENDS, "front end")(**settings)
+        return front_end_of(self._read("preprocessor_config.json"))
 
     @cached_property
     def _described(self) -> Any:

@@ -94,7 +94,10 @@ class EmotionModel(nn.Module):
         self.normalize, self.enrolment_prior, self.parts = normalize, enrolment_prior, parts or Parts()
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
-        self.encoder = registry.load(encoder, ENCODERS, "encoder")(width, **(encoder_settings or {}))
+        kind = registry.load(encoder, ENCODERS, "encoder")
+        if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be a stranger's
+            raise SereneError(f"'{encoder}' is no encoder: a torch module was expected, see serene.models.encoder.")
+        self.encoder = kind(width, **(encoder_settings or {}))
         self.speaker_embedding = self._new_speaker_embedding()
         wanted = self.parts.projector
         self.projector = None if wanted == "none" else Projector(self.encoder.out_width, wanted)
