@@ -202,6 +202,6 @@ def test_what_cannot_be_measured(made_up: Path, tmp_path: Path) -> None:
         personalisation_gap(made_up, tmp_path, target="speaker")
     with pytest.raises(SereneError, match="need 80 speakers"):
         personalisation_gap(made_up, tmp_path)
-    with pytest.raises(SereneError, match="No utterance has the dimension 'valence'"):
-        personalisation_gap(made_up, tmp_path, target="dimensions", use=["valence"])
+    with pytest.raises(SereneError, match="No utterance has the dimension 'loudness'"):
+        personalisation_gap(made_up, tmp_path, target="dimensions", use=["loudness"])
     assert not list(tmp_path.iterdir()), "nothing is computed before what is wrong is said"

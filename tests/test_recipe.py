@@ -97,7 +97,10 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
-        ("trainng: {epochs: 3}", "Unknown key in the recipe 'trainng'. Did you mean 'training'? Choices: calibration, "),
+        (
+            "trainng: {epochs: 3}",
+            "Unknown key in the recipe 'trainng'. Did you mean 'training'? Choices: calibration, ",
+        ),
         ("training: {epoch: 3}", "Unknown setting in training 'epoch'. Did you mean 'epochs'? Choices: accumulate, "),
         ("labels: {target: emotion, used: [a, b]}", "Unknown setting in labels 'used'. Did you mean 'use'?"),
         ("features: {normalise: none}", "Unknown setting in features 'normalise'. Did you mean 'normalize'?"),

@@ -289,6 +289,8 @@ def test_the_norm_that_is_kept_is_that_before_clipping(tmp_path: Path) -> None:
 class Dial(nn.Module):
     """Answers the clips `right[epoch]` rightly; its only weight, lowered by 1 an epoch, tells the epoch."""
 
+    dimensions, temperature = False, 1.0
+
     def __init__(self, right: Sequence[set[int]]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))

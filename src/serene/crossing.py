@@ -9,7 +9,6 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from serene import registry
 from serene.audio import front_end_of
 from serene.audio.dataset import Dataset, enrolment_of, voices_of, warm
 from serene.audio.store import Store
@@ -160,9 +159,10 @@ def _store(model_folder: Path, folder: Path) -> Store:
     """Give the store of what a model folder's front end makes."""
     try:
         settings = json.loads((model_folder / "preprocessor_config.json").read_text())
-    except (OSError, ValueError) as error:
+        maker = front_end_of(settings)
+    except (OSError, ValueError, TypeError) as error:
         raise SereneError(f"{model_folder} has no readable preprocessor_config.json: {error}") from error
-    return Store(folder, front_end_of(settings))
+    return Store(folder, maker)
 
 
 def _dataset(

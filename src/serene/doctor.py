@@ -22,7 +22,7 @@ BASE = (
 )
 EXTRAS = {
     "train": (
-        *(("torch", "torch"), ("scikit-learn", "sklearn"), ("threadpoolctl", "threadpoolctl")),
+        *(("torch", "torch"), ("scikit-learn", "sklearn"), ("scipy", "scipy"), ("threadpoolctl", "threadpoolctl")),
         *(("matplotlib", "matplotlib"), ("transformers", "transformers")),
     ),
     "hub": (("huggingface-hub", "huggingface_hub"),),
@@ -31,6 +31,11 @@ EXTRAS = {
     "augment": (("audiomentations", "audiomentations"),),
     "track": (("tensorboard", "tensorboard"),),
     "opensmile": (("opensmile", "opensmile"),),
+    "serve": (
+        *(("fastapi", "fastapi"), ("uvicorn", "uvicorn"), ("prometheus-client", "prometheus_client")),
+        ("python-multipart", "python_multipart"),
+    ),
+    "demo": (("gradio", "gradio"), ("matplotlib", "matplotlib")),
 }
 
 

@@ -122,7 +122,9 @@ def test_a_file_that_asks_for_too_much_memory_is_refused(decoders: Decoders) -> 
 
 
 def test_a_process_that_ends_while_idle_is_not_the_next_files_fault(decoders: Decoders) -> None:
-    os.kill(process_of(decoders), signal.SIGKILL)
+    process = process_of(decoders)
+    os.kill(process, signal.SIGKILL)
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has noticed
     assert decoders.submit(b"1").result(WAIT).duration == 1
 
 

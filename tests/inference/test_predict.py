@@ -21,12 +21,13 @@ import pytest
 from small_model import EMOTIONS, Means, make_folder, recognizer, spoken, write
 
 from serene.errors import SereneError
+from serene.inference import ahead
 from serene.inference import predict as module
 from serene.inference.answer_file import Partial, csv_line
 from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.gather import gather
-from serene.inference.predict import answers, predict
+from serene.inference.predict import answers, predict, row_of, said
 from serene.inference.recognizer import Recognizer
 
 COLUMNS = ["path", "label", *EMOTIONS, "duration", "note", "error"]
@@ -124,6 +125,19 @@ def test_scores_do_not_depend_on_batches_order_or_padding(folder: Path, tmp_path
     for several in scores.values():
         for path, own in several.items():
             assert own == pytest.approx(alone[path], abs=1e-5)
+
+
+def test_a_row_is_said_in_a_line() -> None:
+    scores = {"neutral": 0.2054, "anger": 0.7946}
+    assert (
+        said(row_of("a.wav", Emotion("anger", scores, 2.26))) == "a.wav (2.3 s): anger (anger 79.5 %, neutral 20.5 %)"
+    )
+    uncertain = Emotion("anger", scores, 2.26).abstaining(0.9)
+    assert said(row_of("a.wav", uncertain)) == "a.wav (2.3 s): uncertain (anger 79.5 %, neutral 20.5 %)"
+    assert said(row_of("a.wav", Emotion(None, {}, 0.2, note="too short"))) == "a.wav (0.2 s): too short"
+    rated = Emotion(None, {"valence": 41.23456, "arousal": 5.0}, 1.0)
+    assert said(row_of("a.wav", rated)) == "a.wav (1.0 s): valence 41.23, arousal 5"
+    assert said(row_of("a.wav", "a.wav cannot be read")) == "failed: a.wav cannot be read"
 
 
 def test_an_uncertain_answer_keeps_its_scores(folder: Path, tree: Path) -> None:
@@ -441,7 +455,7 @@ def test_no_more_than_some_seconds_of_sound_are_in_memory(longest: float, thread
     known = Counting(lengths, longest)
     rows = run(known, threads)
     assert [row["duration"] for row in rows] == [round(length, 3) for length in lengths]
-    assert known.most <= 2 * module.TOGETHER + threads * longest
+    assert known.most <= 2 * ahead.TOGETHER + threads * longest
     assert known.held == pytest.approx(0, abs=1e-6)
 
 
@@ -451,7 +465,7 @@ def test_decoding_runs_ahead_while_the_network_is_busy_and_then_waits() -> None:
     worker = threading.Thread(target=run, args=(known, 2))
     worker.start()
     try:
-        room = (2 * module.TOGETHER + 2 * 100.0) / 100.0
+        room = (2 * ahead.TOGETHER + 2 * 100.0) / 100.0
         for _ in range(400):
             if known.heard >= int(room):
                 break
@@ -465,15 +479,19 @@ def test_decoding_runs_ahead_while_the_network_is_busy_and_then_waits() -> None:
 
 
 def test_broken_files_take_room_too() -> None:
-    known = Counting([], longest=10.0)
-    known.hear = lambda path: (_ for _ in ()).throw(SereneError(f"{path} is broken"))  # type: ignore[method-assign]
-    known.lengths = [0.0] * 3000
-    known.may.clear()
+    known, tried = Counting([], longest=10.0), []
+
+    def refusing(path: str) -> Clip:
+        tried.append(path)
+        raise SereneError(f"{path} is broken")
+
+    known.hear = refusing  # type: ignore[method-assign]
     few = answers([str(i) for i in range(3000)], known, threads=2)  # type: ignore[arg-type]
-    known.may.set()
     first = next(few)
     assert list(first) == [str(i) for i in range(16)]
     assert first["3"]["error"] == "3 is broken"
+    time.sleep(0.2)
+    assert len(tried) <= (2 * ahead.TOGETHER + 2 * 10.0) / ahead.LEAST  # a second each
     assert sum(len(rows) for rows in few) == 2984
 
 

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -446,6 +448,16 @@ def test_without_matplotlib_the_rest_is_written_and_the_command_that_installs_it
     with pytest.raises(MissingExtra, match=re.escape(says)):
         timelines([call], known, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
+
+
+def test_neither_torch_nor_matplotlib_is_imported_before_it_is_needed() -> None:
+    script = (
+        "import sys, serene.inference.predict, serene.inference.timeline_file; "
+        "print({'torch', 'transformers', 'matplotlib', 'sklearn'} & set(sys.modules))"
+    )
+    path = os.environ | {"PYTHONPATH": str(Path(sound.__file__).parents[1])}
+    ended = subprocess.run([sys.executable, "-c", script], env=path, capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
 
 
 def test_batches_hold_windows_of_the_whole_sound(folder: Path, call: Path) -> None:

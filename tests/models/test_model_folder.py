@@ -49,7 +49,11 @@ def test_the_configuration_says_what_is_inside(folder: Path) -> None:
             "head_dropout": 0.5,
             "speaker_embedding": "none",
             "speaker_width": 64,
+            "unseen_speakers": "mean",
+            "similar_speakers": 5,
         },
+        "dimensions": False,
+        "temperature": 1.0,
     }
     assert json.loads((folder / "preprocessor_config.json").read_text()) == {"front_end": "mfcc", "deltas": 2}
 

@@ -134,8 +134,7 @@ def hear(recognizer: Recognizer, path: str | None, told: Progress | None = None)
     try:
         length, _ = seconds(path)
         line = timeline(path, recognizer, progress=told) if length > WINDOW else None
-        too_long = line is not None and length > recognizer.listener.longest
-        emotion = line.emotion if too_long else recognizer(path)
+        emotion = recognizer(path) if line is None or length <= recognizer.listener.longest else line.emotion
     except SereneError as error:
         return look.mistake(str(error).replace(path, "The file")), ""
     return look.answer(emotion, recognizer.abstain), "" if line is None else look.drawn(line)

@@ -20,7 +20,7 @@ STYLE = """
 .gradio-container, .gradio-container main { width: 100% !important; max-width: 66rem !important; margin: 0 auto; }
 #top h1 { font-size: 1.9rem; font-weight: 600; line-height: 1.2; letter-spacing: -.01em; margin: .6rem 0 .2rem; }
 #top p, #answer .soft { color: var(--body-text-color-subdued); margin: 0; }
-#answer, #timeline { border: 1px solid var(--border-color-primary); border-radius: .75rem;
+#answer, #timeline { border: 1px solid var(--border-color-primary); border-radius: var(--block-radius);
   background: var(--block-background-fill); padding: 1.3rem 1.5rem !important; overflow: hidden; }
 #answer { min-height: 23rem; }
 #answer h2 { font-size: 2.3rem; font-weight: 600; line-height: 1.15; letter-spacing: -.02em; margin: .15rem 0 .35rem; }
@@ -43,6 +43,7 @@ STYLE = """
 #card :is(th, td) { border-bottom: 1px solid var(--border-color-primary) !important; padding: .35rem .9rem .35rem 0; }
 #timeline:not(:has(h3)) { display: none; }
 #timeline h3 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
+#timeline text { font-family: inherit !important; }
 #timeline svg { display: block; width: 100%; height: auto; max-width: none !important; }
 .dark #answer .track i { background: #6db3ec; }
 @keyframes grow { from { transform: scaleX(0); } }

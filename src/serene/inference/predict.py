@@ -5,29 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from serene import sound
 from serene.errors import SereneError
 from serene.files import whole_file
+from serene.inference.ahead import Ahead, Heard
 from serene.inference.answer_file import Partial, Row, format_of, number, render
 from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.gather import Found, gather
 from serene.inference.recognizer import Recognizer
 
-Heard = Clip | str  # or why it could not be heard
 Progress = Callable[[str, int, int], None]
 
 BATCHES = 4  # of the network, whose clips are dealt by length and answered together
-TOGETHER = 240.0  # seconds of sound, at most, that are answered together
-LEAST = 1.0  # seconds that a clip counts for at least: also what is nothing but a message takes memory
 MOST_THREADS = 4
 
 
@@ -131,7 +126,7 @@ def answers(
         threads: that decode.
 
     Yields:
-        The rows of the next few sounds, by path; see `row`.
+        The rows of the next few sounds, by path; see `row_of`.
     """
     failed = failed or {}
 
@@ -143,14 +138,14 @@ def answers(
         except sound.BROKEN as error:  # of the front end; one odd file must not end a run over many
             return f"{sound.named(path)} cannot be heard: {error!r}"
 
-    with _Ahead(paths, hear, threads or _cores(), recognizer.listener.longest) as heard:
+    with Ahead(paths, hear, threads or _cores(), recognizer.listener.longest) as heard:
         for few in heard.together(BATCHES * recognizer.batch_size):
             clips = [clip for _, clip in few if isinstance(clip, Clip)]
             answer = iter(recognizer.answer(clips))
-            yield {path: row(path, next(answer) if isinstance(clip, Clip) else clip) for path, clip in few}
+            yield {path: row_of(path, next(answer) if isinstance(clip, Clip) else clip) for path, clip in few}
 
 
-def row(path: str, answer: Emotion | str) -> Row:
+def row_of(path: str, answer: Emotion | str) -> Row:
     """Make a row of an answer, or of the reason why there is none: plain data, with as many digits as are certain."""
     own: Row = {"path": sound.named(path), "label": None, "scores": {}, "duration": None, "note": None, "error": None}
     if isinstance(answer, str):
@@ -162,6 +157,20 @@ def row(path: str, answer: Emotion | str) -> Row:
         "duration": round(answer.duration, 3),
         "note": answer.note,
     }
+
+
+def said(row: Row) -> str:
+    """Say a row in a line, the highest score first: `my.wav (2.3 s): anger (anger 71.0 %, neutral 20.5 %, ...)`."""
+    if row["error"] is not None:
+        return f"failed: {row['error']}"
+    named = f"{row['path']} ({row['duration']:.1f} s): "
+    if not row["scores"]:
+        return named + row["note"]
+    if row["label"] is None and row["note"] is None:  # a model of dimensions
+        return named + ", ".join(f"{name} {value:.4g}" for name, value in row["scores"].items())
+    ranked = sorted(row["scores"].items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in ranked)
+    return f"{named}{row['label'] or row['note']} ({shares})"
 
 
 def _to_file(
@@ -226,65 +235,3 @@ class _Tally:
 
     def summary(self, output: str | None, **more: Any) -> Summary:
         return Summary(output, **self.counts, seconds=self.seconds, first_error=self.first_error, **more)
-
-
-class _Ahead:
-    """Sounds are heard in threads, in their order, as far ahead as so many seconds of sound fit.
-
-    What is being decoded counts as the longest sound that is heard, since nobody knows; what is done as it is long.
-    """
-
-    def __init__(self, paths: Sequence[str], hear: Callable[[str], Heard], threads: int, longest: float) -> None:
-        self._left, self._hear, self._longest = iter(paths), hear, longest
-        self._most = 2 * TOGETHER + threads * longest  # so that the next sound is always begun: see `together`
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hear")
-        self._lock, self._held, self._open = threading.Lock(), 0.0, True
-        self._begun: deque[tuple[str, Future[Heard]]] = deque()
-
-    def __enter__(self) -> Self:
-        with self._lock:
-            self._begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._open = False
-        self._pool.shutdown(cancel_futures=True)
-
-    def together(self, most: int) -> Iterator[list[tuple[str, Heard]]]:
-        """Give what was heard, a few at a time: at most so many, and no more once there are `TOGETHER` seconds."""
-        few: list[tuple[str, Heard]] = []
-        seconds = 0.0
-        while self._begun:
-            path, future = self._begun.popleft()
-            few.append((path, future.result()))
-            seconds += _seconds(few[-1][1])
-            if len(few) == most or seconds >= TOGETHER:
-                yield few
-                self._hold(-seconds)
-                few, seconds = [], 0.0
-        if few:
-            yield few
-
-    def _begin(self) -> None:
-        """Begin as many as there is room for; the lock is held."""
-        while self._open and self._held + self._longest <= self._most:
-            path = next(self._left, None)
-            if path is None:
-                return
-            self._held += self._longest
-            self._begun.append((path, self._pool.submit(self._work, path)))
-
-    def _work(self, path: str) -> Heard:
-        heard = self._hear(path)
-        self._hold(_seconds(heard) - self._longest)
-        return heard
-
-    def _hold(self, seconds: float) -> None:
-        with self._lock:
-            self._held += seconds
-            self._begin()
-
-
-def _seconds(heard: Heard) -> float:
-    return LEAST if isinstance(heard, str) else max(LEAST, heard.duration)

@@ -1,4 +1,4 @@
-"""`serene serve`: a recognizer behind HTTP, for one file or several, with limits, counts and an API page."""
+"""A recognizer behind HTTP: one file or several at a time, with limits, counts and a page that describes it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hmac
 import math
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-import serene
 from serene.errors import SereneError
 from serene.inference.counters import Counted
 from serene.inference.recognizer import Precision, Recognizer
@@ -157,7 +157,7 @@ def application(service: Service, api_key: str | None = None) -> FastAPI:
 
     app = FastAPI(
         title="serene",
-        version=serene.__version__,
+        version=metadata.version("serene-ser"),
         description="Speech emotion recognition. Sounds are read in memory, scored and forgotten.",
         lifespan=lifespan,
     )

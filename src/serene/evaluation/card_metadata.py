@@ -1,0 +1,107 @@
+"""What a model card says to machines: the front matter that the Hugging Face hub reads, and a corpus's licence."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serene.corpora import CORPORA
+
+OWN = ("table", "synthetic")  # readers of what is nobody's published corpus
+LANGUAGES = {"english": "en", "german": "de", "mandarin": "zh"}  # as manifests write them
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+TASK = "audio-classification"
+METRICS = {  # of a report -> type on the hub, name, and what distinguishes it
+    "ua": ("recall", "UA, mean recall over classes", {"average": "macro"}),
+    "wa": ("accuracy", "WA, share of right answers", {}),
+    "macro_f1": ("f1", "macro-F1", {"average": "macro"}),
+}
+DIGITS = 4  # of figures
+
+
+def front_matter(
+    content: Mapping[str, Any], elsewhere: Sequence[Mapping[str, Any]] = (), licence: str | None = None
+) -> str:
+    """Give the YAML between the dashes on top of a card.
+
+    Args:
+        content: what `report.json` holds.
+        elsewhere: the same, of the run's models on other corpora.
+        licence: of the weights, in the hub's words, such as `cc-by-4.0`; not stated where nobody has chosen one.
+    """
+    named = content.get("target") == "speaker"
+    tags = ["speech", "speaker-identification" if named else "speech-emotion-recognition"]
+    tags += ["dimensional-emotion"] if "dimensions" in content else []
+    tags += ["speaker-independent"] if content["speaker_independent"] else []
+    codes = [LANGUAGES.get(name.lower(), name.lower()) for name in content.get("languages") or ()]
+    upstream = pretrained(content)
+    found = {
+        "license": licence,
+        "language": [code for code in codes if re.fullmatch("[a-z]{2,3}", code)],
+        "library_name": "serene",
+        "pipeline_tag": TASK,
+        "tags": tags,
+        "datasets": [name for name in _corpora(content) if published(name)],
+        "base_model": upstream.partition("@")[0] if upstream and _on_hub(upstream) else None,
+        "model-index": [{"name": str(content["title"]), "results": [_result(one) for one in (content, *elsewhere)]}],
+    }
+    given = {key: value for key, value in found.items() if value}
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=120)
+
+
+def published(corpus: str) -> bool:
+    """Say whether a corpus is one that this project knows by name, and not somebody's own."""
+    return corpus in CORPORA and corpus not in OWN
+
+
+def licence_of(corpus: str) -> tuple[str | None, str | None]:
+    """Give licence and citation of a corpus, as its reader states them; None where it does not."""
+    module = importlib.import_module(CORPORA.get(corpus, corpus).partition(":")[0])
+    licence, citation = getattr(module, "LICENCE", None), getattr(module, "CITATION", None)
+    return licence, None if citation == "none" else citation
+
+
+def pretrained(content: Mapping[str, Any]) -> str | None:
+    """Name the weights that the encoder began with, as the report's recipe does; None where it began with none."""
+    recipe = yaml.safe_load(content.get("recipe") or "") or {}
+    sections = (recipe.get(name) or {} for name in ("features", "model"))
+    return next((str(section["weights"]) for section in sections if section.get("weights")), None)
+
+
+def upstream_words(name: str) -> str:
+    """Name pretrained weights without telling where on somebody's machine they lie."""
+    return f"`{name}`" if _on_hub(name) else f"`{Path(name).name}`, a folder of its author's"
+
+
+def _on_hub(name: str) -> bool:
+    return bool(HUB_NAME.fullmatch(name)) and not name.startswith(".") and not Path(name).is_dir()
+
+
+def _corpora(content: Mapping[str, Any]) -> list[str]:
+    """Name the corpora that were trained on, the speaker corpus after the other."""
+    return [name for name in dict.fromkeys((content.get("corpus"), content.get("speaker_corpus"))) if name]
+
+
+def _result(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a report's figures as an entry of the model index; those that there are none of are left out."""
+    corpus = str(content.get("corpus") or "unnamed")
+    measured = []
+    for key, figure in content["metrics"].items():
+        if figure["value"] is None:
+            continue
+        kind, name, more = METRICS.get(key) or ("ccc", f"CCC, {key.removeprefix('ccc_').replace('_', ' ')}", {})
+        ends = [round(figure[end], DIGITS) for end in ("low", "high") if figure[end] is not None]
+        more = {**more, **({"interval_95": ends} if ends else {})}
+        measured.append({"type": kind, "value": round(figure["value"], DIGITS), "name": name, "args": more})
+    facts = {"protocol": content["protocol"], "speaker_independent": content["speaker_independent"]}
+    named = content.get("target") == "speaker"
+    return {
+        "task": {"type": TASK, "name": "Speaker identification" if named else "Speech emotion recognition"},
+        "dataset": {"name": corpus, "type": re.sub(r"[^\w.-]+", "_", corpus), "split": "test", "args": facts},
+        "metrics": measured,
+    }

@@ -1,0 +1,158 @@
+"""Whether scores mean what they say: expected calibration error, and the risk that is left where a model may abstain.
+
+The score of the class that is decided for is taken for the probability that it is the right one. n clips fall into 15
+bins of equal width by it, (0, 1/15] to (14/15, 1]; with S_b the clips of bin b::
+
+    ECE = sum over b of |S_b| / n * |right(S_b) - score(S_b)|         (Naeini, Cooper and Hauskrecht 2015)
+
+where right is the share of right decisions, and score the mean score. Guo et al. 2017 use it with 15 bins.
+
+Let a model answer the k clips alone that it is surest of. Coverage is k / n, risk the share of errors among them; AURC
+is the mean risk over k = 1, ..., n (Geifman, Uziel and El-Yaniv 2019). Without any order it is the error of all clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from serene.evaluation.confidence import DRAWS, PERCENTILES, Interval, deviation
+from serene.evaluation.metrics import mean_known, ratio
+from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation.resampling import Pool, classes_are_speakers
+
+BINS = 15
+EDGES = np.arange(1, BINS) / BINS
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+COVERAGES = 50  # places of the curve that are kept
+ROUNDING = 1e-4  # by which the scores of a row, written with 6 digits each, may miss a sum of 1
+
+
+def described(test: Predictions, temperatures: Sequence[float] = ()) -> dict[str, Any] | None:
+    """Give what `report.json` holds under `reliability`; None where scores are no probabilities.
+
+    Args:
+        test: rows of one part; all folds and seeds of a run.
+        temperatures: of the models that answered, by which their scores were scaled.
+
+    Returns:
+        `ece` as an interval; `bins` with `low`, `high`, `share` of all clips, mean `score` and `right`, of those that
+        hold a clip, all seeds together; `aurc`; `curve` with `coverage` and `risk` (place,); `coverage`, for each
+        `threshold` the share of clips `answered` and the `risk` among them (None where nothing is answered); and
+        `temperatures`. All but the bins are means over seeds.
+    """
+    if not _probabilities(test):
+        return None
+    score, right = _decided(test)
+    runs = [(score[test.seed == seed], right[test.seed == seed]) for seed in np.unique(test.seed)]
+    curves = [risks(*run) for run in runs]
+    places = np.arange(1, COVERAGES + 1) / COVERAGES
+    kept = [curve[np.ceil(places * len(curve) - 1e-9).astype(int) - 1] for curve in curves]
+    return {
+        "ece": interval(test).to_dict(),
+        "bins": bins(score, right),
+        "aurc": float(np.mean([curve.mean() for curve in curves])),
+        "curve": {"coverage": places.tolist(), "risk": np.mean(kept, axis=0).tolist()},
+        "coverage": [_answered(runs, threshold) for threshold in THRESHOLDS],
+        "temperatures": [float(one) for one in temperatures],
+    }
+
+
+def ece(score: np.ndarray, right: np.ndarray) -> float:
+    """Give the expected calibration error of decisions, by their scores and whether they are right (utterance,)."""
+    return float(np.abs(_gaps(score, right).sum(axis=0)).sum() / len(score))
+
+
+def bins(score: np.ndarray, right: np.ndarray) -> list[dict[str, float]]:
+    """Describe the bins that hold a clip: from where to where, share of all clips, mean score, share of right ones."""
+    place = np.digitize(score, EDGES, right=True)
+    return [
+        {
+            "low": b / BINS,
+            "high": (b + 1) / BINS,
+            "share": float((place == b).mean()),
+            "score": float(score[place == b].mean()),
+            "right": float(right[place == b].mean()),
+        }
+        for b in np.unique(place).tolist()
+    ]
+
+
+def risks(score: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Give the share of errors among the k surest decisions, for k = 1, ..., n (utterance,).
+
+    Decisions of one score enter in no order: each counts as many errors as they have on average.
+    """
+    _, group, many = np.unique(-score, return_inverse=True, return_counts=True)
+    errors = np.repeat(np.bincount(group, weights=1.0 - right) / many, many)
+    return errors.cumsum() / np.arange(1, len(score) + 1)
+
+
+def interval(test: Predictions, *, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Give the expected calibration error with its 95 % interval over speakers and their utterances.
+
+    Chance adds to a sum of absolute differences, and a draw adds chance to chance: draws lie above the figure, as the
+    figure lies above what endless clips would give. So the interval mirrors the draws' percentiles at the figure
+    (the basic bootstrap), and ends at 0.
+
+    Args:
+        test: rows of one part, whose scores are probabilities.
+        draws: number of bootstrap draws.
+        seed: of the draws; the same seed gives the same interval.
+    """
+    score, right = _decided(test)
+    values = np.array([ece(score[test.seed == one], right[test.seed == one]) for one in np.unique(test.seed)])
+    value = float(values.mean())
+    least, most = np.percentile(_drawn(test, draws, seed), PERCENTILES).tolist()
+    return Interval(value, max(0.0, 2 * value - most), max(0.0, 2 * value - least), deviation(values))
+
+
+def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
+    """Draw speakers and their utterances, as in `serene.evaluation.resampling`: the mean over seeds (draw,)."""
+    rng, pool = np.random.default_rng(seed), Pool.of([test])
+    (runs,) = pool.runs
+    answers = np.zeros((len(pool.speaker), runs, BINS + 1))  # what is added up of each utterance; at last, itself
+    np.add.at(answers, (pool.utterance, pool.run), np.hstack([_gaps(*_decided(test)), np.ones((len(test), 1))]))
+    named = classes_are_speakers(test)
+    times = np.ones((draws, pool.speakers), dtype=np.int64) if named else pool.times(draws, rng)
+    total = np.zeros((draws, runs * (BINS + 1)))
+    for speaker in range(pool.speakers):
+        mine = answers[pool.speaker == speaker].reshape(-1, runs * (BINS + 1))
+        used = np.flatnonzero(mine.any(axis=0))
+        drawn = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
+        total[:, used] += drawn @ mine[:, used]
+    total = total.reshape(draws, runs, BINS + 1)
+    return mean_known(ratio(np.abs(total[..., :BINS]).sum(axis=2), total[..., BINS]), axis=1)
+
+
+def _gaps(score: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Put right - score of each decision into its bin (utterance, bin), 0 in the others."""
+    table = np.zeros((len(score), BINS))
+    table[np.arange(len(score)), np.digitize(score, EDGES, right=True)] = right - score
+    return table
+
+
+def _answered(runs: Sequence[tuple[np.ndarray, np.ndarray]], threshold: float) -> dict[str, float | None]:
+    """Say how many clips are answered where nothing below a threshold is, and how many of these wrongly."""
+    said = [right[score >= threshold] for score, right in runs]
+    shares = [len(answers) / len(right) for answers, (_, right) in zip(said, runs, strict=True)]
+    wrong = [1 - float(answers.mean()) for answers in said if len(answers)]
+    return {
+        "threshold": threshold,
+        "answered": float(np.mean(shares)),
+        "risk": float(np.mean(wrong)) if wrong else None,
+    }
+
+
+def _decided(test: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Give the scores of what was decided for, and 1.0 where it is right, 0.0 where not (utterance,)."""
+    return test.scores[np.arange(len(test)), test.prediction], (test.prediction == test.truth).astype(float)
+
+
+def _probabilities(test: Predictions) -> bool:
+    """Say whether the scores of each row are shares of 1; of many classes, not all of a row are kept."""
+    sums, few = test.scores.sum(axis=1), len(test.classes) <= MOST_CLASSES
+    whole = bool((sums >= 1 - ROUNDING).all()) or not few
+    return whole and bool(test.scores.min() >= 0) and bool((sums <= 1 + ROUNDING).all())
