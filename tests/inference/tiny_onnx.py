@@ -1,4 +1,4 @@
-"""A model folder whose graph is small enough to be followed by hand: logits are a clip's mean features times numbers."""
+"""A model folder whose graph can be followed by hand: logits are a clip's mean features times numbers."""
 
 from __future__ import annotations
 

@@ -10,18 +10,18 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
-from serene.errors import SereneError
-from serene.inference import demo_look as look
-from serene.inference.recognizer import Recognizer
-from serene.inference.timeline import WINDOW, Progress, timeline
-from serene.sound import seconds
-
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else it would tell its makers of every start
 
 import gradio
 from gradio import themes
 from gradio.themes.utils.fonts import LocalFont
 from starlette.middleware import Middleware
+
+from serene.errors import SereneError
+from serene.inference import demo_look as look
+from serene.inference.recognizer import Recognizer
+from serene.inference.timeline import WINDOW, Progress, timeline
+from serene.sound import seconds
 
 UPLOAD = "500mb"
 KEPT = 3600  # seconds that uploads and recordings stay on disk; they go when the page is closed down, too

@@ -14,7 +14,7 @@ from serene.inference.clip import Inputs
 from serene.inference.folder import ModelFolder
 from serene.models.model import EmotionModel
 
-HALVED = (nn.Linear, nn.Conv1d)  # norms and statistics stay in full precision
+HALVED = (nn.Linear, nn.Conv1d)  # of the encoder; norms and statistics stay in full precision
 
 
 class TorchModel:
@@ -46,7 +46,7 @@ class TorchModel:
             raise SereneError(f"There is no device '{device}' here: {error}") from error
         self.half = precision == "bf16"
         if self.half:
-            for module in self.model.modules():
+            for module in self.model.encoder.modules():
                 if isinstance(module, HALVED):
                     module.to(torch.bfloat16)
         self.what = f"PyTorch, {precision}, {device}"
@@ -55,9 +55,9 @@ class TorchModel:
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Give logits (batch, emotion) and embeddings (batch, feature)."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            embeddings = self.model.embed(self._batch(inputs))
-            logits = self.model.classify(self.model.hidden(embeddings))
-        return logits.float().cpu().numpy(), embeddings.float().cpu().numpy()
+            embeddings = self.model.embed(self._batch(inputs)).float()
+        logits = self.model.classify(self.model.hidden(embeddings))  # small, and what scores hang on: in full precision
+        return logits.cpu().numpy(), embeddings.cpu().numpy()
 
     def _batch(self, inputs: Inputs) -> Batch:
         def tensor(array: np.ndarray | None) -> Tensor | None:

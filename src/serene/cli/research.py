@@ -1,31 +1,15 @@
-"""The command line: one verb, one function; mistakes end in one message and exit code 2."""
+"""The verbs that prepare, split, train, measure and reproduce."""
 
 from __future__ import annotations
 
 import json as json_module
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from serene.errors import MissingExtra, SereneError
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not cells
-aside = Console(stderr=True, highlight=False, markup=False)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Jobs = Annotated[
-    int | None,
-    typer.Option("--jobs", "-j", min=1, help="Trainings at a time: by default one on a GPU, else one per core."),
-]
-Runs = Annotated[Path, typer.Option("-o", "--output", help="Folder of runs.")]
+from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
+from serene.errors import SereneError
 
 
 @app.command()
@@ -48,9 +32,9 @@ def prepare(
     if output.suffix != ".jsonl":
         raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
     if plots:
-        with _training():
+        with training():
             import serene.portrait  # noqa: F401  # what is missing is said before the long decoding
-    with _bars() as progress:
+    with bars() as progress:
         manifest = prepare_corpus(corpus, folder, fast=fast, progress=lambda done, of: progress("decoding", done, of))
         manifest.write(output)
         summary = {"manifest": str(output), **manifest.summarise()}
@@ -59,7 +43,7 @@ def prepare(
 
             summary["plots"] = str(portray(manifest, output.with_suffix(".plots"), progress))
     if json:
-        _print_json(summary | {"left_out_clips": [_left_out(clip) for clip in manifest.left_out]})
+        print_json(summary | {"left_out_clips": [_left_out(clip) for clip in manifest.left_out]})
         return
     out.print(
         f"{summary['utterances']} utterances, {summary['speakers']} speakers, {summary['hours']} hours -> {output}"
@@ -89,7 +73,7 @@ def audit(
 
     result = audit_splits(manifest, [*(splits or []), *(more or [])])
     if json:
-        _print_json(result.to_json())
+        print_json(result.to_json())
     else:
         for line in result.lines():
             out.print(line)
@@ -106,18 +90,18 @@ def train(
     json: Json = False,
 ) -> None:
     """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
-    with _training():
+    with training():
         from serene import experiment
         from serene.recipe import check, name_of, read
         from serene.stages import pretraining
 
         tree = read(recipe, overrides or [])
         if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
-            with _bars() as progress:
+            with bars() as progress:
                 encoder = experiment.pretrain(pretraining(tree, name_of(recipe)), output, progress)
             _print_encoder(encoder, json)
             return
-        with _bars() as progress:
+        with bars() as progress:
             run = experiment.train(
                 check(tree, name_of(recipe)), output, jobs=jobs, progress=progress, tensorboard=tensorboard
             )
@@ -131,7 +115,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Rebuild a run's report from its files, or score another corpus with its models."""
-    with _training():
+    with training():
         from serene import experiment
         from serene.crossing import evaluate_on
         from serene.run import Run
@@ -140,7 +124,7 @@ def evaluate(
         if on is None:
             _print_report(experiment.write_report(opened), opened.folder, json)
             return
-        with _bars() as progress:
+        with bars() as progress:
             report, folder = evaluate_on(opened, on, progress)
         _print_report(report, folder, json)
 
@@ -151,7 +135,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
-    with _training():
+    with training():
         from serene.evaluation.answers import Answers
         from serene.evaluation.confidence import paired
         from serene.run import Run
@@ -166,7 +150,7 @@ def compare(
             for metric, d in paired(test, tests[0]).items():
                 rows.append({"run": run.name, "against": runs[0].name, "metric": metric, **d.to_dict()})
     if json:
-        _print_json({"differences": rows})
+        print_json({"differences": rows})
         return
     rated = rows[0]["metric"].startswith("ccc_")
     signed = (lambda value: f"{value:+.3f}") if rated else (lambda share: f"{100 * share:+.1f}")
@@ -181,7 +165,7 @@ def compare(
         for row in rows
     ]
     out.print(f"Differences to {runs[0].name}{'' if rated else ', in points'}:")
-    _print_table(shown)
+    print_table(shown)
 
 
 @app.command()
@@ -191,17 +175,17 @@ def leaderboard(
     json: Json = False,
 ) -> None:
     """Write one table per protocol, and keep what a later table needs of every run."""
-    with _training():
+    with training():
         from serene.leaderboard import leaderboard as write_tables
 
         tables = write_tables(runs, output)
     if json:
-        _print_json(tables)
+        print_json(tables)
         return
     for title, rows in tables.items():
         out.print(title)
         told = [k for k in rows[0] if k in ("system", "UA", "UA interval", "WA", "leak, strangers") or k[:4] == "CCC "]
-        _print_table([{k: row[k] for k in told} for row in rows])
+        print_table([{k: row[k] for k in told} for row in rows])
 
 
 @app.command()
@@ -233,13 +217,13 @@ def reproduce(
             name: f"{entry.title} ({entry.source}; needs {' and '.join(entry.corpora)})"
             for name, entry in TABLES.items()
         }
-        _print_json(known) if json else [out.print(f"{name}: {text}") for name, text in known.items()]
+        print_json(known) if json else [out.print(f"{name}: {text}") for name, text in known.items()]
         return
     folders, named = _pairs("--data", "CORPUS", data), _pairs("--weights", "NAME", weights)
-    with _training():
+    with training():
         from serene.reproduce import reproduce as run_table
 
-        with _bars() as progress:
+        with bars() as progress:
             result = run_table(
                 table,
                 folders,
@@ -253,10 +237,10 @@ def reproduce(
                 progress=progress,
             )
     if json:
-        _print_json(result.to_json())
+        print_json(result.to_json())
         return
     out.print(f"{result.table.title}. {result.table.source}. {result.table.unit}")
-    _print_table(result.lines())
+    print_table(result.lines())
     for text in result.remarks():
         out.print(text)
 
@@ -268,13 +252,13 @@ def probe(
     json: Json = False,
 ) -> None:
     """Measure how much of the speaker is left in a model's embedding: fresh probes, on a manifest's speakers."""
-    with _training():
+    with training():
         from serene.crossing import probe_model
 
-        with _bars() as progress:
+        with bars() as progress:
             leak = probe_model(model, manifest, progress)
     if json:
-        _print_json(leak)
+        print_json(leak)
         return
     for name in ("linear", "nonlinear"):
         out.print(f"{name} probe: {leak[name]['mean']:.1%} of {leak['n_speakers']} speakers told apart")
@@ -296,10 +280,10 @@ def gap(
     json: Json = False,
 ) -> None:
     """Measure what a linear model gains from knowing the speakers it is tested on, by how many it is trained on."""
-    with _training():
+    with training():
         from serene.personalisation_gap import NUMBERS, personalisation_gap
 
-        with _bars() as progress:
+        with bars() as progress:
             found = personalisation_gap(
                 manifest,
                 output,
@@ -311,9 +295,9 @@ def gap(
                 progress=progress,
             )
     if json:
-        _print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
+        print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
         return
-    _print_table(
+    print_table(
         [
             {key: f"{value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()}
             for row in found.rows
@@ -329,15 +313,15 @@ def quickstart(
     json: Json = False,
 ) -> None:
     """Run the whole line on built-in data, offline, in minutes."""
-    with _training():
+    with training():
         from serene.quickstart import quickstart as run_quickstart
 
-        with _bars() as progress:
+        with bars() as progress:
             reports, page = run_quickstart(output, jobs=jobs, progress=progress)
     if json:
-        _print_json({"page": str(page), "reports": [report.to_json() for report in reports]})
+        print_json({"page": str(page), "reports": [report.to_json() for report in reports]})
         return
-    _print_table([_summary(report) for report in reports])
+    print_table([_summary(report) for report in reports])
     out.print(f"Made-up speech: it shows how things work, not which method is better.\nReport: {page.resolve()}")
 
 
@@ -348,53 +332,10 @@ def doctor(json: Json = False) -> None:
 
     findings = examine()
     if json:
-        _print_json(findings)
+        print_json(findings)
         return
     for line in findings["lines"]:
         out.print(line)
-
-
-def main() -> None:
-    """Run the command line; a user's mistake ends it with one message and exit code 2."""
-    try:
-        app()
-    except SereneError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-
-
-@contextmanager
-def _training() -> Iterator[None]:
-    """Turn a missing torch, scikit-learn or matplotlib into one sentence."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        from serene.registry import EXTRA_OF
-
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRA_OF:
-            raise
-        raise MissingExtra(missing, EXTRA_OF[missing]) from error
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give `progress(what, done, of)`, shown as bars on the terminal's error stream."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=aside) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=of)
-            bars.update(tasks[what], completed=done, total=of)
-
-        try:
-            yield progress
-        except KeyboardInterrupt:
-            bars.stop()
-            aside.print("stopped; run the same command again to go on")
-            raise typer.Exit(130) from None
 
 
 def _summary(report: Any) -> dict[str, str]:
@@ -423,9 +364,9 @@ def _summary(report: Any) -> dict[str, str]:
 
 def _print_report(report: Any, folder: Path, json: bool) -> None:
     if json:
-        _print_json({"folder": str(folder), **report.to_json()})
+        print_json({"folder": str(folder), **report.to_json()})
         return
-    _print_table([_summary(report)])
+    print_table([_summary(report)])
     out.print(f"{report.content['protocol']}; selection: {report.content['selection']}")
     left_out = (report.content.get("data") or {}).get("left_out", {})
     if left_out:
@@ -438,24 +379,11 @@ def _print_report(report: Any, folder: Path, json: bool) -> None:
 def _print_encoder(folder: Path, json: bool) -> None:
     rows = [json_module.loads(line) for line in (folder.parent / "log.jsonl").read_text().splitlines()]
     if json:
-        _print_json({"encoder": str(folder), "log": rows})
+        print_json({"encoder": str(folder), "log": rows})
         return
     shown = [key for key in rows[-1] if key.endswith(("accuracy", "majority"))]
-    _print_table([{key.removeprefix("validation_").replace("_", " "): f"{100 * rows[-1][key]:.1f} %" for key in shown}])
+    print_table([{key.removeprefix("validation_").replace("_", " "): f"{100 * rows[-1][key]:.1f} %" for key in shown}])
     out.print(f"Encoder: {folder.resolve()} (a transformers folder; model.weights={folder} begins with it)")
-
-
-def _print_table(rows: list[dict[str, str]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        table.add_row(*row.values())
-    out.print(table)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json_module.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _left_out(clip: Any) -> dict[str, str]:

@@ -1,0 +1,224 @@
+"""The verbs that use a model: predict, enrol, export, serve, demo."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
+from serene.errors import SereneError
+
+if TYPE_CHECKING:
+    from serene.inference.recognizer import Recognizer
+
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="A model folder, or its name on the Hugging Face hub.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Precision = Annotated[Literal["fp32", "bf16", "int8"], typer.Option("--precision", help="Of the network.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="That the network may use.")]
+Abstain = Annotated[
+    float | None, typer.Option("--abstain", help="Answer 'uncertain' where the highest score is below this.")
+]
+ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Of the speaker, made by `serene enrol`.")]
+Host = Annotated[str, typer.Option("--host", help="The address to listen at; only this machine by default.")]
+Sounds = Annotated[list[Path], typer.Argument(help="Sounds, or folders of them.")]
+
+
+@app.command()
+def predict(
+    sounds: Sounds,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; else the terminal.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="csv, json, jsonl; vtt or png of timelines.")] = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Scores over time, window by window.")] = False,
+    window: Annotated[float, typer.Option("--window", help="Seconds of a timeline's window.")] = 3.0,
+    hop: Annotated[float, typer.Option("--hop", help="Seconds from one window to the next.")] = 1.0,
+    model: Model = None,
+    profile: ProfileFile = None,
+    abstain: Abstain = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips that are heard at once.")] = 16,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Say which emotion sounds express; an interrupted run over many files goes on where it stopped."""
+    with training():
+        from serene.inference.recognizer import Recognizer
+
+        recognizer = Recognizer.load(
+            model,
+            device=device,
+            precision=precision,
+            profile=profile,
+            batch_size=batch_size,
+            abstain=abstain,
+            threads=threads,
+        )
+        if timeline:
+            _timelines(sounds, recognizer, output, form, window, hop, json)
+            return
+        from serene.inference.predict import predict as predict_all
+
+        if output is None and form is None and len(sounds) == 1 and sounds[0].is_file():
+            _answer_one(sounds[0], recognizer, json)
+            return
+        form = "json" if json and output is None else form
+        with bars() as progress:
+            summary = predict_all(sounds, recognizer, sys.stdout if output is None else output, form, progress=progress)
+    if output is not None and json:
+        print_json(summary.to_dict())
+    else:
+        for line in summary.lines():
+            (aside if output is None else out).print(line)
+
+
+@app.command()
+def enrol(
+    sounds: Sounds,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The profile to write, such as anna.json.")],
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Make a profile of a speaker from some of their sounds, without labels, for `predict --profile`."""
+    with training():
+        from serene.inference.gather import gather
+        from serene.inference.recognizer import Recognizer
+
+        profile = Recognizer.load(model).enrol(gather(sounds).paths)
+        profile.write(output)
+    if json:
+        print_json({"profile": str(output), "clips": profile.clips, "seconds": profile.seconds})
+        return
+    out.print(f"{profile.clips} clips, {profile.seconds:.0f} seconds -> {output}")
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
+    model: Annotated[str | None, typer.Argument(help="A model folder, or its name on the Hugging Face hub.")] = None,
+    to: Annotated[Literal["onnx", "transformers"], typer.Option("--to", help="What to write.")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Also a quantised ONNX file.")] = False,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="Labelled clips: what does int8 cost?")] = None,
+    json: Json = False,
+) -> None:
+    """Write a model for use elsewhere, and compare what it answers there with what it answers here."""
+    with training():
+        if to == "transformers":
+            from serene.inference.to_transformers import export_transformers
+
+            if int8 or manifest:
+                raise SereneError("--int8 and --manifest are for --to onnx; drop them.")
+            compared = export_transformers(model, output)
+        else:
+            from serene.inference.export import export_onnx
+            from serene.inference.folder import ModelFolder
+
+            compared = export_onnx(model or ModelFolder.find(None).path, output, int8=int8, manifest=manifest)
+    if json:
+        print_json({"folder": str(output), **compared.to_dict()})
+        return
+    for line in compared.lines():
+        out.print(line)
+    out.print(f"Folder: {output.resolve()}")
+
+
+@app.command()
+def serve(
+    model: Model = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="To listen at; 0 for any that is free.")] = 8000,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", envvar="SERENE_API_KEY", help="What requests have to carry.")
+    ] = None,
+    decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode uploads.")] = 2,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Clips in a batch.")] = 16,
+    max_wait_ms: Annotated[float, typer.Option("--max-wait-ms", help="That a clip waits for others at most.")] = 5.0,
+    abstain: Abstain = None,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Answer over HTTP, with limits and metrics, until told to end; /docs describes it."""
+    with training():
+        from serene.inference.server import serve as serve_model
+
+        serve_model(
+            model,
+            host=host,
+            port=port,
+            api_key=api_key,
+            decoders=decoders,
+            max_batch=max_batch,
+            max_wait_ms=max_wait_ms,
+            abstain=abstain,
+            device=device,
+            precision=precision,
+            threads=threads,
+            ready=_told(json),
+        )
+
+
+@app.command()
+def demo(
+    model: Model = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="To listen at; 0 for any that is free.")] = 7860,
+    share: Annotated[bool, typer.Option("--share", help="Also a public address, through gradio.")] = False,
+    abstain: Abstain = None,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    json: Json = False,
+) -> None:
+    """Show a web page with microphone, scores, timeline and the model's card."""
+    with training():
+        from serene.inference.demo import demo as show
+        from serene.inference.recognizer import Recognizer
+
+        recognizer = Recognizer.load(model, device=device, precision=precision, abstain=abstain)
+        show(recognizer, host, port, share, ready=_told(json))
+
+
+def _told(json: bool) -> Callable[[str], None]:
+    """Give what prints the address once it answers."""
+
+    def ready(url: str) -> None:
+        print_json({"url": url}) if json else out.print(url)
+
+    return ready
+
+
+def _answer_one(path: Path, recognizer: Recognizer, json: bool) -> None:
+    answer = recognizer(path)
+    if json:
+        print_json({"path": str(path), **answer.to_dict()})
+        return
+    out.print(f"{answer.label or answer.note or 'values'}  ({answer.duration:.1f} s)")
+    for name, score in sorted(answer.scores.items(), key=lambda item: -item[1]):
+        out.print(f"{name:<14}{score:6.2f}")
+
+
+def _timelines(
+    sounds: list[Path],
+    recognizer: Recognizer,
+    output: Path | None,
+    form: str | None,
+    window: float,
+    hop: float,
+    json: bool,
+) -> None:
+    from serene.inference.timeline_file import timelines
+
+    with bars() as progress:
+        target = sys.stdout if output is None else output
+        written = timelines(sounds, recognizer, target, form, window=window, hop=hop, progress=progress)
+    if output is not None and json:
+        print_json(written.to_dict())
+        return
+    for line in written.lines():
+        out.print(line)

@@ -1,0 +1,277 @@
+"""A recognizer answers what its graph says, whatever the batch; scores are followed by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_model import make_folder, spoken, write
+from tiny_onnx import EMOTIONS, PARTS, WEIGHTS, WIDTH, write_folder
+
+from serene.audio.mfcc import Mfcc
+from serene.errors import AudioError, SereneError
+from serene.inference import recognizer as module
+from serene.inference.clip import Clip
+from serene.inference.emotion import Emotion
+from serene.inference.recognizer import Recognizer
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def torch_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("torch") / "model")
+
+
+@pytest.fixture
+def hear(folder: Path) -> Recognizer:
+    return Recognizer.load(folder)
+
+
+def by_hand(samples: np.ndarray, temperature: float = 1.0) -> dict[str, float]:
+    """The scores of the tiny graph: a softmax of the mean cepstra times the weights."""
+    frames = Mfcc(deltas=0)(samples).tolist()
+    mean = [sum(frame[k] for frame in frames) / len(frames) for k in range(WIDTH)]
+    logits = [sum(mean[k] * float(WEIGHTS[k, e]) for k in range(WIDTH)) / temperature for e in range(len(EMOTIONS))]
+    powers = [math.exp(logit - max(logits)) for logit in logits]
+    return {name: power / sum(powers) for name, power in zip(EMOTIONS, powers, strict=True)}
+
+
+def test_one_sound_gives_one_emotion(hear: Recognizer) -> None:
+    samples = spoken(1.5)
+    answer = hear(samples, RATE)
+    expected = by_hand(samples)
+    assert isinstance(answer, Emotion)
+    assert answer.scores == pytest.approx(expected, abs=1e-5)
+    assert answer.label == max(expected, key=expected.__getitem__)
+    assert (answer.duration, answer.note, answer.segments) == (1.5, None, ())
+    assert answer.embedding == pytest.approx(Mfcc(deltas=0)(samples).mean(axis=0), abs=1e-4)
+
+
+def test_a_list_gives_a_list_in_its_order(hear: Recognizer, tmp_path: Path) -> None:
+    sounds = [spoken(seconds, seed) for seed, seconds in enumerate((2.0, 0.5, 3.0))]
+    path = write(tmp_path / "a.wav", sounds[0], subtype="FLOAT")
+    answers = hear([path, (sounds[1], RATE), {"array": sounds[2], "sampling_rate": RATE}])
+    assert [answer.duration for answer in answers] == [2.0, 0.5, 3.0]
+    for answer, samples in zip(answers, sounds, strict=True):
+        assert answer.scores == pytest.approx(by_hand(samples), abs=1e-5)
+    assert hear([]) == []
+
+
+def test_logits_are_divided_by_the_temperature(tmp_path: Path) -> None:
+    cool = Recognizer.load(write_folder(tmp_path / "cool", temperature=2.5))
+    assert cool(spoken(1.0), RATE).scores == pytest.approx(by_hand(spoken(1.0), 2.5), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "note", "seconds"),
+    [
+        (np.zeros(RATE, np.float32), "silence", 1.0),
+        (spoken(0.25), "too short", 0.25),
+        (np.ones(1, np.float32), "too short", 1 / RATE),
+        ((0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32), "noise", 1.0),
+    ],
+)
+def test_what_is_no_speech_gets_a_note_and_no_emotion(
+    hear: Recognizer, samples: np.ndarray, note: str, seconds: float
+) -> None:
+    answer = hear(samples, RATE)
+    plain = {"label": None, "scores": {}, "duration": seconds, "note": note}
+    assert answer.to_dict() == plain
+    assert answer.embedding is None
+    between = hear([(spoken(1.0), RATE), (samples, RATE), (spoken(2.0), RATE)])
+    assert [one.note for one in between] == [None, note, None]
+
+
+def test_below_the_threshold_it_is_uncertain(folder: Path) -> None:
+    scores = by_hand(spoken(1.0))
+    best = max(scores.values())
+    sure, unsure = (Recognizer.load(folder, abstain=best + step)(spoken(1.0), RATE) for step in (-1e-4, 1e-4))
+    assert (sure.label, sure.note) == (max(scores, key=scores.__getitem__), None)
+    assert (unsure.label, unsure.note) == (None, "uncertain")
+    assert unsure.scores == pytest.approx(scores, abs=1e-5)
+    assert sure.abstaining(None) is sure
+    assert Emotion(None, {}, 1.0, note="silence").abstaining(0.9).note == "silence"
+
+
+def test_values_of_dimensions_are_on_their_own_scales(tmp_path: Path) -> None:
+    names = ["arousal", "valence", "dominance"]
+    hear = Recognizer.load(write_folder(tmp_path / "vad", emotions=names, dimensions=True))
+    answer = hear(spoken(1.0), RATE)
+    mean = Mfcc(deltas=0)(spoken(1.0)).mean(axis=0)
+    assert answer.label is None
+    assert answer.note is None
+    assert answer.scores == pytest.approx(dict(zip(names, (mean @ WEIGHTS).tolist(), strict=True)), abs=1e-4)
+    with pytest.raises(SereneError, match=r"abstain is 0\.5; a probability was expected, and a model of classes"):
+        Recognizer.load(tmp_path / "vad", abstain=0.5)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_scores_depend_on_no_batch_order_or_padding(kind: str, folder: Path, torch_folder: Path) -> None:
+    sounds = [(spoken(0.4 + 0.37 * seed, seed), RATE) for seed in range(7)]
+    where = folder if kind == "onnx" else torch_folder
+    alone = [Recognizer.load(where)(one).scores for one in sounds]
+    assert max(max(scores.values()) for scores in alone) - min(max(scores.values()) for scores in alone) > 1e-3
+    for batch_size in (2, 7):
+        hear = Recognizer.load(where, batch_size=batch_size)
+        for order in (slice(None), slice(None, None, -1)):
+            for answer, expected in zip(hear(sounds[order]), alone[order], strict=True):
+                assert answer.scores == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_threads_get_their_own_answers(kind: str, folder: Path, torch_folder: Path) -> None:
+    hear = Recognizer.load(folder if kind == "onnx" else torch_folder, batch_size=2)
+    sounds = [(spoken(0.4 + 0.1 * (seed % 5), seed), RATE) for seed in range(24)]
+    expected = [hear(one).scores for one in sounds]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(hear, sounds))
+    for answer, scores in zip(answers, expected, strict=True):
+        assert answer.scores == pytest.approx(scores, abs=1e-5)
+
+
+def test_clips_travel_between_processes(hear: Recognizer) -> None:
+    listener = pickle.loads(pickle.dumps(hear.listener))
+    clip = pickle.loads(pickle.dumps(listener(spoken(1.0), RATE)))
+    assert isinstance(clip, Clip)
+    assert hear.answer([clip])[0].scores == hear(spoken(1.0), RATE).scores
+
+
+def test_broken_sound_is_an_error_with_its_name(hear: Recognizer, tmp_path: Path) -> None:
+    (tmp_path / "words.wav").write_text("not a sound")
+    with pytest.raises(AudioError, match=r"words\.wav cannot be read as audio"):
+        hear(tmp_path / "words.wav")
+
+
+def test_sounds_are_heard_up_to_a_length(hear: Recognizer) -> None:
+    assert hear.info["longest"] == 600
+    with pytest.raises(AudioError, match=r"The array is 601\.0 s long, and no more than 600 s"):
+        hear(np.zeros(601 * 1000, np.float32), 1000)
+
+
+def test_info_is_plain_data(folder: Path, tmp_path: Path) -> None:
+    metrics = {"ua": {"value": 0.6}}
+    write_folder(tmp_path / "m")
+    (tmp_path / "m" / "metrics.json").write_text(json.dumps(metrics))
+    assert json.loads(json.dumps(Recognizer.load(tmp_path / "m").info)) == {
+        "name": "m",
+        "classes": list(EMOTIONS),
+        "dimensions": False,
+        "personal": False,
+        "rate": RATE,
+        "longest": 600.0,
+        "temperature": 1.0,
+        "runs_on": "ONNX, fp32, cpu",
+        "metrics": metrics,
+    }
+    assert Recognizer.load(folder).info["metrics"] is None
+    assert Recognizer.load(folder).labels == EMOTIONS
+
+
+def test_the_embedding_is_written_where_it_is_asked_for(hear: Recognizer) -> None:
+    answer = hear(spoken(1.0), RATE)
+    assert "embedding" not in answer.to_dict()
+    assert json.loads(json.dumps(answer.to_dict(embedding=True)))["embedding"] == answer.embedding.tolist()
+
+
+def test_bfloat16_is_near_and_in_bfloat16(torch_folder: Path) -> None:
+    full, half = (Recognizer.load(torch_folder, precision=precision) for precision in ("fp32", "bf16"))
+    assert half.info["runs_on"].startswith("PyTorch, bf16, ")
+    network: Any = half.network
+    assert str(network.model.encoder.tdnn1.linear.weight.dtype) == "torch.bfloat16"
+    assert str(network.model.head.classify.weight.dtype) == "torch.float32"
+    for seed in range(3):
+        exact, near = full(spoken(1.0, seed), RATE), half(spoken(1.0, seed), RATE)
+        lengths = np.linalg.norm(exact.embedding) * np.linalg.norm(near.embedding)
+        assert exact.embedding @ near.embedding / lengths > 0.999
+        assert near.scores == pytest.approx(exact.scores, abs=0.05)
+        assert near.scores != exact.scores
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"precision": "fp16"}, "Unknown precision 'fp16'"),
+        ({"precision": "int8"}, r"int8 needs model\.int8\.onnx, and a CPU\. .* serene export .* --to onnx --int8"),
+        ({"batch_size": 0}, "batch_size is 0; at least 1 was expected"),
+        ({"abstain": 60}, "abstain is 60; a probability was expected"),
+        ({"profile": "absent.json"}, "absent.json is no readable profile"),
+    ],
+)
+def test_what_there_is_not(folder: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(SereneError, match=said):
+        Recognizer.load(folder, **settings)
+
+
+def test_a_device_that_is_not_there(torch_folder: Path) -> None:
+    for device in ("cuda:7", "abacus"):
+        with pytest.raises(SereneError, match=f"There is no device '{device}' here"):
+            Recognizer.load(torch_folder, device=device)
+
+
+def test_without_torch_a_folder_needs_its_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.NETWORKS, "torch", "torch_that_is_missing:Model")
+    monkeypatch.setitem(module.registry.EXTRA_OF, "torch_that_is_missing", "train")
+    bare = write_folder(tmp_path / "bare", graph=False)
+    for settings in ({}, {"precision": "bf16"}):
+        with pytest.raises(SereneError, match=r"torch is not installed.*serene export .*bare -o .*bare --to onnx"):
+            Recognizer.load(bare, **settings)
+
+
+def test_a_graph_that_does_not_fit_its_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", emotions=["yes", "no"])
+    with pytest.raises(SereneError, match=r"model\.onnx does not fit its folder's config\.json; export it again"):
+        Recognizer.load(tmp_path / "m")
+    (tmp_path / "m" / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(SereneError, match=r"model\.onnx is not a readable ONNX file"):
+        Recognizer.load(tmp_path / "m")
+
+
+def test_the_front_end_has_to_fit_the_model(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", width=39)
+    with pytest.raises(SereneError, match="the front end makes 13 features per frame, and the model reads 39"):
+        Recognizer.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"front_end": "os:system", "command": "touch {here}/harm"}, "'os:system' is no front end"),
+        ({"front_end": "subprocess:Popen", "args": ["touch", "{here}/harm"]}, "'subprocess:Popen' is no front end"),
+        ({"front_end": "mfcc", "cepstra": 5}, "'mfcc' does not take the settings that came with it: .*cepstra"),
+        ({"front_end": "mfc"}, "Unknown front end 'mfc'. Did you mean 'mfcc'"),
+        ({}, "Unknown front end 'None'"),
+    ],
+)
+def test_a_folder_runs_nothing_but_front_ends(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    write_folder(tmp_path / "m")
+    text = json.dumps(change).replace("{here}", str(tmp_path))
+    (tmp_path / "m" / "preprocessor_config.json").write_text(text)
+    with pytest.raises(SereneError, match=said):
+        Recognizer.load(tmp_path / "m")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_folder_runs_nothing_but_modules_as_encoders(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", graph=False, encoder="os:close", speakers=[])
+    with pytest.raises(SereneError, match="'os:close' is no encoder: a torch module was expected"):
+        Recognizer.load(tmp_path / "m", device="cpu")
+
+
+def test_models_that_hear_voices_hear_the_clip_itself(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", parts=PARTS | {"speaker_embedding": "mfcc_raw"})
+    hear = Recognizer.load(tmp_path / "m")
+    clip = hear.hear(spoken(1.0), RATE)
+    expected = Mfcc(coefficients=20, deltas=0, voice_activity=False)(spoken(1.0)).mean(axis=0)
+    assert clip.voice == pytest.approx(expected)

@@ -1,0 +1,59 @@
+"""Answering by an ONNX file loads neither torch nor anything else that is large."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_model import spoken, write
+from tiny_onnx import write_folder
+
+HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "scipy", "huggingface_hub", "onnx", "pandas")
+LIGHT = (
+    *("emotion", "clip", "sounds", "speech", "folder", "features", "profile", "onnx_model", "recognizer"),
+    *("predict", "timeline", "gather", "answer_file", "decoding", "batching"),
+)
+
+
+def apart(code: str, *words: object) -> str:
+    """Run code in an interpreter of its own, where importing what is heavy fails, and warnings are errors."""
+    hidden = f"import sys; sys.modules |= dict.fromkeys({HEAVY})\n"
+    command = [sys.executable, "-W", "error", "-c", hidden + code, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_model_with_its_onnx_file_answers_without_torch(tmp_path: Path) -> None:
+    folder, sound = write_folder(tmp_path / "m", speaker=True), write(tmp_path / "a.wav", spoken(1.0))
+    code = (
+        "import serene\n"
+        "hear = serene.Recognizer.load(sys.argv[1])\n"
+        "profile = hear.enrol([sys.argv[2]])\n"
+        "print(hear(sys.argv[2], profile=profile).label, hear.info['runs_on'])\n"
+    )
+    label, *where = apart(code, folder, sound).split(maxsplit=1)
+    assert label in {"anger", "happiness", "neutral"}
+    assert where == ["ONNX, fp32, cpu"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_import_nothing_heavy(module: str) -> None:
+    apart(f"import serene.inference.{module}")
+
+
+def test_a_model_without_it_says_what_to_do(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", graph=False)
+    code = (
+        "import serene\n"
+        "try:\n"
+        "    serene.Recognizer.load(sys.argv[1])\n"
+        "except serene.SereneError as error:\n"
+        "    print(error)\n"
+    )
+    said = apart(code, folder)
+    assert said.startswith(f"{folder} has no model.onnx that would serve here, and torch is not installed. ")
+    assert f"serene export {folder} -o {folder} --to onnx" in said
+    assert "pip install 'serene-ser[train]'" in said
