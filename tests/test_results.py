@@ -10,8 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import tallies
-from serene.evaluation.metrics import ua
+from serene.evaluation.metrics import ccc, ua
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
 from serene.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +40,16 @@ def test_there_are_results() -> None:
     assert RUNS
 
 
+def figures(by_seed: list[list[Predictions | Ratings]]) -> dict[str, float]:
+    """Give the mean over seeds of what the folds give together: UA, or the CCC of every dimension."""
+    if isinstance(by_seed[0][0], Predictions):
+        values = [ua(sum(tallies(p)[0] for p in predictions)) for predictions in by_seed]
+        return {"ua": sum(values) / len(values)}
+    pooled = [Answers.concatenate(predictions) for predictions in by_seed]
+    values = [ccc(p.truth, p.prediction) for p in pooled]
+    return {f"ccc_{name}": sum(v[i] for v in values) / len(values) for i, name in enumerate(pooled[0].names)}
+
+
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parents[1].name}/{folder.name}")
 def test_a_kept_run_gives_its_figures_again(folder: Path) -> None:
     run = Run.open(folder)
@@ -47,8 +60,8 @@ def test_a_kept_run_gives_its_figures_again(folder: Path) -> None:
     for cell in cells:
         assert cell.log() and cell.json("environment.json") and cell.json("probes.json")
     by_seed = [[c.predictions().select(part="test") for c in cells if c.seed == seed] for seed in report["seeds"]]
-    values = [ua(sum(tallies(p)[0] for p in predictions)) for predictions in by_seed]
-    assert sum(values) / len(values) == pytest.approx(report["metrics"]["ua"]["value"])
+    for metric, figure in figures(by_seed).items():
+        assert figure == pytest.approx(report["metrics"][metric]["value"])
     assert run.recipe.corpus.path is None
     for path in folder.rglob("*.json"):
         assert '"/' not in path.read_text(), f"{path} names a folder of some machine"

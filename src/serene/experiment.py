@@ -21,7 +21,9 @@ from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
 from serene.evaluation import shift
 from serene.evaluation.answers import Answers
+from serene.evaluation.groups import facts_of
 from serene.evaluation.label_calibration import LabelCalibration
+from serene.evaluation.model_card import write_card
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.ratings import Ratings, check_names
 from serene.evaluation.report import Embedding, Report, build
@@ -122,6 +124,7 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     digests += [labelled.digest_of(("id", *learnt))] if learnt else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
+    write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
     return Plan(recipe, emotions, tuple(splits), heard, stages, run, runs / "store")
 
 
@@ -248,11 +251,22 @@ def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
 
 
 def write_report(run: Run) -> Report:
-    """Rebuild `report.json` and `report.html` from what the finished cells kept; nothing is trained."""
+    """Rebuild `report.json`, `report.html` and the cards of models from what finished cells kept; none is trained."""
     report = report_of(run)
     report.write(run.folder / "report.json")
     write_html([report], run.folder / "report.html")
+    _write_cards(run, report)
     return report
+
+
+def _write_cards(run: Run, report: Report) -> None:
+    """Write a card into the folder of every model that was kept, with what was measured of the run on other corpora."""
+    elsewhere = [json.loads(path.read_text()) for path in sorted(run.folder.glob("on/*/report.json"))]
+    content = report.to_json()
+    for cell in run.finished():
+        folder, facts = cell.folder / "model", cell.json("environment.json")
+        if folder.is_dir():
+            write_card(folder, content, fold=cell.fold, seed=cell.seed, facts=facts, elsewhere=elsewhere)
 
 
 def report_of(run: Run) -> Report:
@@ -272,7 +286,8 @@ def report_of(run: Run) -> Report:
         stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
     if folds < of_folds:
         stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
-    labels, corpus = run.recipe.labels, run.folder / "corpus.json"
+    labels, corpus, speakers = run.recipe.labels, run.folder / "corpus.json", run.folder / "speakers.json"
+    known = json.loads(speakers.read_text()) if speakers.exists() else {}
     facts: dict[str, Any] = {
         "title": run.recipe.name,
         "protocol": protocols.title(run.recipe.protocol["name"], settings),
@@ -283,6 +298,7 @@ def report_of(run: Run) -> Report:
         "corpus": run.recipe.corpus.name,
         "only": run.recipe.corpus.only,
         "data": json.loads(corpus.read_text()) if corpus.exists() else None,
+        "languages": sorted({*known.get("language", {}).values()}),
         "target": labels.target,
         "join": labels.join,
         "method": run.recipe.method["name"],
@@ -303,6 +319,8 @@ def report_of(run: Run) -> Report:
         facts=facts,
         leak=[cell.json("probes.json") for cell in cells],
         shifts=[shift_of(cell) for cell in cells],
+        temperatures=[entry["temperature"] for entry in kept if "temperature" in entry],
+        groups_of=known,
         logs=[cell.log() for cell in cells],
         embedding=_embedding(cells[0], predictions),
     )

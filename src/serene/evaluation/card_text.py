@@ -1,4 +1,4 @@
-"""What a model card says before its figures: what the model does, how to load it, its limits, its data, its training."""
+"""What a model card says before its figures: what the model does, how to load it, limits, data and training."""
 
 from __future__ import annotations
 
@@ -78,16 +78,12 @@ def use(s: Subject) -> str:
 def limits(s: Subject) -> str:
     """Say what the model is for, and what it is not for."""
     tongues = [str(name).capitalize() for name in s.content.get("languages") or ()]
-    heard = (
-        f"It learnt emotions from {count(s.met[0], 'speaker')}"
-        if s.met
-        else "It learnt from the speakers of one corpus"
-    )
+    heard = f"It learnt from {count(s.met[0], 'speaker')}" if s.met else "It learnt from the speakers of one corpus"
     spoken = f", who speak {' or '.join(tongues)}" if tongues else ""
     elsewhere = "" if s.elsewhere else " How it does on another corpus was not measured."
     lines = [
-        f"* Its answers imitate labels: {TARGETS[s.content.get('target', 'emotion')]}. They tell how a clip sounds, not "
-        "what somebody feels, thinks or is about to do.",
+        f"* Its answers imitate labels: {TARGETS[s.content.get('target', 'emotion')]}. They tell how a clip sounds, "
+        "not what somebody feels, thinks or is about to do.",
         "* It is not for decisions about people, such as hiring, teaching, policing, insuring or diagnosing.",
         f"* {heard}{spoken}. Other accents, ages, rooms, microphones and ways of speaking may fare worse.{elsewhere}",
     ]

@@ -66,7 +66,7 @@ def write_card(
         facts=facts,
         config=config,
         preprocessor=preprocessor,
-        met=None if known is None else _met(known, str(content.get("corpus"))),
+        met=None if known is None else _met(known, content),
         elsewhere=elsewhere,
         cold_start=cold_start or {},
         licence=licence,
@@ -93,7 +93,8 @@ def numbers(subject: Subject) -> dict[str, Any]:
     return found | ({"cold_start": dict(subject.cold_start)} if subject.cold_start else {})
 
 
-def _met(known: Acquaintance, corpus: str) -> tuple[int, int]:
-    """Count the speakers of a corpus that a model was trained on, and the others that it was selected by."""
-    trained = {person for person in known.trained if person[0] == corpus}
-    return len(trained), len({person for person in known.validated if person[0] == corpus} - trained)
+def _met(known: Acquaintance, content: Mapping[str, Any]) -> tuple[int, int]:
+    """Count the speakers of the run's corpus that a model was trained on, and the others that it was selected by."""
+    other, corpus = content.get("speaker_corpus"), content.get("corpus")  # clips of one's own may name no corpus
+    trained = {person for person in known.trained if person[0] == corpus or person[0] != other}
+    return len(trained), len(known.validated - trained)

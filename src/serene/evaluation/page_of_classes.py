@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serene.evaluation import plots, speaker_plots
+from serene.evaluation import plots, reliability_plots, speaker_plots
 from serene.evaluation.page_style import svg
 from serene.evaluation.page_words import (
     Card,
@@ -76,7 +76,11 @@ def drawn(content: Mapping[str, Any]) -> str:
 
 
 def answers(_: Report, content: Mapping[str, Any], name: str) -> str:
-    """Draw which classes are taken for which."""
+    """Draw which classes are taken for which, and how far the scores can be trusted."""
+    return _confusion(content, name) + _reliability(content, name)
+
+
+def _confusion(content: Mapping[str, Any], name: str) -> str:
     matrix, classes = content["confusion"], content["classes"]
     title = f"Which {classes_word(content)} are taken for which"
     if matrix is None:
@@ -84,6 +88,25 @@ def answers(_: Report, content: Mapping[str, Any], name: str) -> str:
         return f'<h3>{title}</h3><p class="soft">Not drawn: {why}. It is made for up to {MOST_CLASSES}.</p>'
     over = "all seeds together" if len(content["seeds"]) > 1 else "counts below the shares"
     return f"<h3>{title} ({over})</h3>" + svg(plots.confusion(np.array(matrix), classes), f"{name}-confusion")
+
+
+def _reliability(content: Mapping[str, Any], name: str) -> str:
+    """Draw whether scores mean what they say, and what abstaining brings; nothing where they are no probabilities."""
+    found = content.get("reliability")
+    if not found:
+        return ""
+    picture = svg(reliability_plots.reliability(found), f"{name}-reliability")
+    scaled = found["temperatures"]
+    by = f", after temperatures of {min(scaled):.2f} to {max(scaled):.2f}" if len(scaled) > 1 else ""
+    by = f", after a temperature of {scaled[0]:.2f}" if len(scaled) == 1 else by
+    note = (
+        "Left: how often decisions of a score are right; the larger the dot, the more of them. On the dashed line the "
+        "scores are what they say; dots below it are too sure of themselves. The expected calibration error, the mean "
+        f"distance from it, is {interval(found['ece'])}{by}. Right: what is wrong of the clips that are answered, if "
+        "those of low scores are not. Dots are thresholds on the score, the dashed line is the error of all clips; the "
+        f"mean of the curve (AURC) is {percent(found['aurc'])}."
+    )
+    return f'<h3>Do the scores mean what they say?</h3>{picture}<p class="soft">{note}</p>'
 
 
 def speakers(content: Mapping[str, Any], name: str) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from serene.evaluation.picture_style import BLUE, INK, dress
 
 DASHES = (0, (4, 3))
-LARGEST, SMALLEST = 420.0, 14.0  # areas of dots, in square points: of all clips, and of the fewest
+LARGEST, SMALLEST = 600.0, 16.0  # areas of dots, in square points: of all clips, and of the fewest
 
 
 def reliability(found: Mapping[str, Any]) -> Figure:
@@ -55,7 +55,7 @@ def _risk(axes: Axes, found: Mapping[str, Any]) -> None:
     for one in found["coverage"]:
         if one["risk"] is not None:
             axes.plot(one["answered"], one["risk"], "o", color=BLUE, ms=5)
-            where = {"textcoords": "offset points", "xytext": (0, -13), "ha": "center", "size": 9, "color": INK}
+            where = {"textcoords": "offset points", "xytext": (5, -12), "ha": "left", "size": 9, "color": INK}
             axes.annotate(f"{one['threshold']:g}", (one["answered"], one["risk"]), **where)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, min(top, 1.02))

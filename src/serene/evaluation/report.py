@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation import people, shift
+from serene.evaluation import groups, people, reliability, shift
 from serene.evaluation.confidence import Interval, intervals, mean_of_folds, tallies
 from serene.evaluation.metrics import confusion, per_class_recall
 from serene.evaluation.predictions import MOST_CLASSES, Predictions
@@ -83,6 +83,8 @@ def build(
     facts: Mapping[str, Any],
     leak: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
     shifts: Sequence[Mapping[str, float] | None] = (),
+    temperatures: Sequence[float] = (),
+    groups_of: groups.Facts | None = None,
     logs: Sequence[Sequence[Mapping[str, float]]] | None = None,
     embedding: Embedding | None = None,
 ) -> Report:
@@ -100,6 +102,8 @@ def build(
         leak: of one cell or of each, `{"test": speaker_leak(...) or None, "train": ...}`; averaged over
             the cells that have it.
         shifts: of each cell, `serene.evaluation.shift.of_embeddings`; averaged over the cells that have it.
+        temperatures: by which the models' scores were scaled; of those models of classes that say so.
+        groups_of: what is known of speakers, as `serene.evaluation.groups.facts_of` collects it.
         logs: of each training, a row per epoch.
         embedding: for the t-SNE picture.
 
@@ -117,7 +121,7 @@ def build(
         _check_independent(test, validation)
     tested = intervals(test)
     validated = intervals(validation) if len(validation) else None
-    own, performance = _of_dimensions(test) if isinstance(test, Ratings) else _of_classes(test)
+    own, performance = _of_dimensions(test) if isinstance(test, Ratings) else _of_classes(test, temperatures)
     content = {
         **facts,
         "stamps": list(dict.fromkeys([*_stamps(test, facts), *facts.get("stamps", ())])),
@@ -130,13 +134,14 @@ def build(
         "validation": {name: interval.to_dict() for name, interval in validated.items()} if validated else None,
         "gap": _headline(validated, test) - _headline(tested, test) if validated else None,
         **own,
+        "per_group": groups.measured(test, groups_of or {}),
         "leak": _leak([leak] if isinstance(leak, Mapping) else leak or []),
         "shift": shift.described(predictions, performance, shifts) if performance else None,
     }
     return Report(content, tuple(logs or ()), embedding, test if isinstance(test, Ratings) else None)
 
 
-def _of_classes(test: Predictions) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+def _of_classes(test: Predictions, temperatures: Sequence[float]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Give what is particular to a task of classes, and each speaker's performance; none where they are the classes."""
     few, named = len(test.classes) <= MOST_CLASSES, classes_are_speakers(test)
     everyone = people.classified(test, by_class=few and not named)
@@ -147,6 +152,7 @@ def _of_classes(test: Predictions) -> tuple[dict[str, Any], dict[str, dict[str, 
         "confusion": confusion(test.truth, test.prediction, len(test.classes)).tolist() if few else None,
         "per_speaker": everyone,
         "speaker_spread": people.spread([one["ua"] for one in everyone]),
+        "reliability": reliability.described(test, temperatures),
     }
     return own, {} if named else {shift.TARGET: {one["speaker"]: one["ua"] for one in everyone}}
 
