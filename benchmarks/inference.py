@@ -1,17 +1,17 @@
-"""What an answer costs: batches in int8 beside one file at a time in transformers; the bundled model; the first answer.
+"""What answers cost: int8 and batches beside a loop over files in transformers; the bundled model; the first answer.
 
-* **encoders**: HuBERT of the sizes of Base and Large with random weights. `Recognizer` in int8 (ONNX) and in bf16
-  (PyTorch) hears a list of clips, which it deals into batches of like length; the alternative is what people write: a
-  loop over `AutoFeatureExtractor` and `AutoModelForAudioClassification`, one clip at a time, in fp32. It reads what
-  `serene export --to transformers` made of the same model, so both give the same logits but for their precision. The
-  clips are made-up speech, in memory; their durations are those of `padding.py`, made up to look like IEMOCAP's (mean
-  4.55 s, from 0.6 s to 34 s): 5531 of them, sorted and dealt into batches, of which a few at evenly spaced ranks are
-  heard. Unlike an untrained network's clips, which are all alike to it, a trained one's differ: so the cosine to fp32
-  is also given after the mean over clips is taken off.
+* **encoders**: HuBERT of the sizes of Base and Large with random weights. `Recognizer` hears a list of clips, in int8
+  (ONNX, each clip by itself, since a quantised product is scaled by all that is in it) and in bf16 (PyTorch, in batches
+  of like length); the alternative is what people write: a loop over `AutoFeatureExtractor` and
+  `AutoModelForAudioClassification`, one clip at a time, in fp32. It reads what `serene export --to transformers` made
+  of the same model, so that both give the same logits but for their precision. The clips are made-up speech, in memory;
+  their durations are those of `padding.py`, made up to look like IEMOCAP's (mean 4.55 s, from 0.6 s to 34 s): 5531 of
+  them, sorted and dealt into batches, of which a few at evenly spaced ranks are heard. To an untrained network all
+  clips are much alike, so the cosine to fp32 is also given after the mean over clips is taken off.
 * **bundled**: seconds of sound per second of one core, decoding of WAV files included; the alternative is the same
   model one file at a time.
 * **first**: seconds until `serene predict` has answered for one file, in a process of its own; the alternative is a
-  script with transformers, whose model is next to nothing. With the modules that took longest to import.
+  script with transformers, whose model is next to nothing. With the packages that took longest to import.
 
 Repeats are interleaved and medians compared: of processor seconds of one thread, which other processes disturb less
 than they do a clock's; of the first answer both are given.
@@ -72,8 +72,8 @@ class Loop:
         return _centred(np.stack(logits)), np.stack(self.heard)
 
 
-class Batches:
-    """Serene, a list of clips at once."""
+class Serene:
+    """A recognizer, a list of clips at once."""
 
     def __init__(self, folder: Path, precision: Any, batch_size: int) -> None:
         """Load the model."""
@@ -103,7 +103,7 @@ def encoder(size: str, folder: Path, options: argparse.Namespace) -> dict[str, A
     millions, furthest = make(TINY if options.tiny else SIZES[size], folder)
     contestants: dict[str, Callable[[Sequence[np.ndarray]], Answers]] = {LOOP: Loop(folder / "stock")}
     for precision in PRECISIONS:
-        contestants[f"serene, batches, {precision}"] = Batches(folder / "model", precision, options.batch_size)
+        contestants[f"serene, {precision}"] = Serene(folder / "model", precision, options.batch_size)
     found: dict[str, Answers] = {}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for contestant in contestants.values():

@@ -99,6 +99,7 @@ def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(run
         *(
             "recipe.yaml",
             "corpus.json",
+            "speakers.json",
             "report.json",
             "environment.json",
             "probes.json",

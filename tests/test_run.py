@@ -81,6 +81,7 @@ def test_a_cell_keeps_all_that_a_report_needs(tiny_run: Path) -> None:
     }
     assert {path.name for path in (cell.folder / "model").iterdir()} == {
         *("config.json", "preprocessor_config.json", "model.safetensors", "trained_on.json"),
+        *("README.md", "metrics.json"),
     }
     assert [row["epoch"] for row in cell.log()] == [1, 2]
     answers = cell.predictions()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,78 @@ def test_the_hash_does_not_depend_on_memory_layout() -> None:
     changed = samples.copy()
     changed[50] = np.nextafter(changed[50], 1)
     assert sound.content_hash(samples) != sound.content_hash(changed)
+
+
+def test_bytes_and_open_files_are_what_their_paths_are(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", noise(16_000), 44_100)
+    heard = sound.read(tmp_path / "a.flac", 0.1, 0.2)
+    content = (tmp_path / "a.flac").read_bytes()
+    with (tmp_path / "a.flac").open("rb") as file:
+        for source in (content, bytearray(content), memoryview(content), io.BytesIO(content), file):
+            assert np.array_equal(sound.read(source, 0.1, 0.2), heard)
+    assert sound.seconds(content) == sound.seconds(tmp_path / "a.flac")
+
+
+def test_a_large_file_is_decoded_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([noise(10_007), noise(10_007, seed=1)], axis=1), 16_000)
+    whole, part = sound.read(tmp_path / "a.wav"), sound.read(tmp_path / "a.wav", 0.1, 0.25)
+    monkeypatch.setattr(sound, "AT_ONCE", 999)
+    assert np.array_equal(sound.read(tmp_path / "a.wav"), whole)
+    assert np.array_equal(sound.read(tmp_path / "a.wav", 0.1, 0.25), part)
+
+
+def test_more_than_the_longest_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(32_000), 16_000)
+    assert len(sound.read(tmp_path / "a.wav", longest=2.0)) == 32_000
+    assert len(sound.read(tmp_path / "a.wav", 0.5, 1.0, longest=1.0)) == 16_000
+    with pytest.raises(AudioError, match=r"a\.wav is 2\.0 s long, and no more than 1\.9 s are heard at once\. Cut it"):
+        sound.read(tmp_path / "a.wav", longest=1.9)
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "FLAC"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_file_that_was_cut_off_is_named(tmp_path: Path, form: str, share: float) -> None:
+    path = tmp_path / f"cut.{form.lower()}"
+    soundfile.write(path, noise(48_000), 16_000, format=form)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(AudioError, match=rf"cut\.{form.lower()} cannot be read as audio: "):
+        sound.read(path)
+    with pytest.raises(AudioError, match="the sound cannot be read as audio: "):
+        sound.read(path.read_bytes())
+
+
+@pytest.mark.parametrize("placeholder", [b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"])
+def test_a_stream_that_did_not_know_its_length_is_whole(tmp_path: Path, placeholder: bytes) -> None:
+    """What writes into a pipe cannot go back and put the sizes in."""
+    soundfile.write(tmp_path / "a.wav", noise(16_000), 16_000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    for place in (4, content.index(b"data") + 4):
+        content[place : place + 4] = placeholder
+    assert np.array_equal(sound.read(bytes(content)), sound.read(tmp_path / "a.wav"))
+
+
+def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path) -> None:
+    """A second of samples at 1 Hz would become four hours."""
+    soundfile.write(tmp_path / "slow.wav", noise(16_000), 1)
+    with pytest.raises(AudioError, match=r"slow\.wav claims 1 samples per second; 1000 to 1000000 were expected"):
+        sound.read(tmp_path / "slow.wav")
+
+
+def test_pipes_and_folders_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path, tmp_path / "pipe.wav"):
+        with pytest.raises(AudioError, match="cannot be read as audio: it is a folder or device, and a file was"):
+            sound.read(path)
+
+
+def test_odd_names_are_read_and_can_be_printed(tmp_path: Path) -> None:
+    for name in ("line\nbreak.wav", os.fsdecode(b"caf\xe9.wav")):
+        soundfile.write(tmp_path / "a.wav", noise(1600), 16_000)
+        os.rename(tmp_path / "a.wav", tmp_path / name)
+        assert len(sound.read(tmp_path / name)) == 1600
+        (tmp_path / name).write_bytes(b"words")
+        with pytest.raises(AudioError) as raised:
+            sound.read(str(tmp_path / name))
+        assert str(raised.value).encode()
+    assert r"caf\udce9.wav cannot be read" in str(raised.value)

@@ -23,7 +23,7 @@ from serene.evaluation.predictions import MOST_CLASSES
 from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
 from serene.evaluation.scoring import predictions_of, score
-from serene.experiment import Progress, silent
+from serene.experiment import Progress, silent, write_cards
 from serene.models.acquaintance import Acquaintance
 from serene.models.model import EmotionModel
 from serene.run import Run
@@ -80,6 +80,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     folder = run.folder / "on" / path.stem
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
+    write_cards(run)
     return report, folder
 
 

@@ -255,17 +255,19 @@ def write_report(run: Run) -> Report:
     report = report_of(run)
     report.write(run.folder / "report.json")
     write_html([report], run.folder / "report.html")
-    _write_cards(run, report)
+    write_cards(run)
     return report
 
 
-def _write_cards(run: Run, report: Report) -> None:
-    """Write a card into the folder of every model that was kept, with what was measured of the run on other corpora."""
-    elsewhere = [json.loads(path.read_text()) for path in sorted(run.folder.glob("on/*/report.json"))]
-    content = report.to_json()
+def write_cards(run: Run) -> None:
+    """Write a card into the folder of every model that was kept, from the run's report and those on other corpora."""
+    if not (run.folder / "report.json").exists():
+        return
+    content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    elsewhere = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.folder.glob("on/*/report.json"))]
     for cell in run.finished():
         folder, facts = cell.folder / "model", cell.json("environment.json")
-        if folder.is_dir():
+        if (folder / "config.json").is_file():
             write_card(folder, content, fold=cell.fold, seed=cell.seed, facts=facts, elsewhere=elsewhere)
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from serene.experiment import report_of, shift_of
 from serene.files import whole_file, write_text
 from serene.recipe import Recipe
 from serene.run import Run
+from serene.stages import StageSettings
 
 MOST_NAMED = 10  # folds that a title names one by one
 PLACE = ("run", "fold", "seed", "model")  # of a model folder of ours
+OF_THE_CORPUS = ("corpus.json", "speakers.json")
 SMALL = ("environment.json", "probes.json", "log.jsonl")
 SHARED: tuple[str, ...] = (
     *("leak, strangers", "leak, training speakers", "chance", "seeds", "folds"),
@@ -95,8 +97,9 @@ def _keep(run: Run, folder: Path) -> None:
         if shift is not None:  # embeddings are not kept
             write_text(target / "shift.json", json.dumps(shift) + "\n")
         cell.predictions().write(target / "predictions.csv.gz")
-    if (run.folder / "corpus.json").exists():
-        shutil.copyfile(run.folder / "corpus.json", folder / "corpus.json")
+    for name in OF_THE_CORPUS:
+        if (run.folder / name).exists():
+            shutil.copyfile(run.folder / name, folder / name)
     write_text(folder / "recipe.yaml", _nowhere(run.recipe).to_yaml())
 
 
@@ -109,7 +112,14 @@ def _nowhere(recipe: Recipe) -> Recipe:
         if settings.get("weights")
     }
     speakers = recipe.speakers and replace(recipe.speakers, path=None)
-    return replace(recipe, corpus=replace(recipe.corpus, path=None), speakers=speakers, **named)
+    stages = tuple(map(_stage_nowhere, recipe.stages))
+    return replace(recipe, corpus=replace(recipe.corpus, path=None), speakers=speakers, stages=stages, **named)
+
+
+def _stage_nowhere(stage: StageSettings) -> StageSettings:
+    files = {key: _unplaced(value) for key, value in asdict(stage.targets).items() if isinstance(value, str)}
+    corpora = [replace(corpus, path=None) for corpus in stage.corpora]
+    return replace(stage, corpora=corpora, targets=replace(stage.targets, **files))
 
 
 def _unplaced(weights: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serene.inference import clip
-from serene.inference.clip import by_length, padded
+from serene.inference.clip import Inputs, by_length, joined, padded
 
 
 def test_batches_go_from_short_to_long_and_hold_every_clip_once() -> None:
@@ -37,3 +37,22 @@ def test_what_comes_after_a_clip_is_zero() -> None:
     assert np.array_equal(features[0, :2], one)
     assert not features[0, 2:].any()
     assert np.array_equal(features[1], other)
+
+
+def test_a_batch_comes_apart_without_its_padding() -> None:
+    one, other = np.ones((2, 3), np.float32), np.full((4, 3), 2, np.float32)
+    features, lengths = padded([one, other])
+    batch = Inputs(features, lengths, voice=np.array([[1.0], [2.0]], np.float32))
+    first, second = batch.apart()
+    assert np.array_equal(first.features, one[None])
+    assert np.array_equal(second.features, other[None])
+    assert [clip.lengths.tolist() for clip in (first, second)] == [[2], [4]]
+    assert [clip.voice.tolist() for clip in (first, second)] == [[[1.0]], [[2.0]]]
+    assert first.enrolment is None
+    assert (batch.waveforms, Inputs(features[:, :, :1], lengths).waveforms) == (False, True)
+
+
+def test_answers_are_joined_in_their_order() -> None:
+    logits, embeddings = joined((np.full((n, 2), n), np.full((n, 3), -n)) for n in (1, 2))
+    assert logits.tolist() == [[1, 1], [2, 2], [2, 2]]
+    assert embeddings.shape == (3, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import pickle
@@ -17,7 +18,7 @@ from tiny_onnx import EMOTIONS, PARTS, WEIGHTS, WIDTH, write_folder
 from serene.audio.mfcc import Mfcc
 from serene.errors import AudioError, SereneError
 from serene.inference import recognizer as module
-from serene.inference.clip import Clip
+from serene.inference.clip import Clip, Inputs
 from serene.inference.emotion import Emotion
 from serene.inference.recognizer import Recognizer
 
@@ -275,3 +276,23 @@ def test_models_that_hear_voices_hear_the_clip_itself(tmp_path: Path) -> None:
     clip = hear.hear(spoken(1.0), RATE)
     expected = Mfcc(coefficients=20, deltas=0, voice_activity=False)(spoken(1.0)).mean(axis=0)
     assert clip.voice == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_on_a_cpu_waveforms_are_heard_one_by_one(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of them take half as long again: a clip fills a core by itself."""
+    sizes: list[int] = []
+    if kind == "onnx":
+        hear = Recognizer.load(write_folder(tmp_path / "m"))
+    else:
+        hear = Recognizer.load(make_folder(tmp_path / "m"), device="cpu")
+    network: Any = hear.network
+    monkeypatch.setattr(
+        network, "_run", lambda given: sizes.append(len(given.lengths)) or (np.zeros((1, 3)), np.zeros((1, 4)))
+    )
+    lengths = np.array([300, 200])
+    network(Inputs(np.zeros((2, 300, 1), np.float32), lengths))
+    assert sizes == [1, 1]
+    with contextlib.suppress(ValueError):  # the answer is too short for two
+        network(Inputs(np.zeros((2, 300, 13), np.float32), lengths))
+    assert sizes == [1, 1, 2]

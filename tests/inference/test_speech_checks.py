@@ -63,8 +63,8 @@ def test_hum_is_noise(fundamental: int) -> None:
     assert speech.why_not((hum + 0.002 * coloured(3.0, 0, 1)).astype(np.float32)) == "noise"
 
 
-def test_a_tone_that_fades_in_slowly_is_noise() -> None:
-    """Its level goes over 40 dB, but not within 100 ms."""
+def test_noise_that_fades_in_slowly_is_noise() -> None:
+    """Its level goes over 40 dB, and within 100 ms by half a decibel."""
     fading = coloured(8.0, 0, 3) * np.logspace(-2, 0, 8 * RATE)
     assert speech.why_not(fading.astype(np.float32)) == "noise"
 
@@ -79,16 +79,28 @@ def test_made_up_speech_passes(emotion: str, voice: Voice) -> None:
 
 
 def test_modulation_by_hand() -> None:
-    """A sound whose every band steps from one level to another, 12 dB higher, and back, every 100 ms.
+    """One frame over and over, every ten frames louder or softer by 12 dB: all bands change alike."""
+    frame = 0.1 * coloured(0.025, 0, 0)
+    energies = [10 ** ((0.0, 1.2)[n // 10 % 2]) for n in range(60)]
+    frames = np.stack([frame * math.sqrt(energy) for energy in energies]).astype(np.float32)
+    levels = [10 * math.log10(sum(energies[n : n + 6]) / 6) for n in range(55)]
+    changes = [levels[n + 10] - levels[n] for n in range(45)]
+    mean = sum(changes) / 45
+    deviation = math.sqrt(sum((change - mean) ** 2 for change in changes) / 45) / math.sqrt(2)
+    expected = sum(deviation / chance for chance in speech.CHANCE) / len(speech.CHANCE)
+    assert speech.modulation(frames) == pytest.approx(expected, rel=1e-3)
 
-    Frames ten apart then always differ by 12 dB, up or down in turn: the deviation of that is 12 dB, over root two.
-    """
-    frames = 0.1 * np.tile(coloured(0.025, 0, 0), (60, 1))
-    gains = 10 ** (np.where(np.arange(60) // 10 % 2 == 0, 0.0, 12.0) / 20)
-    found = speech.modulation((frames * gains[:, None]).astype(np.float32))
-    steps = [12.0 if n // 10 % 2 == 0 else -12.0 for n in range(50)]  # 30 up, 20 down
-    mean = sum(steps) / 50
-    assert found == pytest.approx(math.sqrt(sum((step - mean) ** 2 for step in steps) / 50) / math.sqrt(2), abs=1e-3)
+
+def test_the_unit_of_modulation_is_white_noise() -> None:
+    frames = np.lib.stride_tricks.sliding_window_view(coloured(60.0, 0, 7), speech.FRAME)[:: speech.SHIFT]
+    assert speech.modulation(frames) == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("emotion", sorted(PROSODY))
+def test_speech_in_noise_as_loud_as_itself_passes(emotion: str) -> None:
+    draw = np.random.default_rng(1)
+    clip = speak(Voice(160.0, 1.05, -6.0), PROSODY[emotion], "aiuo", 1.5, draw)
+    assert speech.why_not((clip + clip.std() * draw.standard_normal(len(clip))).astype(np.float32)) is None
 
 
 def test_long_sounds_are_measured_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

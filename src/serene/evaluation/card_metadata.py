@@ -42,7 +42,7 @@ def front_matter(
     upstream = pretrained(content)
     found = {
         "license": licence,
-        "language": [code for code in codes if re.fullmatch("[a-z]{2,3}", code)],
+        "language": [code for code in codes if code and re.fullmatch("[a-z]{2,3}", code)],
         "library_name": "serene",
         "pipeline_tag": TASK,
         "tags": tags,

@@ -95,7 +95,7 @@ def interval(test: Predictions, *, draws: int = DRAWS, seed: int = 0) -> Interva
 
     Chance adds to a sum of absolute differences, and a draw adds chance to chance: draws lie above the figure, as the
     figure lies above what endless clips would give. So the interval mirrors the draws' percentiles at the figure
-    (the basic bootstrap), and ends at 0.
+    (the basic bootstrap), ends at 0, and holds the figure itself where all draws lie above it.
 
     Args:
         test: rows of one part, whose scores are probabilities.
@@ -106,7 +106,8 @@ def interval(test: Predictions, *, draws: int = DRAWS, seed: int = 0) -> Interva
     values = np.array([ece(score[test.seed == one], right[test.seed == one]) for one in np.unique(test.seed)])
     value = float(values.mean())
     least, most = np.percentile(_drawn(test, draws, seed), PERCENTILES).tolist()
-    return Interval(value, max(0.0, 2 * value - most), max(0.0, 2 * value - least), deviation(values))
+    low, high = max(0.0, 2 * value - most), max(value, 2 * value - least)
+    return Interval(value, min(value, low), high, deviation(values))
 
 
 def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:

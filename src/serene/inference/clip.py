@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,18 @@ class Inputs:
     enrolment: np.ndarray | None = None
     enrolled: np.ndarray | None = None
     voice: np.ndarray | None = None
+
+    @property
+    def waveforms(self) -> bool:
+        """Whether the features are samples; on a CPU one clip of these keeps a core busy, and batches only cost."""
+        return self.features.shape[2] == 1
+
+    def apart(self) -> Iterator[Inputs]:
+        """Give the clips one at a time, without padding."""
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__ if getattr(self, name) is not None}
+        for row, length in enumerate(self.lengths):
+            own = {name: array[row : row + 1] for name, array in given.items()}
+            yield Inputs(**own | {"features": own["features"][:, :length]})
 
 
 class Network(Protocol):
@@ -90,3 +102,9 @@ def padded(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for row, own in zip(stacked, features, strict=True):
         row[: len(own)] = own
     return stacked, lengths
+
+
+def joined(answers: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Put logits and embeddings of several batches one after the other."""
+    logits, embeddings = zip(*answers, strict=True)
+    return np.concatenate(logits), np.concatenate(embeddings)

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from serene.errors import SereneError
-from serene.inference.clip import Inputs
+from serene.inference.clip import Inputs, joined
 
 OUTPUTS = ("logits", "embedding")
 QUIET = 3  # errors only: its warnings speak of the machine's devices
@@ -47,16 +47,11 @@ class OnnxModel:
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Give logits (batch, emotion) and embeddings (batch, feature)."""
-        given = {name: getattr(inputs, name) for name in self.inputs}
-        if not self.alone:
-            return self._run(given)
-        answers = []
-        for row, length in enumerate(inputs.lengths):
-            own = {name: array[row : row + 1] for name, array in given.items()}
-            answers.append(self._run(own | {"features": own["features"][:, :length]}))
-        logits, embeddings = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-        return logits, embeddings
+        if self.alone or inputs.waveforms:
+            return joined(map(self._run, inputs.apart()))
+        return self._run(inputs)
 
-    def _run(self, given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        given = {name: getattr(inputs, name) for name in self.inputs}
         logits, embeddings = self.session.run(list(OUTPUTS), given)
         return np.asarray(logits), np.asarray(embeddings)

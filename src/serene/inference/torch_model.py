@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.inference.clip import Inputs
+from serene.inference.clip import Inputs, joined
 from serene.inference.folder import ModelFolder
 from serene.models.model import EmotionModel
 
@@ -51,9 +51,14 @@ class TorchModel:
                     module.to(torch.bfloat16)
         self.what = f"PyTorch, {precision}, {device}"
 
-    @torch.inference_mode()
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Give logits (batch, emotion) and embeddings (batch, feature)."""
+        if self.device.type == "cpu" and inputs.waveforms:
+            return joined(map(self._run, inputs.apart()))
+        return self._run(inputs)
+
+    @torch.inference_mode()
+    def _run(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             embeddings = self.model.embed(self._batch(inputs)).float()
         logits = self.model.classify(self.model.hidden(embeddings))  # small, and what scores hang on: in full precision

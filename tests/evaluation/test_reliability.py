@@ -1,0 +1,189 @@
+"""Calibration error, risk and coverage by hand; the interval covers the truth."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation.reliability import BINS, THRESHOLDS, bins, described, ece, interval, risks
+from serene.evaluation.reliability_plots import reliability
+from serene.evaluation.report import Report, build
+from serene.evaluation.report_page import write_html
+
+FACTS: dict[str, Any] = {
+    "protocol": "speaker_folds",
+    "speaker_independent": True,
+    "selection": "last epoch",
+    "saw_unlabelled_test_audio": False,
+}
+
+
+def answers(scores: list[float], right: list[bool], speakers: list[str] | None = None, seed: int = 0) -> Predictions:
+    """Make answers of two classes that score the first so high, and are right or not."""
+    n = len(scores)
+    return Predictions.from_scores(
+        ids=[f"u{i}" for i in range(n)],
+        speakers=speakers or [f"s{i % 3}" for i in range(n)],
+        truth=np.array([0 if ok else 1 for ok in right]),
+        scores=np.array([[score, 1 - score] for score in scores]),
+        classes=("anger", "calm"),
+        part="test",
+        fold="1",
+        seed=seed,
+    )
+
+
+SCORES = [0.55, 0.58, 0.61, 0.9, 0.92, 0.99]
+RIGHT = [True, False, True, True, True, False]
+
+
+def error_by_hand(scores: list[float], right: list[bool]) -> float:
+    total = 0.0
+    for b in range(15):
+        held = [(s, ok) for s, ok in zip(scores, right, strict=True) if b / 15 < s <= (b + 1) / 15]
+        if held:
+            accuracy = sum(ok for _, ok in held) / len(held)
+            score = sum(s for s, _ in held) / len(held)
+            total += len(held) / len(scores) * abs(accuracy - score)
+    return total
+
+
+def test_calibration_error_by_hand() -> None:
+    # bins: (8/15, 9/15] holds .55 and .58, (9/15, 10/15] .61, (13/15, 14/15] .9 and .92, the last .99
+    expected = (2 * abs(0.5 - 0.565) + abs(1 - 0.61) + 2 * abs(1 - 0.91) + abs(0 - 0.99)) / 6
+    assert ece(np.array(SCORES), np.array(RIGHT, dtype=float)) == pytest.approx(expected)
+    draw = random.Random(0)
+    scores = [draw.uniform(0.2, 1) for _ in range(200)]
+    right = [draw.random() < s**2 for s in scores]
+    assert ece(np.array(scores), np.array(right, dtype=float)) == pytest.approx(error_by_hand(scores, right))
+
+
+def test_an_edge_belongs_to_the_bin_below_it() -> None:
+    low, middle, high = (bins(np.array([score]), np.ones(1))[0] for score in (1e-9, 9 / 15, 1.0))
+    assert (low["low"], low["high"]) == (0, 1 / 15)
+    assert (middle["low"], middle["high"]) == (8 / 15, 9 / 15)
+    assert (high["low"], high["high"]) == (14 / 15, 1)
+    found = bins(np.array(SCORES), np.array(RIGHT, dtype=float))
+    assert [round(one["share"] * 6) for one in found] == [2, 1, 2, 1]
+    assert found[0]["score"] == pytest.approx(0.565) and found[0]["right"] == 0.5
+
+
+def test_risk_among_the_surest_by_hand() -> None:
+    # from the surest: .99 wrong, .92 right, .9 right, .61 right, .58 wrong, .55 right
+    expected = [1 / 1, 1 / 2, 1 / 3, 1 / 4, 2 / 5, 2 / 6]
+    assert risks(np.array(SCORES), np.array(RIGHT, dtype=float)) == pytest.approx(expected)
+    found = described(answers(SCORES, RIGHT))
+    assert found is not None and found["aurc"] == pytest.approx(math.fsum(expected) / 6)
+    assert found["curve"]["risk"][-1] == pytest.approx(2 / 6), "at full coverage it is the error of all"
+    at_half = found["curve"]["risk"][found["curve"]["coverage"].index(0.5)]
+    assert at_half == pytest.approx(expected[2])
+
+
+def test_decisions_of_one_score_come_in_no_order() -> None:
+    tied = np.array([0.8, 0.8, 0.8, 0.6])
+    for right in ([1, 0, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0]):
+        assert risks(tied, np.array(right, dtype=float)) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 4])
+
+
+def test_thresholds_are_those_of_abstaining() -> None:
+    found = described(answers(SCORES, RIGHT), [1.5])
+    assert found is not None and found["temperatures"] == [1.5]
+    by = {one["threshold"]: (one["answered"], one["risk"]) for one in found["coverage"]}
+    assert tuple(by) == THRESHOLDS
+    assert by[0.5] == pytest.approx((1, 2 / 6))
+    assert by[0.6] == pytest.approx((4 / 6, 1 / 4))
+    assert by[0.9] == pytest.approx((3 / 6, 1 / 3)), "a score at the threshold is answered"
+    unsure = described(answers([0.55, 0.6], [True, False]))
+    assert unsure is not None and unsure["coverage"][-1] == {"threshold": 0.9, "answered": 0, "risk": None}
+
+
+def test_seeds_are_measured_one_by_one_and_averaged() -> None:
+    one, other = answers(SCORES, RIGHT, seed=0), answers([0.7] * 6, [True] * 5 + [False], seed=1)
+    both = described(Predictions.concatenate([one, other]))
+    alone = [described(part) for part in (one, other)]
+    assert both is not None and all(found is not None for found in alone)
+    errors = [error_by_hand(SCORES, RIGHT), abs(5 / 6 - 0.7)]
+    assert both["ece"]["value"] == pytest.approx(sum(errors) / 2)
+    assert both["ece"]["std"] == pytest.approx(abs(errors[0] - errors[1]) / math.sqrt(2))
+    assert both["aurc"] == pytest.approx(sum(found["aurc"] for found in alone if found) / 2)
+
+
+def test_scores_that_are_no_probabilities_have_no_reliability() -> None:
+    whole = answers(SCORES, RIGHT)
+    for wrong in (whole.scores * 2, whole.scores - 1, whole.scores / 2):
+        odd = Predictions.concatenate([whole])
+        object.__setattr__(odd, "scores", wrong)
+        assert described(odd) is None
+    n = MOST_CLASSES + 1
+    kept = np.full((4, n), 0.0)
+    kept[:, 0] = 0.7  # of so many classes, a table keeps some scores of each row
+    shared: dict[str, Any] = {"part": "test", "fold": "1", "seed": 0, "classes": [f"c{i}" for i in range(n)]}
+    some = Predictions.from_scores(ids="abcd", speakers="stst", truth=np.zeros(4, dtype=int), scores=kept, **shared)
+    found = described(some)
+    assert found is not None and found["ece"]["value"] == pytest.approx(0.3)
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_speakers_mirrored_at_the_figure() -> None:
+    draw = random.Random(1)
+    people = [f"s{i}" for i in range(8)]
+    worth = {name: draw.uniform(0.5, 1) for name in people}
+    speakers = [name for name in people for _ in range(12)]
+    scores = [draw.uniform(0.55, 0.95) for _ in speakers]
+    right = [draw.random() < worth[name] for name in speakers]
+    by_speaker = {name: [i for i, who in enumerate(speakers) if who == name] for name in people}
+    drawn = []
+    for _ in range(600):
+        rows = [draw.choice(by_speaker[name]) for name in draw.choices(people, k=8) for _ in range(12)]
+        drawn.append(error_by_hand([scores[i] for i in rows], [right[i] for i in rows]))
+    drawn.sort()
+    found, value = interval(answers(scores, right, speakers)), error_by_hand(scores, right)
+    assert found.value == pytest.approx(value)
+    assert found.low == pytest.approx(max(0.0, 2 * value - drawn[584]), abs=0.02)
+    assert found.high == pytest.approx(2 * value - drawn[15], abs=0.02)
+
+
+def test_calibrated_scores_are_not_said_to_be_off() -> None:
+    draw = random.Random(2)
+    scores = [draw.uniform(0.5, 1) for _ in range(600)]
+    right = [draw.random() < score for score in scores]
+    found = interval(answers(scores, right, [f"s{i % 20}" for i in range(600)]))
+    assert found.value > 0.01, "chance alone makes a sum of absolute differences"
+    assert found.low == 0 and found.high >= found.value
+    sure = interval(answers([1.0] * 600, right, [f"s{i % 20}" for i in range(600)]))
+    assert sure.low > 0.15, "always being sure is off by the share of errors"
+
+
+def test_the_same_answers_give_the_same_interval_in_any_order() -> None:
+    whole = answers(SCORES * 10, RIGHT * 10)
+    turned = whole.rows(np.arange(60)[::-1])
+    assert interval(whole).to_dict() == pytest.approx(interval(turned).to_dict())
+
+
+def test_report_and_page_show_it(tmp_path) -> None:
+    report = build(answers(SCORES, RIGHT), facts=FACTS, temperatures=[0.8, 1.25])
+    found = report.to_json()["reliability"]
+    assert found["temperatures"] == [0.8, 1.25]
+    write_html([report], tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "Do the scores mean what they say?" in text and "after temperatures of 0.80 to 1.25" in text
+    assert f"is {100 * found['ece']['value']:.1f}&nbsp;%" in text
+    old = {key: value for key, value in report.content.items() if key not in ("reliability", "per_group")}
+    write_html([Report(old)], tmp_path / "r.html")
+    assert "Do the scores" not in (tmp_path / "r.html").read_text()
+
+
+def test_the_picture_draws_bins_curve_and_thresholds() -> None:
+    found = described(answers(SCORES, RIGHT))
+    assert found is not None
+    left, right = reliability(found).axes
+    places = np.asarray(left.collections[0].get_offsets())
+    assert places[:, 0].tolist() == pytest.approx([one["score"] for one in found["bins"]])
+    assert places[:, 1].tolist() == pytest.approx([one["right"] for one in found["bins"]])
+    assert np.asarray(right.lines[1].get_ydata()).tolist() == pytest.approx(found["curve"]["risk"])
+    assert [text.get_text() for text in right.texts] == [f"{threshold:g}" for threshold in THRESHOLDS]
+    assert BINS == 15
