@@ -1,4 +1,4 @@
-"""Calibration error, risk and coverage by hand; the interval covers the truth."""
+"""Calibration error, risk and coverage are the formulas' own, worked out by hand; the interval covers the truth."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ TARGETS = {
 USE = """```python
 import serene
 
-recognizer = serene.Recognizer.load("FOLDER")  # where these files lie, or their name on the Hugging Face hub
+recognizer = serene.Recognizer.load("FOLDER")  # these files' folder, or their name on the hub
 answer = recognizer("a.wav")
 print({printed})
 ```
@@ -138,7 +138,7 @@ def training(s: Subject) -> str:
     ]
     if s.met:
         trained, validated = s.met
-        lines.append(f"* It was trained on {count(trained, 'speaker')} and selected by {validated:,} others.")
+        lines.append(f"* It was trained on {count(trained, 'speaker')} and selected by {count(validated, 'other')}.")
     if content.get("recipe_hash"):
         lines.append(f"* Method {code(content.get('method'))}, run {code(content['recipe_hash'])}.")
     return "\n\n".join(["## How it was trained and measured", "\n".join(lines)])
