@@ -119,10 +119,18 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
         ("corpus: {name: emodd}", "Unknown corpus 'emodd'. Did you mean 'emodb'? Choices: crema_d, emodb, "),
         ("protocol: {name: speaker_fold}", "Unknown protocol 'speaker_fold'. Did you mean 'speaker_folds'? Choices: "),
         ("method: {name: dat}", "Unknown method 'dat'. Choices: baseline, cross_gradient, domain_adversarial, "),
-        ("model: {encoder: tdnn}", "Unknown encoder 'tdnn'. Choices: frozen, hubert, tdnn_bilstm. Or write package."),
+        ("features: {crop: 0}", "features.crop is 0.0; a positive number of seconds was expected."),
+        (
+            "features: {crop: 1, weights: somewhere}\nmodel: {encoder: frozen}",
+            "what 'frozen' reads is stored of whole clips; drop it.",
+        ),
+        (
+            "model: {encoder: tdnn}",
+            "Unknown encoder 'tdnn'. Choices: frozen, hubert, residual_tdnn, tdnn_bilstm. Or write package.",
+        ),
         (
             "model: {pooling: median}",
-            "encoder tdnn_bilstm.pooling is 'median': input should be 'statistics', 'mean' or ",
+            "encoder tdnn_bilstm.pooling is 'median': input should be 'statistics', 'attentive', 'mean' or ",
         ),
         ("model: {hidden: 64}", "encoder tdnn_bilstm.hidden is '64': input should be a valid tuple"),
         (
@@ -345,7 +353,10 @@ ANOTHER = {
     "features.voice_activity": "no",
     "features.energy": "no",
     "features.augment_probability": "0.8",
+    "features.crop": "1.5",
     "model.pooling": "mean",
+    "model.embedding_norm": "speaker",
+    "model.embedding_prior": "3.0",
     "model.projector": "gate",
     "model.hidden": "[64]",
     "model.head": "relu",

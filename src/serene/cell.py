@@ -225,7 +225,8 @@ def datasets_of(
     known = {"emotions": emotions, "speakers": speakers, "known": known_persons}
     known |= {"enrolment": enrolment, "voices": voices}
     target = recipe.labels.target
-    known |= {"augment": augment, "votes": target == "votes", "dimensions": target == "dimensions"}
+    crop = round(features.crop * store.maker.rate) if features.crop else None
+    known |= {"augment": augment, "crop": crop, "votes": target == "votes", "dimensions": target == "dimensions"}
     parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
     return {part: Dataset(clips, store, **known) for part, clips in parts if clips}
 

@@ -41,6 +41,7 @@ from serene.stages import Pretraining, pretraining_of
 from serene.trainer import Trainer
 from serene.workers import CORES, work
 
+COLD_START = Path("enrolled") / "cold_start.json"  # in a run's folder: accuracy by clips of enrolment
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
 
@@ -265,10 +266,12 @@ def write_cards(run: Run) -> None:
         return
     content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
     elsewhere = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.folder.glob("on/*/report.json"))]
+    curve = run.folder / COLD_START
+    more = {"elsewhere": elsewhere, "cold_start": json.loads(curve.read_text()) if curve.exists() else None}
     for cell in run.finished():
         folder, facts = cell.folder / "model", cell.json("environment.json")
         if (folder / "config.json").is_file():
-            write_card(folder, content, fold=cell.fold, seed=cell.seed, facts=facts, elsewhere=elsewhere)
+            write_card(folder, content, fold=cell.fold, seed=cell.seed, facts=facts, **more)
 
 
 def report_of(run: Run) -> Report:

@@ -72,6 +72,7 @@ class FeatureSettings:
 
     `enrolment_prior` blends so many frames' worth of the training set's statistics into a speaker's own. `augment` maps
     changes of training waveforms to their probabilities, and `augment_probability` is that a clip is changed at all.
+    Of each training clip `crop` seconds are heard, from a random place that is drawn anew in every epoch.
     """
 
     normalize: Literal["training_set", "utterance", "speaker", "none"]
@@ -79,6 +80,7 @@ class FeatureSettings:
     enrolment_prior: float = 0.0
     augment: dict[str, float] = field(default_factory=dict)
     augment_probability: float = 1.0
+    crop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -227,12 +229,6 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         )
     features = settings_of(given, (FeatureSettings, maker), "features")
     standardised = {key: features.pop(key) for key in FeatureSettings.__dataclass_fields__}
-    _check_enrolment(standardised)
-    if standardised["augment"] and maker.stored:
-        raise SereneError(
-            f"features.augment changes waveforms anew in every epoch, and the features of '{model['encoder']}' are "
-            "computed once and stored: choose an encoder that hears waveforms, or drop it."
-        )
     labels = _labels(tree)
     method = named(section(tree, "method"), "name", METHODS, "method")
     training = settings_of(section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training")
@@ -247,7 +243,9 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         raise SereneError(
             f"The method {method['name']} needs classes, and labels.target is dimensions; choose another."
         )
+    _check_training_clips(standardised, maker, str(model["encoder"]))
     recipe_model = named(model, "encoder", ENCODERS, "encoder", Parts)
+    _check_enrolment(standardised, recipe_model)
     stages = stages_of(tree, corpus)
     if stages:
         check_stages(stages, recipe_model, standardised["normalize"])
@@ -295,7 +293,7 @@ def _calibration(tree: Mapping[str, Any]) -> LabelCalibration | None:
     return LabelCalibration(**settings_of(section(tree, "calibration") or {}, LabelCalibration, "calibration"))
 
 
-def _check_enrolment(features: Mapping[str, Any]) -> None:
+def _check_enrolment(features: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     clips, prior = features["enrolment_clips"], features["enrolment_prior"]
     if prior < 0:
         raise SereneError(f"features.enrolment_prior is {prior}; a number of frames, at least 0, was expected.")
@@ -303,6 +301,27 @@ def _check_enrolment(features: Mapping[str, Any]) -> None:
         raise SereneError(
             "features.enrolment_clips and features.enrolment_prior are for features.normalize: speaker; "
             "drop them or set it."
+        )
+    if features["normalize"] == "speaker" and model["embedding_norm"] == "speaker":
+        raise SereneError(
+            "features.normalize: speaker and model.embedding_norm: speaker both standardise by the speaker's own "
+            "clips; choose one of them."
+        )
+
+
+def _check_training_clips(features: Mapping[str, Any], maker: Any, encoder: str) -> None:
+    """Refuse what cannot be done to an encoder's clips in training."""
+    crop = features["crop"]
+    if crop is not None and not crop > 0:
+        raise SereneError(f"features.crop is {crop}; a positive number of seconds was expected.")
+    if crop is not None and not maker.rate:
+        raise SereneError(
+            f"features.crop takes a part of each clip, and what '{encoder}' reads is stored of whole clips; drop it."
+        )
+    if features["augment"] and maker.stored:
+        raise SereneError(
+            f"features.augment changes waveforms anew in every epoch, and the features of '{encoder}' are "
+            "computed once and stored: choose an encoder that hears waveforms, or drop it."
         )
 
 

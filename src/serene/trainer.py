@@ -261,7 +261,8 @@ class Trainer:
     def _batches(self, train: Dataset, rng: np.random.Generator) -> list[np.ndarray]:
         """Deal every training clip once, by number or by seconds."""
         if self.batch_seconds is None:
-            return length_buckets(train.lengths, self.batch_size, rng)
+            parts = np.ones_like(train.lengths) if train.crop else train.lengths  # what is cut is of like length
+            return length_buckets(parts, self.batch_size, rng)
         rate = train.store.maker.rate
         if not rate:
             raise SereneError("training.batch_seconds counts seconds, and stored outputs have none; use batch_size.")

@@ -81,6 +81,21 @@ def test_targets_speakers_and_enrolment_follow_the_clips(dataset: Dataset, made_
     assert batch.voice is None
 
 
+def test_training_hears_a_part_of_each_clip_and_scoring_the_whole(dataset: Dataset) -> None:
+    dataset.crop = 9
+    assert dataset.batch([0, 2, 6]).lengths.tolist() == [6, 8, 12], "no generator: nothing is cut"
+    starts = set()
+    for seed in range(40):
+        batch = dataset.batch([0, 2, 6], np.random.default_rng(seed))
+        assert batch.lengths.tolist() == [6, 8, 9], "shorter clips are heard whole"
+        whole = features(dataset.utterances[6], dataset.store)
+        part = batch.inputs[2, :9].numpy()
+        starts |= {start for start in range(4) if np.array_equal(part, whole[start : start + 9])}
+    assert starts == {0, 1, 2, 3}, "from any place, its very beginning and end among them"
+    one, same = (dataset.batch([6], np.random.default_rng(1)).inputs for _ in range(2))
+    assert torch.equal(one, same)
+
+
 def test_a_speakers_voice_is_the_mean_of_the_means_of_their_clips(dataset: Dataset) -> None:
     voices = voices_of(dataset.utterances, dataset.store)
     for speaker in {u.speaker for u in dataset.utterances}:

@@ -75,7 +75,7 @@ def test_a_file_says_what_was_written_and_nothing_else(hear: Recognizer, tmp_pat
     assert again.to_dict() == profile.to_dict() == json.loads((tmp_path / "anna.json").read_text())
     assert set(profile.to_dict()) == {
         *("format", "model", "clips", "seconds", "frames", "prior"),
-        *("mean", "deviation", "voice", "embedding"),
+        *("mean", "deviation", "voice", "embedding", "embedding_deviation"),
     }
     numbers = 2 * WIDTH + WIDTH + len(EMOTIONS) + 4
     assert len(json.dumps(profile.to_dict())) < 30 * numbers  # far too little for the audio, however many the clips
@@ -183,5 +183,5 @@ def test_a_file_that_is_no_profile(hear: Recognizer, tmp_path: Path, change: Any
 def test_a_forged_profile_of_another_width(hear: Recognizer, tmp_path: Path) -> None:
     kept = hear.enrol(SOUNDS).to_dict() | {"mean": [0.0] * 5, "deviation": [1.0] * 5}
     (tmp_path / "p.json").write_text(json.dumps(kept))
-    with pytest.raises(SereneError, match="This profile holds other features than its model reads"):
+    with pytest.raises(SereneError, match="This profile holds other numbers than its model reads"):
         hear(CLIPS[0], RATE, profile=Profile.read(tmp_path / "p.json"))

@@ -16,6 +16,7 @@ import torch
 from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.audio.batch import Batch
+from serene.audio.mel_prosody import MelProsody
 from serene.audio.mfcc import Mfcc
 from serene.audio.waveform import Waveform
 from serene.errors import SereneError
@@ -52,6 +53,7 @@ HUBERT = {
 }
 SMALL = {
     "tdnn_bilstm": Small(39),
+    "residual_tdnn": Small(68, {"hidden_features": 0, "hidden_frames": 0}),
     "hubert": Small(1, {"config": HUBERT}, frames=400),
     "frozen": Small(24),
 }
@@ -71,7 +73,7 @@ def new_model(encoder: str, **settings: Any) -> EmotionModel:
 
 def test_every_encoder_is_tried_with_the_width_that_its_front_end_gives() -> None:
     assert SMALL.keys() >= ENCODERS.keys(), "give the new encoder small settings"
-    widths = {"mfcc": Mfcc().width, "waveform": Waveform().width}
+    widths = {"mfcc": Mfcc().width, "mel_prosody": MelProsody().width, "waveform": Waveform().width}
     for encoder in ENCODERS:
         front_end = registry.load(encoder, ENCODERS, "encoder").front_end
         assert front_end in FRONT_ENDS

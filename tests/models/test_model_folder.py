@@ -43,6 +43,8 @@ def test_the_configuration_says_what_is_inside(folder: Path) -> None:
         "speakers": [],
         "parts": {
             "pooling": "statistics",
+            "embedding_norm": "none",
+            "embedding_prior": 5.0,
             "projector": "none",
             "hidden": None,
             "head": "relu_norm_dropout",
@@ -52,6 +54,7 @@ def test_the_configuration_says_what_is_inside(folder: Path) -> None:
             "unseen_speakers": "mean",
             "similar_speakers": 5,
         },
+        "embedding_width": 512,
         "dimensions": False,
         "temperature": 1.0,
     }

@@ -110,15 +110,15 @@ def test_a_fresh_head_has_the_emotion_heads_shape(parts: Parts) -> None:
 
 def test_every_pooling_has_a_name_and_says_how_wide_it_is() -> None:
     assert POOLINGS.keys() == set(get_args(Pooling))
-    frames, mask = torch.randn(2, 5, 3), mask_of(torch.tensor([5, 2]), 5)
+    frames, mask = torch.randn(2, 5, 8), mask_of(torch.tensor([5, 2]), 5)
     for name, pooling in POOLINGS.items():
-        assert pooling()(frames, mask).shape == (2, 3 * pooling.widening), name
+        assert pooling(8)(frames, mask).shape == (2, 8 * pooling.widening), name
 
 
 def test_mean_pooling_is_the_mean_of_the_valid_frames() -> None:
     lengths = [4, 1, 6]
     frames = torch.randn(3, 6, 5)
-    pooled = MeanPooling()(frames, mask_of(torch.tensor(lengths), 6))
+    pooled = MeanPooling(5)(frames, mask_of(torch.tensor(lengths), 6))
     for clip, length in enumerate(lengths):
         by_hand = [sum(frames[clip, t, f].item() for t in range(length)) / length for f in range(5)]
         assert pooled[clip].tolist() == pytest.approx(by_hand, abs=1e-6)
@@ -126,7 +126,7 @@ def test_mean_pooling_is_the_mean_of_the_valid_frames() -> None:
 
 def test_the_first_frame_is_the_first_frame() -> None:
     frames = torch.randn(3, 6, 5)
-    assert torch.equal(FirstFrame()(frames, mask_of(torch.tensor([4, 1, 6]), 6)), frames[:, 0])
+    assert torch.equal(FirstFrame(5)(frames, mask_of(torch.tensor([4, 1, 6]), 6)), frames[:, 0])
 
 
 # --- projector

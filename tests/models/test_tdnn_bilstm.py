@@ -114,7 +114,7 @@ def test_a_tdnn_layer_by_loops_with_zeros_beyond_the_clips_end() -> None:
 def test_pooling_is_the_mean_and_population_deviation_of_the_valid_frames() -> None:
     lengths = [4, 1, 6]
     frames = torch.randn(3, 6, 5)
-    pooled = StatisticsPooling()(frames, mask_of(torch.tensor(lengths), 6))
+    pooled = StatisticsPooling(5)(frames, mask_of(torch.tensor(lengths), 6))
     assert pooled.shape == (3, 10)
     for clip, length in enumerate(lengths):
         for f in range(5):
@@ -126,5 +126,5 @@ def test_pooling_is_the_mean_and_population_deviation_of_the_valid_frames() -> N
 
 def test_pooling_one_frame_has_a_finite_gradient() -> None:
     frames = torch.randn(1, 1, 5, requires_grad=True)
-    StatisticsPooling()(frames, torch.ones(1, 1, dtype=torch.bool)).sum().backward()
+    StatisticsPooling(5)(frames, torch.ones(1, 1, dtype=torch.bool)).sum().backward()
     assert torch.isfinite(frames.grad).all()

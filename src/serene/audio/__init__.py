@@ -10,6 +10,7 @@ from serene.errors import SereneError
 
 FRONT_ENDS = {
     "mfcc": "serene.audio.mfcc:Mfcc",
+    "mel_prosody": "serene.audio.mel_prosody:MelProsody",
     "waveform": "serene.audio.waveform:Waveform",
     "frozen": "serene.models.frozen:Frozen",
 }

@@ -50,6 +50,8 @@ class Dataset:
         enrolment: speaker -> what is known of them, or None.
         voices: speaker -> mean cepstra (coefficient,), or None.
         augment: changes waveforms at random, in training.
+        crop: frames of each clip that training hears, from a random place; shorter clips are heard whole, as all are
+            without it.
         votes: learn the shares of listeners' votes instead of one class.
         dimensions: learn numbers instead of classes; `emotions` name them.
 
@@ -68,6 +70,7 @@ class Dataset:
         enrolment: Mapping[str, Enrolment] | None = None,
         voices: Mapping[str, np.ndarray] | None = None,
         augment: Augment | None = None,
+        crop: int | None = None,
         votes: bool = False,
         dimensions: bool = False,
     ) -> None:
@@ -77,7 +80,7 @@ class Dataset:
         self.store = store
         self.enrolment = enrolment
         self.voices = voices
-        self.augment = augment
+        self.augment, self.crop = augment, crop
         self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
         speaker_index = {name: i for i, name in enumerate(speakers)}
         self.targets = self.targets_of(self.utterances, self.emotions, votes=votes, dimensions=dimensions)
@@ -100,7 +103,12 @@ class Dataset:
         return len(self.utterances)
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """Collect clips into a batch padded to the longest of them; with a generator, augmented where that is asked."""
+        """Collect clips into a batch padded to the longest of them.
+
+        Args:
+            indices: of the clips.
+            rng: of training; where it is given, clips are cut and augmented as the constructor's arguments say.
+        """
         chosen = [self.utterances[i] for i in indices]
         inputs, lengths = padded([self._heard(utterance, rng) for utterance in chosen])
         own = torch.minimum(torch.from_numpy(self.lengths[indices]), lengths)
@@ -114,10 +122,18 @@ class Dataset:
         return batch
 
     def _heard(self, utterance: Utterance, rng: np.random.Generator | None) -> np.ndarray:
-        if self.augment is None or rng is None:
+        if rng is None:
             return features(utterance, self.store)
-        heard = self.store.maker(samples_of(utterance, self.store.maker.shortest))
+        if self.augment is None:
+            return self._cut(features(utterance, self.store), rng)
+        heard = self._cut(self.store.maker(samples_of(utterance, self.store.maker.shortest)), rng)
         return self.augment(heard[:, 0], rng)[:, None]  # of a waveform as the encoder would hear it
+
+    def _cut(self, whole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.crop is None or len(whole) <= self.crop:
+            return whole
+        start = rng.integers(len(whole) - self.crop + 1)
+        return whole[start : start + self.crop]
 
     @classmethod
     def joined(cls, parts: Sequence[Dataset]) -> Dataset:

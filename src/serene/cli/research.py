@@ -112,15 +112,27 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     on: Annotated[Path | None, typer.Option("--on", help="Score another manifest with the run's models.")] = None,
+    enrolled: Annotated[
+        bool, typer.Option("--enrolled", help="Enrol each test speaker by their own clips, without labels.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Rebuild a run's report from its files, or score another corpus with its models."""
+    """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models."""
     with training():
         from serene import experiment
         from serene.crossing import evaluate_on
         from serene.run import Run
 
         opened = Run.open(run)
+        if on is not None and enrolled:
+            raise SereneError("--on and --enrolled are two evaluations; ask for one at a time.")
+        if enrolled:
+            from serene.enrolment import evaluate_enrolled
+
+            with bars() as progress:
+                report, folder = evaluate_enrolled(opened, progress)
+            _print_report(report, folder, json)
+            return
         if on is None:
             _print_report(experiment.write_report(opened), opened.folder, json)
             return

@@ -35,8 +35,9 @@ class Inputs:
     Attributes:
         features: float32 (batch, frame, feature), zeros after each clip's end.
         lengths: int64 (batch,) valid frames.
-        enrolment: float32 (batch, 2, feature) mean and deviation of the speaker's frames, where the model asks for it.
-        enrolled: int64 (batch,) how many frames those were.
+        enrolment: float32 (batch, 2, feature) mean and deviation of the speaker's frames, or of the embeddings of the
+            speaker's clips, where the model asks for either.
+        enrolled: int64 (batch,) how many frames or clips those were.
         voice: float32 (batch, coefficient) the speaker's mean cepstra, where the model asks for them.
     """
 

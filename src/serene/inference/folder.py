@@ -101,7 +101,14 @@ class ModelFolder:
     @property
     def personal(self) -> bool:
         """Whether the model hears more of a speaker than one clip, where a profile brings it."""
-        return self.by_speaker or self.parts.hears_voices
+        return self.by_speaker or self.parts.hears_voices or self.parts.enrols_embeddings
+
+    @property
+    def enrolment_width(self) -> int:
+        """How many means, and deviations, of a speaker the model reads: of features or of embeddings; 0 for none."""
+        if self.parts.enrols_embeddings:
+            return self.config["embedding_width"]
+        return self.config["width"] if self.by_speaker else 0
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -117,16 +124,17 @@ class ModelFolder:
     def identity(self) -> str:
         """Identify the model by its weights and front end, wherever the folder lies and whatever was added to it.
 
+        A folder without `model.safetensors` is identified by its ONNX file.
+
         Raises:
             SereneError: there are no weights.
         """
+        kept = next((name for name in (TENSORS, *GRAPHS.values()) if (self.path / name).is_file()), TENSORS)
         try:
-            with (self.path / TENSORS).open("rb") as file:
+            with (self.path / kept).open("rb") as file:
                 found = file_digest(file, "sha256")
         except OSError as error:
-            raise SereneError(
-                f"Cannot read {self.path / TENSORS}, which tells whose profile is whose: {error}"
-            ) from error
+            raise SereneError(f"Cannot read {self.path / kept}, which tells whose profile is whose: {error}") from error
         heard = json.dumps(self.preprocessor, sort_keys=True)
         return sha256(found.digest() + heard.encode()).hexdigest()[:16]
 
@@ -150,7 +158,9 @@ def _oddity(folder: ModelFolder) -> str | None:
         return f"the temperature is {folder.temperature}"
     if not isinstance(folder.config["width"], int) or folder.config["width"] < 1:
         return f"the width is {folder.config['width']!r}"
-    missing = {"normalize", "enrolment_prior", "dimensions"} - set(folder.config)
+    wanted = {"normalize", "enrolment_prior", "dimensions"}
+    wanted |= {"embedding_width"} if folder.parts.enrols_embeddings else set()
+    missing = wanted - set(folder.config)
     return f"{', '.join(sorted(missing))} is missing" if missing else None
 
 

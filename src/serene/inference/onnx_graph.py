@@ -53,11 +53,14 @@ class Graph(nn.Module):
         known = dict(zip(self.inputs, given, strict=True))
         features, lengths = known.pop("features"), known.pop("lengths")
         batch = Batch(features, lengths, features.new_zeros(0), lengths.new_zeros(0), ())
+        own = (known.pop("enrolment"), known.pop("enrolled")) if self.model.parts.enrols_embeddings else None
         standard = self.model.features(replace(batch, **known))
         speaker = self.model.speaker_embedding
         if isinstance(speaker, Strangers) and speaker.similar:
             standard = replace(standard, speaker=self.model.voice(standard))
         embedding = self.model.embed_features(standard)
+        if own is not None:
+            embedding = self.model.enrolled(embedding, *own)
         return self.model.classify(self.model.hidden(embedding)), embedding
 
 
@@ -144,7 +147,7 @@ class Strangers(nn.Module):
 
 def inputs_of(model: EmotionModel) -> tuple[str, ...]:
     """Name what a model's graph reads, in order: fields of `serene.inference.clip.Inputs`."""
-    own = ("enrolment", "enrolled") if model.normalize == "speaker" else ()
+    own = ("enrolment", "enrolled") if model.normalize == "speaker" or model.parts.enrols_embeddings else ()
     return ("features", "lengths", *own, *(("voice",) if model.parts.hears_voices else ()))
 
 
@@ -160,6 +163,9 @@ def example(model: EmotionModel, lengths: Sequence[int], seed: int = 0) -> Input
         enrolment = np.stack([mean, deviation]) * draw.uniform(0.8, 1.2, (len(lengths), 2, width))
         known["enrolment"] = enrolment.astype(np.float32)
         known["enrolled"] = draw.integers(100, 5000, len(lengths))
+    if model.parts.enrols_embeddings:
+        known["enrolment"] = draw.uniform(0.5, 1.5, (len(lengths), 2, model.embedding_width)).astype(np.float32)
+        known["enrolled"] = draw.integers(0, 50, len(lengths))
     if model.parts.hears_voices:
         known["voice"] = draw.normal(0, 5, (len(lengths), 20)).astype(np.float32)
     return Inputs(features, np.array(lengths, dtype=np.int64), **known)

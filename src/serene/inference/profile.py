@@ -14,8 +14,11 @@ import numpy as np
 from serene.errors import SereneError
 from serene.files import write_text
 from serene.inference.clip import Clip
+from serene.inference.features import VOICE
+from serene.inference.folder import ModelFolder
 
 FORMAT = 1  # of the file; a reader refuses what is newer
+OPTIONAL = ("voice", "embedding", "embedding_deviation")  # arrays that not every model asks for
 SMALLEST = 1e-5  # of a deviation, so that a constant feature divides safely: as in training
 
 
@@ -32,6 +35,7 @@ class Profile:
         seconds: of sound in them.
         voice: float32 (coefficient,) mean cepstra, over clips, where the model asks for them.
         embedding: float32 (feature,) mean of the clips' embeddings.
+        embedding_deviation: float32 (feature,) of the same, where the model standardises embeddings by speaker.
         prior: mean of the clips' scores, by class or dimension: what the model is inclined to say of this speaker.
     """
 
@@ -43,6 +47,7 @@ class Profile:
     seconds: float
     voice: np.ndarray | None = None
     embedding: np.ndarray | None = None
+    embedding_deviation: np.ndarray | None = None
     prior: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -66,6 +71,16 @@ class Profile:
             seconds=round(sum(clip.duration for clip in clips if clip.features is not None), 3),
             voice=np.mean(voices, axis=0) if voices else None,
         )
+
+    @property
+    def enrolment(self) -> tuple[np.ndarray, int]:
+        """What a model reads of the speaker: (2, feature) mean and deviation, and of how many clips or frames.
+
+        Of embeddings for a model that standardises these by speaker, of features for others.
+        """
+        if self.embedding is not None and self.embedding_deviation is not None:
+            return np.stack([self.embedding, self.embedding_deviation]), self.clips
+        return np.stack([self.mean, self.deviation]), self.frames
 
     @classmethod
     def read(cls, path: str | Path) -> Profile:
@@ -98,8 +113,7 @@ class Profile:
                 frames=int(kept["frames"]),
                 clips=int(kept["clips"]),
                 seconds=float(kept["seconds"]),
-                voice=None if kept["voice"] is None else _vector(kept["voice"]),
-                embedding=None if kept["embedding"] is None else _vector(kept["embedding"]),
+                **{name: None if kept[name] is None else _vector(kept[name]) for name in OPTIONAL},
                 prior={str(name): float(share) for name, share in kept["prior"].items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -114,22 +128,28 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as the file holds it."""
-        arrays = {name: getattr(self, name) for name in ("mean", "deviation", "voice", "embedding")}
+        arrays = {name: getattr(self, name) for name in ("mean", "deviation", *OPTIONAL)}
         plain = {name: None if array is None else array.tolist() for name, array in arrays.items()}
         own = {name: getattr(self, name) for name in ("model", "clips", "seconds", "frames")}
         return {"format": FORMAT, **own, "prior": dict(self.prior), **plain}
 
-    def check(self, model: str) -> None:
-        """Refuse to serve another model than the one it was made for.
+    def check(self, folder: ModelFolder) -> None:
+        """Refuse to serve another model than the one that it was made for.
 
         Raises:
-            SereneError: it is another's.
+            SereneError: it is another's, or its numbers do not fit its model.
         """
-        if self.model != model:
+        if self.model != folder.identity:
             raise SereneError(
-                f"This profile was made for the model {self.model}, and this is {model}: their features and weights "
-                "differ. Enrol the speaker again: serene enrol CLIPS -o PROFILE.json --model MODEL."
+                f"This profile was made for the model {self.model}, and this is {folder.identity}: their features and "
+                "weights differ. Enrol the speaker again: serene enrol CLIPS -o PROFILE.json --model MODEL."
             )
+        held = (self.mean, *(getattr(self, name) for name in OPTIONAL))
+        widths = tuple(None if array is None else len(array) for array in held)
+        enrols, voice = folder.parts.enrols_embeddings, VOICE.width if folder.parts.hears_voices else None
+        embedding = folder.config["embedding_width"] if enrols else widths[2]
+        if widths != (folder.config["width"], voice, embedding, embedding if enrols else None):
+            raise SereneError("This profile holds other numbers than its model reads; enrol the speaker again.")
 
 
 def statistics(features: Sequence[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ from serene.errors import MissingExtra, SereneError, unknown
 from serene.inference import NETWORKS
 from serene.inference.clip import Clip, Inputs, Network, by_length, padded
 from serene.inference.emotion import Emotion
-from serene.inference.features import VOICE, Listener
+from serene.inference.features import Listener
 from serene.inference.folder import GRAPHS, ModelFolder
 from serene.inference.profile import Profile, statistics
 from serene.inference.sounds import Sound
@@ -156,7 +156,9 @@ class Recognizer:
             SereneError: a profile is another model's.
         """
         given = [profile] * len(clips) if profile is None or isinstance(profile, Profile) else profile
-        profiles = [own or self.profile for own in given]
+        return self._answers(clips, [own or self.profile for own in given])
+
+    def _answers(self, clips: Sequence[Clip], profiles: Sequence[Profile | None]) -> list[Emotion]:
         self._refuse_strange(profiles)
         answers = [Emotion(None, {}, clip.duration, note=clip.note) for clip in clips]
         spoken = [(i, clip.features) for i, clip in enumerate(clips) if clip.features is not None]
@@ -182,19 +184,24 @@ class Recognizer:
         if not self.folder.personal:
             raise SereneError(
                 f"The model {self.folder.name} hears one clip at a time: a profile would change nothing. "
-                "Models trained with features.normalize=speaker use one."
+                "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
             )
         clips = [self.hear(sound, rate) for sound in sounds]
         profile = Profile.of(clips, self.folder.identity)
-        answers = self.answer([clip for clip in clips if clip.features is not None], profile=profile)
-        embedding = np.mean([answer.embedding for answer in answers if answer.embedding is not None], axis=0)
+        spoken = [clip for clip in clips if clip.features is not None]
+        if self.folder.parts.enrols_embeddings:  # of the voice as a stranger's
+            mean, deviation = statistics([_embeddings(self._answers(spoken, [None] * len(spoken)))])
+            profile = replace(profile, embedding=mean, embedding_deviation=deviation)
+        answers = self._answers(spoken, [profile] * len(spoken))
+        if profile.embedding is None:
+            profile = replace(profile, embedding=_embeddings(answers).mean(axis=0))
         prior = {name: float(np.mean([answer.scores[name] for answer in answers])) for name in self.labels}
-        return replace(profile, embedding=embedding, prior=prior)
+        return replace(profile, prior=prior)
 
     def _inputs(self, clips: Sequence[Clip], profiles: Sequence[Profile | None]) -> Inputs:
         features, lengths = padded([clip.features for clip in clips if clip.features is not None])
         inputs = Inputs(features, lengths)
-        if self.folder.by_speaker:
+        if self.folder.enrolment_width:
             known = [self._known(clip, profile) for clip, profile in zip(clips, profiles, strict=True)]
             enrolment, enrolled = np.stack([own for own, _ in known]), np.array([frames for _, frames in known])
             inputs = replace(inputs, enrolment=enrolment, enrolled=enrolled.astype(np.int64))
@@ -204,25 +211,21 @@ class Recognizer:
         return inputs
 
     def _known(self, clip: Clip, profile: Profile | None) -> tuple[np.ndarray, int]:
-        """Give what is known of a clip's speaker: (2, feature) and of how many frames.
+        """Give what is known of a clip's speaker: (2, feature) and of how many frames or clips.
 
         Without a profile that is nothing where the training set's statistics can stand in, and else the clip itself.
         """
+        width = self.folder.enrolment_width
         if profile is not None:
-            return np.stack([profile.mean, profile.deviation]), profile.frames
-        if self.folder.config["enrolment_prior"] > 0:
-            width = self.folder.config["width"]
+            return profile.enrolment
+        if self.folder.parts.enrols_embeddings or self.folder.config["enrolment_prior"] > 0:
             return np.stack([np.zeros(width, np.float32), np.ones(width, np.float32)]), 0
         assert clip.features is not None  # only such clips are answered for
         return statistics([clip.features]), len(clip.features)
 
     def _refuse_strange(self, profiles: Sequence[Profile | None]) -> None:
-        voice = VOICE.width if self.folder.parts.hears_voices else 0
         for profile in {id(own): own for own in profiles if own is not None}.values():
-            profile.check(self.folder.identity)
-            known = 0 if profile.voice is None else len(profile.voice)
-            if len(profile.mean) != self.folder.config["width"] or known != voice:
-                raise SereneError("This profile holds other features than its model reads; enrol the speaker again.")
+            profile.check(self.folder)
 
     def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, duration: float) -> Emotion:
         if self.folder.dimensions:
@@ -250,6 +253,11 @@ def _network(folder: ModelFolder, device: str, precision: str, threads: int | No
             f"once where it is: {export}. Or install torch: pip install 'serene-ser[train]'."
         ) from error
     return torch(folder, device=device, precision=precision, threads=threads)
+
+
+def _embeddings(answers: Sequence[Emotion]) -> np.ndarray:
+    """Stack the embeddings (clip, feature) of answers for clips with speech."""
+    return np.stack([answer.embedding for answer in answers if answer.embedding is not None])
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ from serene.inference.batching import Batcher
 from serene.inference.counters import Counters
 from serene.inference.decoding import DecoderLost, Decoders
 from serene.inference.emotion import Emotion
-from serene.inference.features import VOICE
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 
@@ -102,7 +101,9 @@ class Service:
         if abstain is not None and (folder.dimensions or not 0 <= abstain <= 1):
             raise SereneError(f"abstain is {abstain}; a probability was expected, and a model of classes.")
         self.recognizer, self.limits, self._abstain = recognizer, limits or Limits(), abstain
-        self._identity = folder.identity if folder.personal else None  # of large weights it takes seconds, once
+        self._identity = (
+            folder.identity if folder.personal else None
+        )  # kept by the folder: of large weights it takes seconds
         self.counters = Counters(lambda: self._inside)
         self._settings = {"most": max_batch, "wait": max_wait_ms / 1000}
         self._processes = decoders
@@ -205,13 +206,9 @@ class Service:
         if self._identity is None:
             raise Refused(422, f"The model {folder.name} hears one clip at a time: it knows no 'profile'.")
         try:
-            profile.check(self._identity)
+            profile.check(folder)
         except SereneError as error:
             raise Refused(422, str(error)) from error
-        voice = None if profile.voice is None else len(profile.voice)
-        expected = VOICE.width if folder.parts.hears_voices else voice
-        if (len(profile.mean), voice) != (folder.config["width"], expected):
-            raise Refused(422, "This profile was changed since it was made: its numbers do not fit its model.")
 
     def facts(self) -> dict[str, Any]:
         """Return the model's facts and the limits."""

@@ -60,7 +60,10 @@ class TorchModel:
     @torch.inference_mode()
     def _run(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            embeddings = self.model.embed(self._batch(inputs)).float()
+            batch = self._batch(inputs)
+            embeddings = self.model.embed(batch).float()
+        if self.model.parts.enrols_embeddings and batch.enrolment is not None and batch.enrolled is not None:
+            embeddings = self.model.enrolled(embeddings, batch.enrolment, batch.enrolled)
         logits = self.model.classify(self.model.hidden(embeddings))  # small, and what scores hang on: in full precision
         return logits.cpu().numpy(), embeddings.cpu().numpy()
 

@@ -22,6 +22,7 @@ from serene.models import ENCODERS
 from serene.models.acquaintance import FILE, Acquaintance
 from serene.models.encoder import Inside
 from serene.models.heads import Head
+from serene.models.masking import MaskedBatchNorm
 from serene.models.parts import FORMAT, PERSONAL, Parts
 from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
@@ -101,8 +102,10 @@ class EmotionModel(nn.Module):
         self.speaker_embedding = self._new_speaker_embedding()
         wanted = self.parts.projector
         self.projector = None if wanted == "none" else Projector(self.encoder.out_width, wanted)
-        self.pooling = POOLINGS[self.parts.pooling]()
+        self.pooling = POOLINGS[self.parts.pooling](self.encoder.out_width)
         self.embedding_width = self.pooling.widening * self.encoder.out_width
+        norm = MaskedBatchNorm(self.embedding_width, affine=False) if self.parts.enrols_embeddings else None
+        self.embedding_norm = norm
         self.head = self.new_head(len(self.emotions))
         self.dimensions, self.temperature = dimensions, 1.0
         if dimensions:
@@ -115,6 +118,7 @@ class EmotionModel(nn.Module):
             "enrolment_prior": enrolment_prior,
             "width": width,
             "parts": asdict(self.parts),
+            "embedding_width": self.embedding_width,
             "speakers": list(self.speakers),
             "dimensions": dimensions,
         }
@@ -172,7 +176,7 @@ class EmotionModel(nn.Module):
     def voice(self, features: Frames) -> Tensor:
         """Give the mean of the encoder's frames (batch, encoder.out_width), told nothing of who speaks."""
         frames = self._encode(features, None)
-        return POOLINGS["mean"]()(frames, self.encoder.mask_after(features.mask))
+        return POOLINGS["mean"](frames.shape[2])(frames, self.encoder.mask_after(features.mask))
 
     def _encode(self, features: Frames, inside: Inside | None) -> Tensor:
         more = () if inside is None else (inside,)
@@ -194,8 +198,24 @@ class EmotionModel(nn.Module):
         return frames if self.projector is None else replace(frames, values=self.projector(frames.values))
 
     def pool(self, frames: Frames) -> Tensor:
-        """Turn frames into one vector per clip: (batch, embedding_width)."""
-        return self.pooling(frames.values, frames.mask)
+        """Turn frames into one vector per clip (batch, embedding_width), standardised where the model asks for it."""
+        pooled = self.pooling(frames.values, frames.mask)
+        return pooled if self.embedding_norm is None else self.embedding_norm(pooled)
+
+    def enrolled(self, embedding: Tensor, statistics: Tensor, clips: Tensor) -> Tensor:
+        """Standardise embeddings by the speakers' own, where the model was trained with `embedding_norm: speaker`.
+
+        Over the training set embeddings have mean 0 and deviation 1, of which `embedding_prior` clips' worth is blended
+        in: nothing changes for a speaker of no clips.
+
+        Args:
+            embedding: (batch, embedding_width), as `embed` gives it.
+            statistics: (batch, 2, embedding_width) mean and deviation over the speaker's clips.
+            clips: (batch,) how many those were.
+        """
+        nothing, one = torch.zeros_like(embedding[0]), torch.ones_like(embedding[0])
+        mean, deviation = _blended(statistics, clips, self.parts.embedding_prior, nothing, one)
+        return (embedding - mean.squeeze(1)) / deviation.squeeze(1)
 
     def hidden(self, pooled: Tensor) -> Tensor:
         """Apply the hidden layers of the emotion head."""
@@ -263,10 +283,9 @@ class EmotionModel(nn.Module):
             )
         if self.enrolment_prior == 0:
             return batch.enrolment[:, :1], batch.enrolment[:, 1:]
-        own = (batch.enrolled / (batch.enrolled + self.enrolment_prior))[:, None, None].to(batch.enrolment.dtype)
-        mean = own * batch.enrolment[:, :1] + (1 - own) * self.feature_mean
-        variance = own * batch.enrolment[:, 1:].square() + (1 - own) * self.feature_deviation.square()
-        return mean, variance.sqrt()
+        return _blended(
+            batch.enrolment, batch.enrolled, self.enrolment_prior, self.feature_mean, self.feature_deviation
+        )
 
     def save(self, folder: str | Path, preprocessor: dict[str, Any], acquaintance: Acquaintance | None = None) -> None:
         """Write `config.json`, `preprocessor_config.json`, `model.safetensors` and `trained_on.json`, all or nothing.
@@ -322,3 +341,21 @@ class EmotionModel(nn.Module):
         except RuntimeError as error:
             raise SereneError(f"The weights in {folder} do not fit its config.json: {error}") from error
         return model.eval()
+
+
+def _blended(own: Tensor, count: Tensor, prior: float, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """Blend speakers' statistics with the training set's, by how many frames or clips speak for each.
+
+    Args:
+        own: (batch, 2, feature) mean and deviation of each clip's speaker.
+        count: (batch,) how many frames or clips those were taken over.
+        prior: how many the training set's count for.
+        mean: (feature,) of the training set.
+        deviation: (feature,) of the training set.
+
+    Returns:
+        Mean and deviation, each (batch, 1, feature).
+    """
+    share = (count / (count + prior))[:, None, None].to(own.dtype)
+    variance = share * own[:, 1:].square() + (1 - share) * deviation.square()
+    return share * own[:, :1] + (1 - share) * mean, variance.sqrt()

@@ -7,10 +7,11 @@ from typing import Literal
 
 from serene.errors import SereneError
 
-Pooling = Literal["statistics", "mean", "first_frame"]
+Pooling = Literal["statistics", "attentive", "mean", "first_frame"]
 Projection = Literal["none", "relu", "gelu", "residual", "gate"]
 HeadKind = Literal["relu_norm_dropout", "relu_dropout_norm", "relu", "linear"]
 SpeakerEmbedding = Literal["none", "table", "mfcc_raw", "mfcc_learned", "last", "first", "prefix"]
+EmbeddingNorm = Literal["none", "speaker"]
 Unseen = Literal["similar", "mean", "zero", "refuse"]
 
 FORMAT = 1  # of a model folder's config.json; a reader refuses what is newer
@@ -22,8 +23,12 @@ class Parts:
     """What stands around the encoder.
 
     Args:
-        pooling: of frames to a vector: `statistics` (mean and deviation), `mean`, or the `first_frame` alone, which
-            an encoder that looks around can fill with the whole clip (Kang et al. 2023).
+        pooling: of frames to a vector: `statistics` (mean and deviation), the same weighted by attention
+            (`attentive`), `mean`, or the `first_frame` alone, which an encoder that looks around can fill with the
+            whole clip (Kang et al. 2023).
+        embedding_norm: `speaker` standardises the pooled vector: over the training set, as batch norm without weights
+            does, and by the speaker's own clips as soon as some of these are enrolled.
+        embedding_prior: so many clips' worth of the training set's statistics are blended into a speaker's own.
         projector: the speaker normalisation projector between encoder and heads (Gat et al. 2022), `none` without it.
         hidden: units of the head's hidden layers; by default two layers of the width that the encoder's paper has.
         head: what follows each of those layers; see `serene.models.heads.Head`.
@@ -39,6 +44,8 @@ class Parts:
     """
 
     pooling: Pooling = "statistics"
+    embedding_norm: EmbeddingNorm = "none"
+    embedding_prior: float = 5.0
     projector: Projection = "none"
     hidden: tuple[int, ...] | None = None
     head: HeadKind = "relu_norm_dropout"
@@ -56,8 +63,17 @@ class Parts:
             raise SereneError(
                 f"model.hidden is {self.hidden} and model.speaker_width {self.speaker_width}; a width is at least 1."
             )
+        if not self.embedding_prior > 0:
+            raise SereneError(
+                f"model.embedding_prior is {self.embedding_prior}; a positive number of clips was expected."
+            )
         if self.similar_speakers < 1:
             raise SereneError(f"model.similar_speakers is {self.similar_speakers}; at least 1 was expected.")
+
+    @property
+    def enrols_embeddings(self) -> bool:
+        """Whether a speaker's enrolled clips standardise the pooled vector."""
+        return self.embedding_norm == "speaker"
 
     @property
     def names_speakers(self) -> bool:
