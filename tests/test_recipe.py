@@ -122,7 +122,7 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
         ("features: {crop: 0}", "features.crop is 0.0; a positive number of seconds was expected."),
         (
             "features: {crop: 1, weights: somewhere}\nmodel: {encoder: frozen}",
-            "what 'frozen' reads is stored of whole clips; drop it.",
+            "features.crop takes a part of each clip, and what 'frozen' reads is stored of whole clips; drop it.",
         ),
         (
             "model: {encoder: tdnn}",
