@@ -73,7 +73,7 @@ def first(model: str | None, folder: Path, repeats: int) -> dict[str, Any]:
     """Measure processes that answer once, from their start to their end."""
     ModelFolder.find(model)
     file = _write(folder / "one.wav", speech(0, 4.5))
-    make(TINY, folder / "tiny")
+    make(TINY, folder / "tiny", onnx=False)
     chosen = [] if model is None else ["--model", model]
     predict = [sys.executable, "-c", PREDICT, "predict", file, *chosen]
     ways = {"serene predict": predict, "transformers": [sys.executable, "-c", SCRIPT, str(folder / "tiny/stock"), file]}
@@ -102,7 +102,7 @@ def _imports(command: list[str]) -> dict[str, float]:
     return {name: round(micro / 1000, 1) for name, micro in spent.most_common(10)}
 
 
-def make(config: dict[str, Any], folder: Path) -> tuple[float, float]:
+def make(config: dict[str, Any], folder: Path, *, onnx: bool = True) -> tuple[float, float]:
     """Write a model with random weights and its exports; give its millions of weights and how far apart they are."""
     torch.manual_seed(0)
     model = EmotionModel(
@@ -117,7 +117,8 @@ def make(config: dict[str, Any], folder: Path) -> tuple[float, float]:
     millions = round(sum(weights.numel() for weights in model.parameters()) / 1e6, 1)
     del model
     likeness = export_transformers(folder / "model", folder / "stock")
-    export_onnx(folder / "model", folder / "model", int8=True)
+    if onnx:
+        export_onnx(folder / "model", folder / "model", int8=True)
     return millions, max(likeness.differences)
 
 

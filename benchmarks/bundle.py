@@ -4,7 +4,7 @@
     serene evaluate runs/bundled-crema_d-* --on emodb.jsonl
     serene evaluate runs/bundled-crema_d-* --on ravdess.jsonl
     serene evaluate runs/bundled-crema_d-* --enrolled
-    python benchmarks/bundle.py runs/bundled-crema_d-* --classical results/classical/crema_d -o src/serene/bundled
+    python benchmarks/bundle.py runs/bundled-crema_d-* -o src/serene/bundled
 
 The model is that of the first fold and the first seed, chosen before anything was measured: so anybody can check that
 the test speakers of that fold are strangers to it.
@@ -26,6 +26,7 @@ from serene.files import write_text
 from serene.inference.export import export_onnx
 from serene.run import Run
 
+RESULTS = Path(__file__).parents[1] / "results"
 LICENCE = "apache-2.0"
 HEARD = {  # what both systems hear of a test speaker -> the classical table's normalisation, clips that are enrolled
     "one clip at a time": ("plain", 0),
@@ -33,7 +34,7 @@ HEARD = {  # what both systems hear of a test speaker -> the classical table's n
 }
 
 
-def bundle(run: Run, classical: Path, out: Path) -> None:
+def bundle(run: Run, out: Path) -> None:
     """Export the model of the first cell, and write its card with all that was measured of the run."""
     cell = run.finished()[0]
     for line in export_onnx(cell.folder / "model", out).lines():
@@ -49,16 +50,15 @@ def bundle(run: Run, classical: Path, out: Path) -> None:
         cold_start=json.loads((run.folder / COLD_START).read_text()),
         licence=LICENCE,
     )
-    card = (out / CARD).read_text()
-    write_text(out / CARD, card.rstrip() + "\n\n" + beside(run, classical) + "\n")
+    compared = beside(run)
+    write_text(out / CARD, f"{(out / CARD).read_text().rstrip()}\n\n## Beside openSMILE\n\n{compared}\n")
+    write_text(RESULTS / "bundled" / "beside.md", compared + "\n")  # which benchmarks/summary.py quotes
 
 
-def beside(run: Run, classical: Path) -> str:
+def beside(run: Run) -> str:
     """Compare with openSMILE and an SVM, which heard as much and were tested on the same clips."""
     strangers = [Strangers.of(cell) for cell in run.finished()]
     lines = [
-        "## Beside openSMILE",
-        "",
         "UA on the same test clips of the same folds: ComParE 2016 functionals with a balanced linear SVM "
         "(`benchmarks/classical.py`), which trains on validation's speakers too, and this model.",
         "",
@@ -66,7 +66,7 @@ def beside(run: Run, classical: Path) -> str:
         "|---|---|---|---|",
     ]
     for heard, (normalisation, clips) in HEARD.items():
-        theirs = Predictions.read(classical / f"compare-{normalisation}" / "predictions.csv.gz")
+        theirs = Predictions.read(RESULTS / "classical/crema_d" / f"compare-{normalisation}" / "predictions.csv.gz")
         ours = Answers.concatenate(own.answered(clips) for own in strangers)
         shown = [
             f"{100 * found.value:.1f} % [{100 * found.low:.1f} to {100 * found.high:.1f}]"
@@ -82,10 +82,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--classical", type=Path, required=True, help="folder that benchmarks/classical.py wrote")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the model folder to write")
     given = parser.parse_args()
-    bundle(Run.open(given.run), given.classical, given.output)
+    bundle(Run.open(given.run), given.output)
 
 
 if __name__ == "__main__":

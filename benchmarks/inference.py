@@ -1,13 +1,12 @@
-"""What answers cost: int8 and batches beside a loop over files in transformers; the bundled model; the first answer.
+"""What answers cost: int8 and bf16 beside a loop over files in transformers; the bundled model; the first answer.
 
 * **encoders**: HuBERT of the sizes of Base and Large with random weights. `Recognizer` hears a list of clips, in int8
-  (ONNX, each clip by itself, since a quantised product is scaled by all that is in it) and in bf16 (PyTorch, in batches
-  of like length); the alternative is what people write: a loop over `AutoFeatureExtractor` and
-  `AutoModelForAudioClassification`, one clip at a time, in fp32. It reads what `serene export --to transformers` made
-  of the same model, so that both give the same logits but for their precision. The clips are made-up speech, in memory;
-  their durations are those of `padding.py`, made up to look like IEMOCAP's (mean 4.55 s, from 0.6 s to 34 s): 5531 of
-  them, sorted and dealt into batches, of which a few at evenly spaced ranks are heard. To an untrained network all
-  clips are much alike, so the cosine to fp32 is also given after the mean over clips is taken off.
+  (ONNX) and in bf16 (PyTorch), on a CPU each clip by itself; the alternative is what people write: a loop over
+  `AutoFeatureExtractor` and `AutoModelForAudioClassification`, one clip at a time, in fp32. It reads what
+  `serene export --to transformers` made of the same model, so that both give the same logits but for their precision.
+  The clips are made-up speech, in memory; their durations are evenly placed quantiles of those in `padding.py`, made up
+  to look like IEMOCAP's (mean 4.55 s, from 0.6 s to 34 s). To an untrained network all clips are much alike, so the
+  cosine to fp32 is also given after the mean over clips is taken off.
 * **bundled**: seconds of sound per second of one core, decoding of WAV files included; the alternative is the same
   model one file at a time.
 * **first**: seconds until `serene predict` has answered for one file, in a process of its own; the alternative is a
@@ -17,7 +16,7 @@ Repeats are interleaved and medians compared: of processor seconds of one thread
 than they do a clock's; of the first answer both are given.
 
     python benchmarks/inference.py --json
-    python benchmarks/inference.py --parts encoders --sizes large --batches 6 --repeats 5
+    python benchmarks/inference.py --json --clips 6 --precisions int8
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ import transformers
 
 from answering import EMOTIONS, bundled, first, make, medians, speech
 from layers import LARGE, TINY
-from padding import CLIPS, fit, overhead
+from padding import fit
 from serene.errors import SereneError
 from serene.inference.recognizer import Recognizer
 from serene.sound import SAMPLE_RATE
@@ -48,6 +47,7 @@ SIZES: dict[str, dict[str, Any]] = {"base": {}, "large": LARGE}
 TARGETS = {"base": 1.8, "large": 2.5}  # times as fast as the loop
 COSINE = 0.999
 LOOP, PRECISIONS = "Hugging Face, one at a time, fp32", ("int8", "bf16")
+LONGEST_OF_TINY = 1.0  # seconds
 Answers = tuple[np.ndarray, np.ndarray]  # centred logits (clip, emotion) and embeddings (clip, feature)
 
 
@@ -75,9 +75,9 @@ class Loop:
 class Serene:
     """A recognizer, a list of clips at once."""
 
-    def __init__(self, folder: Path, precision: Any, batch_size: int) -> None:
+    def __init__(self, folder: Path, precision: Any) -> None:
         """Load the model."""
-        self.recognizer = Recognizer.load(folder, device="cpu", precision=precision, batch_size=batch_size, threads=1)
+        self.recognizer = Recognizer.load(folder, device="cpu", precision=precision, threads=1)
 
     def __call__(self, clips: Sequence[np.ndarray]) -> Answers:
         """Answer for clips; the logits, but for what is the same for all classes, are the scores' logarithms."""
@@ -86,24 +86,14 @@ class Serene:
         return _centred(np.log(scores)), np.stack([answer.embedding for answer in answers])
 
 
-def clips_of(batch_size: int, batches: int, longest: float) -> tuple[list[np.ndarray], float]:
-    """Make the clips (sample,) of batches at evenly spaced ranks; with computed samples per real one."""
-    seconds = np.minimum(fit().quantiles(CLIPS), longest)
-    starts = [int((place + 0.5) / batches * (CLIPS // batch_size)) * batch_size for place in range(batches)]
-    chosen = np.concatenate([seconds[start : start + batch_size] for start in starts])
-    lengths = np.round(chosen * SAMPLE_RATE).astype(np.int64)
-    places = [np.arange(start, start + batch_size) for start in range(0, len(lengths), batch_size)]
-    order = np.random.default_rng(0).permutation(len(chosen))
-    return [speech(n, float(chosen[n])) for n in order], overhead(lengths, places)
-
-
 def encoder(size: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Compare the contestants on an encoder of a size."""
-    clips, computed = clips_of(options.batch_size, options.batches, 1.0 if options.tiny else np.inf)
+    seconds = np.minimum(fit().quantiles(options.clips), LONGEST_OF_TINY if options.tiny else np.inf)
+    clips = [speech(n, float(own)) for n, own in enumerate(seconds)]
     millions, furthest = make(TINY if options.tiny else SIZES[size], folder)
     contestants: dict[str, Callable[[Sequence[np.ndarray]], Answers]] = {LOOP: Loop(folder / "stock")}
-    for precision in PRECISIONS:
-        contestants[f"serene, {precision}"] = Serene(folder / "model", precision, options.batch_size)
+    for precision in options.precisions:
+        contestants[f"serene, {precision}"] = Serene(folder / "model", precision)
     found: dict[str, Answers] = {}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for contestant in contestants.values():
@@ -124,7 +114,6 @@ def encoder(size: str, folder: Path, options: argparse.Namespace) -> dict[str, A
         "logits_of_both_in_fp32_differ_by": furthest,
         "clips": len(clips),
         "sound_seconds": round(sound, 2),
-        "computed_per_real": round(computed, 3),
         "cosine_between_clips": round(_cosines(found[LOOP][1][:-1], found[LOOP][1][1:])[1], 6),
         "contestants": rows,
         "fastest_that_is_near": best and best["name"],
@@ -167,7 +156,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()
     versions = {p.__name__: p.__version__ for p in (torch, transformers, onnxruntime)}
     result: dict[str, Any] = {"threads": 1, "cores": os.cpu_count(), "load": os.getloadavg()[0], **versions}
-    result |= {"batch_size": options.batch_size, "repeats": options.repeats}
+    result["repeats"] = options.repeats
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if "encoders" in options.parts:
@@ -215,8 +204,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--model", help="a model folder for the last two parts; the bundled model without it")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--batches", type=int, default=3, help="of which clips are heard, for the encoders")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of the encoders")
+    parser.add_argument("--clips", type=int, default=16, help="that the encoders hear")
     parser.add_argument("--files", type=int, default=64, help="that the bundled model hears")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()

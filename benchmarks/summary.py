@@ -112,6 +112,12 @@ def adapted() -> str:
     return f"{title}test speakers' audio, unlabelled**\n\n{_markdown(rows, RATED)}"
 
 
+def bundled() -> str:
+    """Give what `benchmarks/bundle.py` wrote of the model that comes with the package."""
+    text = (ROOT / "results" / "bundled" / "beside.md").read_text()
+    return f"**CREMA-D, 6 intended emotions, 5 speaker folds: the bundled model and openSMILE**\n\n{text}"
+
+
 def _ccc(metric: Mapping[str, Any]) -> str:
     return f"{metric['value']:.3f} [{metric['low']:.3f} to {metric['high']:.3f}]"
 
@@ -137,7 +143,7 @@ def _by_method(run: Run) -> tuple[str, str, float]:
 
 def quoted(count: int | None) -> str:
     """Give the first so many tables as one text."""
-    return "\n".join(tables()[:count] + ([adapted(), own_speakers()] if count is None else []))
+    return "\n".join([bundled(), *tables()[:count], *([adapted(), own_speakers()] if count is None else [])])
 
 
 def _ours(paper: str, corpus: str) -> Iterator[Line]:

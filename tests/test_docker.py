@@ -30,6 +30,7 @@ def test_the_dockerfile_installs_the_light_base_for_an_ordinary_user() -> None:
     assert words.index("USER") < words.index("ENTRYPOINT") and ("USER", "root") not in found
     (check,) = (rest for word, rest in found if word == "HEALTHCHECK")
     assert "/health" in json.loads(check.partition("CMD ")[2])[2]
+    assert any(word == "ENV" and "OPENBLAS_NUM_THREADS=1" in rest.split() for word, rest in found)
     (entry,) = (json.loads(rest) for word, rest in found if word == "ENTRYPOINT")
     assert entry == ["serene", "serve", "--host", "0.0.0.0", "--port", "8000"]
 

@@ -23,6 +23,7 @@ RATES = (1_000, 1_000_000)  # hertz: a header that says less or more is damaged,
 AT_ONCE = 2**22  # values that are decoded in one go, all channels counted
 UNKNOWN = 2**63 - 1  # frames that the decoder reports where a stream's header names no length
 SAMPLE_DUMP = b"\xf0\x7e"  # what MIDI's begin with: no speech, and their decoder writes to the standard output
+MPEG_4 = b"ftyp"  # at the fifth byte of m4a and mp4
 STREAMED = 2**31 - 2**20  # bytes from which on a header's length stands for "not known yet"
 CUT_OFF = 0.01  # share of the promised length whose lack is forgiven: some writers count wrongly
 BROKEN = (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
@@ -49,7 +50,8 @@ def read(
     name = named(source)
     samples = np.concatenate([np.zeros(0, np.float32), *blocks(source, start, duration, longest=longest)])
     if samples.size == 0:
-        raise AudioError(f"{name} holds no samples (start {start:g} s, duration {duration or 'to the end'}).")
+        part = f" (start {start:g} s, duration {duration or 'to the end'})" if start or duration is not None else ""
+        raise AudioError(f"{name} holds no samples{part}.")
     return samples
 
 
@@ -107,7 +109,7 @@ def refuse_longer(length: float, longest: float | None, name: str) -> None:
     if longest is not None and length > longest:
         raise AudioError(
             f"{name} is {length:.1f} s long, and no more than {longest:g} s are heard at once. Cut it, or ask for a "
-            "timeline, which goes through it in windows."
+            "timeline, which goes through it in windows: serene predict --timeline."
         )
 
 
@@ -131,7 +133,8 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
             refuse_rate(file.samplerate, name)
             yield file
     except BROKEN as error:
-        raise AudioError(f"{name} cannot be read as audio: {getattr(error, 'error_string', error)}") from error
+        why = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+        raise AudioError(f"{name} cannot be read as audio: {why}") from error
 
 
 def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
@@ -159,6 +162,13 @@ class _Held(io.BytesIO):
 
 def _refuse_cut_off(head: bytes, size: int, name: str) -> None:
     """Compare a RIFF or AIFF file's size with what its header says: decoders hand out in silence what is there."""
+    if not size:
+        raise AudioError(f"{name} cannot be read as audio: it is empty.")
+    if head[4:8] == MPEG_4:
+        raise AudioError(
+            f"{name} cannot be read as audio: MPEG-4 (m4a, mp4) is not decoded here. Convert it first, as with "
+            "ffmpeg -i IN.m4a OUT.wav."
+        )
     if head[:2] == SAMPLE_DUMP:
         raise AudioError(f"{name} cannot be read as audio: it is a MIDI sample dump.")
     claimed = 8 + int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")

@@ -76,7 +76,27 @@ def test_mel_energies_are_those_of_the_filters() -> None:
     assert (louder - made)[made.argmax()] == pytest.approx(math.log(4), abs=1e-3)
 
 
+def test_what_is_softer_than_the_contrast_allows_is_raised() -> None:
+    """A recording with little noise of its own is heard like one with more, and the loud frames stay as they are."""
+    generator = np.random.default_rng(0)
+    speech = tone(150.0) * (np.sin(2 * np.pi * 3 * np.arange(RATE) / RATE) > 0)
+    whole, flat = MelProsody(contrast=40.0), MelProsody(contrast=3.0)
+    clean, noisy = (speech + generator.normal(0, level, RATE).astype(np.float32) for level in (1e-6, 1e-3))
+    wide, narrow = whole(clean), flat(clean)
+    for f in (10, 40, 67):
+        column = sorted(wide[:, f].tolist())
+        place = 0.95 * (len(column) - 1)
+        below, share = int(place), place - int(place)
+        loud = column[below] + share * (column[min(below + 1, len(column) - 1)] - column[below])
+        assert narrow[:, f] == pytest.approx(np.maximum(wide[:, f], loud - 3.0), abs=1e-4)
+    assert np.array_equal(narrow[:, 64:67], wide[:, 64:67]), "pitch and voicing are as they were"
+    apart = [np.abs(made(clean) - made(noisy))[:, :64].mean() for made in (whole, flat)]
+    assert apart[1] < 0.4 * apart[0]
+
+
 def test_settings_that_make_no_filters_are_refused_and_others_are_told_apart() -> None:
     with pytest.raises(SereneError, match=r"features.filters is 2; 3 to 80 were expected"):
         MelProsody(filters=2)
-    assert MelProsody(filters=40).identity != MelProsody().identity
+    with pytest.raises(SereneError, match=r"features.contrast is 0; a positive number of nepers"):
+        MelProsody(contrast=0)
+    assert len({made.identity for made in (MelProsody(), MelProsody(filters=40), MelProsody(contrast=4.0))}) == 3

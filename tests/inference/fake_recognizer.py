@@ -86,7 +86,7 @@ class FakeRecognizer:
             personal=True,
             dimensions=dimensions,
             config={"width": 2},
-            parts=SimpleNamespace(hears_voices=False),
+            parts=SimpleNamespace(hears_voices=False, enrols_embeddings=False),
         )
         self.info = {"name": "fake", "classes": list(LABELS), "dimensions": dimensions}
         self.seconds, self.batches, self.threads = seconds, [], set()

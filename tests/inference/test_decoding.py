@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -133,6 +134,19 @@ def test_signals_of_the_terminal_and_of_the_system_leave_a_process_at_work(decod
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(before, number)
     assert process_of(decoders) == before
+
+
+def test_signals_cannot_end_a_process_that_is_only_starting() -> None:
+    before, others = signal.pthread_sigmask(signal.SIG_BLOCK, []), set(multiprocessing.active_children())
+    decoders = Decoders(FakeListener(), processes=1)
+    try:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+        (process,) = (child.pid for child in set(multiprocessing.active_children()) - others)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(process, number)
+        assert process_of(decoders) == process
+    finally:
+        decoders.close()
 
 
 def test_what_is_cancelled_is_never_begun(decoders: Decoders) -> None:

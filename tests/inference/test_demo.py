@@ -264,7 +264,7 @@ def test_a_port_that_is_taken_is_a_plain_mistake(recognizer: Recognizer) -> None
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with (
-            pytest.raises(SereneError, match=rf"Cannot listen at 127.0.0.1, port {port}: .*--port"),
+            pytest.raises(SereneError, match=rf"Cannot listen at 127.0.0.1, port {port}: [^(]*\. Choose .*--port"),
             demonstration.opened(recognizer, port=port),
         ):
             pass
@@ -411,6 +411,27 @@ def test_a_visitor_speaks_and_sees_the_timeline(visitor: Visitor) -> None:
     assert picture.is_displayed() and picture.size["width"] > 500
     assert "anger" in visitor.text("#timeline text").split()
     assert not visitor.logged()
+
+
+@pytest.mark.slow
+def test_on_a_telephone_picture_and_tables_can_be_read_and_the_page_stays_as_wide(
+    visitor: Visitor, sounds: dict[str, Path]
+) -> None:
+    wide = visitor.browser.get_window_size()
+    visitor.browser.set_window_size(500, 900)
+    try:
+        visitor.open().choose(sounds["talk"])
+        visitor.ask()
+        until(lambda: visitor.all("#timeline h3"))
+        visitor.click("#card button")
+        until(lambda: [cell for cell in visitor.all("#card td") if cell.is_displayed()])
+        assert visitor.all("#timeline svg")[0].size["width"] > 550
+        assert visitor.all("#timeline [role=img]")[0].size["width"] < 500
+        assert {cell.value_of_css_property("word-break") for cell in visitor.all("#card td")} == {"normal"}
+        page, window = visitor.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert page <= window
+    finally:
+        visitor.browser.set_window_size(wide["width"], wide["height"])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from serene.audio.batch import Batch
 from serene.corpora.manifest import Manifest
 from serene.errors import MissingExtra, SereneError
 from serene.inference import export, onnx_graph
-from serene.inference.export import export_onnx
+from serene.inference.export import KEPT, export_onnx
 from serene.inference.onnx_graph import Strangers, example, inputs_of
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
@@ -60,13 +60,14 @@ def test_a_whole_folder_is_written(folder: Path, tmp_path: Path) -> None:
     before = {"config.json", "preprocessor_config.json", "model.safetensors", "README.md"}
     assert names(folder) == before
     assert names(tmp_path / "out") == before | {"model.onnx"}
-    assert (tmp_path / "out" / "README.md").read_text() == "a card"
+    assert (tmp_path / "out" / "README.md").read_text().startswith("a card\n\n## ONNX\n")
+    assert all(f"* {line}\n" in (tmp_path / "out" / "README.md").read_text() for line in parity.lines())
     assert [len(row.lengths) for row in parity.fp32] == [1, 3, 4]
     assert len({max(row.lengths) for row in parity.fp32}) == 3
     assert parity.worst < 1e-5
     assert min(row.cosine for row in parity.fp32) > 0.99999
     assert (parity.int8, parity.labelled) == ((), None)
-    assert "model.onnx, 3 x 77 frames: logits differ by " in parity.lines()[1]
+    assert "model.onnx, batch of 3, up to 77 frames: logits differ from PyTorch's by " in parity.lines()[1]
     assert json.loads(json.dumps(parity.to_dict()))["fp32"][0]["lengths"] == [50]
     own, exported = Recognizer.load(folder), Recognizer.load(tmp_path / "out")
     assert (own.info["runs_on"][:7], exported.info["runs_on"]) == ("PyTorch", "ONNX, fp32, cpu")
@@ -85,17 +86,42 @@ def test_the_folder_itself_may_be_written(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("by_hand")
+def test_only_an_export_is_replaced_and_only_a_models_files_go_into_one(folder: Path, tmp_path: Path) -> None:
+    (folder / "training.pt").write_text("no part of the model")
+    (folder / "README.md").unlink()
+    for _ in range(2):
+        export_onnx(folder, tmp_path / "out")
+        card = (tmp_path / "out" / "README.md").read_text()
+        assert (card.count("## ONNX"), "is not recorded with it" in card) == (1, True)
+        assert names(tmp_path / "out") == {name for name in KEPT if (tmp_path / "out" / name).is_file()}
+    export_onnx(folder, folder)
+    export_onnx(folder, folder)
+    assert (folder / "README.md").read_text().count("## ONNX") == 1
+    assert names(folder) == names(tmp_path / "out") | {"training.pt"}
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "anna.txt").write_text("Dear Anna")
+    EmotionModel.load(folder).save(tmp_path / "other", MFCC)
+    (tmp_path / "graph").mkdir()
+    (tmp_path / "graph" / "model.onnx").write_text("and")
+    (tmp_path / "graph" / "anna.txt").write_text("more")
+    for other in (tmp_path / "letters", tmp_path / "letters" / "anna.txt", tmp_path / "other", tmp_path / "graph"):
+        before = sorted(str(path) for path in tmp_path.rglob("*"))
+        with pytest.raises(SereneError, match=f"{other} holds something else than an earlier export"):
+            export_onnx(folder, other)
+        assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("by_hand")
 def test_a_graph_that_differs_is_not_written(folder: Path, tmp_path: Path) -> None:
     model = EmotionModel.load(folder)
     with torch.no_grad():
         model.head.classify.weight[0, 0] += 0.01
     model.save(folder, MFCC)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("kept")
     with pytest.raises(SereneError, match=r"The graph differs from PyTorch by \d\.\de-0\d; 0\.0001 is allowed\. Noth"):
         export_onnx(folder, tmp_path / "out")
-    assert names(tmp_path / "out") == {"mine.txt"}
     assert names(tmp_path) == {"model", "out"}
+    assert not names(tmp_path / "out")
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -240,19 +266,61 @@ def personal() -> EmotionModel:
     return model
 
 
-def wavlm() -> EmotionModel:
-    """A small WavLM of the pre-norm family, whose exporter calls inner values like the outputs."""
-    large = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
-    settings = {"config": {"model_type": "wavlm", **SMALL, **large}, "output": "weighted_sum"}
+def residual() -> EmotionModel:
+    """The bundled model's kind, its batch norms awake, standardised by the clip: a graph with a mean of its own."""
+    parts = Parts(pooling="attentive", embedding_norm="speaker")
+    settings = {"channels": 16, "hidden_features": 4, "hidden_frames": 6}
+    model = EmotionModel(
+        EMOTIONS, WIDTH, encoder="residual_tdnn", encoder_settings=settings, normalize="utterance", parts=parts
+    )
+    given = example(model, (40, 60, 90, 30), seed=3)
+    clips = torch.from_numpy(given.features)
+    with torch.no_grad():
+        for _ in range(20):
+            model.train()(
+                Batch(clips, torch.from_numpy(given.lengths), torch.zeros(4, 0), torch.full((4,), -1), tuple("abcd"))
+            )
+    return model
+
+
+def large(family: str) -> EmotionModel:
+    """A small encoder of the pre-norm kind; the exporter calls inner values of WavLM like the outputs."""
+    sizes = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+    settings = {"config": {"model_type": family, **SMALL, **sizes}, "output": "weighted_sum"}
     return EmotionModel(EMOTIONS, 1, encoder="hubert", encoder_settings=settings, normalize="utterance")
 
 
+def wavlm() -> EmotionModel:
+    return large("wavlm")
+
+
+def wav2vec2() -> EmotionModel:
+    return large("wav2vec2")
+
+
+def assert_any_batch_is_alike(own: Recognizer, exported: Recognizer, model: EmotionModel) -> None:
+    """Other sizes and lengths than the graph was traced with, the shortest clip among them, and noise for padding."""
+    shortest = model.encoder.shortest
+    for factors in ((1,), (7, 1, 90), (3, 60, 1, 44, 20)):
+        given = example(model, [factor * shortest for factor in factors], seed=len(factors))
+        expected, found = own.network(given), exported.network(given)
+        for one, other in zip(expected, found, strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-4)
+        if len(factors) > 1:
+            assert np.ptp(expected[1], axis=0).max() > 1e-3  # clips can be told apart
+        noisy = given.features.copy()
+        for clip, length in zip(noisy, given.lengths, strict=True):
+            clip[length:] = 9.0
+        again, _ = exported.network(replace(given, features=noisy))
+        np.testing.assert_allclose(again, found[0], rtol=0, atol=1e-5)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [enrolled, personal, wavlm])
+@pytest.mark.parametrize("make", [enrolled, residual, personal, wavlm, wav2vec2])
 def test_exported_models_answer_as_pytorch_does(make: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = make().eval()
-    front_end = MFCC if model.encoder.front_end == "mfcc" else {"front_end": "waveform"}
+    front_end = {"front_end": "waveform"} if model.encoder.front_end == "waveform" else MFCC
     model.save(tmp_path / "model", front_end)
     parity = export_onnx(tmp_path / "model", tmp_path / "out")
     assert parity.worst < 1e-5
@@ -261,6 +329,7 @@ def test_exported_models_answer_as_pytorch_does(make: Any, tmp_path: Path) -> No
     assert len(graph) < 2 * (tmp_path / "out" / "model.safetensors").stat().st_size + 300_000
     own, exported = Recognizer.load(tmp_path / "model"), Recognizer.load(tmp_path / "out")
     assert exported.info["runs_on"] == "ONNX, fp32, cpu"
+    assert_any_batch_is_alike(own, exported, model)
     for one, other in zip(own(SOUNDS), exported(SOUNDS), strict=True):
         assert other.scores == pytest.approx(one.scores, abs=1e-5)
         assert other.embedding == pytest.approx(one.embedding, abs=1e-4)

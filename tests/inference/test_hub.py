@@ -11,8 +11,11 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -46,6 +49,7 @@ class Hub:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.calls, self.refusal = folder, [], None
+        self.here: Path | None = None
         self.sent: dict[str, set[str]] = {}
 
     def create_repo(self, name: str, **settings: Any) -> Any:
@@ -63,6 +67,8 @@ class Hub:
     def snapshot_download(self, name: str, *, allow_patterns: list[str], **settings: Any) -> str:
         huggingface_hub.utils.validate_repo_id(name)
         self.calls.append((name, settings))
+        if settings.get("local_files_only") and self.here is not None:
+            return str(self.here)
         if settings.get("local_files_only"):
             raise LocalEntryNotFoundError("not here")
         if self.refusal is not None:
@@ -83,9 +89,9 @@ def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     return hub
 
 
-def unknown(kind: type[Exception]) -> Exception:
-    response: Any = SimpleNamespace(headers={}, request=None)
-    return kind("404: no such thing", response=response)  # pyright: ignore[reportCallIssue]
+def answered(kind: type[Exception], code: int = 404, said: str = "404: no such thing") -> Exception:
+    response: Any = SimpleNamespace(headers={}, request=None, status_code=code)
+    return kind(said, response=response)  # pyright: ignore[reportCallIssue]
 
 
 def test_the_known_files_are_sent_and_nothing_else(folder: Path, hub: Hub) -> None:
@@ -101,9 +107,11 @@ def test_a_model_is_private_unless_told_otherwise(folder: Path, hub: Hub, privat
 
 
 def test_what_is_no_model_folder_is_not_sent(folder: Path, hub: Hub) -> None:
-    (folder / "model.safetensors").unlink()
-    (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(SereneError, match=r"no model folder: preprocessor_config\.json and model\.safetensors is not"):
+    for name in ("model.safetensors", "model.onnx", "preprocessor_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(
+        SereneError, match=r"no model folder: preprocessor_config\.json and model\.safetensors or model\.onnx "
+    ):
         push(folder, "anna/calls")
     assert not hub.calls
 
@@ -112,18 +120,45 @@ def test_what_is_no_model_folder_is_not_sent(folder: Path, hub: Hub) -> None:
     ("name", "refusal", "message"),
     [
         ("no such/na me", None, "'no such/na me' is no name on the Hugging Face hub"),
-        ("anna/calls", OSError("401: who are you?"), "did not take .*model as 'anna/calls': 401: who are you. .*login"),
-        ("anna/calls", ValueError("bad metadata"), "did not take .*: bad metadata"),
-        ("anna/calls", unknown(RepositoryNotFoundError), "did not take .*: 404: no such thing"),
+        (
+            "anna/calls",
+            answered(HfHubHTTPError, 401, "401 Client Error.\n\nWho are you?"),
+            r"did not take .* as 'anna/calls' \(HfHubHTTPError: 401 Client Error\. Who are you\?\)\. Log in .*login",
+        ),
+        ("anna/calls", LocalTokenNotFoundError("no token"), r"\(LocalTokenNotFoundError: no token\)\. Log in .*login"),
+        (
+            "anna/calls",
+            ConnectionError("no route to host"),
+            r"did not take .* \(ConnectionError: no route to host\)\.$",
+        ),
+        ("anna/calls", ValueError("bad metadata"), r"did not take .* \(ValueError: bad metadata\)\.$"),
+        ("anna/calls", answered(RepositoryNotFoundError), r"did not take .* \(RepositoryNotFoundError: .*thing\)\.$"),
     ],
 )
 def test_what_the_hub_refuses_is_one_message(
     folder: Path, hub: Hub, name: str, refusal: Exception | None, message: str
 ) -> None:
     hub.refusal = refusal
-    with pytest.raises(SereneError, match=message):
+    with pytest.raises(SereneError, match=message) as error:
         push(folder, name)
     assert not hub.sent
+    assert "\n" not in str(error.value)
+
+
+def test_a_graph_alone_is_sent(folder: Path, hub: Hub) -> None:
+    (folder / "model.safetensors").unlink()
+    push(folder, "calls")
+    assert hub.sent == {"anna/calls": KEPT - {"model.safetensors"}}
+
+
+def test_a_download_that_was_cut_short_is_not_taken_for_the_model(folder: Path, hub: Hub, tmp_path: Path) -> None:
+    hub.here = tmp_path / "partial"
+    hub.here.mkdir()
+    shutil.copy(folder / "config.json", hub.here)
+    assert ModelFolder.find("anna/calls").path == tmp_path / "cache"
+    shutil.copy(folder / "model.onnx", hub.here)
+    shutil.copy(folder / "preprocessor_config.json", hub.here)
+    assert ModelFolder.find("anna/calls").path == hub.here
 
 
 def test_a_model_is_loaded_by_its_name_and_no_pickle_comes_along(folder: Path, hub: Hub) -> None:
@@ -145,20 +180,28 @@ def test_encoders_are_pinned_too(hub: Hub) -> None:
     assert hub.calls[-1][1]["revision"] == "abc"
 
 
+def test_who_has_to_agree_first_is_told_where(hub: Hub) -> None:
+    hub.refusal = answered(GatedRepoError, 403)
+    with pytest.raises(SereneError, match=r"agree to its conditions: do so on https://huggingface.co/anna/calls, then"):
+        ModelFolder.find("anna/calls@v9")
+
+
 @pytest.mark.parametrize("kind", [RepositoryNotFoundError, RevisionNotFoundError])
 def test_what_the_hub_does_not_have_is_said(hub: Hub, kind: type[Exception]) -> None:
-    hub.refusal = unknown(kind)
+    hub.refusal = answered(kind)
     with pytest.raises(SereneError, match="The Hugging Face hub has no 'anna/calls@v9', or keeps it from you"):
         ModelFolder.find("anna/calls@v9")
 
 
 def test_without_a_network_it_says_which_files_to_fetch_and_no_pickle_is_among_them(hub: Hub) -> None:
     hub.refusal = LocalEntryNotFoundError("no network")
+    hub.refusal.__cause__ = ConnectionError("a name is\nnot known")
     with pytest.raises(SereneError) as error:
         ModelFolder.find("anna/calls@v1")
     assert "preprocessor_config.json and model.safetensors from https://huggingface.co/anna/calls into" in str(
         error.value
     )
+    assert "(ConnectionError: a name is not known)" in str(error.value)
     assert "pytorch_model.bin" not in str(error.value)
     assert "weights=" not in str(error.value)
 

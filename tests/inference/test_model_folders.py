@@ -53,7 +53,10 @@ def test_the_identity_is_of_weights_and_front_end(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"format": 2}, "was written by a newer serene (format 2); update serene"),
-        ({"format": "x"}, "its config.json is odd"),
+        ({"format": "x"}, "its config.json is odd (the format is 'x')"),
+        ({"format": None}, "the format is None"),
+        ({"emotions": ["fear", "fear"]}, "an emotion is there twice: fear, fear"),
+        ({"embedding_width": "x"}, "the embedding_width is 'x'"),
         ({"model_type": "hubert"}, "holds a model of another project (model_type 'hubert')"),
         ({"emotions": []}, "its config.json is odd (emotions are [])"),
         ({"emotions": "anger"}, "emotions are 'anger'"),

@@ -27,7 +27,7 @@ from serene.inference.answer_file import Partial, csv_line
 from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.gather import gather
-from serene.inference.predict import answers, predict, row_of, said
+from serene.inference.predict import Summary, answers, predict
 from serene.inference.recognizer import Recognizer
 
 COLUMNS = ["path", "label", *EMOTIONS, "duration", "note", "error"]
@@ -81,7 +81,7 @@ def test_every_sound_of_a_tree_is_a_row_in_the_order_of_the_sorted_paths(folder:
     assert (silent["note"], silent["duration"], silent["error"], silent["anger"]) == ("silence", "1.0", "", "")
     assert (summary.files, summary.failed, summary.without_label, summary.passed_over) == (6, 1, 1, 1)
     assert summary.seconds == pytest.approx(1.0 + 2.5 + 0.7 + 4.0 + 1.0, abs=0.01)
-    assert "1 failed: their rows say why. The first: " in "\n".join(summary.lines())
+    assert "Failed: 1, whose rows say why. The first: " in "\n".join(summary.lines())
     assert [step[0] for step in told] == ["answering"] * len(told)
     assert [step[1] for step in told] == sorted({step[1] for step in told})  # it grows from call to call
     assert told[-1][1:] == (6, 6)
@@ -127,19 +127,6 @@ def test_scores_do_not_depend_on_batches_order_or_padding(folder: Path, tmp_path
             assert own == pytest.approx(alone[path], abs=1e-5)
 
 
-def test_a_row_is_said_in_a_line() -> None:
-    scores = {"neutral": 0.2054, "anger": 0.7946}
-    assert (
-        said(row_of("a.wav", Emotion("anger", scores, 2.26))) == "a.wav (2.3 s): anger (anger 79.5 %, neutral 20.5 %)"
-    )
-    uncertain = Emotion("anger", scores, 2.26).abstaining(0.9)
-    assert said(row_of("a.wav", uncertain)) == "a.wav (2.3 s): uncertain (anger 79.5 %, neutral 20.5 %)"
-    assert said(row_of("a.wav", Emotion(None, {}, 0.2, note="too short"))) == "a.wav (0.2 s): too short"
-    rated = Emotion(None, {"valence": 41.23456, "arousal": 5.0}, 1.0)
-    assert said(row_of("a.wav", rated)) == "a.wav (1.0 s): valence 41.23, arousal 5"
-    assert said(row_of("a.wav", "a.wav cannot be read")) == "failed: a.wav cannot be read"
-
-
 def test_an_uncertain_answer_keeps_its_scores(folder: Path, tree: Path) -> None:
     predict([tree / "c.wav"], recognizer(folder, abstain=1.0), tree / "out.json")
     (row,) = json.loads((tree / "out.json").read_text())
@@ -172,6 +159,27 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     with pytest.raises(SereneError, match=message):
         predict([tmp_path / "a.wav"], recognizer(folder, network), tmp_path / output, form)
     assert network.batches == []
+
+
+def test_a_device_or_pipe_is_not_replaced_by_a_file(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", spoken(1.0))
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to("/dev/null")
+    for name in ("pipe.csv", "link.csv"):
+        with pytest.raises(SereneError, match=rf"{name} is a device or pipe; a file was expected\. Leave -o out"):
+            predict([tmp_path / "a.wav"], recognizer(folder, Means()), tmp_path / name)
+        assert not (tmp_path / name).is_file()
+        assert not (tmp_path / f"{name}.partial").exists()
+
+
+def test_the_summary_counts_in_words_that_fit() -> None:
+    assert Summary("out.csv", 1, 0, 0, 2.04).lines() == ["1 file, 2.0 seconds of sound -> out.csv"]
+    assert Summary(None, 3, 1, 2, 90.0, passed_over=4, first_error="a.wav holds no samples.").lines() == [
+        "3 files, 1.5 minutes of sound",
+        "Without a label: 2, whose notes say why.",
+        "Failed: 1, whose rows say why. The first: a.wav holds no samples.",
+        "Passed over: 4, whose names do not end as a sound's does.",
+    ]
 
 
 # --- files and folders
@@ -330,7 +338,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(folder: Path, nine: Path, t
     assert sum(network.batches) == 5  # of nine; four were answered before
     assert told[0] == ("answering", 6, 9)
     assert (summary.files, summary.resumed, summary.anew) == (9, 4, None)
-    assert "4 of them had been answered before the run was interrupted." in summary.lines()
+    assert "Answered before the run was interrupted: 4 of them." in summary.lines()
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not (tmp_path / "out.csv.partial").exists()
 
@@ -362,7 +370,7 @@ def test_another_model_or_other_settings_begin_anew_and_say_so(folder: Path, nin
         assert summary.resumed == 0
         partial = tmp_path / "out.csv.partial"
         assert summary.anew == f"{partial} was left by another model or other settings; everything is answered anew."
-        assert f"note: {summary.anew}" in summary.lines()
+        assert f"Note: {summary.anew}" in summary.lines()
     interrupted(folder, nine, tmp_path / "out.csv")
     summary = predict([nine], recognizer(folder, batch_size=3), tmp_path / "out.csv", "json")
     assert (summary.resumed, summary.anew) == (4, None)  # batches and format are no such settings

@@ -169,6 +169,10 @@ def test_voices_are_means_of_the_clips_means(tmp_path: Path) -> None:
         (lambda kept: kept.update(prior=[1, 2]), "no readable profile"),
         (lambda kept: kept.update(deviation=[1.0]), "its statistics are not those of any clips"),
         (lambda kept: kept.update(deviation=[0.0] * WIDTH), "its statistics are not those of any clips"),
+        (lambda kept: kept.update(clips=0), "its statistics are not those of any clips"),
+        (lambda kept: kept.update(embedding_deviation=[0.0] * WIDTH), "its statistics are not those of any clips"),
+        (lambda kept: kept.update(mean=[1e300] * WIDTH), "no readable profile"),
+        (lambda kept: kept.update(format="1"), "no readable profile"),
         (lambda kept: kept.update(frames=0), "its statistics are not those of any clips"),
     ],
 )
@@ -178,6 +182,19 @@ def test_a_file_that_is_no_profile(hear: Recognizer, tmp_path: Path, change: Any
     (tmp_path / "p.json").write_text(json.dumps(kept))
     with pytest.raises(SereneError, match=said):
         Profile.read(tmp_path / "p.json")
+
+
+def test_what_is_wrong_with_a_profile_is_one_short_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    with pytest.raises(SereneError, match=r"p\.json is no readable profile: there is no such file\.$"):
+        Profile.read(file)
+    for content in (b"RIFF" + bytes(range(256)) * 500, b"[]", b"{", b'{"format": 1}', b'"' + b"x" * 10_000 + b'"'):
+        file.write_bytes(content)
+        with pytest.raises(SereneError, match="is no readable profile, such as `serene enrol` writes: ") as raised:
+            Profile.read(file)
+        assert len(str(raised.value)) < len(str(file)) + 120
+    with pytest.raises(SereneError, match="writes: Is a directory"):
+        Profile.read(tmp_path)
 
 
 def test_a_forged_profile_of_another_width(hear: Recognizer, tmp_path: Path) -> None:

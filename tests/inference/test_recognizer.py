@@ -15,11 +15,13 @@ import pytest
 from small_model import make_folder, spoken, write
 from tiny_onnx import EMOTIONS, PARTS, WEIGHTS, WIDTH, write_folder
 
+from serene import registry
 from serene.audio.mfcc import Mfcc
 from serene.errors import AudioError, SereneError
 from serene.inference import recognizer as module
 from serene.inference.clip import Clip, Inputs
 from serene.inference.emotion import Emotion
+from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
 
 RATE = 16_000
@@ -206,13 +208,70 @@ def test_bfloat16_is_near_and_in_bfloat16(torch_folder: Path) -> None:
         ({"precision": "fp16"}, "Unknown precision 'fp16'"),
         ({"precision": "int8"}, r"int8 needs model\.int8\.onnx, and a CPU\. .* serene export .* --to onnx --int8"),
         ({"batch_size": 0}, "batch_size is 0; at least 1 was expected"),
-        ({"abstain": 60}, "abstain is 60; a probability was expected"),
-        ({"profile": "absent.json"}, "absent.json is no readable profile"),
+        ({"abstain": 60}, r"abstain is 60; a probability was expected, from 0 to 1\."),
+        ({"profile": "absent.json"}, "absent.json is no readable profile: there is no such file"),
+        ({"profile": 3}, "A int is no profile"),
     ],
 )
 def test_what_there_is_not(folder: Path, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(SereneError, match=said):
         Recognizer.load(folder, **settings)
+
+
+def test_without_torch_what_asks_for_it_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.NETWORKS, "torch", "torch_that_is_missing:Model")
+    monkeypatch.setitem(registry.EXTRA_OF, "torch_that_is_missing", "train")
+    for asked, said in (({"device": "cuda"}, "The device 'cuda'"), ({"precision": "bf16"}, "The precision 'bf16'")):
+        with pytest.raises(SereneError, match=rf"{said} needs torch, which is not installed: pip"):
+            Recognizer.load(folder, **asked)
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    where = write_folder(tmp_path / "m", graph=False)
+    (where / "model.safetensors").unlink()
+    with pytest.raises(SereneError, match=r"m holds no weights: neither model\.onnx nor model\.safetensors is there"):
+        Recognizer.load(where)
+
+
+@pytest.mark.parametrize(("speaker", "config"), [(True, {"normalize": "none"}), (False, {"width": WIDTH + 1})])
+def test_a_graph_that_reads_what_its_config_does_not_give(
+    tmp_path: Path, speaker: bool, config: dict[str, Any]
+) -> None:
+    where = write_folder(tmp_path / "m", speaker=speaker, **config)
+    if not speaker:
+        (where / "preprocessor_config.json").write_text('{"front_end": "mfcc", "deltas": 0, "coefficients": 14}')
+    with pytest.raises(
+        SereneError, match=r"m does not fit its config\.json: it reads '\w+' of the width 13, and \d+ was"
+    ):
+        Recognizer.load(where)
+
+
+def test_the_profile_of_a_call_may_be_a_file(tmp_path: Path) -> None:
+    hear = Recognizer.load(write_folder(tmp_path / "m", speaker=True))
+    sounds = [(spoken(1.0, seed), RATE) for seed in range(3)]
+    profile = hear.enrol(sounds)
+    profile.write(tmp_path / "anna.json")
+    assert hear(sounds[0], profile=str(tmp_path / "anna.json")).scores == hear(sounds[0], profile=profile).scores
+    assert hear(sounds[0], profile=profile).scores != hear(sounds[0]).scores
+    with pytest.raises(SereneError, match="A dict is no profile; one that `enrol` made, or its file, was expected"):
+        hear(sounds[0], profile={})  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def test_damaged_weights_are_said_to_be(folder: Path) -> None:
+    class Damaged:
+        what = "nothing"
+
+        def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+            return np.full((len(inputs.lengths), len(EMOTIONS)), np.nan, np.float32), np.zeros((1, 2), np.float32)
+
+    with pytest.raises(SereneError, match="The model tiny answers what is no number: its weights are damaged"):
+        Recognizer(ModelFolder.find(folder), Damaged())(spoken(1.0), RATE)
+
+
+def test_an_answer_is_printed_without_its_embedding(folder: Path) -> None:
+    answer = Recognizer.load(folder)(spoken(1.0), RATE)
+    assert answer.embedding is not None
+    assert "embedding" not in repr(answer)
 
 
 def test_a_device_that_is_not_there(torch_folder: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
+import soundfile
 import torch
 import transformers
 from safetensors.torch import load_file
@@ -191,8 +194,55 @@ def test_labels_and_files(tmp_path: Path) -> None:
     assert config["id2label"] == {str(index): name for index, name in enumerate(EMOTIONS)}
     card = (tmp_path / "stock" / "README.md").read_text()
     assert card.startswith("---\nlicense: mit\nlibrary_name: transformers\n---\n# Anna's model\n")
-    assert "AutoModelForAudioClassification.from_pretrained" in card
     assert "serene" not in card.partition("# Anna")[0]
+
+
+@pytest.mark.parametrize("carded", [True, False])
+@pytest.mark.parametrize("dimensions", [True, False])
+def test_the_card_is_true_of_the_export(carded: bool, dimensions: bool, tmp_path: Path, capsys: Any) -> None:
+    """What it says of loading is run as it stands; what was measured is kept; of serene's own ways nothing is left."""
+    names = ("arousal", "valence") if dimensions else EMOTIONS
+    model = model_of(dimensions=dimensions, emotions=names)
+    model.temperature = 1.0 if dimensions else 1.7
+    folder = saved(model, tmp_path / "model")
+    if carded:
+        own = (
+            "# Anna's model",
+            "## How to load it",
+            "serene.Recognizer.load",
+            "## Figures",
+            "UA 61.3 %",
+            "## ONNX",
+            "near",
+        )
+        (folder / "README.md").write_text("\n\n".join(own))
+    export_transformers(folder, tmp_path / "stock")
+    card = (tmp_path / "stock" / "README.md").read_text()
+    assert card.count("## How to load it\n") == 1
+    assert ("Recognizer" in card, "## ONNX" in card) == (False, False)
+    assert ("UA 61.3 %" in card, "is not recorded with it" in card) == (carded, not carded)
+    assert "one clip at a time" in card
+    if not carded:
+        data = huggingface_hub.ModelCard(card).data
+        assert (data.library_name, data.to_dict()["pipeline_tag"]) == ("transformers", "audio-classification")
+    soundfile.write(tmp_path / "a.wav", sound(9_000), 16_000, subtype="FLOAT")
+    shown = card.partition("```python\n")[2].partition("```")[0]
+    exec(shown.replace("FOLDER", str(tmp_path / "stock")).replace("a.wav", str(tmp_path / "a.wav")), {})
+    found = ast.literal_eval(capsys.readouterr().out)
+    logits = ours(model, sound(9_000))[0]
+    expected = logits if dimensions else (logits / 1.7).softmax(-1)
+    assert list(found) == list(names)
+    assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_embeddings_that_profiles_standardise_are_those_of_a_stranger(tmp_path: Path) -> None:
+    model = model_of(parts=Parts(pooling="mean", hidden=(), head="linear", embedding_norm="speaker"))
+    assert model.embedding_norm is not None and model.embedding_norm.running_var is not None
+    with torch.no_grad():
+        model.embedding_norm.running_var.add_(torch.rand(32))
+    likeness = export_transformers(saved(model, tmp_path / "model"), tmp_path / "stock")
+    assert_alike(model, tmp_path / "stock")
+    assert "transformers has no profiles" in likeness.lines()[-1]
 
 
 def test_the_pipeline_gives_every_class_its_softmax(tmp_path: Path) -> None:
@@ -323,7 +373,7 @@ def test_only_an_export_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "anna.txt").write_text("Dear Anna")
     for other in (folder, tmp_path / "letters", tmp_path / "letters" / "anna.txt"):
-        with pytest.raises(SereneError, match="holds something else than an export"):
+        with pytest.raises(SereneError, match="holds something else than an earlier export"):
             export_transformers(folder, other)
     assert (tmp_path / "letters" / "anna.txt").read_text() == "Dear Anna"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,12 @@ def apart(code: str, *words: object) -> str:
     return done.stdout.strip()
 
 
-def test_a_model_with_its_onnx_file_answers_without_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_model_with_its_onnx_file_answers_without_torch(bare: bool, tmp_path: Path) -> None:
+    """Profiles too, and of a folder that holds no other weights."""
     folder, sound = write_folder(tmp_path / "m", speaker=True), write(tmp_path / "a.wav", spoken(1.0))
+    if bare:
+        (folder / "model.safetensors").unlink()
     code = (
         "import serene\n"
         "hear = serene.Recognizer.load(sys.argv[1])\n"
@@ -42,6 +47,20 @@ def test_a_model_with_its_onnx_file_answers_without_torch(tmp_path: Path) -> Non
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_import_nothing_heavy(module: str) -> None:
     apart(f"import serene.inference.{module}")
+
+
+def test_nobody_is_told_of_it_and_nothing_is_kept(tmp_path: Path) -> None:
+    """Official builds of onnxruntime report to their makers unless told not to, or where `CI` says it is a test."""
+    folder, sound = write_folder(tmp_path / "m"), write(tmp_path / "a.wav", spoken(1.0))
+    code = "import sys, serene; print(serene.Recognizer.load(sys.argv[1])(sys.argv[2]).label)"
+    left_out = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    home = tmp_path / "home"
+    home.mkdir()
+    command = [sys.executable, "-c", code, str(folder), str(sound)]
+    done = subprocess.run(command, env=environment | {"HOME": str(home)}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*"))
 
 
 def test_a_model_without_it_says_what_to_do(tmp_path: Path) -> None:

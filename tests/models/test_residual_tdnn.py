@@ -9,6 +9,7 @@ import torch
 
 from serene.audio.batch import mask_of
 from serene.errors import SereneError
+from serene.models.distortion import Distortion
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.pooling import HEADS, AttentivePooling, StatisticsPooling
@@ -57,24 +58,12 @@ def test_a_residual_layer_adds_a_dilated_convolution_to_what_it_reads() -> None:
             assert made[0, t, unit].item() == pytest.approx(max(0.0, total) / math.sqrt(1 + 1e-5), abs=1e-5)
 
 
-def test_training_hides_bands_and_stretches_and_scoring_hides_nothing() -> None:
+def test_a_distorted_clip_is_another_in_training_and_the_same_when_scored() -> None:
     torch.manual_seed(0)
-    encoder, frames = ResidualTdnn(30, hidden_features=10, hidden_frames=20), torch.ones(200, 60, 30)
-    hidden = encoder._hidden(frames, torch.ones(200, 60, dtype=torch.bool))
-    bands, stretches = (hidden == 0).all(dim=1), (hidden == 0).all(dim=2)
-    assert bands.sum(dim=1).max() <= 2 * 10 and stretches.sum(dim=1).max() <= 2 * 20
-    assert 8 < bands.sum(dim=1).float().mean() < 11, "two bands of 5 on average"
-    assert 16 < stretches.sum(dim=1).float().mean() < 21
-    assert bands.any(dim=0).all() and stretches.any(dim=0).all(), "any place may be hidden"
-    assert torch.equal(hidden == 0, bands[:, None, :] | stretches[:, :, None])
-    nothing = ResidualTdnn(30, hidden_features=0, hidden_frames=0)
-    assert torch.equal(nothing._hidden(frames, torch.ones(200, 60, dtype=torch.bool)), frames)
-    short = encoder._hidden(frames, mask_of(torch.full((200,), 15), 60))
-    assert not (short == 0).all(dim=2)[:, 15:].any(), "nothing is wasted on padding"
-    mask = torch.ones(4, 60, dtype=torch.bool)
-    clips = torch.randn(4, 60, 30)
+    encoder = ResidualTdnn(30, warp=0.1, colour=1.0)
+    mask, clips = torch.ones(4, 60, dtype=torch.bool), torch.randn(4, 60, 30)
     assert torch.equal(encoder.eval()(clips, mask), encoder(clips, mask))
-    assert not torch.equal(encoder.train()(clips, mask), encoder(clips, mask))
+    assert not torch.equal(encoder.train().distortion(clips, mask), encoder.distortion(clips, mask))
 
 
 def test_settings_that_nothing_can_be_built_of_are_refused() -> None:
@@ -123,7 +112,7 @@ def test_attention_to_nothing_in_particular_is_statistics_pooling() -> None:
 def test_training_standardises_embeddings_over_the_batch_and_scoring_by_what_was_seen(batch_of) -> None:
     model, batch = enrolling().train(), batch_of(30, 40, 25, 31)
     for layer in model.encoder.modules():
-        if isinstance(layer, ResidualTdnn):
+        if isinstance(layer, Distortion):
             layer.hidden_features = layer.hidden_frames = 0
     embedding = model.embed(batch)
     torch.testing.assert_close(embedding.mean(dim=0), torch.zeros(16), rtol=0, atol=1e-4)

@@ -14,8 +14,10 @@ import soxr
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
+PROSODY = 4  # features that follow the mel energies: pitch, its correlation, voicing, power
 SHORTEST = 400  # samples of the mel filters' window, 25 ms
 MARGIN = 8  # frames that are kept before the first loud frame and after the last
+LOUDEST = 95  # percentile of a clip's frames that tells how loud its loud frames are
 LOUD = 5.0  # nepers of power below the loud frames' level: what is softer there is no speech
 
 PITCH_RATE = 8_000  # hertz: the pitch of speech needs no more
@@ -36,11 +38,17 @@ class MelProsody:
     the largest autocorrelation, that of the window divided out (Boersma 1993), found twice: the second time octaves
     away from the clip's own median cost something, which leaves few of the usual slips.
 
+    Recordings differ in how far their own noise lies below the speech, and a quiet one makes everybody sound excited.
+    So what is far softer than the loud frames is raised to one level, filter by filter, and the power likewise.
+
     Args:
         filters: mel filters.
+        contrast: nepers of power below the level of the loudest twentieth of frames that are still told apart; a neper
+            is 4.3 dB.
     """
 
     filters: int = 64
+    contrast: float = 5.0
 
     stored: ClassVar[bool] = True
     rate: ClassVar[float] = 100.0
@@ -49,11 +57,13 @@ class MelProsody:
         """Refuse filters that hold no point of the spectrum, or none."""
         if not 3 <= self.filters <= 80:
             raise SereneError(f"features.filters is {self.filters}; 3 to 80 were expected.")
+        if not self.contrast > 0:
+            raise SereneError(f"features.contrast is {self.contrast}; a positive number of nepers was expected.")
 
     @property
     def width(self) -> int:
         """Features per frame: the filters, and four."""
-        return self.filters + 4
+        return self.filters + PROSODY
 
     @property
     def shortest(self) -> int:
@@ -71,7 +81,14 @@ class MelProsody:
         samples = np.pad(samples, (0, max(0, SHORTEST - len(samples)))).astype(np.float32, copy=False)
         energies = self._energies(samples)
         features = np.concatenate([energies, prosody(samples, len(energies))], axis=1)
-        return features[spoken(features[:, -1])]
+        return self._raised(features[spoken(features[:, -1])])
+
+    def _raised(self, features: np.ndarray) -> np.ndarray:
+        """Raise what is softer than the contrast allows, of energies and power."""
+        levels = [*range(self.filters), self.width - 1]
+        loud = np.percentile(features[:, levels], LOUDEST, axis=0)
+        features[:, levels] = np.maximum(features[:, levels], loud - self.contrast)
+        return features
 
     def _energies(self, samples: np.ndarray) -> np.ndarray:
         options = kaldi_native_fbank.FbankOptions()
@@ -91,7 +108,7 @@ def spoken(log_power: np.ndarray) -> slice:
     Args:
         log_power: (frame,), in nepers of power.
     """
-    loud = np.flatnonzero(log_power > np.percentile(log_power, 95) - LOUD)
+    loud = np.flatnonzero(log_power > np.percentile(log_power, LOUDEST) - LOUD)
     return slice(max(int(loud[0]) - MARGIN, 0), int(loud[-1]) + MARGIN + 1)
 
 

@@ -26,6 +26,7 @@ Abstain = Annotated[
 ]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Of the speaker, made by `serene enrol`.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen at; only this machine by default.")]
+TIMELINES = ("vtt", "png")  # formats of nothing else
 Sounds = Annotated[list[Path], typer.Argument(help="Sounds, or folders of them.")]
 
 
@@ -64,10 +65,12 @@ def predict(
             return
         from serene.inference.predict import predict as predict_all
 
-        if output is None and form is None and len(sounds) == 1 and sounds[0].is_file():
+        if form in TIMELINES:
+            raise SereneError(f"--format {form} is for timelines: ask for one, with --timeline.")
+        if output is None and form is None and len(sounds) == 1 and not sounds[0].is_dir():
             _answer_one(sounds[0], recognizer, json)
             return
-        form = "json" if json and output is None else form
+        form = "json" if json and output is None and form is None else form
         with bars() as progress:
             summary = predict_all(sounds, recognizer, sys.stdout if output is None else output, form, progress=progress)
     if output is not None and json:
@@ -88,13 +91,18 @@ def enrol(
     with training():
         from serene.inference.gather import gather
         from serene.inference.recognizer import Recognizer
+        from serene.sound import named
 
-        profile = Recognizer.load(model).enrol(gather(sounds).paths)
+        paths = gather(sounds).paths
+        profile = Recognizer.load(model).enrol(paths)
         profile.write(output)
+    mute = len(paths) - profile.clips
     if json:
-        print_json({"profile": str(output), "clips": profile.clips, "seconds": profile.seconds})
+        told = {"profile": named(output), "clips": profile.clips, "without_speech": mute}
+        print_json(told | {"seconds": profile.seconds})
         return
-    out.print(f"{profile.clips} clips, {profile.seconds:.0f} seconds -> {output}")
+    clips = f"{profile.clips} clip{'s' * (profile.clips != 1)}, {profile.seconds:.0f} seconds -> {named(output)}"
+    out.print(clips + f" (left out: {mute} without speech)" * (mute > 0))
 
 
 @app.command()
@@ -194,9 +202,13 @@ def _told(json: bool) -> Callable[[str], None]:
 
 
 def _answer_one(path: Path, recognizer: Recognizer, json: bool) -> None:
+    from serene.inference.gather import gather
+    from serene.sound import named
+
+    gather([path])  # says so if there is nothing
     answer = recognizer(path)
     if json:
-        print_json({"path": str(path), **answer.to_dict()})
+        print_json({"path": named(path), **answer.to_dict()})
         return
     out.print(f"{answer.label or answer.note or 'values'}  ({answer.duration:.1f} s)")
     for name, score in sorted(answer.scores.items(), key=lambda item: -item[1]):
@@ -214,6 +226,7 @@ def _timelines(
 ) -> None:
     from serene.inference.timeline_file import timelines
 
+    form = "json" if json and output is None and form is None else form
     with bars() as progress:
         target = sys.stdout if output is None else output
         written = timelines(sounds, recognizer, target, form, window=window, hop=hop, progress=progress)

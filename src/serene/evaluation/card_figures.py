@@ -62,7 +62,7 @@ def calibration(s: Subject) -> str:
         return ""
     found, temperature = s.content.get("reliability"), s.config.get("temperature", 1.0)
     scaled = f"divides its logits by {temperature:.4g}, which was fitted to validation clips (temperature scaling)"
-    lines = ["## Calibration", f"This model {'does not scale its scores' if temperature == 1 else scaled}."]
+    lines = ["## Calibration", f"In serene, this model {'does not scale its scores' if temperature == 1 else scaled}."]
     if not found:
         return "\n\n".join([*lines, "How far scores are from probabilities was not measured."])
     rows = [[f"{one['threshold']:g}", share(one["answered"]), share(one["risk"])] for one in found["coverage"]]
@@ -70,7 +70,7 @@ def calibration(s: Subject) -> str:
         [
             *lines,
             f"Expected calibration error (15 bins): {percent(found['ece'])}. Where clips whose highest score is below "
-            "a threshold are left unanswered (`--abstain`):",
+            "a threshold are left unanswered (`serene predict --abstain`):",
             table(["threshold", "clips answered", "of these wrong"], rows),
         ]
     )

@@ -60,7 +60,9 @@ def use(s: Subject) -> str:
         "## How to load it",
         USE.format(printed="answer.scores" if s.dimensional else "answer.label, answer.scores"),
     ]
-    if s.config["normalize"] == "speaker" or s.config.get("parts", {}).get("speaker_embedding", "").startswith("mfcc"):
+    parts = s.config.get("parts", {})
+    hears_more = parts.get("embedding_norm") == "speaker" or parts.get("speaker_embedding", "").startswith("mfcc")
+    if s.config["normalize"] == "speaker" or hears_more:
         lines.append(
             "It gains from knowing the speaker: `serene enrol CLIP ... --model FOLDER -o anna.json` makes a profile of "
             "clips without labels, and `serene predict a.wav --model FOLDER --profile anna.json` uses it."

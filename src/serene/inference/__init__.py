@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Official builds of onnxruntime report their use to their makers, and keep a number for the machine in its cache.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+
 NETWORKS = {
     "onnx": "serene.inference.onnx_model:OnnxModel",
     "torch": "serene.inference.torch_model:TorchModel",

@@ -32,10 +32,25 @@ def format_of(output: str | Path | None, wanted: str | None, formats: Sequence[s
         wanted = Path(output or "").suffix.removeprefix(".").lower()
         if wanted not in formats:
             ends = ", ".join(f".{name}" for name in formats)
-            raise SereneError(f"The output {output} does not end in {ends}; end it so, or say --format.")
+            raise SereneError(f"The output {sound.named(output)} does not end in {ends}; end it so, or say --format.")
     if wanted not in formats:
         raise SereneError(unknown("format", wanted, formats))
     return wanted
+
+
+def refuse_special(output: Path) -> None:
+    """Refuse what cannot be replaced by a file: a folder, and a device or pipe, which would be lost.
+
+    Raises:
+        SereneError: the output is such.
+    """
+    if output.is_dir():
+        raise SereneError(f"The output {sound.named(output)} is a folder; a file was expected.")
+    if output.exists() and not output.is_file():
+        raise SereneError(
+            f"The output {sound.named(output)} is a device or pipe; a file was expected. Leave -o out, and the rows go "
+            "to the standard output."
+        )
 
 
 def number(value: float) -> float:
@@ -96,10 +111,9 @@ class Partial:
             made_by: what the answers depend on besides the sounds.
 
         Raises:
-            SereneError: the output is a folder, or the disk refuses.
+            SereneError: the output is a folder or device, or the disk refuses.
         """
-        if output.is_dir():
-            raise SereneError(f"The output {output} is a folder; a file was expected.")
+        refuse_special(output)
         path = output.with_name(output.name + ".partial")
         head = json.dumps({"version": VERSION, **made_by}, sort_keys=True).encode() + b"\n"
         try:

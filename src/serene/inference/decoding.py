@@ -10,7 +10,7 @@ import multiprocessing
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import fields
 from multiprocessing.connection import Connection
@@ -26,6 +26,7 @@ Listen = Callable[[bytes], Clip]
 
 MEMORY = 2 * 2**30  # bytes that a process may take for one file, on top of what it holds before
 LARGEST_ANSWER = 2**28  # bytes of a clip; no honest process sends more
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a terminal, or a service manager, sends them to all processes at once
 START = 60.0  # seconds within which a process is ready, on a busy machine too
 READY = b"+"  # what it sends then
 HEARD, REFUSED = b"h", b"r"  # the first byte of a process's answer: a clip, or why there is none
@@ -132,7 +133,8 @@ class _Decoder:
             ours, theirs = context.Pipe()
             settings = (theirs, self._listen, self._seconds)
             process = context.Process(target=decode_forever, args=settings, name="serene-decoder", daemon=True)
-            process.start()
+            with _undisturbed():
+                process.start()
             theirs.close()
             self._process, self._connection, self._ready = process, ours, False
 
@@ -184,7 +186,7 @@ class _Decoder:
 
 def decode_forever(connection: Connection, listen: Listen, seconds: float) -> None:
     """Be a decoding process: answer for one file after the other until the connection ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the service hears them, and lets what has begun be finished
+    for number in SIGNALS:  # the service hears them, and lets what has begun be finished
         signal.signal(number, signal.SIG_IGN)
     _confine()
     limit = math.ceil(seconds) + 1  # should the service be gone by then, the system ends a decoder that hangs
@@ -205,6 +207,22 @@ def _answer(listen: Listen, content: bytes) -> bytes:
         return REFUSED + str(error).encode()
     except Exception as error:  # a decoder that stumbles is a sound that cannot be read
         return REFUSED + f"the sound cannot be read as audio: its decoder failed ({type(error).__name__}).".encode()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Start a process that signals cannot end before it is far enough to ignore them: it is born with them blocked."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # in the block it would be started unblocked, and leave this thread so
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _confine() -> None:

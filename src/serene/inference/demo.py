@@ -150,8 +150,9 @@ def _free(host: str, port: int) -> int:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
             return listening.getsockname()[1]
     except (OSError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0]  # some Pythons repeat the address
         raise SereneError(
-            f"Cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}. "
+            f"Cannot listen at {host}, port {port}: {reason}. "
             "Choose another --port or --host, or end what listens there."
         ) from error
 

@@ -39,12 +39,16 @@ STYLE = """
 #answer .first .name, #answer .first .value { font-weight: 600; }
 #answer .first .track i { opacity: 1; }
 #card img { display: none; }
+#card table { display: block; width: fit-content; max-width: 100%; overflow-x: auto; }
 #card :is(table, thead, tbody, tr, th, td) { border: 0 !important; border-collapse: collapse; }
-#card :is(th, td) { border-bottom: 1px solid var(--border-color-primary) !important; padding: .35rem .9rem .35rem 0; }
+#card :is(th, td) { border-bottom: 1px solid var(--border-color-primary) !important; padding: .35rem .9rem .35rem 0;
+  overflow-wrap: normal; word-break: normal; }
 #timeline:not(:has(h3)) { display: none; }
 #timeline h3 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
 #timeline text { font-family: inherit !important; }
 #timeline svg { display: block; width: 100%; height: auto; max-width: none !important; }
+#timeline [role=img] { overflow-x: auto; }
+#timeline [role=img] svg { min-width: 36rem; }
 .dark #answer .track i { background: #6db3ec; }
 @keyframes grow { from { transform: scaleX(0); } }
 @media (prefers-reduced-motion: reduce) { #answer .track i { animation: none; } }

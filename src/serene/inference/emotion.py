@@ -52,7 +52,7 @@ class Emotion:
     label: str | None
     scores: Mapping[str, float]
     duration: float
-    embedding: np.ndarray | None = None
+    embedding: np.ndarray | None = field(default=None, repr=False)
     segments: tuple[Segment, ...] = ()
     note: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from serene import sound
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation import metrics
+from serene.evaluation.card_exports import onnx_card
 from serene.files import whole_folder
 from serene.inference.folder import GRAPHS, ModelFolder
+from serene.inference.hub import CARD, SENT
 from serene.inference.onnx_graph import example, trace
 from serene.inference.onnx_model import OnnxModel
 from serene.inference.recognizer import Recognizer
@@ -27,6 +29,7 @@ ALLOWED = 1e-4  # largest difference from PyTorch's logits and embedding with wh
 LENGTHS = ((50,), (20, 77, 31), (300, 12, 25, 44))  # of the clips that are compared, in frames of a front end
 SAMPLES = ((16_000,), (8_000, 24_000, 11_111), (48_000, 5_000, 20_001, 9_999))  # the same of waveforms
 TOGETHER = 64  # labelled clips that are held at once
+KEPT = (*SENT, "trained_on.json")  # files of a model folder
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,15 @@ class Comparison:
     """One batch of random clips, by the graph and by PyTorch.
 
     Attributes:
-        lengths: of the clips, in frames.
+        lengths: of the clips, in `unit`.
+        unit: frames of a front end, or samples.
         logits: largest absolute difference.
         embedding: largest absolute difference.
         cosine: smallest cosine of a clip's two embeddings.
     """
 
     lengths: tuple[int, ...]
+    unit: str
     logits: float
     embedding: float
     cosine: float
@@ -91,8 +96,8 @@ class Parity:
         said = []
         for name, rows in ((GRAPHS["fp32"], self.fp32), (GRAPHS["int8"], self.int8)):
             said += [
-                f"{name}, {len(row.lengths)} x {max(row.lengths)} frames: logits differ by {row.logits:.1e} at most, "
-                f"embeddings by {row.embedding:.1e} (cosine {row.cosine:.6f})"
+                f"{name}, batch of {len(row.lengths)}, up to {max(row.lengths)} {row.unit}: logits differ from "
+                f"PyTorch's by {row.logits:.1e} at most, embeddings by {row.embedding:.1e} (cosine {row.cosine:.6f})"
                 for row in rows
             ]
         if self.labelled is not None:
@@ -111,15 +116,19 @@ def export_onnx(
 
     Args:
         folder: a model folder or hub name.
-        out: the folder to write; it may be `folder` itself.
+        out: the folder to write; it may be `folder` itself, and is replaced where it is such an export already.
         int8: also write a file whose matrix products are quantised dynamically.
         manifest: labelled clips, on which the drop by quantising is measured.
 
     Raises:
-        SereneError: the model cannot be exported, or its graph differs from PyTorch by more than 1e-4.
+        SereneError: the model cannot be exported, its graph differs from PyTorch by more than 1e-4, or `out` holds
+            something else.
         MissingExtra: `onnx` or `onnxscript` is not installed.
     """
-    known = ModelFolder.find(folder)
+    known, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
+    own = out == known.path.resolve()
+    if not own:
+        refuse_to_replace(out, lambda former: (former / GRAPHS["fp32"]).is_file())
     if known.preprocessor.get("front_end") == "frozen":
         raise SereneError(
             f"{known.path} reads the outputs of a frozen encoder, which its graph would lack. Train the same with "
@@ -127,9 +136,10 @@ def export_onnx(
         )
     if manifest is not None and not int8:
         raise SereneError("A labelled manifest tells what int8 costs; export with --int8, or without the manifest.")
+    labelled = None if manifest is None else Manifest.read(manifest)
     model = EmotionModel.load(known.path)
     with whole_folder(out) as temporary:
-        shutil.copytree(known.path, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*GRAPHS.values()))
+        _copy(known.path, temporary, whole=own)
         trace(model, temporary / GRAPHS["fp32"])
         parity = Parity(_compared(model, known, temporary, "fp32"))
         if parity.worst > ALLOWED:
@@ -138,15 +148,40 @@ def export_onnx(
             )
         if int8:
             _quantise(temporary / GRAPHS["fp32"], temporary / GRAPHS["int8"])
-            labelled = None if manifest is None else _labelled(temporary, Manifest.read(manifest))
-            parity = replace(parity, int8=_compared(model, known, temporary, "int8"), labelled=labelled)
+            cost = None if labelled is None else _labelled(temporary, labelled)
+            parity = replace(parity, int8=_compared(model, known, temporary, "int8"), labelled=cost)
+        card = known.path / CARD
+        said = card.read_text(encoding="utf-8") if card.is_file() else None
+        (temporary / CARD).write_text(onnx_card(said, known.name, GRAPHS["fp32"], parity.lines()), encoding="utf-8")
     return parity
+
+
+def refuse_to_replace(out: Path, is_export: Callable[[Path], bool]) -> None:
+    """Leave alone whatever is not an earlier export: a folder is replaced with all that lies in it.
+
+    Raises:
+        SereneError: `out` is a file, or holds something that no export writes.
+    """
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (held and (held - set(KEPT) or not is_export(out))) or (out.exists() and not out.is_dir()):
+        raise SereneError(f"{out} holds something else than an earlier export; name another folder.")
+
+
+def _copy(folder: Path, out: Path, *, whole: bool) -> None:
+    """Copy a model folder's files, or all that lies in it; the graphs are made anew."""
+    graphs = {name for graph in GRAPHS.values() for name in (graph, f"{graph}.data")}
+    if whole:
+        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*graphs))
+        return
+    for name in KEPT:
+        if name not in graphs and (folder / name).is_file():
+            shutil.copy(folder / name, out)
 
 
 def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precision: str) -> tuple[Comparison, ...]:
     graph = OnnxModel(exported / GRAPHS[precision], len(folder.emotions), precision=precision)
     reference = TorchModel(folder, device="cpu")
-    batches = LENGTHS if model.encoder.shortest == 1 else SAMPLES
+    batches, unit = (LENGTHS, "frames") if model.encoder.shortest == 1 else (SAMPLES, "samples")
     rows = []
     for seed, lengths in enumerate(batches):
         inputs = example(model, [max(length, model.encoder.shortest) for length in lengths], seed)
@@ -154,6 +189,7 @@ def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precisio
         rows.append(
             Comparison(
                 tuple(inputs.lengths.tolist()),
+                unit,
                 float(np.abs(logits - own_logits).max()),
                 float(np.abs(embedding - own_embedding).max()),
                 float(_cosine(embedding, own_embedding).min()),

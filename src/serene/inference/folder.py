@@ -68,6 +68,8 @@ class ModelFolder:
         if config.get("model_type") != "serene":
             raise SereneError(f"{path} holds a model of another project (model_type {config.get('model_type')!r}).")
         try:
+            if not isinstance(config["format"], int):
+                raise _odd(path, f"the format is {config['format']!r}")
             if config["format"] > FORMAT:
                 raise SereneError(f"{path} was written by a newer serene (format {config['format']}); update serene.")
             folder = cls(path, name, config, preprocessor, Parts(**config["parts"]))
@@ -142,8 +144,13 @@ class ModelFolder:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SereneError(f"{path.parent} is not a readable model folder: it has no {path.name}.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise SereneError(f"{path.parent} is not a readable model folder: {path.name}: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise SereneError(
+            f"{path.parent} is not a readable model folder: {path.name} cannot be read ({why})."
+        ) from error
     if not isinstance(content, dict):
         raise _odd(path.parent, f"{path.name} holds no mapping")
     return content
@@ -154,6 +161,8 @@ def _oddity(folder: ModelFolder) -> str | None:
     emotions = folder.config["emotions"]
     if not isinstance(emotions, list) or not emotions or not all(isinstance(name, str) for name in emotions):
         return f"emotions are {emotions!r}"
+    if len(set(emotions)) < len(emotions):
+        return f"an emotion is there twice: {', '.join(emotions)}"
     if not (math.isfinite(folder.temperature) and folder.temperature > 0):
         return f"the temperature is {folder.temperature}"
     if not isinstance(folder.config["width"], int) or folder.config["width"] < 1:
@@ -161,7 +170,10 @@ def _oddity(folder: ModelFolder) -> str | None:
     wanted = {"normalize", "enrolment_prior", "dimensions"}
     wanted |= {"embedding_width"} if folder.parts.enrols_embeddings else set()
     missing = wanted - set(folder.config)
-    return f"{', '.join(sorted(missing))} is missing" if missing else None
+    if missing:
+        return f"{', '.join(sorted(missing))} is missing"
+    embedding = folder.config.get("embedding_width", 1)
+    return None if isinstance(embedding, int) and embedding > 0 else f"the embedding_width is {embedding!r}"
 
 
 def _odd(path: Path, what: str) -> SereneError:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from serene.errors import MissingExtra, SereneError
 from serene.inference.folder import CONFIG, GRAPHS, METRICS, PREPROCESSOR, TENSORS
+from serene.models.weights import reason
 
 CARD = "README.md"
-NEEDED = (CONFIG, PREPROCESSOR, TENSORS)
+NEEDED = (CONFIG, PREPROCESSOR)
 # not the list of whom the model was trained on: speakers of a corpus of one's own may be called by their names
-SENT = (*NEEDED, METRICS, CARD, *(name for graph in GRAPHS.values() for name in (graph, f"{graph}.data")))
+SENT = (*NEEDED, TENSORS, METRICS, CARD, *(name for graph in GRAPHS.values() for name in (graph, f"{graph}.data")))
 
 
 def push(folder: str | Path, name: str, *, private: bool = True) -> str:
@@ -31,13 +32,14 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
         MissingExtra: `huggingface_hub` is not installed.
     """
     folder = Path(folder).expanduser()
-    missing = [file for file in NEEDED if not (folder / file).is_file()]
+    files = [file for file in SENT if (folder / file).is_file()]
+    missing = [file for file in NEEDED if file not in files]
+    missing += [] if {TENSORS, *GRAPHS.values()} & set(files) else [f"{TENSORS} or {GRAPHS['fp32']}"]
     if missing:
         raise SereneError(f"{folder} is no model folder: {' and '.join(missing)} is not there.")
-    files = [file for file in SENT if (folder / file).is_file()]
     try:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
     except ModuleNotFoundError as error:
         raise MissingExtra("huggingface_hub", "hub") from error
     hub = HfApi(library_name="serene")
@@ -47,8 +49,10 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
     except HFValidationError as error:
         raise SereneError(f"'{name}' is no name on the Hugging Face hub; user/model was expected.") from error
     except Exception as error:  # its own, the network's and the operating system's have no common name
+        forbidden = getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
+        login = " Log in with a token that may write there: hf auth login."
         raise SereneError(
-            f"The Hugging Face hub did not take {folder} as '{name}': {error} Log in with a token that may write: "
-            "hf auth login."
+            f"The Hugging Face hub did not take {folder} as '{name}' ({reason(error)})."
+            + (login if forbidden or isinstance(error, LocalTokenNotFoundError) else "")
         ) from error
     return str(made)

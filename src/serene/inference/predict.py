@@ -59,17 +59,18 @@ class Summary:
     def lines(self) -> list[str]:
         """Say it in sentences, one to a line."""
         where = "" if self.output is None else f" -> {self.output}"
-        told = [f"{self.files} files, {self.seconds / 60:.1f} minutes of sound{where}"]
+        length = f"{self.seconds:.1f} seconds" if self.seconds < 60 else f"{self.seconds / 60:.1f} minutes"
+        told = [f"{self.files} file{'s' * (self.files != 1)}, {length} of sound{where}"]
         if self.anew:
-            told.append(f"note: {self.anew}")
+            told.append(f"Note: {self.anew}")
         if self.resumed:
-            told.append(f"{self.resumed} of them had been answered before the run was interrupted.")
+            told.append(f"Answered before the run was interrupted: {self.resumed} of them.")
         if self.without_label:
-            told.append(f"{self.without_label} have no label: their notes say why.")
+            told.append(f"Without a label: {self.without_label}, whose notes say why.")
         if self.failed:
-            told.append(f"{self.failed} failed: their rows say why. The first: {self.first_error}")
+            told.append(f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}")
         if self.passed_over:
-            told.append(f"{self.passed_over} files were passed over: their names do not end as a sound's does.")
+            told.append(f"Passed over: {self.passed_over}, whose names do not end as a sound's does.")
         return told
 
 
@@ -157,20 +158,6 @@ def row_of(path: str, answer: Emotion | str) -> Row:
         "duration": round(answer.duration, 3),
         "note": answer.note,
     }
-
-
-def said(row: Row) -> str:
-    """Say a row in a line, the highest score first: `my.wav (2.3 s): anger (anger 71.0 %, neutral 20.5 %, ...)`."""
-    if row["error"] is not None:
-        return f"failed: {row['error']}"
-    named = f"{row['path']} ({row['duration']:.1f} s): "
-    if not row["scores"]:
-        return named + row["note"]
-    if row["label"] is None and row["note"] is None:  # a model of dimensions
-        return named + ", ".join(f"{name} {value:.4g}" for name, value in row["scores"].items())
-    ranked = sorted(row["scores"].items(), key=lambda item: -item[1])
-    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in ranked)
-    return f"{named}{row['label'] or row['note']} ({shares})"
 
 
 def _to_file(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,12 @@ from serene.files import write_text
 from serene.inference.clip import Clip
 from serene.inference.features import VOICE
 from serene.inference.folder import ModelFolder
+from serene.sound import named
 
 FORMAT = 1  # of the file; a reader refuses what is newer
 OPTIONAL = ("voice", "embedding", "embedding_deviation")  # arrays that not every model asks for
+LARGEST = 1e20  # of a number in a file, so that standardising by the smallest deviation stays far within float32
+MOST = 2**31  # frames or clips: nobody speaks so long, and every integer type holds them
 SMALLEST = 1e-5  # of a deviation, so that a constant feature divides safely: as in training
 
 
@@ -91,6 +93,8 @@ class Profile:
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise SereneError(f"{named(path)} is no readable profile: there is no such file.") from error
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         return cls.parse(text, path)
@@ -104,6 +108,8 @@ class Profile:
         """
         try:
             kept = json.loads(text)
+            if not isinstance(kept, dict) or not isinstance(kept.get("format"), int):
+                raise ValueError("it does not say its format")
             if kept["format"] > FORMAT:
                 raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
             profile = cls(
@@ -118,9 +124,15 @@ class Profile:
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _unreadable(name, error) from error
-        if len(profile.mean) != len(profile.deviation) or profile.deviation.min() <= 0 or profile.frames < 1:
+        if not profile._plausible():
             raise SereneError(f"{name} is no readable profile: its statistics are not those of any clips.")
         return profile
+
+    def _plausible(self) -> bool:
+        """Whether the numbers may be those of clips."""
+        spreads = [own for own in (self.deviation, self.embedding_deviation) if own is not None]
+        narrow = any(own.min() < np.float32(SMALLEST) for own in spreads)
+        return min(self.frames, self.clips) > 0 and len(self.mean) == len(self.deviation) and not narrow
 
     def write(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all."""
@@ -161,11 +173,14 @@ def statistics(features: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _unreadable(name: str | Path, error: Exception) -> SereneError:
-    return SereneError(f"{name} is no readable profile, such as `serene enrol` writes: {error!r}.")
+    """Say what is wrong with a file, without repeating what is in it: that may be anything."""
+    why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None)
+    why = why or "it is damaged, or something else altogether"
+    return SereneError(f"{named(name)} is no readable profile, such as `serene enrol` writes: {why}.")
 
 
 def _vector(values: Any) -> np.ndarray:
-    """Read a list of finite numbers."""
-    if not values or not all(math.isfinite(value) for value in values):
-        raise ValueError("numbers are missing or not finite")
+    """Read a list of numbers that float32 can be computed with."""
+    if not values or not all(abs(value) <= LARGEST for value in values):  # not a number is no more than anything
+        raise ValueError("numbers are missing, not finite or too large")
     return np.array(values, dtype=np.float32)

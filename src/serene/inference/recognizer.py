@@ -14,8 +14,8 @@ from serene.errors import MissingExtra, SereneError, unknown
 from serene.inference import NETWORKS
 from serene.inference.clip import Clip, Inputs, Network, by_length, padded
 from serene.inference.emotion import Emotion
-from serene.inference.features import Listener
-from serene.inference.folder import GRAPHS, ModelFolder
+from serene.inference.features import VOICE, Listener
+from serene.inference.folder import BUNDLED, GRAPHS, TENSORS, ModelFolder
 from serene.inference.profile import Profile, statistics
 from serene.inference.sounds import Sound
 from serene.sound import SAMPLE_RATE
@@ -58,11 +58,13 @@ class Recognizer:
         """Check the arguments; `load` is the ordinary way."""
         if batch_size < 1:
             raise SereneError(f"batch_size is {batch_size}; at least 1 was expected.")
-        if abstain is not None and (folder.dimensions or not 0 <= abstain <= 1):
+        if abstain is not None and folder.dimensions:
             raise SereneError(f"abstain is {abstain}; a probability was expected, and a model of classes.")
+        if abstain is not None and not 0 <= abstain <= 1:
+            raise SereneError(f"abstain is {abstain:g}; a probability was expected, from 0 to 1.")
         self.folder, self.network, self.batch_size, self.abstain = folder, network, batch_size, abstain
         self.listener, self.labels = Listener.of(folder), folder.emotions
-        self.profile = Profile.read(profile) if isinstance(profile, str | Path) else profile
+        self.profile = _read(profile)
         self._refuse_strange([self.profile])
 
     @classmethod
@@ -97,7 +99,9 @@ class Recognizer:
             raise SereneError(unknown("precision", precision, PRECISIONS))
         folder = ModelFolder.find(model)
         network = _network(folder, device, precision, threads)
-        return cls(folder, network, profile=profile, batch_size=batch_size, abstain=abstain)
+        recognizer = cls(folder, network, profile=profile, batch_size=batch_size, abstain=abstain)
+        _refuse_misfit(folder, network)
+        return recognizer
 
     @property
     def info(self) -> dict[str, Any]:
@@ -114,14 +118,16 @@ class Recognizer:
 
     @overload
     def __call__(
-        self, sound: list[Sound], rate: int | None = None, *, profile: Profile | None = None
+        self, sound: list[Sound], rate: int | None = None, *, profile: Profile | str | Path | None = None
     ) -> list[Emotion]: ...
 
     @overload
-    def __call__(self, sound: Sound, rate: int | None = None, *, profile: Profile | None = None) -> Emotion: ...
+    def __call__(
+        self, sound: Sound, rate: int | None = None, *, profile: Profile | str | Path | None = None
+    ) -> Emotion: ...
 
     def __call__(
-        self, sound: Sound | list[Sound], rate: int | None = None, *, profile: Profile | None = None
+        self, sound: Sound | list[Sound], rate: int | None = None, *, profile: Profile | str | Path | None = None
     ) -> Emotion | list[Emotion]:
         """Answer for a sound, or for a list of them.
 
@@ -129,12 +135,13 @@ class Recognizer:
             sound: a path, bytes, open file, array, tensor, `(samples, rate)` or dictionary, as
                 `serene.inference.sounds.samples_of` takes it; or a list of such.
             rate: of samples, in hertz.
-            profile: of the speaker, instead of the one that the recognizer was loaded with.
+            profile: of the speaker, or its file, instead of the one that the recognizer was loaded with.
 
         Raises:
             AudioError: a sound cannot be decoded, is empty, not finite, or too long.
             SereneError: the profile is another model's.
         """
+        profile = _read(profile)
         if isinstance(sound, list):
             return self.answer([self.hear(one, rate) for one in sound], profile=profile)
         return self.answer([self.hear(sound, rate)], profile=profile)[0]
@@ -153,7 +160,7 @@ class Recognizer:
             profile: of the speaker, or one (or None) for each clip; the recognizer's own without it.
 
         Raises:
-            SereneError: a profile is another model's.
+            SereneError: a profile is another model's, or the weights are damaged.
         """
         given = [profile] * len(clips) if profile is None or isinstance(profile, Profile) else profile
         return self._answers(clips, [own or self.profile for own in given])
@@ -228,6 +235,8 @@ class Recognizer:
             profile.check(self.folder)
 
     def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, duration: float) -> Emotion:
+        if not np.isfinite(outputs).all():
+            raise SereneError(f"The model {self.folder.name} answers what is no number: its weights are damaged.")
         if self.folder.dimensions:
             return Emotion(None, dict(zip(self.labels, outputs.tolist(), strict=True)), duration, embedding)
         scores = dict(zip(self.labels, _softmax(outputs / self.folder.temperature).tolist(), strict=True))
@@ -240,19 +249,63 @@ def _network(folder: ModelFolder, device: str, precision: str, threads: int | No
     if graph is not None and device in ("auto", "cpu"):
         onnx = registry.load("onnx", NETWORKS, "network")
         return onnx(graph, len(folder.emotions), threads=threads or 1, precision=precision)
-    export = f"serene export {folder.path} -o {folder.path} --to onnx{' --int8' * (precision == 'int8')}"
+    if graph is None and not (folder.path / TENSORS).is_file():
+        raise SereneError(f"{folder.path} holds no weights: neither {GRAPHS['fp32']} nor {TENSORS} is there.")
     if precision == "int8":
         raise SereneError(
-            f"int8 needs {GRAPHS[precision]}, and a CPU. Make the file once, where torch is installed: {export}."
+            f"int8 needs {GRAPHS[precision]}, and a CPU. Make the file once, where torch is installed: "
+            f"{_export(folder, ' --int8')}"
         )
     try:
         torch = registry.load("torch", NETWORKS, "network")
     except MissingExtra as error:
-        raise SereneError(
-            f"{folder.path} has no {GRAPHS['fp32']} that would serve here, and torch is not installed. Make the file "
-            f"once where it is: {export}. Or install torch: pip install 'serene-ser[train]'."
-        ) from error
+        raise _without_torch(folder, device, precision) from error
     return torch(folder, device=device, precision=precision, threads=threads)
+
+
+def _refuse_misfit(folder: ModelFolder, network: Any) -> None:
+    """Refuse a graph that reads what its folder's config does not speak of, or other widths of it."""
+    if not hasattr(network, "session"):
+        return  # PyTorch is strict about its tensors
+    voice = VOICE.width if folder.parts.hears_voices else 0
+    widths = {"features": folder.config["width"], "enrolment": folder.enrolment_width, "voice": voice}
+    for given in network.session.get_inputs():
+        width, asked = widths.get(given.name), given.shape[-1]  # dynamic dimensions have names instead of numbers
+        if width == 0 or (width and isinstance(asked, int) and asked != width):
+            raise SereneError(
+                f"The ONNX file in {folder.path} does not fit its config.json: it reads '{given.name}' of the width "
+                f"{asked}, and {width} was expected. Export it again: serene export."
+            )
+
+
+def _without_torch(folder: ModelFolder, device: str, precision: str) -> SereneError:
+    """Say what to do where torch is wanted and not installed."""
+    install = "pip install 'serene-ser[train]'"
+    if folder.graph("fp32") is None:
+        return SereneError(
+            f"{folder.path} has no {GRAPHS['fp32']} that would serve here, and torch is not installed. Make the file "
+            f"once where it is: {_export(folder)} Or install torch: {install}."
+        )
+    asked = f"precision '{precision}'" if device in ("auto", "cpu") else f"device '{device}'"
+    return SereneError(
+        f"The {asked} needs torch, which is not installed: {install}. Without it all else runs on the CPU."
+    )
+
+
+def _export(folder: ModelFolder, option: str = "") -> str:
+    """Say how a model gets its ONNX file: in its own folder, or in one for a copy of what came with the package."""
+    if folder.path == BUNDLED:
+        return f"serene export -o FOLDER --to onnx{option}, and then --model FOLDER."
+    return f"serene export {folder.path} -o {folder.path} --to onnx{option}."
+
+
+def _read(profile: Profile | str | Path | None) -> Profile | None:
+    """Read a profile that is given by its file."""
+    if profile is None or isinstance(profile, Profile):
+        return profile
+    if isinstance(profile, str | Path):
+        return Profile.read(profile)
+    raise SereneError(f"A {type(profile).__name__} is no profile; one that `enrol` made, or its file, was expected.")
 
 
 def _embeddings(answers: Sequence[Emotion]) -> np.ndarray:

@@ -138,8 +138,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]  # some Pythons say the address once more
         raise SereneError(
-            f"Cannot listen at {host}, port {port}: {error.strerror or error}. "
+            f"Cannot listen at {host}, port {port}: {reason}. "
             "Choose another --port or --host, or end what listens there."
         ) from error
 

@@ -107,6 +107,10 @@ def _linear_maps(model: EmotionModel) -> tuple[tuple[Tensor, Tensor], tuple[Tens
     """Give weights and biases of the projector and the classifier: the mean over frames lets linear maps pass."""
     width = model.embedding_width
     weight, bias = torch.eye(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
+    norm: Any = model.embedding_norm
+    if norm is not None:  # over the training set, as for a speaker of no clips
+        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+        weight, bias = torch.diag(scale), -scale * norm.running_mean.double()
     for layer in model.head.hidden:
         if isinstance(layer, nn.Linear):
             weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()

@@ -86,11 +86,7 @@ def timeline(
         AudioError: the sound cannot be decoded, is empty or not finite.
         SereneError: a window or hop that cannot be, or the profile is another model's.
     """
-    if not SHORTEST <= window <= recognizer.listener.longest or not 0 < hop <= window:
-        raise SereneError(
-            f"A window of {window:g} s every {hop:g} s was asked for; from {SHORTEST:g} to "
-            f"{recognizer.listener.longest:g} s were expected, and no more from one to the next."
-        )
+    refuse_odd(window, hop, recognizer)
     name = decoder.named(sound)
     if hasattr(sound, "read"):
         sound = sound.read()  # its header is looked at before it is decoded
@@ -109,6 +105,19 @@ def timeline(
     values = recognizer.folder.dimensions
     emotion = _whole(windows, merged(windows, hop, apart=values), recognizer)
     return Timeline(name, recognizer.labels, values, window, hop, tuple(windows), emotion)
+
+
+def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
+    """Refuse a window that the model cannot hear, and a hop that leaves gaps or does not go on; both in seconds.
+
+    Raises:
+        SereneError: one of them is such.
+    """
+    longest = recognizer.listener.longest
+    if not SHORTEST <= window <= longest:
+        raise SereneError(f"A window of {window:g} s was asked for; {SHORTEST:g} to {longest:g} s were expected.")
+    if not 0 < hop <= window:
+        raise SereneError(f"A hop of {hop:g} s was asked for; more than 0 s, and at most the window's {window:g} s.")
 
 
 def merged(windows: Sequence[Segment], hop: float, *, apart: bool = False) -> tuple[Segment, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,11 +12,11 @@ from typing import Any, TextIO
 from serene import sound
 from serene.errors import MissingExtra, SereneError
 from serene.files import whole_file, write_text
-from serene.inference.answer_file import csv_line, format_of, number
+from serene.inference.answer_file import csv_line, format_of, number, refuse_special
 from serene.inference.emotion import Segment
 from serene.inference.gather import gather
 from serene.inference.recognizer import Recognizer
-from serene.inference.timeline import HOP, WINDOW, Progress, Timeline, timeline
+from serene.inference.timeline import HOP, WINDOW, Progress, Timeline, refuse_odd, timeline
 
 TEXTS, PICTURE = ("csv", "json", "vtt"), "png"
 FORMATS = (*TEXTS, PICTURE)
@@ -75,6 +75,7 @@ def timelines(
         AudioError: the only sound cannot be decoded.
         MissingExtra: nothing but a picture is wanted, and matplotlib is not installed.
     """
+    refuse_odd(window, hop, recognizer)
     found = gather(paths)
 
     def of(path: str) -> Timeline:
@@ -84,11 +85,12 @@ def timelines(
 
     alone = len(found.paths) == 1
     if not isinstance(output, str | Path):
-        if not alone:
-            raise SereneError(f"{len(found.paths)} sounds were given: name a folder for their timelines, as -o FOLDER.")
-        output.writelines(text_of(of(found.paths[0]), format_of(None, form, TEXTS)))
+        form = _streamed(len(found.paths), form)
+        output.writelines(text_of(of(found.paths[0]), form))
         return Written((), {})
     forms, name = _forms(Path(output), form, alone)
+    if list(forms.values()) == [PICTURE]:
+        _drawer()  # what is missing for it is said before the work, not after it
     made: list[str] = []
     remarks: dict[str, None] = {}
     failed: dict[str, str] = {}
@@ -102,6 +104,15 @@ def timelines(
         else:
             made += _write_each(line, target, forms, remarks)
     return Written(tuple(made), failed, tuple(remarks))
+
+
+def _streamed(sounds: int, form: str | None) -> str:
+    """Give the format of what goes to a stream, which takes the text of one timeline."""
+    if sounds > 1:
+        raise SereneError(f"{sounds} sounds were given: name a folder for their timelines, as -o FOLDER.")
+    if form == PICTURE:
+        raise SereneError("A picture needs a file: name one, as -o call.png.")
+    return format_of(None, form, TEXTS)
 
 
 def _naming(path: str, progress: Progress | None) -> Progress | None:
@@ -121,7 +132,7 @@ def _write_each(line: Timeline, target: Path, forms: Mapping[str, str], remarks:
                 raise
             remarks[f"There is no picture: {error}"] = None
         else:
-            made.append(str(file))
+            made.append(sound.named(file))
     return made
 
 
@@ -138,6 +149,7 @@ def write(line: Timeline, output: str | Path, form: str | None = None) -> None:
         MissingExtra: a picture is wanted, and matplotlib is not installed.
     """
     form = format_of(output, form, FORMATS)
+    refuse_special(Path(output))
     if form != PICTURE:
         write_text(output, "".join(text_of(line, form)))
         return
@@ -152,13 +164,17 @@ def picture_of(line: Timeline) -> bytes:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
+    return _drawer()(line)
+
+
+def _drawer() -> Callable[[Timeline], bytes]:
     try:
         from serene.inference.timeline_picture import draw
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("matplotlib"):
             raise
         raise MissingExtra("matplotlib", "train") from error
-    return draw(line)
+    return draw
 
 
 def text_of(line: Timeline, form: str) -> Iterator[str]:
@@ -222,6 +238,11 @@ def _forms(output: Path, form: str | None, alone: bool) -> tuple[dict[str, str],
         return {"" if alone else f".{form}": form}, output
     if alone and output.suffix and not output.is_dir():
         return {"": format_of(output, None, FORMATS)}, output
+    if not alone and output.suffix.removeprefix(".") in FORMATS and not output.is_dir():
+        raise SereneError(
+            f"Several sounds were given, and {sound.named(output)} is called as a file is: name a folder for their "
+            "timelines."
+        )
     return {f".{name}": name for name in FORMATS}, output
 
 

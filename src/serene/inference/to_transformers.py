@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +12,13 @@ import torch
 import transformers
 
 from serene.errors import SereneError
+from serene.evaluation.card_exports import stock_card
 from serene.files import whole_folder
 from serene.inference.clip import Inputs, padded
+from serene.inference.export import refuse_to_replace
 from serene.inference.features import Listener
 from serene.inference.folder import CONFIG, ModelFolder
+from serene.inference.hub import CARD
 from serene.inference.stock import obstacles, stock_model
 from serene.inference.torch_model import TorchModel
 from serene.models.model import EmotionModel
@@ -26,19 +28,6 @@ from serene.sound import SAMPLE_RATE
 TOLERANCE = 1e-4  # of the largest logit
 SECONDS = (0.5, 1.3, 3.1, 6.2)  # of the clips that are compared, beside the shortest that the encoder takes
 LOUD, QUIET = 0.1, 10 ** (-50 / 20)  # their root mean square
-CARD = "README.md"
-USE = """
-## In plain transformers
-
-```python
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
-
-extractor = AutoFeatureExtractor.from_pretrained(FOLDER)
-model = AutoModelForAudioClassification.from_pretrained(FOLDER)
-logits = model(**extractor(samples, sampling_rate=16000, return_tensors="pt")).logits
-```
-
-"""
 
 
 @dataclass(frozen=True)
@@ -91,12 +80,12 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
         SereneError: the model's structure has no like in transformers (a sentence per reason), `out` holds something
             else, or the logits differ, which leaves nothing behind.
     """
-    source, out = ModelFolder.find(folder), Path(out)
-    _refuse_to_replace(out)
+    source, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
+    refuse_to_replace(out, _is_stock)
     network = TorchModel(source, device="cpu")
     reasons = obstacles(network.model, source.preprocessor)
     if reasons:
-        raise SereneError(f"{source.path} does not become a model of plain transformers. {' '.join(reasons)}")
+        raise SereneError(f"{source.name} does not become a model of plain transformers. {' '.join(reasons)}")
     notes = _notes(network.model, source.preprocessor)
     extractor = transformers.Wav2Vec2FeatureExtractor(
         sampling_rate=SAMPLE_RATE, do_normalize=source.config["normalize"] == "utterance", return_attention_mask=True
@@ -164,24 +153,20 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
         )
     if model.encoder.pre_norm and not model.encoder.ends_in_norm:
         notes.append("Its last layer is of zeros and counts nothing: it keeps the norm that ends the encoder away.")
+    if model.parts.enrols_embeddings:
+        notes.append("It answers as for speakers of whom nothing is known: transformers has no profiles.")
     return notes
 
 
 def _card(source: ModelFolder, notes: list[str]) -> str:
-    """Give the model's own card, which says what was measured, with how to use the export."""
+    """Give the model's own card, as it is true of the export."""
     path = source.path / CARD
-    card = path.read_text(encoding="utf-8") if path.is_file() else f"# {source.name}\n"
-    card = re.sub(r"^library_name:.*$", "library_name: transformers", card, count=1, flags=re.MULTILINE)
-    return card.rstrip() + "\n" + USE + "".join(f"* {note}\n" for note in notes)
+    card = path.read_text(encoding="utf-8") if path.is_file() else None
+    return stock_card(card, source.name, notes, temperature=source.temperature, dimensions=source.dimensions)
 
 
-def _refuse_to_replace(out: Path) -> None:
-    """Leave alone whatever is not such an export."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
+def _is_stock(folder: Path) -> bool:
     try:
-        known = '"architectures"' in (out / CONFIG).read_text(encoding="utf-8")
+        return 'ForSequenceClassification"' in (folder / CONFIG).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        known = False
-    if not known:
-        raise SereneError(f"{out} holds something else than an export to transformers; name another folder.")
+        return False

@@ -17,7 +17,8 @@ from serene.errors import SereneError, unknown
 from serene.inference.profile import Profile
 from serene.inference.service import Limits, Refused
 
-TEXT = 2**20  # bytes of a field that is no file
+TEXT = 2**20  # bytes of a field that is no file, and of a profile that is one
+TOO_SLOW = 408
 PATIENCE = 8  # uploads of how many times the limit are read to their end before they are refused
 OPTIONS = ("profile", "abstain")
 
@@ -63,7 +64,7 @@ async def receive(request: Request, field: str, files: int, limits: Limits) -> U
         async with asyncio.timeout(limits.upload_seconds):
             form = await parser.parse()
     except TimeoutError as error:
-        raise Refused(408, f"The upload did not arrive within {limits.upload_seconds:g} s.") from error
+        raise Refused(TOO_SLOW, f"The upload did not arrive within {limits.upload_seconds:g} s.") from error
     except ClientDisconnect as error:
         raise Refused(400, "The connection ended before the upload did.") from error
     except MultiPartException as error:
@@ -89,7 +90,8 @@ def _checked(given: list[tuple[str, str | None, bytes]], field: str, most: int, 
             raise Refused(422, f"'{field}' holds text.{wanted}")
     sounds = tuple((file or "", content) for name, file, content in given if name == field)
     if not 1 <= len(sounds) <= most:
-        raise Refused(422, f"The form has {len(sounds)} files, and 1 to {most} were expected.{wanted}")
+        expected = "1 was" if most == 1 else f"1 to {most} were"
+        raise Refused(422, f"The form has {len(sounds)} files, and {expected} expected.{wanted}")
     options = {name: content for name, _, content in given if name in OPTIONS}
     return Upload(sounds, _profile(options.get("profile")), _threshold(options.get("abstain")))
 
@@ -108,6 +110,8 @@ def _too_large(limits: Limits) -> Refused:
 
 
 def _profile(text: bytes | None) -> Profile | None:
+    if text and len(text) > TEXT:  # it is read between other clients' requests: that has to be quick
+        raise Refused(422, f"The field 'profile' has {len(text)} bytes; what `serene enrol` writes is smaller by far.")
     try:
         return Profile.parse(text, "The field 'profile'") if text else None
     except SereneError as error:
@@ -128,7 +132,8 @@ class Patient:
     """An ASGI application that hears an upload out before it refuses it.
 
     Most clients send all of a body before they read an answer: were the connection closed on them in the middle, they
-    would see a broken pipe and no reason. What is heard out is thrown away at once, and not for ever.
+    would see a broken pipe and no reason. What is heard out is thrown away at once, and not for ever; who was too slow
+    has been heard long enough.
 
     Args:
         app: which may answer before it has read everything.
@@ -154,7 +159,7 @@ class Patient:
             return message
 
         async def sending(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start" and begun and left:
+            if message["type"] == "http.response.start" and message["status"] != TOO_SLOW and begun and left:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.limits.upload_seconds):
                         await self._hear_out(receiving)

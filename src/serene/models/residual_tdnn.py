@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from serene.errors import SereneError
+from serene.models.distortion import Distortion
 from serene.models.encoder import Encoder
 from serene.models.masking import MaskedBatchNorm
 
 STRIDE = 2  # of each of the first two convolutions: frames of 10 ms become frames of 40 ms
 DILATIONS = (1, 2, 3)  # of the residual layers, each three frames wide
-BANDS = 2  # that are hidden of each clip's features, and of its time
 
 
 class ResidualTdnn(Encoder):
@@ -21,14 +21,15 @@ class ResidualTdnn(Encoder):
     LSTM, so that a quarter of a million weights hear a second around each frame. Each convolution is followed by batch
     norm and ReLU.
 
-    While training, two bands of features and two stretches of time of each clip are hidden, at random places and of
-    random widths up to the largest (SpecAugment, Park et al. 2019); zero is what standardised features have on average.
+    While training, clips are changed at random, see `serene.models.distortion`.
 
     Args:
         width: features per frame going in.
         channels: features per frame coming out.
-        hidden_features: most features of a hidden band; 0 hides none.
-        hidden_frames: most frames of a hidden stretch; 0 hides none.
+        warp: largest relative stretch of the mel axis, and of time, in training.
+        colour: by how much level and spectrum of a training clip are changed, in deviations of a filter's energy.
+        hidden_features: most features of each of the two bands that are hidden of a training clip.
+        hidden_frames: the same of frames.
 
     Attributes:
         out_width: `channels`.
@@ -37,16 +38,23 @@ class ResidualTdnn(Encoder):
 
     front_end = "mel_prosody"
 
-    def __init__(self, width: int, *, channels: int = 128, hidden_features: int = 10, hidden_frames: int = 20) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        channels: int = 128,
+        warp: float = 0.0,
+        colour: float = 0.0,
+        hidden_features: int = 10,
+        hidden_frames: int = 20,
+    ) -> None:
         """Build the layers with PyTorch's default initialisation."""
         super().__init__()
-        if channels < 4 or min(hidden_features, hidden_frames) < 0:
-            raise SereneError(
-                f"model.channels is {channels}, model.hidden_features {hidden_features} and model.hidden_frames "
-                f"{hidden_frames}; at least 4 channels were expected, and 0 or more of the others."
-            )
-        self.rebuilt = {"channels": channels, "hidden_features": hidden_features, "hidden_frames": hidden_frames}
-        self.hidden_features, self.hidden_frames = hidden_features, hidden_frames
+        if channels < 4:
+            raise SereneError(f"model.channels is {channels}; at least 4 were expected.")
+        changes = {"warp": warp, "colour": colour, "hidden_features": hidden_features, "hidden_frames": hidden_frames}
+        self.rebuilt = {"channels": channels, **changes}
+        self.distortion = Distortion(**changes)
         self.out_width, self.head_width = channels, 3 * channels // 4
         self.merging = nn.ModuleList(
             [_Layer(width, self.head_width, 5, stride=STRIDE), _Layer(self.head_width, channels, 3, stride=STRIDE)]
@@ -55,8 +63,7 @@ class ResidualTdnn(Encoder):
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Map features (batch, frame, feature) and a mask (batch, frame) to (batch, merged frame, out_width)."""
-        if self.training:
-            frames = self._hidden(frames, mask)
+        frames = self.distortion(frames, mask)
         for layer in self.merging:
             frames = layer(frames, mask)
             mask = mask[:, ::STRIDE]
@@ -64,29 +71,9 @@ class ResidualTdnn(Encoder):
             frames = frames + layer(frames, mask)
         return frames
 
-    def _hidden(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Hide bands of features and stretches of time of each clip (batch, frame, feature)."""
-        clips, longest, width = frames.shape
-        lengths, widths = mask.sum(dim=1), torch.full((clips,), width, device=mask.device)
-        for _ in range(BANDS):
-            band = _stretch(widths, width, self.hidden_features)[:, None, :]
-            stretch = _stretch(lengths, longest, self.hidden_frames)[:, :, None]
-            frames = frames.masked_fill(band | stretch, 0)
-        return frames
-
     def mask_after(self, mask: Tensor) -> Tensor:
         """Give the mask (batch, merged frame): a merged frame is sound where the first of its own frames is."""
         return mask[:, :: STRIDE ** len(self.merging)]
-
-
-def _stretch(lengths: Tensor, longest: int, most: int) -> Tensor:
-    """Draw a stretch of 0 to `most` places within each clip's own length (clip,): bool (clip, longest)."""
-    drawn = torch.rand(2, len(lengths), 1, device=lengths.device)
-    own = lengths[:, None]
-    width = (drawn[0] * (own.clamp(max=most) + 1)).long()
-    begin = (drawn[1] * (own - width + 1)).long()
-    place = torch.arange(longest, device=lengths.device)
-    return (place >= begin) & (place < begin + width)
 
 
 class _Layer(nn.Module):

@@ -63,26 +63,49 @@ def from_hub(name: str, wanted: Sequence[str] = WANTED) -> Path:
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HFValidationError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
     except ModuleNotFoundError as error:
         raise MissingExtra("huggingface_hub", "hub") from error
     repository, _, revision = name.partition("@")
     files: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(wanted)}
     try:
-        return Path(snapshot_download(repository, **files, local_files_only=True))
+        folder = Path(snapshot_download(repository, **files, local_files_only=True))
+        if _whole(folder, wanted):
+            return folder
     except HFValidationError as error:
         raise SereneError(f"The weights '{name}' are neither a folder nor a name on the Hugging Face hub.") from error
     except OSError:  # not downloaded before
         pass
     try:
         return Path(snapshot_download(repository, **files, etag_timeout=SECONDS))
+    except GatedRepoError as error:  # one of the next kind, too
+        raise SereneError(
+            f"'{name}' is for those who agree to its conditions: do so on https://huggingface.co/{repository}, then "
+            "log in: hf auth login."
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise SereneError(f"The Hugging Face hub has no '{name}', or keeps it from you: hf auth login.") from error
-    except OSError as error:  # whatever the network answers, what to do is the same
+    except Exception as error:  # the network's have no common name, and what to do is the same for all
         tensors = " or ".join(file for file in TENSORS if file in wanted)
         raise SereneError(
-            f"The weights '{name}' are not on this machine, and the Hugging Face hub cannot be reached "
-            f"({type(error).__name__}). Download {CONFIG}, preprocessor_config.json and {tensors} from "
+            f"The weights '{name}' are not on this machine, and cannot be fetched from the Hugging Face hub "
+            f"({reason(error.__cause__ or error)}). Download {CONFIG}, preprocessor_config.json and {tensors} from "
             f"https://huggingface.co/{repository} into a folder, and name that folder instead"
             f"{': weights=FOLDER' if wanted is WANTED else ''}."
         ) from error
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what the hub or the network had to say; some of their messages have several."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+
+
+def _whole(folder: Path, wanted: Sequence[str]) -> bool:
+    """Tell whether a folder of the hub's cache has a config and weights: downloads may have been cut short."""
+    kinds = (".safetensors", ".bin", ".onnx")
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in wanted if name.endswith(kinds))
