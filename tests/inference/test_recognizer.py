@@ -18,7 +18,7 @@ from tiny_onnx import EMOTIONS, PARTS, WEIGHTS, WIDTH, write_folder
 from serene import registry
 from serene.audio.mfcc import Mfcc
 from serene.errors import AudioError, SereneError
-from serene.inference import recognizer as module
+from serene.inference import NETWORKS
 from serene.inference.clip import Clip, Inputs
 from serene.inference.emotion import Emotion
 from serene.inference.folder import ModelFolder
@@ -219,7 +219,7 @@ def test_what_there_is_not(folder: Path, settings: dict[str, Any], said: str) ->
 
 
 def test_without_torch_what_asks_for_it_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.NETWORKS, "torch", "torch_that_is_missing:Model")
+    monkeypatch.setitem(NETWORKS, "torch", "torch_that_is_missing:Model")
     monkeypatch.setitem(registry.EXTRA_OF, "torch_that_is_missing", "train")
     for asked, said in (({"device": "cuda"}, "The device 'cuda'"), ({"precision": "bf16"}, "The precision 'bf16'")):
         with pytest.raises(SereneError, match=rf"{said} needs torch, which is not installed: pip"):
@@ -281,8 +281,8 @@ def test_a_device_that_is_not_there(torch_folder: Path) -> None:
 
 
 def test_without_torch_a_folder_needs_its_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.NETWORKS, "torch", "torch_that_is_missing:Model")
-    monkeypatch.setitem(module.registry.EXTRA_OF, "torch_that_is_missing", "train")
+    monkeypatch.setitem(NETWORKS, "torch", "torch_that_is_missing:Model")
+    monkeypatch.setitem(registry.EXTRA_OF, "torch_that_is_missing", "train")
     bare = write_folder(tmp_path / "bare", graph=False)
     for settings in ({}, {"precision": "bf16"}):
         with pytest.raises(SereneError, match=r"torch is not installed.*serene export .*bare -o .*bare --to onnx"):
@@ -299,9 +299,10 @@ def test_a_graph_that_does_not_fit_its_folder(tmp_path: Path) -> None:
 
 
 def test_the_front_end_has_to_fit_the_model(tmp_path: Path) -> None:
-    write_folder(tmp_path / "m", width=39)
-    with pytest.raises(SereneError, match="the front end makes 13 features per frame, and the model reads 39"):
-        Recognizer.load(tmp_path / "m")
+    where = write_folder(tmp_path / "m")
+    (where / "preprocessor_config.json").write_text(json.dumps({"front_end": "mfcc", "deltas": 2}))
+    with pytest.raises(SereneError, match="the front end makes 39 features per frame, and the model reads 13"):
+        Recognizer.load(where)
 
 
 @pytest.mark.parametrize(
