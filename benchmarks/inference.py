@@ -27,11 +27,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import threadpoolctl
 import torch
 import transformers
@@ -154,7 +154,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     threadpoolctl.threadpool_limits(1)
     transformers.utils.logging.disable_progress_bar()
-    versions = {p.__name__: p.__version__ for p in (torch, transformers, onnxruntime)}
+    versions = {name: version(name) for name in ("torch", "transformers", "onnxruntime")}
     result: dict[str, Any] = {"threads": 1, "cores": os.cpu_count(), "load": os.getloadavg()[0], **versions}
     result["repeats"] = options.repeats
     with tempfile.TemporaryDirectory() as temporary:

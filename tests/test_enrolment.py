@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 
 from serene import experiment, recipe
 from serene.corpora.manifest import Manifest
-from serene.enrolment import CLIPS, Strangers, evaluate_enrolled
+from serene.corpora.synthetic import make
+from serene.crossing import evaluate_on
+from serene.enrolment import evaluate_enrolled, strangers_of
 from serene.errors import SereneError
+from serene.evaluation.strangers import CLIPS
 from serene.inference.recognizer import Recognizer
 from serene.protocols.split import drawn
 from serene.run import Run
@@ -36,7 +40,7 @@ def manifest_of(run: Run) -> Manifest:
 
 @pytest.mark.parametrize("clips", [0, 1, 3, None])
 def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | None) -> None:
-    strangers = Strangers.of(run.finished()[0])
+    strangers = strangers_of(run.finished()[0])
     made, names = strangers.enrolled(clips), strangers.answers.id.tolist()
     place = {name: row for row, name in enumerate(names)}
     known = [u for u in manifest_of(run) if u.id in place]
@@ -57,7 +61,7 @@ def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | 
 
 def test_nobody_enrolled_is_what_the_run_measured(run: Run) -> None:
     for cell in run.finished():
-        strangers = Strangers.of(cell)
+        strangers = strangers_of(cell)
         assert strangers.answered(0).scores == pytest.approx(cell.predictions().select(part="test").scores, abs=1e-5)
         assert strangers.answered(None).scores != pytest.approx(strangers.answers.scores, abs=1e-3)
 
@@ -84,7 +88,7 @@ def test_the_cards_show_the_curve(run: Run) -> None:
 def test_a_profile_gives_what_the_evaluation_gave(run: Run) -> None:
     """From the sounds themselves, through features, network and profile, to the same scores."""
     cell = run.finished()[0]
-    expected = Strangers.of(cell).answered(None)
+    expected = strangers_of(cell).answered(None)
     speaker = expected.speaker[0]
     rows = np.flatnonzero(expected.speaker == speaker)
     clips = {u.id: u for u in manifest_of(run)}
@@ -114,3 +118,14 @@ def test_the_command_line_measures_it_and_asks_for_one_thing_at_a_time(run: Run,
 def test_two_kinds_of_enrolment_at_once_are_refused(tiny_recipe: Path) -> None:
     with pytest.raises(SereneError, match="choose one of them"):
         recipe.load(tiny_recipe, [*SETTINGS, "features.normalize=speaker"])
+
+
+def test_strangers_of_another_corpus_are_enrolled_as_well(run: Run, tmp_path: Path) -> None:
+    clips = make(tmp_path / "corpus", speakers=3, clips_per_speaker=8, seconds=0.3, seed=9)
+    Manifest(tuple(replace(u, corpus="elsewhere") for u in clips)).write(tmp_path / "others.jsonl")
+    report, folder = evaluate_on(run, tmp_path / "others.jsonl")
+    curve = json.loads((folder / "cold_start.json").read_text())
+    assert [*curve][:: len(curve) - 1] == ["0", "all"]
+    assert curve["0"]["value"] == pytest.approx(report.to_json()["metrics"]["ua"]["value"], abs=1e-9)
+    card = (run.finished()[0].folder / "model" / "README.md").read_text()
+    assert "UA, each speaker enrolled by all of their clips" in card

@@ -23,7 +23,9 @@ from serene.evaluation.predictions import MOST_CLASSES
 from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
 from serene.evaluation.scoring import predictions_of, score
-from serene.experiment import Progress, silent, write_cards
+from serene.evaluation.strangers import Strangers, cold_start
+from serene.experiment import COLD_START, Progress, silent, write_cards
+from serene.files import write_text
 from serene.models.acquaintance import Acquaintance
 from serene.models.model import EmotionModel
 from serene.run import Run
@@ -41,7 +43,8 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         progress: told about features and models.
 
     Returns:
-        The report, and the folder inside the run's where it was written.
+        The report, and the folder inside the run's where it was written: with `cold_start.json`, accuracy by clips of
+        enrolment, for models that standardise embeddings by speaker.
 
     Raises:
         SereneError: a model is gone, the manifest has fewer than two of the models' classes or lacks one of their
@@ -56,11 +59,13 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     warm(clips, store, lambda done, of: progress("features", done, of))
     enrolment_clips = run.recipe.features.enrolment_clips
     strangers = all(_strange(cell.folder / "model", clips) for cell in cells)
-    predictions, shifts = [], []
+    predictions, shifts, strange_voices = [], [], []
     for done, (cell, model) in enumerate(zip(cells, models, strict=True), 1):
         scores = score(model, _dataset(model, clips, store, known, enrolment_clips, dimensions=model.dimensions))
         which = {"part": "test", "fold": cell.fold, "seed": cell.seed, "dimensions": model.dimensions}
         predictions.append(predictions_of(scores.outputs, clips, known, **which))
+        if model.parts.enrols_embeddings:
+            strange_voices.append(Strangers(model, predictions[-1], scores.embeddings))
         training = cell.embeddings("train")
         shifts.append(training and shift.of_embeddings(training[1], scores.embeddings, [u.speaker for u in clips]))
         progress("scoring", done, len(cells))
@@ -80,6 +85,8 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     folder = run.folder / "on" / path.stem
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
+    if strange_voices:
+        write_text(folder / COLD_START.name, json.dumps(cold_start(strange_voices), indent=2) + "\n")
     write_cards(run)
     return report, folder
 

@@ -265,13 +265,21 @@ def write_cards(run: Run) -> None:
     if not (run.folder / "report.json").exists():
         return
     content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
-    elsewhere = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.folder.glob("on/*/report.json"))]
-    curve = run.folder / COLD_START
-    more = {"elsewhere": elsewhere, "cold_start": json.loads(curve.read_text()) if curve.exists() else None}
+    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START)}
     for cell in run.finished():
         folder, facts = cell.folder / "model", cell.json("environment.json")
         if (folder / "config.json").is_file():
             write_card(folder, content, fold=cell.fold, seed=cell.seed, facts=facts, **more)
+
+
+def elsewhere_of(run: Run) -> list[dict[str, Any]]:
+    """Read the reports of a run's models on other corpora, each with its `cold_start` or None."""
+    paths = sorted(run.folder.glob("on/*/report.json"))
+    return [json.loads(path.read_text()) | {"cold_start": _curve(path.with_name(COLD_START.name))} for path in paths]
+
+
+def _curve(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def report_of(run: Run) -> Report:

@@ -48,7 +48,7 @@ class MelProsody:
     """
 
     filters: int = 64
-    contrast: float = 5.0
+    contrast: float = 8.0
 
     stored: ClassVar[bool] = True
     rate: ClassVar[float] = 100.0

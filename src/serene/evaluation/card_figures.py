@@ -81,12 +81,16 @@ def elsewhere(s: Subject) -> str:
     if not s.elsewhere:
         return ""
     keys = list(dict.fromkeys(key for one in s.elsewhere for key in one["metrics"]))
+    enrolled = any(one.get("cold_start") for one in s.elsewhere)
     rows, notes = [], []
     for one in s.elsewhere:
         measured = [s.said(one["metrics"][key]) if key in one["metrics"] else "not measured" for key in keys]
+        measured += [s.said(one["cold_start"]["all"]) if one.get("cold_start") else "not measured"] * enrolled
         rows.append([corpus_of(one), f"{one['n_utterances']:,}", f"{one['n_speakers']:,}", *measured])
         notes += [f"* {corpus_of(one)}: {plain(stamp)}" for stamp in one["stamps"]]
-    lines = ["## On other corpora", table(["", "clips", "speakers", *map(metric, keys)], rows), "\n".join(notes)]
+    last = f"{'CCC' if s.dimensional else 'UA'}, each speaker enrolled by all of their clips"
+    head = ["", "clips", "speakers", *map(metric, keys), *[last] * enrolled]
+    lines = ["## On other corpora", table(head, rows), "\n".join(notes)]
     return "\n\n".join(line for line in lines if line)
 
 

@@ -132,7 +132,8 @@ class Profile:
         """Whether the numbers may be those of clips."""
         spreads = [own for own in (self.deviation, self.embedding_deviation) if own is not None]
         narrow = any(own.min() < np.float32(SMALLEST) for own in spreads)
-        return min(self.frames, self.clips) > 0 and len(self.mean) == len(self.deviation) and not narrow
+        counted = all(0 < count < MOST for count in (self.frames, self.clips))
+        return counted and len(self.mean) == len(self.deviation) and not narrow
 
     def write(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all."""

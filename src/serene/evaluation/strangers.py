@@ -1,0 +1,97 @@
+"""Strangers become known: their embeddings standardised by some of their own clips, and what a model answers then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from serene.evaluation.answers import Answers
+from serene.evaluation.confidence import intervals
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.probes import speaker_leak
+from serene.evaluation.ratings import Ratings
+from serene.models.model import EmotionModel
+from serene.protocols.split import shuffled
+
+CLIPS = (0, 1, 2, 5, 10, 20, None)  # that each speaker is enrolled by; None for all
+SMALLEST = 1e-5  # of a deviation
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Tested speakers, and what a model that standardises embeddings by speaker made of their clips.
+
+    Attributes:
+        model: trained with `embedding_norm: speaker`.
+        answers: for the clips, nobody being enrolled.
+        embeddings: float32 (utterance, feature), in the order of the answers.
+    """
+
+    model: EmotionModel
+    answers: Predictions | Ratings
+    embeddings: np.ndarray
+
+    def enrolled(self, clips: int | None, rows: np.ndarray | None = None) -> np.ndarray:
+        """Standardise embeddings by speaker: (row, feature).
+
+        Args:
+            clips: of each speaker that are heard, drawn from the rows by a hash of their ids; all for None.
+            rows: indices of utterances, which alone are there; all without it.
+        """
+        rows = np.arange(len(self.embeddings)) if rows is None else rows
+        own, names, speakers = self.embeddings[rows], self.answers.id[rows], self.answers.speaker[rows]
+        statistics = np.zeros((len(rows), 2, own.shape[1]), dtype=np.float32)
+        count = np.zeros(len(rows), dtype=np.int64)
+        for speaker in np.unique(speakers):
+            said = np.flatnonzero(speakers == speaker)
+            heard = set(shuffled(names[said].tolist(), 0, "enrolment")[:clips])
+            chosen = own[[row for row in said if names[row] in heard]]
+            count[said] = len(chosen)
+            if len(chosen):
+                statistics[said] = np.stack([chosen.mean(axis=0), np.maximum(chosen.std(axis=0), SMALLEST)])
+        with torch.no_grad():
+            tensors = (torch.from_numpy(array) for array in (own, statistics, count))
+            return self.model.enrolled(*tensors).numpy()
+
+    @torch.no_grad()
+    def answered(self, clips: int | None) -> Predictions | Ratings:
+        """Answer again, each speaker enrolled by so many clips; all for None."""
+        outputs = self.model.classify(self.model.hidden(torch.from_numpy(self.enrolled(clips)))).double()
+        if isinstance(self.answers, Ratings):
+            return replace(self.answers, prediction=outputs.numpy())
+        scores = (outputs / self.model.temperature).softmax(dim=1).numpy()
+        return replace(self.answers, scores=scores, prediction=scores.argmax(axis=1))
+
+    def leak(self, texts: dict[str, str | None]) -> dict[str, Any]:
+        """Probe the embeddings of speakers who are enrolled by all clips, inside each half of the probe's alone.
+
+        Args:
+            texts: what is said, by utterance.
+        """
+
+        def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+            made = np.empty((len(rows), self.embeddings.shape[1]), dtype=np.float32)
+            for half in (first, ~first):
+                made[half] = self.enrolled(None, rows[half])
+            return made
+
+        said = [texts.get(name) for name in self.answers.id.tolist()]
+        speakers = self.answers.speaker.tolist()
+        return speaker_leak(self.enrolled(None), speakers, said if any(said) else None, within_halves=within_halves)
+
+
+def cold_start(strangers: Sequence[Strangers]) -> dict[str, dict[str, Any]]:
+    """Give accuracy by how many clips of each speaker are enrolled, over all models: the clips -> UA, or the first CCC.
+
+    Args:
+        strangers: of each model; their answers go into one figure.
+    """
+    curve = {}
+    for clips in CLIPS:
+        found = intervals(Answers.concatenate(own.answered(clips) for own in strangers))
+        curve["all" if clips is None else str(clips)] = next(iter(found.values())).to_dict()
+    return curve
