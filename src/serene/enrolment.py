@@ -93,6 +93,6 @@ def _draw(curve: dict[str, Any], measure: str, path: Path) -> None:
     where: Sequence[float | str] = [int(name) if name.isdecimal() else name for name in curve]
     low, high = ([figure[end] for figure in curve.values()] for end in ("low", "high"))
     line = (where, [figure["value"] for figure in curve.values()], low, high)
-    figure = curves({"": line}, "clips of the speaker that were heard before, without labels", measure)
+    figure = curves({measure: line}, "clips of the speaker that were heard before, without labels", measure)
     with whole_file(path) as temporary:
         temporary.write_bytes(png(figure))
