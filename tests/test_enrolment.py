@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from serene.enrolment import evaluate_enrolled, strangers_of
 from serene.errors import SereneError
 from serene.evaluation.strangers import CLIPS
 from serene.inference.recognizer import Recognizer
+from serene.models.model import EmotionModel
+from serene.models.parts import Parts
 from serene.protocols.split import drawn
 from serene.run import Run
 from serene.sound import read
@@ -129,3 +132,27 @@ def test_strangers_of_another_corpus_are_enrolled_as_well(run: Run, tmp_path: Pa
     assert curve["0"]["value"] == pytest.approx(report.to_json()["metrics"]["ua"]["value"], abs=1e-9)
     card = (run.finished()[0].folder / "model" / "README.md").read_text()
     assert "UA, each speaker enrolled by all of their clips" in card
+
+
+def test_a_test_of_one_speaker_has_no_leak_and_a_curve_all_the_same(tiny_recipe: Path, tmp_path: Path) -> None:
+    alone = ["protocol={name: leave_one_speaker_out, run: [S1F]}", "features.crop=0.2"]
+    trained = experiment.train(recipe.load(tiny_recipe, [*SETTINGS, *alone]), tmp_path / "runs")
+    report, _ = evaluate_enrolled(trained)
+    assert report.to_json()["leak"] is None
+    assert (trained.folder / "enrolled" / "cold_start.json").exists()
+
+
+def test_a_curve_of_other_trainings_than_the_reports_is_left_out_of_the_cards(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / run.folder.name)
+    other = Run.open(tmp_path / run.folder.name)
+    path = other.folder / "enrolled" / "cold_start.json"
+    curve = json.loads(path.read_text())
+    curve["0"]["value"] += 0.01
+    path.write_text(json.dumps(curve))
+    experiment.write_cards(other)
+    assert "## Cold start" not in (other.finished()[0].folder / "model" / "README.md").read_text()
+
+
+def test_a_model_cannot_be_made_of_both_kinds() -> None:
+    with pytest.raises(SereneError, match="standardises features by speaker, or embeddings, and not both"):
+        EmotionModel(("a", "b"), 39, normalize="speaker", parts=Parts(embedding_norm="speaker"))

@@ -119,6 +119,10 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_
         ("corpus: {name: emodd}", "Unknown corpus 'emodd'. Did you mean 'emodb'? Choices: crema_d, emodb, "),
         ("protocol: {name: speaker_fold}", "Unknown protocol 'speaker_fold'. Did you mean 'speaker_folds'? Choices: "),
         ("method: {name: dat}", "Unknown method 'dat'. Choices: baseline, cross_gradient, domain_adversarial, "),
+        (
+            "features: {crop: 0.004}",
+            "features.crop is 0.004 seconds, and 'tdnn_bilstm' needs 0.01 at least; take more.",
+        ),
         ("features: {crop: 0}", "features.crop is 0.0; a positive number of seconds was expected."),
         (
             "features: {crop: 1, weights: somewhere}\nmodel: {encoder: frozen}",

@@ -6,8 +6,9 @@ and the models' heads answer anew. So every number of clips from none to all mak
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from serene.errors import SereneError
 from serene.evaluation.answers import Answers
 from serene.evaluation.picture_style import png
 from serene.evaluation.plots import curves
+from serene.evaluation.probes import TooFewClips
 from serene.evaluation.report import Report, build
 from serene.evaluation.report_page import write_html
 from serene.evaluation.strangers import Strangers, cold_start
@@ -45,7 +47,8 @@ def strangers_of(cell: Cell) -> Strangers:
         raise SereneError(f"{cell.folder} has finished, and its embeddings are gone. Delete it and train again.")
     answers = cell.predictions().select(part="test")
     place = {name: row for row, name in enumerate(kept[0])}
-    return Strangers(model, answers, kept[1][[place[name] for name in answers.id.tolist()]])
+    rows = [place[name] for name in answers.id.tolist()]
+    return Strangers(model, answers.ordered(model.emotions), kept[1][rows])
 
 
 def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Path]:
@@ -53,7 +56,8 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
 
     Returns:
         The report of all clips, and the folder inside the run's where it was written, with `cold_start.json` (clips ->
-        UA, or mean CCC, with its interval) and its picture. The cards of the run's models are written anew.
+        UA, or CCC of the first dimension, with its interval) and its picture. The cards of the run's models are written
+        anew.
 
     Raises:
         SereneError: the models do not enrol, something of the run is gone, or its corpus is out of reach.
@@ -77,7 +81,7 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     report = build(
         Answers.concatenate(own.answered(None) for own in strangers),
         facts=facts | {"saw_unlabelled_test_audio": True},
-        leak=[{"test": own.leak(texts), "train": None} for own in strangers],
+        leak=[{"test": _leak(run, own, texts), "train": None} for own in strangers],
         temperatures=[own.model.temperature for own in strangers],
     )
     folder = run.folder / "enrolled"
@@ -89,10 +93,18 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     return report, folder
 
 
+def _leak(run: Run, strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
+    """Probe the embeddings; None where no two speakers can be told apart, or where that is the model's very task."""
+    if run.recipe.labels.target != "speaker":
+        with contextlib.suppress(TooFewClips):
+            return strangers.leak(texts)
+    return None
+
+
 def _draw(curve: dict[str, Any], measure: str, path: Path) -> None:
     where: Sequence[float | str] = [int(name) if name.isdecimal() else name for name in curve]
     low, high = ([figure[end] for figure in curve.values()] for end in ("low", "high"))
     line = (where, [figure["value"] for figure in curve.values()], low, high)
-    figure = curves({measure: line}, "clips of the speaker that were heard before, without labels", measure)
+    figure = curves({measure: line}, "clips of the speaker that are enrolled, without labels", measure)
     with whole_file(path) as temporary:
         temporary.write_bytes(png(figure))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from serene.stages import Pretraining, pretraining_of
 from serene.trainer import Trainer
 from serene.workers import CORES, work
 
+SAME = 1e-3  # of a figure that was computed twice, once from scores that were rounded for a table
 COLD_START = Path("enrolled") / "cold_start.json"  # in a run's folder: accuracy by clips of enrolment
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
@@ -265,7 +266,7 @@ def write_cards(run: Run) -> None:
     if not (run.folder / "report.json").exists():
         return
     content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
-    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START)}
+    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START, content)}
     for cell in run.finished():
         folder, facts = cell.folder / "model", cell.json("environment.json")
         if (folder / "config.json").is_file():
@@ -274,12 +275,20 @@ def write_cards(run: Run) -> None:
 
 def elsewhere_of(run: Run) -> list[dict[str, Any]]:
     """Read the reports of a run's models on other corpora, each with its `cold_start` or None."""
-    paths = sorted(run.folder.glob("on/*/report.json"))
-    return [json.loads(path.read_text()) | {"cold_start": _curve(path.with_name(COLD_START.name))} for path in paths]
+    found = []
+    for path in sorted(run.folder.glob("on/*/report.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found.append(content | {"cold_start": _curve(path.with_name(COLD_START.name), content)})
+    return found
 
 
-def _curve(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.exists() else None
+def _curve(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read a cold-start curve; None where there is none, or where it is of other trainings than the report."""
+    if not path.exists():
+        return None
+    curve = json.loads(path.read_text(encoding="utf-8"))
+    reported = next(iter(content["metrics"].values()))["value"]
+    return curve if abs(curve["0"]["value"] - reported) < SAME else None
 
 
 def report_of(run: Run) -> Report:

@@ -243,7 +243,7 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         raise SereneError(
             f"The method {method['name']} needs classes, and labels.target is dimensions; choose another."
         )
-    _check_training_clips(standardised, maker, str(model["encoder"]))
+    _check_training_clips(standardised, maker, str(model["encoder"]), encoder.shortest)
     recipe_model = named(model, "encoder", ENCODERS, "encoder", Parts)
     _check_enrolment(standardised, recipe_model)
     stages = stages_of(tree, corpus)
@@ -309,7 +309,7 @@ def _check_enrolment(features: Mapping[str, Any], model: Mapping[str, Any]) -> N
         )
 
 
-def _check_training_clips(features: Mapping[str, Any], maker: Any, encoder: str) -> None:
+def _check_training_clips(features: Mapping[str, Any], maker: Any, encoder: str, shortest: int) -> None:
     """Refuse what cannot be done to an encoder's clips in training."""
     crop = features["crop"]
     if crop is not None and not crop > 0:
@@ -317,6 +317,10 @@ def _check_training_clips(features: Mapping[str, Any], maker: Any, encoder: str)
     if crop is not None and not maker.rate:
         raise SereneError(
             f"features.crop takes a part of each clip, and what '{encoder}' reads is stored of whole clips; drop it."
+        )
+    if crop is not None and round(crop * maker.rate) < shortest:
+        raise SereneError(
+            f"features.crop is {crop} seconds, and '{encoder}' needs {shortest / maker.rate:.2g} at least; take more."
         )
     if features["augment"] and maker.stored:
         raise SereneError(

@@ -266,7 +266,8 @@ class Trainer:
         rate = train.store.maker.rate
         if not rate:
             raise SereneError("training.batch_seconds counts seconds, and stored outputs have none; use batch_size.")
-        return duration_batches(train.lengths, self.batch_seconds * rate, rng)
+        heard = np.minimum(train.lengths, train.crop) if train.crop else train.lengths
+        return duration_batches(heard, self.batch_seconds * rate, rng)
 
     def _backward(
         self, moving: MovingTurn, model: EmotionModel, method: Method, batches: list[Batch], progress: float, parts: int

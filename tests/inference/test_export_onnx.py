@@ -20,7 +20,7 @@ from serene.corpora.manifest import Manifest
 from serene.errors import MissingExtra, SereneError
 from serene.inference import export, onnx_graph
 from serene.inference.export import KEPT, export_onnx
-from serene.inference.onnx_graph import Strangers, example, inputs_of
+from serene.inference.onnx_graph import StrangersVector, example, inputs_of
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -203,7 +203,7 @@ def test_strangers_get_what_the_model_gives_them(unseen: Any) -> None:
     torch.nn.init.normal_(personal.vectors)
     personal.voices[:4] = torch.randn(4, 8)  # two were never heard
     voice = torch.randn(3, 8)
-    strangers = Strangers(personal)
+    strangers = StrangersVector(personal)
     assert strangers.similar == (unseen == "similar")
     expected = personal(torch.full((3,), -1), voice)
     assert strangers(voice).detach() == pytest.approx(expected.detach().expand(3, 8), abs=1e-6)
@@ -212,15 +212,15 @@ def test_strangers_get_what_the_model_gives_them(unseen: Any) -> None:
 def test_similar_to_nobody_is_the_mean() -> None:
     personal = PersonalVectors(3, 4, "similar", 2)
     torch.nn.init.normal_(personal.vectors)
-    assert not Strangers(personal).similar
-    assert Strangers(personal)(torch.randn(2, 4)).detach() == pytest.approx(
+    assert not StrangersVector(personal).similar
+    assert StrangersVector(personal)(torch.randn(2, 4)).detach() == pytest.approx(
         personal.vectors.detach().mean(dim=0).expand(2, 4), abs=1e-6
     )
 
 
 def test_a_model_that_refuses_strangers_has_no_graph() -> None:
     with pytest.raises(SereneError, match="answers for the speakers alone whom it knows by name"):
-        Strangers(PersonalVectors(3, 4, "refuse", 2))
+        StrangersVector(PersonalVectors(3, 4, "refuse", 2))
 
 
 def test_examples_are_on_the_scale_of_training() -> None:

@@ -73,7 +73,7 @@ def test_time_and_the_mel_axis_are_stretched_and_the_rest_goes_along() -> None:
     for ratio in (paces, tracts):
         assert 0.9 - 0.02 <= ratio.min() < 0.93 and 1.07 < ratio.max() <= 1.1 + 0.02
     assert abs(torch.corrcoef(torch.stack([paces, tracts]))[0, 1]) < 0.3, "a long tract may speak fast"
-    assert (made[:, :50, -1] <= 49).all() and torch.equal(made[:, 50:], made[:, 50:].clone())
+    assert (made[:, :50, -1] <= 49).all()
     assert torch.equal(made[:, 50:, FILTERS:], clips[:, 50:, FILTERS:]), "padding stays where it is"
     fast = int(paces.argmax())
     assert made[fast, 49, -1] < 49 and made[fast, :50, -1].max() == 49, "what is past the end comes back"

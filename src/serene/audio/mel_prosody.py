@@ -27,6 +27,7 @@ MIDDLE = 165.0  # hertz, between men's and women's usual pitch: unvoiced frames 
 LAGS = np.arange(PITCH_RATE // HIGHEST, PITCH_RATE // LOWEST)
 OCTAVE, JUMP = 0.03, 0.15  # correlation that an octave costs: below the highest pitch, and away from the clip's median
 SURE, VOICED = 0.6, 0.5  # correlation of frames that the median is taken over, and that count as voiced
+BLOCK = 4096  # frames whose spectra are held at once
 AUDIBLE = 7.0  # nepers of power below the loudest frame: softer ones are not voiced
 
 
@@ -139,9 +140,16 @@ def _windows(samples: np.ndarray, frames: int) -> np.ndarray:
 def _autocorrelation(windows: np.ndarray) -> np.ndarray:
     """Give the normalised autocorrelation (frame, lag) up to the longest lag, that of the window divided out."""
     taper = np.hanning(WINDOW).astype(np.float32)
-    own = np.fft.irfft(np.abs(np.fft.rfft(windows * taper, SPECTRUM)) ** 2)[:, : LAGS[-1] + 2]
-    window = np.fft.irfft(np.abs(np.fft.rfft(taper, SPECTRUM)) ** 2)[: LAGS[-1] + 2]
+    blocks = [windows[start : start + BLOCK] * taper for start in range(0, len(windows), BLOCK)]
+    own = np.concatenate([_correlated(block) for block in blocks])
+    window = _correlated(taper)
     return own / (own[:, :1] + 1e-5) / (window / window[0])
+
+
+def _correlated(signal: np.ndarray) -> np.ndarray:
+    """Give the autocorrelation (..., lag) of signals (..., sample) up to the longest lag and one more."""
+    power = np.abs(np.fft.rfft(signal, SPECTRUM)) ** 2
+    return np.fft.irfft(power)[..., : LAGS[-1] + 2].copy()  # a copy, so that the rest of it is let go
 
 
 def _tracked(correlation: np.ndarray, audible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

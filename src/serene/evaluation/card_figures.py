@@ -88,16 +88,21 @@ def elsewhere(s: Subject) -> str:
         measured += [s.said(one["cold_start"]["all"]) if one.get("cold_start") else "not measured"] * enrolled
         rows.append([corpus_of(one), f"{one['n_utterances']:,}", f"{one['n_speakers']:,}", *measured])
         notes += [f"* {corpus_of(one)}: {plain(stamp)}" for stamp in one["stamps"]]
-    last = f"{'CCC' if s.dimensional else 'UA'}, each speaker enrolled by all of their clips"
+    last = f"{f'CCC of {plain(s.classes[0])}' if s.dimensional else 'UA'}, each speaker enrolled by all of their clips"
     head = ["", "clips", "speakers", *map(metric, keys), *[last] * enrolled]
     lines = ["## On other corpora", table(head, rows), "\n".join(notes)]
     return "\n\n".join(line for line in lines if line)
 
 
 def cold_start(s: Subject) -> str:
-    """Give accuracy by how much of a speaker was heard before, where that was measured."""
+    """Give accuracy by how many of a speaker's clips are enrolled, where that was measured."""
     if not s.cold_start:
         return ""
     rows = [[plain(clips), s.said(figure)] for clips, figure in s.cold_start.items()]
-    head = ["clips of the speaker heard before, without labels", "CCC" if s.dimensional else "UA"]
-    return "\n\n".join(["## Cold start", table(head, rows)])
+    head = ["clips of the speaker", f"CCC of {plain(s.classes[0])}" if s.dimensional else "UA"]
+    said = (
+        "Each test speaker is enrolled by so many of their own clips, or by all that there are if these are fewer, "
+        "without labels. The enrolled clips are answered as well; so never compare with a system that hears one clip "
+        "at a time."
+    )
+    return "\n\n".join(["## Cold start", said, table(head, rows)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,7 +66,7 @@ class Strangers:
         scores = (outputs / self.model.temperature).softmax(dim=1).numpy()
         return replace(self.answers, scores=scores, prediction=scores.argmax(axis=1))
 
-    def leak(self, texts: dict[str, str | None]) -> dict[str, Any]:
+    def leak(self, texts: Mapping[str, str | None]) -> dict[str, Any]:
         """Probe the embeddings of speakers who are enrolled by all clips, inside each half of the probe's alone.
 
         Args:

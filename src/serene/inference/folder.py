@@ -167,6 +167,8 @@ def _oddity(folder: ModelFolder) -> str | None:
         return f"the temperature is {folder.temperature}"
     if not isinstance(folder.config["width"], int) or folder.config["width"] < 1:
         return f"the width is {folder.config['width']!r}"
+    if folder.parts.enrols_embeddings and folder.config.get("normalize") == "speaker":
+        return "it standardises both features and embeddings by speaker"
     wanted = {"normalize", "enrolment_prior", "dimensions"}
     wanted |= {"embedding_width"} if folder.parts.enrols_embeddings else set()
     missing = wanted - set(folder.config)

@@ -45,7 +45,7 @@ class Graph(nn.Module):
                 if isinstance(child, nn.LSTM):
                     setattr(module, name, OnnxLstm(child))
                 elif isinstance(child, PersonalVectors):
-                    setattr(module, name, Strangers(child))
+                    setattr(module, name, StrangersVector(child))
         model.encoder.shortest = 1  # a graph cannot look at lengths and refuse; who feeds it does
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ class Graph(nn.Module):
         own = (known.pop("enrolment"), known.pop("enrolled")) if self.model.parts.enrols_embeddings else None
         standard = self.model.features(replace(batch, **known))
         speaker = self.model.speaker_embedding
-        if isinstance(speaker, Strangers) and speaker.similar:
+        if isinstance(speaker, StrangersVector) and speaker.similar:
             standard = replace(standard, speaker=self.model.voice(standard))
         embedding = self.model.embed_features(standard)
         if own is not None:
@@ -105,7 +105,7 @@ class OnnxLstm(nn.Module):
         return hidden.squeeze(1).transpose(0, 1), None
 
 
-class Strangers(nn.Module):
+class StrangersVector(nn.Module):
     """What `PersonalVectors` gives to somebody whom the model does not know: a graph is told no names.
 
     Args:

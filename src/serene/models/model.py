@@ -98,6 +98,8 @@ class EmotionModel(nn.Module):
         kind = registry.load(encoder, ENCODERS, "encoder")
         if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be a stranger's
             raise SereneError(f"'{encoder}' is no encoder: a torch module was expected, see serene.models.encoder.")
+        if normalize == "speaker" and self.parts.enrols_embeddings:
+            raise SereneError("A model standardises features by speaker, or embeddings, and not both; choose one.")
         self.encoder = kind(width, **(encoder_settings or {}))
         self.speaker_embedding = self._new_speaker_embedding()
         wanted = self.parts.projector
