@@ -337,6 +337,7 @@ class Always:
     """A training part of one batch."""
 
     lengths = OWN.lengths.numpy()
+    crop = None
 
     def __len__(self) -> int:
         return len(self.lengths)
