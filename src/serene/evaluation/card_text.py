@@ -65,7 +65,8 @@ def use(s: Subject) -> str:
     if s.config["normalize"] == "speaker" or hears_more:
         lines.append(
             "It gains from knowing the speaker: `serene enrol CLIP ... --model FOLDER -o anna.json` makes a profile of "
-            "clips without labels, and `serene predict a.wav --model FOLDER --profile anna.json` uses it."
+            "clips without labels, and `serene predict a.wav --model FOLDER --profile anna.json` uses it. The "
+            "clips should be a fair mixture: whoever is enrolled by angry ones alone will seem calm."
         )
     if s.preprocessor.get("front_end") == "frozen":
         lines.append("It reads what a pretrained encoder gives, whose weights are not among these files.")
