@@ -20,8 +20,8 @@ from pathlib import Path
 from serene.enrolment import strangers_of
 from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals
-from serene.evaluation.model_card import CARD, write_card
-from serene.experiment import COLD_START, elsewhere_of
+from serene.evaluation.model_card import CARD
+from serene.experiment import COLD_START, elsewhere_of, write_cards
 from serene.files import write_text
 from serene.inference.export import export_onnx
 from serene.run import Run
@@ -39,25 +39,15 @@ HEARD = {
 
 def bundle(run: Run, out: Path) -> None:
     """Export the model of the first cell, and write its card with all that was measured of the run."""
-    cell, elsewhere = run.finished()[0], elsewhere_of(run)
-    curve = json.loads((run.folder / COLD_START).read_text())
-    write_card(
-        cell.folder / "model",
-        json.loads((run.folder / "report.json").read_text()),
-        fold=cell.fold,
-        seed=cell.seed,
-        facts=cell.json("environment.json"),
-        elsewhere=elsewhere,
-        cold_start=curve,
-        licence=LICENCE,
-    )
-    for line in export_onnx(cell.folder / "model", out).lines():
+    write_cards(run, licence=LICENCE)
+    for line in export_onnx(run.finished()[0].folder / "model", out).lines():
         print(line)
     compared = beside(run)
     write_text(out / CARD, f"{(out / CARD).read_text().rstrip()}\n\n## Beside openSMILE\n\n{compared}\n")
     kept = RESULTS / "bundled"
     write_text(kept / "beside.md", compared + "\n")  # which benchmarks/summary.py quotes
-    curves = {run.recipe.corpus.name: curve, **{one["corpus"]: one["cold_start"] for one in elsewhere}}
+    curves = {run.recipe.corpus.name: json.loads((run.folder / COLD_START).read_text())}
+    curves |= {one["corpus"]: one["cold_start"] for one in elsewhere_of(run)}
     write_text(kept / "cold-start.json", json.dumps(curves, indent=2) + "\n")
     shutil.copyfile((run.folder / COLD_START).with_suffix(".png"), kept / "cold-start.png")
 

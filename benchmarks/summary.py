@@ -48,7 +48,7 @@ TITLES = {
     "gat2022": "Gat et al. 2022, lambda from 0",
     "kang2023": "Kang et al. 2023",
 }
-ADAPTED = {  # Tran et al. 2023: recipe -> system, and the stage that its encoder comes from
+ADAPTED = {  # Tran et al. 2023: recipe -> system
     "vanilla": "no adaptive pre-training",
     "tapt": "TAPT",
     "papt": "PAPT",
@@ -108,8 +108,9 @@ def adapted() -> str:
                 rows.append((system + more, _ccc(overall), _ccc(people), folds, _against(report["leak"])))
     title = (
         "**CREMA-D, expressed intensity, the first of 5 speaker folds: Tran et al. 2023, a small HuBERT; all hear the "
+        "test speakers' audio, unlabelled**"
     )
-    return f"{title}test speakers' audio, unlabelled**\n\n{_markdown(rows, RATED)}"
+    return f"{title}\n\n{_markdown(rows, RATED)}"
 
 
 def bundled() -> str:

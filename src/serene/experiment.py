@@ -261,12 +261,17 @@ def write_report(run: Run) -> Report:
     return report
 
 
-def write_cards(run: Run) -> None:
-    """Write a card into the folder of every model that was kept, from the run's report and those on other corpora."""
+def write_cards(run: Run, *, licence: str | None = None) -> None:
+    """Write a card into the folder of every model that was kept, from the run's report and those on other corpora.
+
+    Args:
+        run: whose models they are.
+        licence: of the weights, as the Hugging Face hub writes it; none is stated without it.
+    """
     if not (run.folder / "report.json").exists():
         return
     content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
-    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START, content)}
+    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START, content), "licence": licence}
     for cell in run.finished():
         folder, facts = cell.folder / "model", cell.json("environment.json")
         if (folder / "config.json").is_file():

@@ -186,7 +186,12 @@ def speakers_of(utterances: Iterable[Utterance]) -> frozenset[str]:
 def drawn(utterances: Iterable[Utterance], clips: int | None) -> Utterances:
     """Draw so many utterances by a hash of their ids, which tells nothing of what is in them; all for None."""
     by_id = {u.id: u for u in utterances}
-    return tuple(by_id[name] for name in shuffled(by_id, 0, "enrolment")[:clips])
+    return tuple(by_id[name] for name in drawn_ids(by_id, clips))
+
+
+def drawn_ids(ids: Iterable[str], clips: int | None) -> list[str]:
+    """Draw so many ids by their hashes, as `drawn` does; all for None."""
+    return shuffled(ids, 0, "enrolment")[:clips]
 
 
 def in_order(utterances: Iterable[Utterance]) -> Utterances:
