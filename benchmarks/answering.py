@@ -19,10 +19,10 @@ import torch
 from layers import TINY
 from padding import fit
 from serene.corpora.synthetic import PROSODY, Voice, speak
-from serene.inference.export import export_onnx
+from serene.export.to_onnx import export_onnx
+from serene.export.to_transformers import export_transformers
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
-from serene.inference.to_transformers import export_transformers
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.sound import SAMPLE_RATE

@@ -17,14 +17,14 @@ import json
 import shutil
 from pathlib import Path
 
-from serene.enrolment import strangers_of
 from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals
-from serene.evaluation.model_card import CARD
-from serene.experiment import COLD_START, elsewhere_of, write_cards
+from serene.experiment.enrolment_curve import strangers_of
+from serene.experiment.experiment import COLD_START, elsewhere_of, write_cards
+from serene.experiment.run import Run
+from serene.export.to_onnx import export_onnx
 from serene.files import write_text
-from serene.inference.export import export_onnx
-from serene.run import Run
+from serene.reporting.model_card import CARD
 
 RESULTS = Path(__file__).parents[1] / "results"
 LICENCE = "apache-2.0"
@@ -38,7 +38,7 @@ HEARD = {
 
 
 def bundle(run: Run, out: Path) -> None:
-    """Export the model of the first cell, and write its card with all that was measured of the run."""
+    """Export the model of the first trial, and write its card with all that was measured of the run."""
     write_cards(run, licence=LICENCE)
     for line in export_onnx(run.finished()[0].folder / "model", out).lines():
         print(line)
@@ -54,7 +54,7 @@ def bundle(run: Run, out: Path) -> None:
 
 def beside(run: Run) -> str:
     """Compare with openSMILE and an SVM, which heard as much of the test speakers."""
-    strangers = [strangers_of(cell) for cell in run.finished()]
+    strangers = [strangers_of(trial) for trial in run.finished()]
     lines = [
         "UA in per cent with its 95 % interval over speakers, on five folds of sorted speaker ids: openSMILE's ComParE "
         "2016 functionals with a balanced linear SVM, which trains on validation's speakers too, and this model.",

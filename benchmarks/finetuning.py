@@ -67,7 +67,7 @@ class Contestant(Protocol):
 
 
 class Serene:
-    """The step of `serene.trainer`, without its evaluation and checkpoints."""
+    """The step of `serene.training.trainer`, without its evaluation and checkpoints."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Build the model."""

@@ -38,7 +38,7 @@ from serene.methods.baseline import Baseline
 from serene.models.frozen import Frozen
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.trainer import Trainer
+from serene.training.trainer import Trainer
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 GROWTH = 10

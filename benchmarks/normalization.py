@@ -4,7 +4,7 @@ An iteration of the baseline is one pass forward and one back through the encode
 speakers; SNP adds a pass forward alone, since the encoder does not move. Both batches hold as much sound here, so that
 with a pass back that costs two forward, SNP should cost 4/3 of the baseline and TAP twice as much. That leaves out what
 SNP does behind the encoder, which is much beside a small one, and that the way back is shorter where the convolutions
-of a HuBERT are at rest. The second expectation counts both: it is computed from the parts of SNP's second turn, each
+of a HuBERT are at rest. The second expectation counts both: it is computed from the parts of SNP's second update, each
 timed by itself.
 
 The iterations are the trainer's own; the clips are random arrays, all of one length. All models have a projector.
@@ -37,7 +37,7 @@ from serene.methods.method import Method
 from serene.methods.speaker_normalization import SpeakerNormalization
 from serene.models.model import EmotionModel, Normalization
 from serene.models.parts import Parts
-from serene.trainer import Trainer
+from serene.training.trainer import Trainer
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 SPEAKERS = 16
@@ -162,7 +162,7 @@ class Learner:
 
 
 def measure(encoder: Encoder, repeats: int, steps: int) -> dict[str, Any]:
-    """Measure all methods on an encoder, in turn; the first epoch of each counts passes and is not timed."""
+    """Measure all methods on an encoder; the first epoch of each counts passes and is not timed."""
     learners = {name: Learner(encoder, method, steps) for name, method in METHODS.items()}
     passes = {name: learner.passes() for name, learner in learners.items()}
     seconds: dict[str, list[float]] = {name: [] for name in learners}

@@ -39,7 +39,7 @@ BOUNDARY = "x" * 24
 CLOSE = 1e-5  # between an answer in company and alone
 SERVE = """
 import sys
-from serene.inference.server import serve
+from serene.serving.server import serve
 serve(sys.argv[1] or None, port=0, max_batch=int(sys.argv[2]), device="cpu", ready=lambda url: print(url, flush=True))
 """
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serene.experiment.run import Run
 from serene.files import write_text
-from serene.run import Run
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"

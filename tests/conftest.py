@@ -65,7 +65,7 @@ def tiny_recipe(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of that recipe's finished run; a test that changes it copies it first."""
-    from serene import experiment, recipe
+    from serene.experiment import experiment, recipe
 
     return experiment.train(recipe.load(tiny_recipe), tmp_path_factory.mktemp("tiny") / "runs").folder
 
@@ -73,7 +73,7 @@ def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def enrolled_run(tiny_run: Path, tiny_recipe: Path) -> Path:
     """A second run beside it: domain-adversarial, features standardised by the speaker's own clips."""
-    from serene import experiment, recipe
+    from serene.experiment import experiment, recipe
 
     changes = ["method={name: domain_adversarial}", "features.normalize=speaker"]
     return experiment.train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder

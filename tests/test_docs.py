@@ -25,22 +25,23 @@ import typer
 import yaml
 
 import serene
-from serene import cli, recipe
+from serene import cli
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA, synthetic
-from serene.evaluation import report_page
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.probes import speaker_leak
+from serene.experiment import recipe
+from serene.experiment.recipe import CorpusSettings, FeatureSettings, LabelSettings, SpeakerSettings
 from serene.methods import METHODS, PRETRAINING
 from serene.models import ENCODERS
 from serene.models.frozen import Frozen
 from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
 from serene.published import TABLES
-from serene.recipe import CorpusSettings, FeatureSettings, LabelSettings, SpeakerSettings
 from serene.registry import load
-from serene.stages import StageSettings, TargetSettings
-from serene.trainer import Trainer
+from serene.reporting import report_page
+from serene.training.stages import StageSettings, TargetSettings
+from serene.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 README, DOCS, SOURCE = ROOT / "README.md", ROOT / "docs", ROOT / "src" / "serene"
@@ -167,7 +168,7 @@ def reader(tmp_path: Path, built_in: Path, monkeypatch: pytest.MonkeyPatch) -> I
         (tmp_path / link).symlink_to(target)
     (tmp_path / "runs" / "store").symlink_to(built_in / "store")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("serene.cell.speaker_leak", functools.partial(speaker_leak, draws=1))
+    monkeypatch.setattr("serene.experiment.trial.speaker_leak", functools.partial(speaker_leak, draws=1))
     monkeypatch.setattr(report_page, "FEWEST_POINTS", 10**6)  # the layout in the plane alone takes a second
     reader = Reader(tmp_path, monkeypatch)
     yield reader

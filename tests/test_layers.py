@@ -12,7 +12,14 @@ from importlinter.cli import lint_imports
 import serene
 
 ROOT = Path(__file__).parents[1]
-LIGHT = ("serene", "serene.cli", "serene.corpora.prepare", "serene.protocols", "serene.audit", "serene.audio.mfcc")
+LIGHT = (
+    "serene",
+    "serene.cli",
+    "serene.corpora.prepare",
+    "serene.protocols",
+    "serene.protocols.audit",
+    "serene.audio.mfcc",
+)
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib")
 
 

@@ -15,7 +15,7 @@ from serene.evaluation.confidence import tallies
 from serene.evaluation.metrics import ccc, ua
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.ratings import Ratings
-from serene.run import Run
+from serene.experiment.run import Run
 
 ROOT = Path(__file__).parents[1]
 RUNS = sorted(path.parent for path in ROOT.glob("results/*/runs/*/recipe.yaml"))
@@ -54,12 +54,12 @@ def figures(by_seed: list[list[Predictions | Ratings]]) -> dict[str, float]:
 def test_a_kept_run_gives_its_figures_again(folder: Path) -> None:
     run = Run.open(folder)
     report = json.loads((folder / "report.json").read_text())
-    cells = run.finished()
-    assert sorted({cell.fold for cell in cells}) == sorted(report["folds"])
-    assert sorted({cell.seed for cell in cells}) == report["seeds"]
-    for cell in cells:
-        assert cell.log() and cell.json("environment.json") and cell.json("probes.json")
-    by_seed = [[c.predictions().select(part="test") for c in cells if c.seed == seed] for seed in report["seeds"]]
+    trials = run.finished()
+    assert sorted({trial.fold for trial in trials}) == sorted(report["folds"])
+    assert sorted({trial.seed for trial in trials}) == report["seeds"]
+    for trial in trials:
+        assert trial.log() and trial.json("environment.json") and trial.json("probes.json")
+    by_seed = [[c.predictions().select(part="test") for c in trials if c.seed == seed] for seed in report["seeds"]]
     for metric, figure in figures(by_seed).items():
         assert figure == pytest.approx(report["metrics"][metric]["value"])
     assert run.recipe.corpus.path is None

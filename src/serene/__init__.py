@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from serene.corpora.prepare import prepare
     from serene.evaluation.predictions import Predictions
     from serene.evaluation.report import Report
-    from serene.experiment import train
+    from serene.experiment.experiment import train
+    from serene.experiment.recipe import load as load_recipe
     from serene.inference.emotion import Emotion
     from serene.inference.recognizer import Recognizer
     from serene.models.model import EmotionModel
     from serene.protocols import Split, make_splits
-    from serene.recipe import load as load_recipe
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,10 +53,10 @@ _HOMES = {
     "Report": "serene.evaluation.report:Report",
     "Split": "serene.protocols:Split",
     "Utterance": "serene.corpora.manifest:Utterance",
-    "load_recipe": "serene.recipe:load",
+    "load_recipe": "serene.experiment.recipe:load",
     "make_splits": "serene.protocols:make_splits",
     "prepare": "serene.corpora.prepare:prepare",
-    "train": "serene.experiment:train",
+    "train": "serene.experiment.experiment:train",
 }
 
 

@@ -14,7 +14,7 @@ import yaml
 from serene import registry
 from serene.errors import SereneError, unknown
 
-TRAINER = {"trainer": "serene.trainer:Trainer"}
+TRAINER = {"trainer": "serene.training.trainer:Trainer"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from serene import recipe, sound
+from serene import sound
 from serene.audio import augment
 from serene.audio.augment import Augment, gain, polarity_inversion
 from serene.audio.dataset import Dataset, frames_of
@@ -23,9 +23,10 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
 from serene.errors import MissingExtra, SereneError
-from serene.evaluation.scoring import score
+from serene.experiment import recipe
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
+from serene.models.scoring import score
 
 SAMPLES = np.random.default_rng(9).uniform(-0.5, 0.5, 3000).astype(np.float32)
 KANG = {"gain": 0.3, "polarity_inversion": 0.9}  # of the released code, which changes 0.8 of the clips at all

@@ -15,15 +15,16 @@ import pytest
 import soundfile
 import torch
 
-from serene import recipe, sound
+from serene import sound
 from serene.audio.batch import Batch
 from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
-from serene.cell import stream_of
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
+from serene.experiment import recipe
+from serene.experiment.trial import stream_of
 from serene.protocols import Split
 
 

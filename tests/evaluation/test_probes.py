@@ -7,8 +7,8 @@ import pytest
 
 from serene.errors import SereneError
 from serene.evaluation import probes
-from serene.evaluation.halving import halves
 from serene.evaluation.probes import equal_error_rate, speaker_leak
+from serene.evaluation.split_half import halves
 
 
 def people(n_speakers: int, each: int) -> list[str]:

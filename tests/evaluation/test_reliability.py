@@ -11,9 +11,9 @@ import pytest
 
 from serene.evaluation.predictions import MOST_CLASSES, Predictions
 from serene.evaluation.reliability import BINS, THRESHOLDS, bins, described, ece, interval, risks
-from serene.evaluation.reliability_plots import reliability
 from serene.evaluation.report import Report, build
-from serene.evaluation.report_page import write_html
+from serene.reporting.reliability_plots import reliability
+from serene.reporting.report_page import write_html
 
 FACTS: dict[str, Any] = {
     "protocol": "speaker_folds",

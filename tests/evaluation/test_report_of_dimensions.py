@@ -14,11 +14,11 @@ import pytest
 from serene.evaluation import metrics
 from serene.evaluation import report as reports
 from serene.evaluation.answers import Answers
-from serene.evaluation.page_style import STYLE
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.ratings import Ratings
 from serene.evaluation.report import Embedding, Report, build
-from serene.evaluation.report_page import write_html
+from serene.reporting.page_style import STYLE
+from serene.reporting.report_page import write_html
 
 FACTS: dict[str, Any] = {
     "title": "papt",
@@ -226,7 +226,7 @@ def test_classes_and_dimensions_have_tables_of_their_own_on_one_page(ratings: Ra
 
 
 def test_a_figure_that_rounds_to_nothing_has_no_sign() -> None:
-    from serene.evaluation.page_words import number
+    from serene.reporting.page_words import number
 
     assert [number(value) for value in (-0.0002, 0.0, -0.0006, None)] == ["0.000", "0.000", "-0.001", "&ndash;"]
     assert math.copysign(1, float(number(-0.0002))) == 1

@@ -79,7 +79,7 @@ class FakeRecognizer:
     """Scores a clip by its number; keeps the sizes of its batches, and answers only while `may` is set."""
 
     def __init__(self, *, seconds: float = 0.0, dimensions: bool = False) -> None:
-        self.listener, self.labels = FakeListener(), LABELS
+        self.extractor, self.labels = FakeListener(), LABELS
         self.folder: Any = SimpleNamespace(
             name="fake",
             identity="abc",

@@ -24,7 +24,7 @@ def make_folder(path: Path, *, dimensions: bool = False, emotions: tuple[str, ..
     model = EmotionModel(emotions, 39, dimensions=dimensions).eval()
     model.save(path, {"front_end": "mfcc"})
     known = Recognizer.load(path, device="cpu")
-    clips = [known.hear(spoken(1.0 + seed, seed), 16_000).features for seed in range(4)]
+    clips = [known.extract(spoken(1.0 + seed, seed), 16_000).features for seed in range(4)]
     logits = torch.stack(
         [torch.from_numpy(known.network(Inputs(*padded([clip])))[0][0]) for clip in clips if clip is not None]
     )

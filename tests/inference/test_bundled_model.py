@@ -21,7 +21,7 @@ MOST_BYTES = 3_000_000
 
 
 @pytest.fixture(scope="module")
-def hear() -> Recognizer:
+def extract() -> Recognizer:
     return Recognizer.load()
 
 

@@ -23,7 +23,7 @@ from small_model import make_folder, recognizer, spoken, write
 from serene import sound
 from serene.audio.mfcc import Mfcc
 from serene.errors import AudioError, SereneError
-from serene.inference.features import Listener
+from serene.inference.features import FeatureExtractor
 from serene.inference.predict import predict
 from serene.inference.recognizer import Recognizer
 
@@ -104,14 +104,14 @@ def hear_mutations(seed: int, count: int, folder: Path) -> None:
 
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    listener, generator, files = Listener(Mfcc(), True, 60.0), np.random.default_rng(seed), originals()
+    extractor, generator, files = FeatureExtractor(Mfcc(), True, 60.0), np.random.default_rng(seed), originals()
     path, outcomes = folder / "heard", Counter()
     for number in range(count):
         content = mutated(files[number % len(files)], generator)
         path.write_bytes(content)
         signal.alarm(PATIENCE)  # the signal's own answer ends the process, wherever it is
         try:
-            clip = listener(path if number % 2 else content)
+            clip = extractor(path if number % 2 else content)
             outcomes["no speech" if clip.features is None else "heard"] += 1
             assert clip.features is None or np.isfinite(clip.features).all()
         except AudioError as error:
@@ -216,7 +216,7 @@ def test_each_is_one_message_in_little_memory_and_a_row(name: str, known: Recogn
     make, message = BAD[name]
     path, content = tmp_path / "bad.wav", make()
     path.write_bytes(content)
-    known.hear(spoken(1.0), 16_000)
+    known.extract(spoken(1.0), 16_000)
     tracemalloc.start()
     with pytest.raises(AudioError, match=rf"bad\.wav.*({message})") as by_path:
         known(path)
@@ -276,7 +276,7 @@ def test_a_bomb_of_channels_and_rate_fills_no_memory(
     assert path.stat().st_size < 30_000
     monkeypatch.setattr(sound, "AT_ONCE", 2**17)
     tracemalloc.start()
-    clip = known.hear(path)
+    clip = known.extract(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (clip.note, clip.duration) == ("silence", pytest.approx(2.0, abs=0.001))

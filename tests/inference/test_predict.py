@@ -430,12 +430,12 @@ class Counting:
 
     def __init__(self, lengths: Sequence[float], longest: float, batch_size: int = 4) -> None:
         self.lengths, self.batch_size = lengths, batch_size
-        self.listener = SimpleNamespace(longest=longest)
+        self.extractor = SimpleNamespace(longest=longest)
         self.lock, self.held, self.most, self.heard = threading.Lock(), 0.0, 0.0, 0
         self.may = threading.Event()
         self.may.set()
 
-    def hear(self, path: str) -> Clip:
+    def extract(self, path: str) -> Clip:
         duration = self.lengths[int(path)]
         time.sleep(0.0005 * (int(path) % 3))  # so that they do not end in the order of their beginnings
         with self.lock:
@@ -493,7 +493,7 @@ def test_broken_files_take_room_too() -> None:
         tried.append(path)
         raise SereneError(f"{path} is broken")
 
-    known.hear = refusing  # type: ignore[method-assign]
+    known.extract = refusing  # type: ignore[method-assign]
     few = answers([str(i) for i in range(3000)], known, threads=2)  # type: ignore[arg-type]
     first = next(few)
     assert list(first) == [str(i) for i in range(16)]
@@ -505,20 +505,20 @@ def test_broken_files_take_room_too() -> None:
 
 def test_what_the_front_end_stumbles_over_is_a_row_and_a_mistake_in_the_code_is_not() -> None:
     known = Counting([1.0] * 3, longest=10.0)
-    hear = known.hear
+    hear = known.extract
 
     def stumbling(path: str) -> Clip:
         if path == "1":
             raise ValueError("no such frame")
         return hear(path)
 
-    known.hear = stumbling  # type: ignore[method-assign]
+    known.extract = stumbling  # type: ignore[method-assign]
     rows = run(known, 1)
     assert [row["error"] for row in rows] == [None, "1 cannot be heard: ValueError('no such frame')", None]
-    known.hear = lambda path: {}[path]  # type: ignore[method-assign]
+    known.extract = lambda path: {}[path]  # type: ignore[method-assign]
     with pytest.raises(KeyError):
         run(known, 2)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hear")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("extract")]
 
 
 def test_clips_of_like_length_share_a_batch(folder: Path, tmp_path: Path) -> None:

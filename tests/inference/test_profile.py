@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hear(folder: Path) -> Recognizer:
+def extract(folder: Path) -> Recognizer:
     return Recognizer.load(folder)
 
 
@@ -111,7 +111,7 @@ def test_a_profile_serves_as_file_object_default_and_per_clip(hear: Recognizer, 
         known = Recognizer.load(folder, profile=given)
         assert known(CLIPS[0], RATE).scores == pytest.approx(by_anna, abs=1e-4)
         assert known(CLIPS[0], RATE, profile=bert).scores == pytest.approx(by_bert, abs=1e-4)
-    clip = hear.hear(CLIPS[0], RATE)
+    clip = hear.extract(CLIPS[0], RATE)
     mixed = hear.answer([clip, clip, clip], profile=[bert, None, anna])
     for answer, expected in zip(mixed, (by_bert, dict.fromkeys(EMOTIONS, 1 / 3), by_anna), strict=True):
         assert answer.scores == pytest.approx(expected, abs=1e-4)

@@ -38,7 +38,7 @@ def torch_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hear(folder: Path) -> Recognizer:
+def extract(folder: Path) -> Recognizer:
     return Recognizer.load(folder)
 
 
@@ -145,8 +145,8 @@ def test_threads_get_their_own_answers(kind: str, folder: Path, torch_folder: Pa
 
 
 def test_clips_travel_between_processes(hear: Recognizer) -> None:
-    listener = pickle.loads(pickle.dumps(hear.listener))
-    clip = pickle.loads(pickle.dumps(listener(spoken(1.0), RATE)))
+    extractor = pickle.loads(pickle.dumps(hear.extractor))
+    clip = pickle.loads(pickle.dumps(extractor(spoken(1.0), RATE)))
     assert isinstance(clip, Clip)
     assert hear.answer([clip])[0].scores == hear(spoken(1.0), RATE).scores
 
@@ -333,7 +333,7 @@ def test_a_folder_runs_nothing_but_modules_as_encoders(tmp_path: Path) -> None:
 def test_models_that_hear_voices_hear_the_clip_itself(tmp_path: Path) -> None:
     write_folder(tmp_path / "m", parts=PARTS | {"speaker_embedding": "mfcc_raw"})
     hear = Recognizer.load(tmp_path / "m")
-    clip = hear.hear(spoken(1.0), RATE)
+    clip = hear.extract(spoken(1.0), RATE)
     expected = Mfcc(coefficients=20, deltas=0, voice_activity=False)(spoken(1.0)).mean(axis=0)
     assert clip.voice == pytest.approx(expected)
 

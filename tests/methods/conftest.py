@@ -51,7 +51,7 @@ def strangers() -> Batch:
 
 @pytest.fixture
 def streams(batch: Batch, strangers: Batch) -> dict[Stream, Batch]:
-    """A batch of each stream that a turn may ask for."""
+    """A batch of each stream that a update may ask for."""
     order = torch.tensor([4, 5, 0, 1, 2, 3])
     moved = {name: getattr(batch, name)[order] for name in ("inputs", "lengths", "target", "speaker")}
     return {"emotion": batch, "partners": replace(batch, **moved), "speakers": strangers}
@@ -74,7 +74,7 @@ def learner() -> Callable[..., tuple[EmotionModel, Method]]:
 
 @pytest.fixture
 def without_dropout() -> Callable[..., None]:
-    """Give a function that turns the dropout of some modules off: two passes are comparable then."""
+    """Give a function that switches the dropout of some modules off: two passes are comparable then."""
 
     def turn_off(*modules: torch.nn.Module) -> None:
         for module in modules:

@@ -107,8 +107,8 @@ def test_every_method_that_can_learns_dimensions_by_the_ccc(name: str, rated: di
     settings = {"mixing": 0.0} if name == "cross_gradient" else {}
     model, method = learner(name, **settings)
     model.eval()
-    turn = method.turns(model)[0]
-    terms = turn.loss(*[rated[stream] for stream in turn.streams], 0.0)
+    update = method.updates(model)[0]
+    terms = update.loss(*[rated[stream] for stream in update.streams], 0.0)
     with torch.no_grad():
         outputs = model(rated["emotion"])
     losses = [by_hand(outputs[:, d].tolist(), rated["emotion"].target[:, d].tolist())[0] for d in range(2)]

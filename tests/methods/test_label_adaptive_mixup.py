@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from serene import recipe
 from serene.audio.batch import Batch
 from serene.errors import SereneError
+from serene.experiment import recipe
 from serene.methods.label_adaptive_mixup import LabelAdaptiveMixup, dominant_class
 from serene.methods.method import Method
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.trainer import Trainer
+from serene.training.trainer import Trainer
 
 Rows = list[list[float]]
 EMOTIONS = ("anger", "neutral", "sadness")
@@ -86,8 +86,8 @@ def mixed(batch: Batch = OWN, partners: Batch = PARTNERS, **settings: Any) -> tu
 
 def terms(method: LabelAdaptiveMixup, model: EmotionModel, *batches: Batch) -> dict[str, Tensor]:
     """Ask as the trainer does."""
-    (turn,) = method.turns(model)
-    return dict(turn.loss(*batches[: len(turn.streams)], 0.5))
+    (update,) = method.updates(model)
+    return dict(update.loss(*batches[: len(update.streams)], 0.5))
 
 
 # --- what is mixed
@@ -391,16 +391,16 @@ def test_centres_are_drawn_where_f1_reads_and_do_not_ship(tmp_path: Path) -> Non
 def test_without_their_loss_no_centre_is_moved() -> None:
     method = LabelAdaptiveMixup(centre_weight=0.0)
     model = linear(method)
-    (turn,) = method.turns(model)
-    assert [group.name for group in turn.groups] == ["all"]
+    (update,) = method.updates(model)
+    assert [group.name for group in update.groups] == ["all"]
     assert set(terms(method, model, OWN, PARTNERS)) == {"emotion"}
     moving = LabelAdaptiveMixup(centre_rate=0.5)
-    (turn,) = moving.turns(linear(moving))
-    assert [(g.name, g.optimizer, g.rate, g.ascent) for g in turn.groups] == [
+    (update,) = moving.updates(linear(moving))
+    assert [(g.name, g.optimizer, g.rate, g.ascent) for g in update.groups] == [
         ("all", "trainer", 0.0, False),
         ("centres", "adam", 0.5, False),
     ]
-    assert turn.groups[1].parameters == (moving.centres,)
+    assert update.groups[1].parameters == (moving.centres,)
 
 
 # --- none, and never
@@ -409,7 +409,7 @@ def test_without_their_loss_no_centre_is_moved() -> None:
 def test_none_asks_for_no_partners() -> None:
     for kind, streams in (("none", ("emotion",)), ("label_adaptive", ("emotion", "partners"))):
         method = LabelAdaptiveMixup(mixup=kind)  # pyright: ignore[reportArgumentType]
-        assert method.turns(linear(method))[0].streams == streams
+        assert method.updates(linear(method))[0].streams == streams
 
 
 def test_a_probability_of_zero_is_none(batch: Batch, learner: Callable[..., Any]) -> None:

@@ -22,7 +22,7 @@ from serene.models.encoder import Inside
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
-from serene.moving import MovingTurn
+from serene.training.update import MovingUpdate
 
 TINY: dict[str, Any] = {
     "model_type": "hubert",
@@ -270,13 +270,15 @@ def test_speakers_vectors_reach_the_frames_that_are_told_apart(learner: Learner,
 def test_the_encoder_rests_while_the_predictor_learns_alone(learner: Learner, batch: Batch) -> None:
     for head_steps in (0, 2):
         model, method = learner("last", head_steps=head_steps)
-        (turn,) = method.turns(model)
-        assert [group.name for group in turn.groups] == ["encoder", "predictor"]
-        moving = MovingTurn(turn, lambda group: torch.optim.SGD([p for p in group.parameters if p.requires_grad], 0.1))
+        (update,) = method.updates(model)
+        assert [group.name for group in update.groups] == ["encoder", "predictor"]
+        moving = MovingUpdate(
+            update, lambda group: torch.optim.SGD([p for p in group.parameters if p.requires_grad], 0.1)
+        )
         before = {name: p.detach().clone() for name, p in (*model.named_parameters(), *method.named_parameters())}
         for at in range(2):
             moving.prepare(at, 1.0)
-            terms = turn.loss(replace(batch, known=torch.tensor([0, 1, 1])), 0.0)
+            terms = update.loss(replace(batch, known=torch.tensor([0, 1, 1])), 0.0)
             sum(terms.values()).backward()
             moving.step(None)
         after = dict([*model.named_parameters(), *method.named_parameters()])

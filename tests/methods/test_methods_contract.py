@@ -13,10 +13,10 @@ from serene import registry
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods import METHODS
-from serene.methods.method import Group, Method, Stream, Turn, accuracy
+from serene.methods.method import Group, Method, Stream, Update, accuracy
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
-from serene.moving import MovingTurn
+from serene.training.update import MovingUpdate
 
 Streams = dict[Stream, Batch]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHODS} | {
@@ -52,24 +52,24 @@ def descent(group: Group) -> torch.optim.Optimizer:
     return torch.optim.SGD(moved, 0.01 if group.optimizer == "trainer" else group.rate, maximize=group.ascent)
 
 
-def loss_of(turn: Turn, model: EmotionModel, streams: Streams, progress: float = 0.5) -> dict[str, torch.Tensor]:
-    """Give the terms of a turn as the trainer asks for them."""
-    given = [streams[stream] for stream in turn.streams]
-    with contextlib.nullcontext() if "emotion" in turn.streams else statistics_kept(model):
-        return dict(turn.loss(*given, progress))
+def loss_of(update: Update, model: EmotionModel, streams: Streams, progress: float = 0.5) -> dict[str, torch.Tensor]:
+    """Give the terms of a update as the trainer asks for them."""
+    given = [streams[stream] for stream in update.streams]
+    with contextlib.nullcontext() if "emotion" in update.streams else statistics_kept(model):
+        return dict(update.loss(*given, progress))
 
 
 def learn(model: EmotionModel, method: Method, streams: Streams, steps: int = 3) -> list[dict[str, float]]:
-    """Take a few steps as the trainer does, and return what each turn of each measured."""
+    """Take a few steps as the trainer does, and return what each update of each measured."""
     model.train()
     method.train()
-    turns = [MovingTurn(turn, descent) for turn in method.turns(model)]
+    updates = [MovingUpdate(update, descent) for update in method.updates(model)]
     seen = []
     for step in range(steps):
-        for number, moving in enumerate(turns):
+        for number, moving in enumerate(updates):
             torch.manual_seed(100 * step + number)
             moving.prepare(step, 1.0)
-            terms = loss_of(moving.turn, model, streams, step / steps)
+            terms = loss_of(moving.update, model, streams, step / steps)
             sum(terms.values()).backward()
             seen.append({key: value.item() for key, value in terms.items()} | method.measures | moving.step(None))
     return seen
@@ -87,12 +87,12 @@ def test_three_steps_have_finite_named_terms_and_move_everything(
     parameters = {**dict(model.named_parameters()), **{f"method.{k}": v for k, v in method.named_parameters()}}
     before = {key: value.detach().clone() for key, value in parameters.items()}
     rows = learn(model, method, streams)
-    turns = method.turns(model)
-    expected = TERMS.get(name, [set()] * len(turns))
-    if len(turns) < len(expected):  # one joint loss
+    updates = method.updates(model)
+    expected = TERMS.get(name, [set()] * len(updates))
+    if len(updates) < len(expected):  # one joint loss
         expected = [set().union(*expected)]
-    for row, terms, turn in zip(rows, expected * 3, turns * 3, strict=True):
-        assert row.keys() >= terms | {f"{turn.name}/{group.name}_gradient" for group in turn.groups}
+    for row, terms, update in zip(rows, expected * 3, updates * 3, strict=True):
+        assert row.keys() >= terms | {f"{update.name}/{group.name}_gradient" for group in update.groups}
         assert all(math.isfinite(value) for value in row.values())
         assert "accuracy" in row or "speaker_accuracy" in row, "how well it does is logged"
     assert [key for key, value in parameters.items() if torch.equal(value, before[key])] == []
@@ -104,11 +104,11 @@ def test_a_turns_gradient_reaches_all_that_it_moves_and_nothing_else(
 ) -> None:
     model, method = learner(name, **settings)
     everything = {**dict(model.named_parameters()), **{f"method.{k}": v for k, v in method.named_parameters()}}
-    for turn in method.turns(model):
+    for update in method.updates(model):
         for parameter in everything.values():
             parameter.grad = None
-        sum(loss_of(turn, model, streams).values()).backward()
-        moved = {id(parameter) for group in turn.groups for parameter in group.parameters}
+        sum(loss_of(update, model, streams).values()).backward()
+        moved = {id(parameter) for group in update.groups for parameter in group.parameters}
         for key, parameter in everything.items():
             if id(parameter) in moved:
                 assert parameter.grad is not None, key
@@ -124,8 +124,8 @@ def test_no_parameter_is_in_two_groups_of_a_turn_and_each_is_in_one(
 ) -> None:
     model, method = learner(name, **settings)
     moved: set[int] = set()
-    for turn in method.turns(model):
-        own = [id(parameter) for group in turn.groups for parameter in group.parameters]
+    for update in method.updates(model):
+        own = [id(parameter) for group in update.groups for parameter in group.parameters]
         assert len(set(own)) == len(own)
         moved |= set(own)
     assert moved == {id(parameter) for parameter in (*model.parameters(), *method.parameters())}
@@ -134,7 +134,7 @@ def test_no_parameter_is_in_two_groups_of_a_turn_and_each_is_in_one(
 @every_case
 def test_the_speaker_corpus_is_asked_for_where_a_turn_hears_it(name: str, settings: dict[str, Any], learner) -> None:
     model, method = learner(name, **settings)
-    heard = {stream for turn in method.turns(model) for stream in turn.streams}
+    heard = {stream for update in method.updates(model) for stream in update.streams}
     assert heard - {"partners"} == ({"emotion", "speakers"} if method.speaker_corpus else {"emotion"})
 
 
@@ -169,13 +169,13 @@ def test_half_precision_gives_nearly_the_same_loss(
     for enabled in (False, True):
         model, method = learner(name, **settings)
         without_dropout(model, method)
-        for turn in method.turns(model):
+        for update in method.updates(model):
             torch.manual_seed(0)
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                loss = sum(loss_of(turn, model, streams).values())
+                loss = sum(loss_of(update, model, streams).values())
             assert loss.dtype == torch.float32
             loss.backward()
-            assert all(torch.isfinite(p.grad).all() for group in turn.groups for p in group.parameters)
+            assert all(torch.isfinite(p.grad).all() for group in update.groups for p in group.parameters)
             losses.append(loss.item())
     full, half = losses[: len(losses) // 2], losses[len(losses) // 2 :]
     assert all(a != b for a, b in zip(full, half, strict=True)), "half precision was in use"

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import Method, Turn
+from serene.methods.method import Method, Update
 from serene.methods.speaker_normalization import SpeakerConfusion, SpeakerNormalization, TwoCorpora
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.trainer import Selected, Trainer
+from serene.training.trainer import Selected, Trainer
 
 Rows = list[list[float]]
 SPEAKERS = 3
@@ -173,7 +173,7 @@ def test_an_iteration_is_equations_1_to_4(
 
     emotion_loss, first = emotions_by_hand(start)
     between = moved(start, first, -ETA, descending)
-    speaker_loss, second = speakers_by_hand(between)  # both gradients of the second turn are taken here
+    speaker_loss, second = speakers_by_hand(between)  # both gradients of the second update are taken here
     length = norm(second, climbing)
     assert 0.05 < length < 100
     climbed = moved(between, second, 0.3 * min(1.0, clip / length), climbing)
@@ -251,21 +251,21 @@ def test_confusion_sends_the_encoder_to_the_uniform_and_the_head_to_the_true_spe
     assert found == pytest.approx({f"speaker/{name}": value for name, value in logged.items()}, rel=1e-4)
 
 
-# --- an encoder at rest, and the turn of the speakers alone
+# --- an encoder at rest, and the update of the speakers alone
 
 
 def alone(kind: type[TwoCorpora], **settings: Any) -> TwoCorpora:
-    """A method that takes the speakers' turn and no other."""
+    """A method that takes the speakers' update and no other."""
 
     class SpeakersAlone(kind):
-        def turns(self, model: EmotionModel) -> list[Turn]:
-            return super().turns(model)[1:]
+        def updates(self, model: EmotionModel) -> list[Update]:
+            return super().updates(model)[1:]
 
     return SpeakersAlone(**settings)
 
 
 def network(strategy: Any, kind: type[TwoCorpora]) -> tuple[EmotionModel, TwoCorpora]:
-    """A real encoder with batch norm and dropout, and a method that takes the speakers' turn alone."""
+    """A real encoder with batch norm and dropout, and a method that takes the speakers' update alone."""
     torch.manual_seed(1)
     model = EmotionModel(("anger", "sadness"), 2, parts=Parts(projector="gate", head="relu"))
     method = alone(kind, strategy=strategy, step=0.05)

@@ -21,7 +21,7 @@ import soundfile
 import torch
 import transformers
 
-from serene import experiment, recipe, sound
+from serene import sound
 from serene.audio.dataset import Dataset, features, frame_statistics, warm
 from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
@@ -29,13 +29,14 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError, SereneError
-from serene.evaluation.scoring import score
+from serene.experiment import experiment, recipe
 from serene.methods.baseline import Baseline
 from serene.models import frozen
 from serene.models.frozen import Frozen
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.trainer import Trainer
+from serene.models.scoring import score
+from serene.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,

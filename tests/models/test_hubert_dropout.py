@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from serene import recipe
 from serene.errors import SereneError
+from serene.experiment import recipe
 from serene.models import pretrained
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel

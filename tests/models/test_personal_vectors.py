@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from serene.audio.batch import Batch, mask_of
-from serene.cell import keep_voices
 from serene.errors import SereneError
+from serene.experiment.trial import keep_voices
 from serene.models.encoder import Inside
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serene import experiment
 from serene.corpora import synthetic
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
+from serene.experiment import experiment
+from serene.experiment.recipe import Recipe
+from serene.experiment.run import Run
 from serene.models import weights
-from serene.recipe import Recipe
 from serene.reproduce import reproduce
-from serene.run import Run
 
 GAT = {"iemocap": "/i", "voxceleb1": "/v"}
 SIX = [f"HuBERT {size}{method}" for size in ("Base", "Large") for method in ("", " + SNP", " + TAP")]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from serene import recipe
 from serene.evaluation.probes import speaker_leak
+from serene.experiment import recipe
+from serene.experiment.recipe import RECIPES, Recipe
 from serene.published import TABLES, Column
-from serene.recipe import RECIPES, Recipe
 from serene.reproduce import rehearsal
 from serene.reproduce.row_recipes import Corpora, RowRecipes
 
@@ -171,8 +171,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tiny_runs_the_table(
     table: str, rows: list[str], serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serene.cell.speaker_leak", functools.partial(speaker_leak, draws=1))
-    monkeypatch.setattr("serene.evaluation.report_page.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
+    monkeypatch.setattr("serene.experiment.trial.speaker_leak", functools.partial(speaker_leak, draws=1))
+    monkeypatch.setattr("serene.reporting.report_page.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
     asked = [word for row in rows for word in ("--row", row)]
     ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", *asked, "--json")
     assert ended.code == 0, ended.err

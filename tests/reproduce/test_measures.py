@@ -1,4 +1,4 @@
-"""Measures of a table's cells, each computed again by hand from planted answers and logs."""
+"""Measures of a table's trials, each computed again by hand from planted answers and logs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serene import recipe
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
+from serene.experiment import recipe
+from serene.experiment.recipe import RECIPES
+from serene.experiment.run import Run
 from serene.published import Figure
-from serene.recipe import RECIPES
 from serene.reproduce.measures import MEASURES, Ours, Trained
-from serene.run import Run
 
 CLASSES = ("anger", "sadness")
 
@@ -44,7 +44,7 @@ def trained(folder: Path, right: Mapping[tuple[str, int], tuple[int, int]], **ch
     made = recipe.load(RECIPES / "tu2019" / "ser_only.yaml", ["seeds=[0, 1]"])
     run = Run(folder, made)
     for (fold, seed), (good, of) in right.items():
-        answers("test", fold, seed, good, of).write(run.cell(fold, seed).folder / "predictions.csv")
+        answers("test", fold, seed, good, of).write(run.trial(fold, seed).folder / "predictions.csv")
     return Trained(run, replace(made, **changes))
 
 
@@ -61,25 +61,25 @@ FOLDS = {("1", 0): (3, 12), ("1", 1): (6, 12), ("2", 0): (6, 8), ("2", 1): (4, 8
 
 
 def test_folds_are_pooled_or_averaged(tmp_path: Path) -> None:
-    cells = trained(tmp_path, FOLDS)
-    pooled = measured("pooled_wa", cells)
+    trials = trained(tmp_path, FOLDS)
+    pooled = measured("pooled_wa", trials)
     runs = [100 * (3 + 6) / 20, 100 * (6 + 4) / 20]
     assert (pooled.figure.value, pooled.figure.deviation) == pytest.approx((sum(runs) / 2, deviation(runs)))
     alone = [100 * right / of for right, of in FOLDS.values()]
-    averaged = measured("wa", cells)
+    averaged = measured("wa", trials)
     assert averaged.figure.value == pytest.approx(sum(alone) / 4) != pytest.approx(pooled.figure.value)
     assert averaged.figure.deviation == pytest.approx(deviation(alone))
     for ours in (pooled, averaged):
         assert ours.low < ours.figure.value < ours.high
     # recall of anger (even places) and sadness (odd): of 12 the first 3 hold 2 and 1, and so on
     recalls = [(2 / 6 + 1 / 6) / 2, 6 / 12, (3 / 4 + 3 / 4) / 2, (2 / 4 + 2 / 4) / 2]
-    assert measured("ua", cells).figure.value == pytest.approx(100 * sum(recalls) / 4)
+    assert measured("ua", trials).figure.value == pytest.approx(100 * sum(recalls) / 4)
 
 
 def test_only_what_was_asked_for_counts(tmp_path: Path) -> None:
     others = {("1", 7): (12, 12), ("3", 0): (8, 8)}  # a seed and a fold that an earlier recipe ran
-    cells = trained(tmp_path, FOLDS | others, run=("1", "2"))
-    assert [(cell.fold, cell.seed) for cell in cells.cells] == list(FOLDS)
+    trials = trained(tmp_path, FOLDS | others, run=("1", "2"))
+    assert [(trial.fold, trial.seed) for trial in trials.trials] == list(FOLDS)
     assert measured("wa", trained(tmp_path, {}, run=("2",), seeds=(0,))).figure.value == 75
     assert measured("wa", trained(tmp_path, {}, run=("2",), seeds=(0,))).figure.deviation is None
 
@@ -111,38 +111,38 @@ def test_an_interval_has_the_digits_of_its_figure() -> None:
 
 
 def test_loss_by_hand(tmp_path: Path) -> None:
-    cells = trained(tmp_path, {("1", 0): (6, 10), ("2", 0): (2, 2), ("1", 1): (5, 10), ("2", 1): (2, 2)})
+    trials = trained(tmp_path, {("1", 0): (6, 10), ("2", 0): (2, 2), ("1", 1): (5, 10), ("2", 1): (2, 2)})
     runs = [-(n * math.log(0.8) + (12 - n) * math.log(0.1)) / 12 for n in (8, 7)]
-    ours = measured("loss", cells)
+    ours = measured("loss", trials)
     assert (ours.figure.value, ours.figure.deviation) == pytest.approx((sum(runs) / 2, deviation(runs)))
     assert (ours.low, ours.figure.digits) == (None, 3)
 
 
 def log(trained: Trained, name: str, rows: Mapping[tuple[str, int], Sequence[Mapping[str, float]]]) -> None:
     for (fold, seed), lines in rows.items():
-        path = trained.run.cell(fold, seed).folder / name
+        path = trained.run.trial(fold, seed).folder / name
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def test_validation_over_epochs(tmp_path: Path) -> None:
-    cells = trained(tmp_path, {("1", 0): (1, 2), ("1", 1): (1, 2)})
+    trials = trained(tmp_path, {("1", 0): (1, 2), ("1", 1): (1, 2)})
     first, second = [0.9, 0.0] + [0.5] * 9 + [0.6], [0.2, 0.4, 0.3]  # 12 epochs and 3
-    log(cells, "log.jsonl", {("1", s): [{"validation_wa": x} for x in xs] for s, xs in enumerate((first, second))})
-    last, best = measured("last_validation_wa", cells).figure, measured("best_validation_wa", cells).figure
+    log(trials, "log.jsonl", {("1", s): [{"validation_wa": x} for x in xs] for s, xs in enumerate((first, second))})
+    last, best = measured("last_validation_wa", trials).figure, measured("best_validation_wa", trials).figure
     means = [100 * (9 * 0.5 + 0.6) / 10, 100 * 0.9 / 3]
     assert (last.value, last.deviation) == pytest.approx((sum(means) / 2, deviation(means)))
     assert (best.value, best.deviation) == pytest.approx((65, deviation([90, 40])))
 
 
 def test_spread_of_batches(tmp_path: Path) -> None:
-    cells = trained(tmp_path, {("1", 0): (1, 2), ("1", 1): (1, 2)})
+    trials = trained(tmp_path, {("1", 0): (1, 2), ("1", 1): (1, 2)})
     steady, restless = [0.5] * 200, [0.4, 0.6] * 100
     rows = {("1", s): [{"emotion/accuracy": x} for x in xs] for s, xs in enumerate((steady, restless))}
-    log(cells, "steps.jsonl", rows)
+    log(trials, "steps.jsonl", rows)
     # the restless one is 0.1 away from its mean at every batch; a window of 31 has one batch more of either kind
-    spread = measured("spread", cells).figure
+    spread = measured("spread", trials).figure
     assert spread.value == pytest.approx((0 + 10) / 2, rel=0.05)
-    assert cells.batches(cells.cells[1])[:2] == [0.4, 0.6]
+    assert trials.batches(trials.trials[1])[:2] == [0.4, 0.6]
 
 
 def test_batches_that_were_not_kept_are_no_zero(tmp_path: Path) -> None:

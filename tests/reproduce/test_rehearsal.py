@@ -26,8 +26,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rehearse(
     serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, dict[str, str]]]:
-    monkeypatch.setattr("serene.cell.speaker_leak", functools.partial(speaker_leak, draws=1))
-    monkeypatch.setattr("serene.evaluation.report_page.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
+    monkeypatch.setattr("serene.experiment.trial.speaker_leak", functools.partial(speaker_leak, draws=1))
+    monkeypatch.setattr("serene.reporting.report_page.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
 
     def run(table: str, *words: str) -> dict[str, dict[str, str]]:
         ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", "--set", "seeds=[0]", *words, "--json")

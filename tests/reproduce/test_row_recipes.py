@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from serene.errors import SereneError
+from serene.experiment.recipe import RECIPES, Recipe
 from serene.published import TABLES, Column, Row
-from serene.recipe import RECIPES, Recipe
 from serene.reproduce import row_recipes
 from serene.reproduce.row_recipes import Corpora, RowRecipes
 

@@ -117,13 +117,13 @@ def export(
     """Write a model for use elsewhere, and compare what it answers there with what it answers here."""
     with training():
         if to == "transformers":
-            from serene.inference.to_transformers import export_transformers
+            from serene.export.to_transformers import export_transformers
 
             if int8 or manifest:
                 raise SereneError("--int8 and --manifest are for --to onnx; drop them.")
             compared = export_transformers(model, output)
         else:
-            from serene.inference.export import export_onnx
+            from serene.export.to_onnx import export_onnx
             from serene.inference.folder import ModelFolder
 
             compared = export_onnx(model or ModelFolder.find(None).path, output, int8=int8, manifest=manifest)
@@ -154,7 +154,7 @@ def serve(
 ) -> None:
     """Answer over HTTP, with limits and metrics, until told to end; /docs describes it."""
     with training():
-        from serene.inference.server import serve as serve_model
+        from serene.serving.server import serve as serve_model
 
         serve_model(
             model,
@@ -185,8 +185,8 @@ def demo(
 ) -> None:
     """Show a web page with microphone, scores, timeline and the model's card."""
     with training():
-        from serene.inference.demo import demo as show
         from serene.inference.recognizer import Recognizer
+        from serene.serving.demo import demo as show
 
         recognizer = Recognizer.load(model, device=device, precision=precision, abstain=abstain)
         show(recognizer, host, port, share, ready=_told(json))

@@ -33,15 +33,15 @@ def prepare(
         raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
     if plots:
         with training():
-            import serene.portrait  # noqa: F401  # what is missing is said before the long decoding
+            import serene.reporting.corpus_report  # noqa: F401  # what is missing is said before the long decoding
     with bars() as progress:
         manifest = prepare_corpus(corpus, folder, fast=fast, progress=lambda done, of: progress("decoding", done, of))
         manifest.write(output)
         summary = {"manifest": str(output), **manifest.summarise()}
         if plots:
-            from serene.portrait import portray
+            from serene.reporting.corpus_report import write_corpus_report
 
-            summary["plots"] = str(portray(manifest, output.with_suffix(".plots"), progress))
+            summary["plots"] = str(write_corpus_report(manifest, output.with_suffix(".plots"), progress))
     if json:
         print_json(summary | {"left_out_clips": [_left_out(clip) for clip in manifest.left_out]})
         return
@@ -69,7 +69,7 @@ def audit(
     `--splits A B ...` takes one file per part, or one file with a part column: this project's, EmoBox's JSON lines,
     s3prl's JSON, CSV. Without it the manifest's own `split` column is audited.
     """
-    from serene.audit import audit as audit_splits
+    from serene.protocols.audit import audit as audit_splits
 
     result = audit_splits(manifest, [*(splits or []), *(more or [])])
     if json:
@@ -91,9 +91,9 @@ def train(
 ) -> None:
     """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
     with training():
-        from serene import experiment
-        from serene.recipe import check, name_of, read
-        from serene.stages import pretraining
+        from serene.experiment import experiment
+        from serene.experiment.recipe import check, name_of, read
+        from serene.training.stages import pretraining
 
         tree = read(recipe, overrides or [])
         if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
@@ -119,15 +119,15 @@ def evaluate(
 ) -> None:
     """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models."""
     with training():
-        from serene import experiment
-        from serene.crossing import evaluate_on
-        from serene.run import Run
+        from serene.experiment import experiment
+        from serene.experiment.cross_corpus import evaluate_on
+        from serene.experiment.run import Run
 
         opened = Run.open(run)
         if on is not None and enrolled:
             raise SereneError("--on and --enrolled are two evaluations; ask for one at a time.")
         if enrolled:
-            from serene.enrolment import evaluate_enrolled
+            from serene.experiment.enrolment_curve import evaluate_enrolled
 
             with bars() as progress:
                 report, folder = evaluate_enrolled(opened, progress)
@@ -150,7 +150,7 @@ def compare(
     with training():
         from serene.evaluation.answers import Answers
         from serene.evaluation.confidence import paired
-        from serene.run import Run
+        from serene.experiment.run import Run
 
         if len(runs) < 2:
             raise SereneError("compare needs two runs or more.")
@@ -188,7 +188,7 @@ def leaderboard(
 ) -> None:
     """Write one table per protocol, and keep what a later table needs of every run."""
     with training():
-        from serene.leaderboard import leaderboard as write_tables
+        from serene.experiment.leaderboard import leaderboard as write_tables
 
         tables = write_tables(runs, output)
     if json:
@@ -265,7 +265,7 @@ def probe(
 ) -> None:
     """Measure how much of the speaker is left in a model's embedding: fresh probes, on a manifest's speakers."""
     with training():
-        from serene.crossing import probe_model
+        from serene.experiment.cross_corpus import probe_model
 
         with bars() as progress:
             leak = probe_model(model, manifest, progress)
@@ -293,7 +293,7 @@ def gap(
 ) -> None:
     """Measure what a linear model gains from knowing the speakers it is tested on, by how many it is trained on."""
     with training():
-        from serene.personalisation_gap import NUMBERS, personalisation_gap
+        from serene.experiment.personalisation_gap import NUMBERS, personalisation_gap
 
         with bars() as progress:
             found = personalisation_gap(
@@ -326,7 +326,7 @@ def quickstart(
 ) -> None:
     """Run the whole line on built-in data, offline, in minutes."""
     with training():
-        from serene.quickstart import quickstart as run_quickstart
+        from serene.experiment.quickstart import quickstart as run_quickstart
 
         with bars() as progress:
             reports, page = run_quickstart(output, jobs=jobs, progress=progress)
@@ -340,7 +340,7 @@ def quickstart(
 @app.command()
 def doctor(json: Json = False) -> None:
     """Say what is installed, what is missing, and what to do about it."""
-    from serene.doctor import examine
+    from serene.cli.doctor import examine
 
     findings = examine()
     if json:

@@ -19,6 +19,7 @@ import numpy as np
 
 from serene.errors import SereneError
 
+SMALLEST = 1e-12  # probability, below which its logarithm is taken of this
 TRUE, HITS, ANSWERS = range(3)  # rows of a tally: n_c, k_c and p_c
 
 
@@ -115,3 +116,22 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Divide (...,), giving NaN where the whole is not above 0."""
     nothing = np.full(np.shape(whole), np.nan)
     return np.divide(part, whole, out=nothing, where=np.asarray(whole) > 0)
+
+
+def of_classes(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Give `ua`, `wa` and the mean negative logarithm of the true class's probability (`loss`), of clips as one.
+
+    Args:
+        targets: (utterance, class) shares, of which the largest is the true class.
+        probabilities: (utterance, class).
+    """
+    truth = targets.argmax(axis=1)
+    tallied = tally(truth, probabilities.argmax(axis=1), targets.shape[1])
+    chosen = probabilities[np.arange(len(truth)), truth]
+    loss = float(-np.log(np.maximum(chosen, SMALLEST)).mean())
+    return {"ua": float(ua(tallied)), "wa": float(wa(tallied)), "loss": loss}
+
+
+def of_dimensions(targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """Give `ccc`, the mean over dimensions, of true and predicted values (utterance, dimension)."""
+    return {"ccc": float(ccc(targets, values).mean())}

@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from serene.errors import SereneError
-from serene.evaluation.halving import deal, groups, spread
+from serene.evaluation.split_half import deal, groups, spread
 
 WithinHalves = Callable[[np.ndarray, np.ndarray], np.ndarray]
 MOST_EMBEDDINGS = 20_000

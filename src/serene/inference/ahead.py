@@ -32,7 +32,7 @@ class Ahead:
         """Note what there is to do; entering the context begins it."""
         self._left, self._hear, self._longest = iter(paths), hear, longest
         self._most = 2 * TOGETHER + threads * longest  # so that the next sound is always begun: see `together`
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hear")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="extract")
         self._lock, self._held, self._open = threading.Lock(), 0.0, True
         self._begun: deque[tuple[str, Future[Heard]]] = deque()
 

@@ -21,7 +21,7 @@ VOICE = Mfcc(coefficients=20, deltas=0, voice_activity=False)  # what models are
 
 
 @dataclass(frozen=True)
-class Listener:
+class FeatureExtractor:
     """Turns sounds into clips for one model, without the model; it can be pickled, and used from several threads.
 
     Attributes:
@@ -35,8 +35,8 @@ class Listener:
     longest: float
 
     @classmethod
-    def of(cls, folder: ModelFolder) -> Listener:
-        """Make the listener that a model folder describes.
+    def of(cls, folder: ModelFolder) -> FeatureExtractor:
+        """Make the extractor that a model folder describes.
 
         Raises:
             SereneError: its front end is none.

@@ -131,15 +131,15 @@ def answers(
     """
     failed = failed or {}
 
-    def hear(path: str) -> Heard:
+    def extract(path: str) -> Heard:
         try:
-            return failed[path] if path in failed else recognizer.hear(path)
+            return failed[path] if path in failed else recognizer.extract(path)
         except SereneError as error:
             return str(error)
         except sound.BROKEN as error:  # of the front end; one odd file must not end a run over many
             return f"{sound.named(path)} cannot be heard: {error!r}"
 
-    with Ahead(paths, hear, threads or _cores(), recognizer.listener.longest) as heard:
+    with Ahead(paths, extract, threads or _cores(), recognizer.extractor.longest) as heard:
         for few in heard.together(BATCHES * recognizer.batch_size):
             clips = [clip for _, clip in few if isinstance(clip, Clip)]
             answer = iter(recognizer.answer(clips))

@@ -12,7 +12,7 @@ import numpy as np
 from serene.errors import SereneError, unknown
 from serene.inference.clip import Clip, Inputs, Network, by_length, padded
 from serene.inference.emotion import Emotion
-from serene.inference.features import Listener
+from serene.inference.features import FeatureExtractor
 from serene.inference.folder import ModelFolder
 from serene.inference.network import network_of
 from serene.inference.profile import Profile, statistics
@@ -27,7 +27,7 @@ class Recognizer:
     """A model that answers for sounds; safe to use from several threads.
 
     `Recognizer.load("model")("a.wav").label` is all that most need. What runs ahead in threads or processes of its own
-    takes `hear` and `answer` apart: the first decodes and makes features, the second is the network.
+    takes `extract` and `answer` apart: the first decodes and makes features, the second is the network.
 
     Args:
         folder: the model.
@@ -38,7 +38,7 @@ class Recognizer:
 
     Attributes:
         folder: the model's files.
-        listener: turns sounds into clips; it can be sent to another process.
+        extractor: turns sounds into clips; it can be sent to another process.
         labels: the classes or dimensions, in the order of the scores.
 
     Raises:
@@ -62,7 +62,7 @@ class Recognizer:
         if abstain is not None and not 0 <= abstain <= 1:
             raise SereneError(f"abstain is {abstain:g}; a probability was expected, from 0 to 1.")
         self.folder, self.network, self.batch_size, self.abstain = folder, network, batch_size, abstain
-        self.listener, self.labels = Listener.of(folder), folder.emotions
+        self.extractor, self.labels = FeatureExtractor.of(folder), folder.emotions
         self.profile = _read(profile)
         self._refuse_strange([self.profile])
 
@@ -110,7 +110,7 @@ class Recognizer:
         """
         folder = self.folder
         own = {"name": folder.name, "classes": list(self.labels), "dimensions": folder.dimensions}
-        own |= {"personal": folder.personal, "rate": SAMPLE_RATE, "longest": self.listener.longest}
+        own |= {"personal": folder.personal, "rate": SAMPLE_RATE, "longest": self.extractor.longest}
         return own | {"temperature": folder.temperature, "runs_on": self.network.what, "metrics": folder.metrics}
 
     @overload
@@ -140,12 +140,12 @@ class Recognizer:
         """
         profile = _read(profile)
         if isinstance(sound, list):
-            return self.answer([self.hear(one, rate) for one in sound], profile=profile)
-        return self.answer([self.hear(sound, rate)], profile=profile)[0]
+            return self.answer([self.extract(one, rate) for one in sound], profile=profile)
+        return self.answer([self.extract(sound, rate)], profile=profile)[0]
 
-    def hear(self, sound: Sound, rate: int | None = None) -> Clip:
-        """Decode a sound, look for speech in it, and make its features; no network. See `Listener`."""
-        return self.listener(sound, rate)
+    def extract(self, sound: Sound, rate: int | None = None) -> Clip:
+        """Decode a sound, look for speech in it, and make its features; no network. See `FeatureExtractor`."""
+        return self.extractor(sound, rate)
 
     def answer(
         self, clips: Sequence[Clip], *, profile: Profile | Sequence[Profile | None] | None = None
@@ -153,7 +153,7 @@ class Recognizer:
         """Answer for clips, in their order; batches are of like length, and change no score.
 
         Args:
-            clips: as `hear` makes them.
+            clips: as `extract` makes them.
             profile: of the speaker, or one (or None) for each clip; the recognizer's own without it.
 
         Raises:
@@ -190,7 +190,7 @@ class Recognizer:
                 f"The model {self.folder.name} hears one clip at a time: a profile would change nothing. "
                 "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
             )
-        clips = [self.hear(sound, rate) for sound in sounds]
+        clips = [self.extract(sound, rate) for sound in sounds]
         profile = Profile.of(clips, self.folder.identity)
         spoken = [clip for clip in clips if clip.features is not None]
         if self.folder.parts.enrols_embeddings:  # of the voice as a stranger's

@@ -94,7 +94,7 @@ def timeline(
     expected = _count(sound, window, hop) if progress else 0
     windows: list[Segment] = []
     cut = _cut(_blocks(sound, rate, name), size, step)
-    heard = ((start, recognizer.hear(samples, SAMPLE_RATE)) for start, samples in cut)
+    heard = ((start, recognizer.extract(samples, SAMPLE_RATE)) for start, samples in cut)
     while few := list(islice(heard, BATCHES * recognizer.batch_size)):
         answers = recognizer.answer([clip for _, clip in few], profile=profile)
         windows += [_segment(start / SAMPLE_RATE, answer) for (start, _), answer in zip(few, answers, strict=True)]
@@ -113,7 +113,7 @@ def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
     Raises:
         SereneError: one of them is such.
     """
-    longest = recognizer.listener.longest
+    longest = recognizer.extractor.longest
     if not SHORTEST <= window <= longest:
         raise SereneError(f"A window of {window:g} s was asked for; {SHORTEST:g} to {longest:g} s were expected.")
     if not 0 < hop <= window:

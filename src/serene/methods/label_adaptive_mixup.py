@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import Group, Method, Terms, Turn, accuracy
+from serene.methods.method import Group, Method, Terms, Update, accuracy
 from serene.models.model import EmotionModel, Frames
 
 
@@ -67,19 +67,19 @@ class LabelAdaptiveMixup(Method):
         """Place a centre for each class at random, standard normal, where the emotion head's last layer reads."""
         self.centres = nn.Parameter(torch.randn(len(model.emotions), model.head.classify.in_features))
 
-    def turns(self, model: EmotionModel) -> list[Turn]:
-        """Give one turn, with an optimiser of their own for the centres."""
+    def updates(self, model: EmotionModel) -> list[Update]:
+        """Give one update, with an optimiser of their own for the centres."""
         groups = [Group("all", tuple(model.parameters()))]
         if self.centre_weight:
             groups.append(Group("centres", (self.centres,), optimizer="adam", rate=self.centre_rate))
         if self.mixup == "none":
-            return [Turn("emotion", lambda batch, progress: self.loss(model, batch, progress), tuple(groups))]
+            return [Update("emotion", lambda batch, progress: self.loss(model, batch, progress), tuple(groups))]
 
         def mixed(batch: Batch, partners: Batch, progress: float) -> Terms:
             features, target = self.mix(model.features(batch), model.features(partners), batch, partners)
             return self.learn(model, features, target, batch.target)
 
-        return [Turn("emotion", mixed, tuple(groups), streams=("emotion", "partners"))]
+        return [Update("emotion", mixed, tuple(groups), streams=("emotion", "partners"))]
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give both terms for clips as they are."""

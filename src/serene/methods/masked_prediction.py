@@ -23,7 +23,7 @@ from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
 from serene.audio.unlabelled import Unlabelled
 from serene.errors import SereneError
-from serene.methods.method import Group, Method, Terms, Turn
+from serene.methods.method import Group, Method, Terms, Update
 from serene.models.encoder import Inside
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
@@ -95,12 +95,12 @@ class MaskedPrediction(Method):
         self.project = nn.Linear(encoder.out_width, self.predictor_width)
         self.codes = nn.Parameter(torch.rand(self.clusters, self.predictor_width))
 
-    def turns(self, model: EmotionModel) -> list[Turn]:
-        """Give one turn: the predictor from the first step on, the encoder and the speakers' vectors after a rest."""
+    def updates(self, model: EmotionModel) -> list[Update]:
+        """Give one update: the predictor from the first step on, the encoder and the speakers' vectors after a rest."""
         personal = [model.speaker_embedding] if isinstance(model.speaker_embedding, PersonalVectors) else []
         moved = tuple(p for part in (model.encoder, *personal) for p in part.parameters())
         groups = (Group("encoder", moved, after=self.head_steps), Group("predictor", tuple(self.parameters())))
-        return [Turn("masked", lambda batch, progress: self.loss(model, batch, progress), groups)]
+        return [Update("masked", lambda batch, progress: self.loss(model, batch, progress), groups)]
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the cross entropy over hidden frames, and the penalty on what the convolutions give."""

@@ -1,4 +1,4 @@
-"""Method and Turn: what is minimised, by whom, and what is needed only while learning."""
+"""Method and Update: what is minimised, by whom, and what is needed only while learning."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from serene.audio.batch import Batch
-from serene.audio.dataset import Dataset
 from serene.errors import SereneError
-from serene.evaluation.scoring import measured
 from serene.models.heads import ccc_loss, cross_entropy
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -47,7 +45,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Update:
     """One loss of an iteration, and what moves on it.
 
     Attributes:
@@ -55,7 +53,7 @@ class Turn:
         loss: a batch of each stream, then progress in [0, 1] -> named terms; their sum is differentiated.
         groups: what moves.
         streams: which batches it is given: of the emotion corpus; as many `partners` drawn at random from all of it; of
-            the speaker corpus. Batch-norm statistics are updated only by turns that are given the emotion corpus's.
+            the speaker corpus. Batch-norm statistics change only in updates that are given the emotion corpus's.
         every: it is taken in every so many iterations.
     """
 
@@ -114,14 +112,10 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def validate(self, model: EmotionModel, validation: Dataset, device: str) -> dict[str, float]:
-        """Measure the model on validation clips after an epoch, as the test will be measured: names and figures."""
-        return measured(model, validation, device=device)
-
-    def turns(self, model: EmotionModel) -> list[Turn]:
-        """Give the turns of an iteration: one that moves everything, unless a paper says otherwise."""
+    def updates(self, model: EmotionModel) -> list[Update]:
+        """Give the updates of an iteration: one that moves everything, unless a paper says otherwise."""
         everything = Group("all", (*model.parameters(), *self.parameters()))
-        return [Turn("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,))]
+        return [Update("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,))]
 
 
 class GradientReversal(torch.autograd.Function):
@@ -135,7 +129,7 @@ class GradientReversal(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Turn the gradient around."""
+        """Reverse the gradient."""
         return -ctx.reversal * gradients[0], None
 
 

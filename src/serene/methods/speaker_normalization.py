@@ -12,7 +12,7 @@ from torch.func import functional_call
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods.baseline import Baseline
-from serene.methods.method import GradientReversal, Group, Terms, Turn, accuracy, speaker_head_for
+from serene.methods.method import GradientReversal, Group, Terms, Update, accuracy, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
@@ -22,17 +22,17 @@ Strategy = Literal["tap", "snp"]
 
 
 class TwoCorpora(Baseline):
-    """Emotion descent on one corpus, then a turn against the speakers of another (equations 1 to 4).
+    """Emotion descent on one corpus, then a update against the speakers of another (equations 1 to 4).
 
     `tap` works on the whole encoder (and the projector, where the model has one), `snp` on the projector alone: the
-    encoder is then in evaluation mode and without gradients in the speaker turn, so that it stays as it is to the bit.
+    encoder is then in evaluation mode and without gradients in the speaker update: it stays as it is to the bit.
 
     Args:
         strategy: which parameters unlearn the speaker.
         step: the step of the encoder or projector against the speaker (lambda); not multiplied by the learning rate.
         clip: largest Euclidean norm of that gradient; an ascent on cross entropy knows no bound. Ours.
         warmup_steps: iterations in which the speaker head learns alone. Ours.
-        every: iterations per speaker turn.
+        every: iterations per speaker update.
 
     Attributes:
         name: of the method, for messages.
@@ -70,7 +70,7 @@ class TwoCorpora(Baseline):
             raise SereneError("The strategy tap works on the encoder, and nothing of this encoder is trained.")
         self.speaker_head = speaker_head_for(model, speakers, self.name)
 
-    def turns_against(
+    def updates_against(
         self,
         model: EmotionModel,
         loss: Callable[[Batch, float], Terms],
@@ -78,12 +78,12 @@ class TwoCorpora(Baseline):
         *,
         optimizer: Literal["sgd", "adam"] = "sgd",
         ascent: bool = False,
-    ) -> list[Turn]:
-        """Give emotion descent with all of the model, then the speaker turn: its own step, and the head's descent.
+    ) -> list[Update]:
+        """Give emotion descent with all of the model, then the speaker update: its own step, and the head's descent.
 
         Args:
             model: in training.
-            loss: of the speaker turn, on a batch of the speaker corpus.
+            loss: of the speaker update, on a batch of the speaker corpus.
             name: of the group that works against the speaker, in the log.
             optimizer: that takes its step.
             ascent: whether it climbs the loss.
@@ -100,8 +100,8 @@ class TwoCorpora(Baseline):
         )
         head = Group("speaker_head", tuple(self.speaker_head.parameters()))
         return [
-            Turn("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,)),
-            Turn("speaker", loss, (against, head), streams=("speakers",), every=self.every),
+            Update("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,)),
+            Update("speaker", loss, (against, head), streams=("speakers",), every=self.every),
         ]
 
     def unlearning(self, model: EmotionModel) -> tuple[nn.Parameter, ...]:
@@ -132,7 +132,7 @@ class SpeakerNormalization(TwoCorpora):
             `step` times the learning rate.
         clip: largest Euclidean norm of the ascending gradient, of `sgd` and `adam`.
         warmup_steps: iterations in which the speaker head learns alone.
-        every: iterations per speaker turn.
+        every: iterations per speaker update.
     """
 
     name = "speaker_normalization"
@@ -153,16 +153,16 @@ class SpeakerNormalization(TwoCorpora):
             raise SereneError("method.ascent grl is one joint loss: method.warmup_steps and method.every do not apply.")
         self.ascent: Literal["sgd", "adam", "grl"] = ascent
 
-    def turns(self, model: EmotionModel) -> list[Turn]:
+    def updates(self, model: EmotionModel) -> list[Update]:
         """Give emotion descent, then speaker ascent; or both as one, for `grl`."""
         if self.ascent == "grl":
             everything = Group("all", (*model.parameters(), *self.parameters()))
-            return [Turn("emotion", self._joint(model), (everything,), streams=("emotion", "speakers"))]
+            return [Update("emotion", self._joint(model), (everything,), streams=("emotion", "speakers"))]
 
         def identify(batch: Batch, progress: float) -> Terms:
             return {"speaker": self._identify(self.embed(model, batch), batch)}
 
-        return self.turns_against(model, identify, "ascent", optimizer=self.ascent, ascent=True)
+        return self.updates_against(model, identify, "ascent", optimizer=self.ascent, ascent=True)
 
     def _identify(self, embedding: Tensor, batch: Batch) -> Tensor:
         logits = self.speaker_head(embedding)
@@ -193,7 +193,7 @@ class SpeakerConfusion(TwoCorpora):
         step: of plain SGD, towards confusion.
         clip: largest Euclidean norm of its gradient.
         warmup_steps: iterations in which the speaker head learns alone.
-        every: iterations per speaker turn.
+        every: iterations per speaker update.
     """
 
     name = "speaker_confusion"
@@ -210,8 +210,8 @@ class SpeakerConfusion(TwoCorpora):
         """Keep the settings."""
         super().__init__(strategy, step, clip, warmup_steps, every)
 
-    def turns(self, model: EmotionModel) -> list[Turn]:
-        """Give emotion descent, then the turn in which head and encoder want different things of one batch."""
+    def updates(self, model: EmotionModel) -> list[Update]:
+        """Give emotion descent, then the update in which head and encoder want different things of one batch."""
 
         def confuse(batch: Batch, progress: float) -> Terms:
             embedding = self.embed(model, batch)
@@ -225,4 +225,4 @@ class SpeakerConfusion(TwoCorpora):
                 "confusion": cross_entropy(confused, uniform),
             }
 
-        return self.turns_against(model, confuse, "confusion")
+        return self.updates_against(model, confuse, "confusion")

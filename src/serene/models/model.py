@@ -19,7 +19,6 @@ from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.files import whole_folder
 from serene.models import ENCODERS
-from serene.models.acquaintance import FILE, Acquaintance
 from serene.models.encoder import Inside
 from serene.models.heads import Head
 from serene.models.masking import MaskedBatchNorm
@@ -27,6 +26,7 @@ from serene.models.parts import FORMAT, PERSONAL, Parts
 from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
 from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, SpeakerTable
+from serene.models.training_speakers import FILE, TrainingSpeakers
 
 Normalization = Literal["training_set", "utterance", "speaker", "none"]
 
@@ -289,13 +289,15 @@ class EmotionModel(nn.Module):
             batch.enrolment, batch.enrolled, self.enrolment_prior, self.feature_mean, self.feature_deviation
         )
 
-    def save(self, folder: str | Path, preprocessor: dict[str, Any], acquaintance: Acquaintance | None = None) -> None:
+    def save(
+        self, folder: str | Path, preprocessor: dict[str, Any], training_speakers: TrainingSpeakers | None = None
+    ) -> None:
         """Write `config.json`, `preprocessor_config.json`, `model.safetensors` and `trained_on.json`, all or nothing.
 
         Args:
             folder: replaced where it exists.
             preprocessor: the front end's name and settings.
-            acquaintance: whom it was trained on, where that is known.
+            training_speakers: whom it was trained on, where that is known.
         """
         config = {"format": FORMAT, "model_type": "serene", "emotions": list(self.emotions), **self.config}
         config["temperature"] = self.temperature
@@ -303,8 +305,8 @@ class EmotionModel(nn.Module):
         with whole_folder(folder) as temporary:
             (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-            if acquaintance is not None:
-                (temporary / FILE).write_text(json.dumps(acquaintance.to_dict()) + "\n")
+            if training_speakers is not None:
+                (temporary / FILE).write_text(json.dumps(training_speakers.to_dict()) + "\n")
             (temporary / "model.safetensors").write_bytes(safetensors.torch.save(self.state_dict()))
 
     @classmethod

@@ -14,10 +14,10 @@ from typing import Any
 
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError, unknown
-from serene.protocols.dealing import VERSIONS
-from serene.protocols.dealt import official, random_speaker_dependent, speaker_holdout
-from serene.protocols.in_turn import leave_one_session_out, leave_one_speaker_out, speaker_folds, tu2019
+from serene.protocols.holdout import official, random_speaker_dependent, speaker_holdout
+from serene.protocols.leave_one_group_out import leave_one_session_out, leave_one_speaker_out, speaker_folds, tu2019
 from serene.protocols.low_resource import low_resource
+from serene.protocols.partition import VERSIONS
 from serene.protocols.speaker_lists import speaker_lists
 from serene.protocols.split import RANDOM_SHARES, SpeakerDependentSplit, Split
 from serene.registry import load

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError, unknown
-from serene.protocols.dealing import make_split, shuffled
-from serene.protocols.in_turn import GroupValidation, leave_one_session_out, speaker_folds
+from serene.protocols.leave_one_group_out import GroupValidation, leave_one_session_out, speaker_folds
+from serene.protocols.partition import make_split, shuffled
 from serene.protocols.split import Split
 
 Base = Literal["leave_one_session_out", "speaker_folds"]

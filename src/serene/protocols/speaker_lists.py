@@ -14,8 +14,8 @@ import pydantic
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.protocols.dealing import hold_back, make_split
-from serene.protocols.dealt import VALIDATION_NAMES
+from serene.protocols.holdout import VALIDATION_NAMES
+from serene.protocols.partition import hold_back, make_split
 from serene.protocols.split import Split, Utterances, in_order, some, speakers_of
 from serene.protocols.split_files import Entry, find, read_names
 

@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from serene import experiment, registry
+from serene import registry
 from serene.corpora.labels import choose
 from serene.errors import SereneError, unknown
-from serene.evaluation import plots
-from serene.experiment import Progress, silent
+from serene.experiment import experiment
+from serene.experiment.experiment import Progress, silent
+from serene.experiment.recipe import Recipe
 from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
 from serene.protocols import PROTOCOLS
 from serene.published import TABLES, Column, Picture, Row
-from serene.recipe import Recipe
+from serene.reporting import plots
 from serene.reproduce import rehearsal
 from serene.reproduce.measures import MEASURES, Trained
 from serene.reproduce.reproduction import Entry, Reproduction
@@ -146,7 +147,7 @@ class _Bench:
         if key not in self.upstreams:
             fold = made.run[0] if made.run else experiment.plan(made, self.runs, self.progress).splits[0].fold
             trained = self._train(replace(made, run=(fold,), seeds=made.seeds[:1]))
-            self.upstreams[key] = trained.run.cell(fold, made.seeds[0]).folder / "model"
+            self.upstreams[key] = trained.run.trial(fold, made.seeds[0]).folder / "model"
         model = self.upstreams[key]
         found = (f"features.weights={json.dumps(str(model))}",)
         own = self.recipes.of(row, self.recipes.table.columns[0])
@@ -210,7 +211,7 @@ def _draw(
 ) -> Path | None:
     """Draw what was measured; None where nothing was."""
     if picture.kind == "per_batch":
-        batches = {row: trained.batches(trained.cells[0]) for row, trained in plain.items()}
+        batches = {row: trained.batches(trained.trials[0]) for row, trained in plain.items()}
         figure = plots.per_batch(batches) if batches else None
     else:
         found = {row: _line(picture, row, ours) for row in dict.fromkeys(row for row, _ in ours)}

@@ -1,4 +1,4 @@
-"""What a cell can show of a row's trainings: named measures with their deviation and, for tests, their interval."""
+"""What a trial can show of a row's trainings: named measures with their deviation and, for tests, their interval."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from functools import cached_property, partial
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation import confidence, plots
+from serene.evaluation import confidence
 from serene.evaluation.answers import Answers
 from serene.evaluation.metrics import area_under_curve
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.ratings import Ratings
+from serene.experiment.recipe import Recipe
+from serene.experiment.run import Run, Trial
 from serene.published import Figure
-from serene.recipe import Recipe
-from serene.run import Cell, Run
+from serene.reporting import plots
 
 LAST = 10  # epochs that the Brown report averages over
 DIMENSIONS = ("arousal", "valence", "dominance", "expressed_intensity")
@@ -37,7 +38,7 @@ class Trained:
     recipe: Recipe
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def trials(self) -> list[Trial]:
         """The finished folds and seeds that were asked for."""
         folds, seeds = self.recipe.run, self.recipe.seeds
         return [c for c in self.run.finished() if c.seed in seeds and (folds is None or c.fold in folds)]
@@ -45,20 +46,20 @@ class Trained:
     @cached_property
     def predictions(self) -> Predictions | Ratings:
         """All that they answered."""
-        return Answers.concatenate(cell.predictions() for cell in self.cells)
+        return Answers.concatenate(trial.predictions() for trial in self.trials)
 
-    def batches(self, cell: Cell) -> list[float]:
+    def batches(self, trial: Trial) -> list[float]:
         """Read the training accuracy of each batch (batch,), in the order of training.
 
         Raises:
             SereneError: it was not kept.
         """
-        path = cell.folder / "steps.jsonl"
+        path = trial.folder / "steps.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         accuracies = [row["emotion/accuracy"] for row in rows if "emotion/accuracy" in row]
         if not accuracies:
             raise SereneError(
-                f"{cell.folder} holds no training accuracy of single batches (steps.jsonl); delete it to train again."
+                f"{trial.folder} holds no training accuracy of single batches (steps.jsonl); delete it to train again."
             )
         return accuracies
 
@@ -129,7 +130,7 @@ def mean_of_steps(steps: Mapping[float, Trained], metric: str) -> Ours:
 
 def validation_wa(trained: Trained, over_epochs: Callable[[Sequence[float]], float]) -> Ours:
     """Sum up the epochs of each training's validation accuracy; mean and sample deviation over trainings."""
-    logs = [[row["validation_wa"] for row in cell.log()] for cell in trained.cells]
+    logs = [[row["validation_wa"] for row in trial.log()] for trial in trained.trials]
     return Ours(_over([100 * over_epochs(log) for log in logs]))
 
 
@@ -145,7 +146,7 @@ def loss(trained: Trained) -> Ours:
 
 def spread(trained: Trained) -> Ours:
     """How far single batches' training accuracy deviates from its running mean, in the last half; in points."""
-    return Ours(_over([100 * plots.spread(trained.batches(cell)) for cell in trained.cells]))
+    return Ours(_over([100 * plots.spread(trained.batches(trial)) for trial in trained.trials]))
 
 
 def _only(measure: Callable[[Trained], Ours | None]) -> Callable[[Mapping[float, Trained]], Ours | None]:

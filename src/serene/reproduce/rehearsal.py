@@ -14,10 +14,10 @@ from serene import registry
 from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import prepare
+from serene.experiment.recipe import Recipe
 from serene.files import whole_folder
 from serene.models import ENCODERS, weights
 from serene.published import Table
-from serene.recipe import Recipe
 from serene.reproduce.row_recipes import Corpora
 
 SETTINGS = ("training.epochs=2", "training.precision=fp32", "seeds=[0, 1]")

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from serene import recipe, registry
+from serene import registry
 from serene.corpora import CORPORA
 from serene.errors import SereneError, unknown
+from serene.experiment import recipe
+from serene.experiment.recipe import RECIPES, FeatureSettings, Recipe
 from serene.published import Column, Row, Table
-from serene.recipe import RECIPES, FeatureSettings, Recipe
 
 SPEAKER_CORPORA = ("voxceleb1", "speechocean762")  # their clips have no emotion
 UPSTREAM = "upstream."  # begins an override of what is trained before a row

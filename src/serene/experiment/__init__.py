@@ -1,0 +1,1 @@
+"""A recipe becomes trials, a run and its report; and what is asked of finished runs."""

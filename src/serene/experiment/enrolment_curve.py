@@ -1,0 +1,110 @@
+"""Strangers are enrolled: what a run's models answer once they have heard some of a speaker's clips, without labels.
+
+Nothing is trained, and no sound is heard again: the embeddings that finished trials kept are standardised by speaker,
+and the models' heads answer anew. So every number of clips from none to all makes a point of the cold-start curve.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from serene.errors import SereneError
+from serene.evaluation.answers import Answers
+from serene.evaluation.probes import TooFewClips
+from serene.evaluation.report import Report, build
+from serene.experiment.experiment import COLD_START, Progress, load_corpus, silent, write_cards
+from serene.experiment.run import Run, Trial
+from serene.experiment.unseen import Strangers, cold_start
+from serene.files import whole_file, write_text
+from serene.models.model import EmotionModel
+from serene.reporting.picture_style import png
+from serene.reporting.plots import curves
+from serene.reporting.report_page import write_html
+
+FACTS = (  # of the run's own report, which hold for the enrolled models as well
+    *("corpus", "only", "data", "languages", "target", "join", "method", "speaker_corpus", "normalize"),
+    *("protocol", "speaker_independent", "selection", "stamps", "recipe", "recipe_hash", "machine", "environment"),
+)
+
+
+def strangers_of(trial: Trial) -> Strangers:
+    """Read what a finished trial kept of its test speakers.
+
+    Raises:
+        SereneError: its model or embeddings are gone, or the model was not trained to enrol.
+    """
+    model, kept = EmotionModel.load(trial.folder / "model"), trial.embeddings("test")
+    if not model.parts.enrols_embeddings:
+        raise SereneError(
+            "The models of this run standardise no embeddings by speaker; train with model.embedding_norm=speaker. "
+            "For features standardised by speaker, `serene reproduce cold-start` draws the curve."
+        )
+    if kept is None:
+        raise SereneError(f"{trial.folder} has finished, and its embeddings are gone. Delete it and train again.")
+    answers = trial.predictions().select(part="test")
+    place = {name: row for row, name in enumerate(kept[0])}
+    rows = [place[name] for name in answers.id.tolist()]
+    return Strangers(model, answers.ordered(model.emotions), kept[1][rows])
+
+
+def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Path]:
+    """Measure a run's models on enrolled strangers: a report with all clips, and the cold-start curve.
+
+    Returns:
+        The report of all clips, and the folder inside the run's where it was written, with `cold_start.json` (clips ->
+        UA, or CCC of the first dimension, with its interval) and its picture. The cards of the run's models are written
+        anew.
+
+    Raises:
+        SereneError: the models do not enrol, something of the run is gone, or its corpus is out of reach.
+    """
+    trials, kept = run.finished(), run.folder / "report.json"
+    if not kept.exists():
+        raise SereneError(f"{run.folder} has no report; make it first: serene evaluate {run.folder}.")
+    strangers = [strangers_of(trial) for trial in trials]
+    texts = {u.id: u.text_id for u in load_corpus(run.recipe.corpus, run.folder.parent, progress)}
+    progress("enrolling", 0, 1)
+    curve = cold_start(strangers)
+    progress("enrolling", 1, 1)
+    content = json.loads(kept.read_text(encoding="utf-8"))
+    facts = {name: content[name] for name in FACTS if name in content}
+    facts["title"] = f"{run.recipe.name}, speakers enrolled"
+    facts["stamps"] = [
+        *facts["stamps"],
+        "each test speaker is enrolled by all of their test clips, without labels: not to be compared with a system "
+        "that hears one clip at a time",
+    ]
+    report = build(
+        Answers.concatenate(own.answered(None) for own in strangers),
+        facts=facts | {"saw_unlabelled_test_audio": True},
+        leak=[{"test": _leak(run, own, texts), "train": None} for own in strangers],
+        temperatures=[own.model.temperature for own in strangers],
+    )
+    folder = run.folder / "enrolled"
+    report.write(folder / "report.json")
+    write_html([report], folder / "report.html")
+    write_text(run.folder / COLD_START, json.dumps(curve, indent=2) + "\n")
+    _draw(curve, "CCC" if "dimensions" in content else "UA", (run.folder / COLD_START).with_suffix(".png"))
+    write_cards(run)
+    return report, folder
+
+
+def _leak(run: Run, strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
+    """Probe the embeddings; None where no two speakers can be told apart, or where that is the model's very task."""
+    if run.recipe.labels.target != "speaker":
+        with contextlib.suppress(TooFewClips):
+            return strangers.leak(texts)
+    return None
+
+
+def _draw(curve: dict[str, Any], measure: str, path: Path) -> None:
+    where: Sequence[float | str] = [int(name) if name.isdecimal() else name for name in curve]
+    low, high = ([figure[end] for figure in curve.values()] for end in ("low", "high"))
+    line = (where, [figure["value"] for figure in curve.values()], low, high)
+    figure = curves({measure: line}, "clips of the speaker that are enrolled, without labels", measure)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(png(figure))

@@ -1,0 +1,121 @@
+"""A finished training's answers, calibrated by similar training speakers: nothing is trained again (PLDC)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from serene.audio.dataset import Dataset
+from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
+from serene.evaluation.answers import Answers
+from serene.evaluation.label_calibration import (
+    LabelCalibration,
+    Neighbourhood,
+    Spoken,
+    calibrate_scores,
+    calibrate_values,
+    speaker_vectors,
+)
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
+from serene.evaluation.tables import predictions_of
+from serene.experiment.recipe import Recipe
+from serene.experiment.run import Trial
+from serene.experiment.trial import describe
+from serene.files import write_text
+from serene.protocols import Split
+
+KEPT = ("log.jsonl", "probes.json", "embeddings.json", "embeddings.safetensors")  # true of the calibrated trial as well
+TOLD = "calibration.json"  # whom each speaker was calibrated by, and what that changed
+
+
+def calibrate_trial(
+    recipe: Recipe, settings: LabelCalibration, emotions: tuple[str, ...], split: Split, trained: Trial, trial: Trial
+) -> None:
+    """Calibrate what a finished trial answered, by the labels and the voices of its training speakers; keep it all.
+
+    Args:
+        recipe: with the calibration.
+        settings: of the calibration.
+        emotions: the classes or dimensions.
+        split: the fold.
+        trained: the finished trial.
+        trial: where the calibrated answers go.
+
+    Raises:
+        SereneError: the finished trial's embeddings were not kept, or the calibration does not fit its speakers.
+    """
+    known = _known(recipe, emotions, split, trained)
+    answers, told = [], {}
+    for part, clips in (("validation", split.validation), ("test", split.test)):
+        if clips:
+            calibrated, reasons = _calibrated(trained, known, settings, clips, part, emotions)
+            answers.append(calibrated)
+            told[part] = {name: _plain(reason) for name, reason in reasons.items()}
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        if (trained.folder / name).exists():
+            shutil.copyfile(trained.folder / name, trial.folder / name)
+    write_text(trial.folder / "recipe.yaml", recipe.to_yaml())
+    write_text(trial.folder / TOLD, json.dumps(told, indent=2) + "\n")
+    facts = {**trained.json("environment.json"), "split": describe(split)}
+    write_text(trial.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
+    type(answers[0]).concatenate(answers).write(trial.folder / "predictions.csv")
+
+
+def _calibrated(
+    trained: Trial,
+    known: Spoken,
+    settings: LabelCalibration,
+    clips: Sequence[Utterance],
+    part: str,
+    emotions: tuple[str, ...],
+) -> tuple[Answers, dict[str, Neighbourhood]]:
+    rows = trained.predictions().select(part=part)
+    place = {name: i for i, name in enumerate(rows.id.tolist())}
+    order = [place[u.id] for u in clips]
+    dimensional = isinstance(rows, Ratings)
+    table = (rows.prediction if isinstance(rows, Ratings) else _shares(rows))[order]
+    predicted = Spoken(table, [u.speaker for u in clips], _vectors(trained, part, clips))
+    done = (calibrate_values if dimensional else calibrate_scores)(predicted, known, settings)
+    where: dict[str, Any] = {"part": part, "fold": trained.fold, "seed": trained.seed, "dimensions": dimensional}
+    return predictions_of(done.outputs, clips, emotions, **where), done.speakers
+
+
+def _known(recipe: Recipe, emotions: tuple[str, ...], split: Split, trained: Trial) -> Spoken:
+    """Collect the training part's labels and voices."""
+    labels = Dataset.targets_of(
+        split.train,
+        emotions,
+        votes=recipe.labels.target == "votes",
+        dimensions=recipe.labels.target == "dimensions",
+    )
+    speakers = [u.speaker for u in split.train]
+    return Spoken(labels.double().numpy(), speakers, _vectors(trained, "train", split.train))
+
+
+def _vectors(trained: Trial, part: str, clips: Sequence[Utterance]) -> dict[str, np.ndarray]:
+    kept = trained.embeddings(part)
+    if kept is None:
+        raise SereneError(
+            f"{trained.folder} has finished, and its embeddings are gone, which calibration finds similar speakers by. "
+            "Delete the folder and train again."
+        )
+    place = {name: i for i, name in enumerate(kept[0])}
+    return speaker_vectors(kept[1][[place[u.id] for u in clips]], [u.speaker for u in clips])
+
+
+def _shares(rows: Predictions) -> np.ndarray:
+    """Make scores, which were rounded when they were kept, sum to 1 again."""
+    return rows.scores / rows.scores.sum(axis=1, keepdims=True)
+
+
+def _plain(neighbourhood: Neighbourhood) -> dict[str, Any]:
+    plain = asdict(neighbourhood)
+    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in plain.items()}

@@ -1,0 +1,250 @@
+"""A model folder gets the ONNX file that answers without torch, held against PyTorch before anything is written."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serene import sound
+from serene.corpora.manifest import Manifest, Utterance
+from serene.errors import SereneError
+from serene.evaluation import metrics
+from serene.export.hub import CARD, SENT
+from serene.export.onnx_graph import example, trace
+from serene.files import whole_folder
+from serene.inference.folder import GRAPHS, ModelFolder
+from serene.inference.onnx_model import OnnxModel
+from serene.inference.recognizer import Recognizer
+from serene.inference.torch_model import TorchModel
+from serene.models.model import EmotionModel
+from serene.reporting.card_exports import onnx_card
+
+ALLOWED = 1e-4  # largest difference from PyTorch's logits and embedding with which a graph is written
+LENGTHS = ((50,), (20, 77, 31), (300, 12, 25, 44))  # of the clips that are compared, in frames of a front end
+SAMPLES = ((16_000,), (8_000, 24_000, 11_111), (48_000, 5_000, 20_001, 9_999))  # the same of waveforms
+TOGETHER = 64  # labelled clips that are held at once
+KEPT = (*SENT, "trained_on.json")  # files of a model folder
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One batch of random clips, by the graph and by PyTorch.
+
+    Attributes:
+        lengths: of the clips, in `unit`.
+        unit: frames of a front end, or samples.
+        logits: largest absolute difference.
+        embedding: largest absolute difference.
+        cosine: smallest cosine of a clip's two embeddings.
+    """
+
+    lengths: tuple[int, ...]
+    unit: str
+    logits: float
+    embedding: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What quantising costs on labelled clips.
+
+    Attributes:
+        measure: `UA`, or `CCC` for dimensions (their mean).
+        clips: that were scored.
+        fp32: the measure of the full graph.
+        int8: of the quantised one.
+    """
+
+    measure: str
+    clips: int
+    fp32: float
+    int8: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported graphs are from PyTorch.
+
+    Attributes:
+        fp32: of the full graph, batch by batch.
+        int8: of the quantised one, where it was made.
+        labelled: what quantising costs, where a labelled manifest was given.
+    """
+
+    fp32: tuple[Comparison, ...]
+    int8: tuple[Comparison, ...] = ()
+    labelled: Labelled | None = None
+
+    @property
+    def worst(self) -> float:
+        """The largest difference of the full graph."""
+        return max(max(row.logits, row.embedding) for row in self.fp32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say it in sentences, one to a line."""
+        said = []
+        for name, rows in ((GRAPHS["fp32"], self.fp32), (GRAPHS["int8"], self.int8)):
+            said += [
+                f"{name}, batch of {len(row.lengths)}, up to {max(row.lengths)} {row.unit}: logits differ from "
+                f"PyTorch's by {row.logits:.1e} at most, embeddings by {row.embedding:.1e} (cosine {row.cosine:.6f})"
+                for row in rows
+            ]
+        if self.labelled is not None:
+            found = self.labelled
+            said.append(
+                f"{found.measure} on {found.clips} labelled clips: {100 * found.fp32:.2f} % in fp32, "
+                f"{100 * found.int8:.2f} % in int8 ({100 * (found.int8 - found.fp32):+.2f} points)"
+            )
+        return said
+
+
+def export_onnx(
+    folder: str | Path, out: str | Path, *, int8: bool = False, manifest: str | Path | None = None
+) -> Parity:
+    """Write a complete model folder with an ONNX file, all or nothing.
+
+    Args:
+        folder: a model folder or hub name.
+        out: the folder to write; it may be `folder` itself, and is replaced where it is such an export already.
+        int8: also write a file whose matrix products are quantised dynamically.
+        manifest: labelled clips, on which the drop by quantising is measured.
+
+    Raises:
+        SereneError: the model cannot be exported, its graph differs from PyTorch by more than 1e-4, or `out` holds
+            something else.
+        MissingExtra: `onnx` or `onnxscript` is not installed.
+    """
+    known, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
+    own = out == known.path.resolve()
+    if not own:
+        refuse_to_replace(out, lambda former: (former / GRAPHS["fp32"]).is_file())
+    if known.preprocessor.get("front_end") == "frozen":
+        raise SereneError(
+            f"{known.path} reads the outputs of a frozen encoder, which its graph would lack. Train the same with "
+            "model={encoder: hubert, train: none} and the encoder's weights: the encoder is part of that model."
+        )
+    if manifest is not None and not int8:
+        raise SereneError("A labelled manifest tells what int8 costs; export with --int8, or without the manifest.")
+    labelled = None if manifest is None else Manifest.read(manifest)
+    model = EmotionModel.load(known.path)
+    with whole_folder(out) as temporary:
+        _copy(known.path, temporary, whole=own)
+        trace(model, temporary / GRAPHS["fp32"])
+        parity = Parity(_compared(model, known, temporary, "fp32"))
+        if parity.worst > ALLOWED:
+            raise SereneError(
+                f"The graph differs from PyTorch by {parity.worst:.1e}; {ALLOWED:g} is allowed. Nothing was written."
+            )
+        if int8:
+            _quantise(temporary / GRAPHS["fp32"], temporary / GRAPHS["int8"])
+            cost = None if labelled is None else _labelled(temporary, labelled)
+            parity = replace(parity, int8=_compared(model, known, temporary, "int8"), labelled=cost)
+        card = known.path / CARD
+        said = card.read_text(encoding="utf-8") if card.is_file() else None
+        (temporary / CARD).write_text(onnx_card(said, known.name, GRAPHS["fp32"], parity.lines()), encoding="utf-8")
+    return parity
+
+
+def refuse_to_replace(out: Path, is_export: Callable[[Path], bool]) -> None:
+    """Leave alone whatever is not an earlier export: a folder is replaced with all that lies in it.
+
+    Raises:
+        SereneError: `out` is a file, or holds something that no export writes.
+    """
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (held and (held - set(KEPT) or not is_export(out))) or (out.exists() and not out.is_dir()):
+        raise SereneError(f"{out} holds something else than an earlier export; name another folder.")
+
+
+def _copy(folder: Path, out: Path, *, whole: bool) -> None:
+    """Copy a model folder's files, or all that lies in it; the graphs are made anew."""
+    graphs = {name for graph in GRAPHS.values() for name in (graph, f"{graph}.data")}
+    if whole:
+        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*graphs))
+        return
+    for name in KEPT:
+        if name not in graphs and (folder / name).is_file():
+            shutil.copy(folder / name, out)
+
+
+def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precision: str) -> tuple[Comparison, ...]:
+    graph = OnnxModel(exported / GRAPHS[precision], len(folder.emotions), precision=precision)
+    reference = TorchModel(folder, device="cpu")
+    batches, unit = (LENGTHS, "frames") if model.encoder.shortest == 1 else (SAMPLES, "samples")
+    rows = []
+    for seed, lengths in enumerate(batches):
+        inputs = example(model, [max(length, model.encoder.shortest) for length in lengths], seed)
+        (logits, embedding), (own_logits, own_embedding) = reference(inputs), graph(inputs)
+        rows.append(
+            Comparison(
+                tuple(inputs.lengths.tolist()),
+                unit,
+                float(np.abs(logits - own_logits).max()),
+                float(np.abs(embedding - own_embedding).max()),
+                float(_cosine(embedding, own_embedding).min()),
+            )
+        )
+    return tuple(rows)
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
+
+
+def _quantise(path: Path, out: Path) -> None:
+    """Quantise the weights of matrix products to 8 bits; what they are multiplied with is quantised as it comes."""
+    import onnx
+    from onnxruntime.quantization import quantize_dynamic
+
+    graph = onnx.load(path)
+    del graph.graph.value_info[:]  # shapes of weights among them, which the quantiser turns round without a look here
+    logging.disable(logging.WARNING)  # of the root logger, which asks for a step that gains nothing here
+    try:
+        quantize_dynamic(graph, out, op_types_to_quantize=["MatMul", "Gemm"], extra_options={"MatMulConstBOnly": True})
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _labelled(folder: Path, manifest: Manifest) -> Labelled:
+    """Score the clips of a manifest that have one of the model's labels by both graphs."""
+    full, small = (Recognizer.load(folder, device="cpu", precision=precision) for precision in ("fp32", "int8"))
+    clips = [clip for clip in manifest if _has_label(clip, full)]
+    if not clips:
+        raise SereneError(f"No clip of the manifest has one of the model's labels: {', '.join(full.labels)}.")
+    answers: dict[str, list[np.ndarray]] = {"fp32": [], "int8": []}
+    truth: list[Utterance] = []
+    for start in range(0, len(clips), TOGETHER):
+        some = clips[start : start + TOGETHER]
+        heard = [full.extract(sound.read(clip.audio, clip.start, clip.duration), sound.SAMPLE_RATE) for clip in some]
+        truth += [clip for clip, own in zip(some, heard, strict=True) if own.note is None]
+        for name, model in (("fp32", full), ("int8", small)):
+            said = model.answer([own for own in heard if own.note is None])
+            answers[name] += [np.array([answer.scores[label] for label in full.labels]) for answer in said]
+    measured = {name: _measure(truth, np.stack(rows), full) for name, rows in answers.items()}
+    return Labelled("CCC" if full.folder.dimensions else "UA", len(truth), measured["fp32"], measured["int8"])
+
+
+def _has_label(clip: Utterance, model: Recognizer) -> bool:
+    if not model.folder.dimensions:
+        return clip.emotion in model.labels
+    return all(clip.number(name) is not None for name in model.labels)
+
+
+def _measure(clips: Sequence[Utterance], outputs: np.ndarray, model: Recognizer) -> float:
+    if model.folder.dimensions:
+        truth = np.array([[clip.number(name) for name in model.labels] for clip in clips], dtype=np.float64)
+        return float(metrics.ccc(truth, outputs).mean())
+    truth = np.array([model.labels.index(str(clip.emotion)) for clip in clips])
+    return float(metrics.ua(metrics.tally(truth, outputs.argmax(axis=1), len(model.labels))))

@@ -1,0 +1,172 @@
+"""A model folder becomes a stock folder of transformers, where its structure allows it, with the same logits."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from serene.errors import SereneError
+from serene.export.hub import CARD
+from serene.export.stock import obstacles, stock_model
+from serene.export.to_onnx import refuse_to_replace
+from serene.files import whole_folder
+from serene.inference.clip import Inputs, padded
+from serene.inference.features import FeatureExtractor
+from serene.inference.folder import CONFIG, ModelFolder
+from serene.inference.torch_model import TorchModel
+from serene.models.model import EmotionModel
+from serene.models.pretrained import silence
+from serene.reporting.card_exports import stock_card
+from serene.sound import SAMPLE_RATE
+
+TOLERANCE = 1e-4  # of the largest logit
+SECONDS = (0.5, 1.3, 3.1, 6.2)  # of the clips that are compared, beside the shortest that the encoder takes
+LOUD, QUIET = 0.1, 10 ** (-50 / 20)  # their root mean square
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How near plain transformers comes to the model that was exported.
+
+    Attributes:
+        architecture: the class in transformers.
+        seconds: durations of the clips that both heard, one at a time.
+        differences: largest absolute difference of the logits, per clip.
+        largest: largest absolute logit of them all.
+        quiet: the difference for a clip at -50 dB; None where samples are not standardised.
+        notes: what to know when using it there.
+    """
+
+    architecture: str
+    seconds: tuple[float, ...]
+    differences: tuple[float, ...]
+    largest: float
+    quiet: float | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say it in sentences, one to a line."""
+        durations = ", ".join(f"{seconds:.3g}" for seconds in self.seconds)
+        lines = [
+            f"{self.architecture}: logits of clips of {durations} s differ by {max(self.differences):.1e} at most; "
+            f"the largest logit is {self.largest:.3g}."
+        ]
+        if self.quiet is not None:
+            lines.append(
+                f"A clip at -50 dB differs by {self.quiet:.1e}: transformers adds 1e-7 to the variance that it divides "
+                "by."
+            )
+        return [*lines, *self.notes]
+
+
+def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
+    """Write a folder that `AutoModelForAudioClassification` and `AutoFeatureExtractor` read, and compare the two.
+
+    Args:
+        folder: a model folder, or its name on the hub; the bundled model without one.
+        out: replaced where it is such an export already.
+
+    Raises:
+        SereneError: the model's structure has no like in transformers (a sentence per reason), `out` holds something
+            else, or the logits differ, which leaves nothing behind.
+    """
+    source, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
+    refuse_to_replace(out, _is_stock)
+    network = TorchModel(source, device="cpu")
+    reasons = obstacles(network.model, source.preprocessor)
+    if reasons:
+        raise SereneError(f"{source.name} does not become a model of plain transformers. {' '.join(reasons)}")
+    notes = _notes(network.model, source.preprocessor)
+    extractor = transformers.Wav2Vec2FeatureExtractor(
+        sampling_rate=SAMPLE_RATE, do_normalize=source.config["normalize"] == "utterance", return_attention_mask=True
+    )
+    with whole_folder(out) as temporary, silence(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of transformers, about its own ways
+        stock_model(network.model).save_pretrained(temporary)
+        extractor.save_pretrained(temporary)
+        (temporary / CARD).write_text(_card(source, notes), encoding="utf-8")
+        likeness = _compare(source, network, temporary, notes)
+        if not max(likeness.differences) <= TOLERANCE * likeness.largest:
+            raise SereneError(f"Not written, since transformers computes something else. {likeness.lines()[0]}")
+    return likeness
+
+
+def _compare(source: ModelFolder, network: TorchModel, folder: Path, notes: list[str]) -> Likeness:
+    """Let plain transformers, which knows nothing of the model but the folder, hear the same clips."""
+    extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    stock: Any = transformers.AutoModelForAudioClassification.from_pretrained(folder, local_files_only=True)
+    front_end = FeatureExtractor.of(source).front_end
+
+    @torch.inference_mode()
+    def both(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ours, _ = network(Inputs(*padded([front_end(samples)])))
+        inputs = extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        return ours[0], stock(**inputs).logits[0].float().numpy()
+
+    most = source.preprocessor.get("longest") or max(SECONDS)
+    lengths = [int(network.model.encoder.shortest), *(round(min(s, most) * SAMPLE_RATE) for s in SECONDS)]
+    pairs = [both(_sound(length, LOUD)) for length in lengths]
+    ours, theirs = both(_sound(lengths[-1], QUIET))
+    return Likeness(
+        type(stock).__name__,
+        tuple(round(length / SAMPLE_RATE, 4) for length in lengths),
+        tuple(float(np.abs(ours - theirs).max()) for ours, theirs in pairs),
+        max(float(np.abs(ours).max()) for ours, _ in pairs),
+        float(np.abs(ours - theirs).max()) if extractor.do_normalize else None,
+        tuple(notes),
+    )
+
+
+def _sound(samples: int, level: float) -> np.ndarray:
+    """Make noise (sample,) that swells and fades, at a root mean square."""
+    noise = np.random.default_rng(samples).standard_normal(samples)
+    noise *= 1 + np.sin(np.arange(samples) * 2 * np.pi * 4 / SAMPLE_RATE)
+    return (noise * level / np.sqrt(np.square(noise).mean())).astype(np.float32)
+
+
+def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
+    """Say what one has to know who uses the export in the place of the model."""
+    notes, temperature, longest = [], model.temperature, preprocessor.get("longest")
+    if temperature != 1 and not model.dimensions:
+        notes.append(
+            f"Its scores are softmax(logits / {temperature:.6g}); the pipeline of transformers does not divide."
+        )
+    if longest is not None:
+        notes.append(
+            f"It was trained on the first {longest:g} s of a clip; give the extractor truncation=True, "
+            f"max_length={round(longest * SAMPLE_RATE)}."
+        )
+    if model.encoder.transformer.config.feat_extract_norm == "group":
+        notes.append(
+            "Give it one clip at a time: in transformers, the first convolution of this encoder hears the padding of a "
+            "batch."
+        )
+    if model.encoder.pre_norm and not model.encoder.ends_in_norm:
+        notes.append("Its last layer is of zeros and counts nothing: it keeps the norm that ends the encoder away.")
+    if model.parts.enrols_embeddings:
+        notes.append("It answers as for speakers of whom nothing is known: transformers has no profiles.")
+    return notes
+
+
+def _card(source: ModelFolder, notes: list[str]) -> str:
+    """Give the model's own card, as it is true of the export."""
+    path = source.path / CARD
+    card = path.read_text(encoding="utf-8") if path.is_file() else None
+    return stock_card(card, source.name, notes, temperature=source.temperature, dimensions=source.dimensions)
+
+
+def _is_stock(folder: Path) -> bool:
+    try:
+        return 'ForSequenceClassification"' in (folder / CONFIG).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,97 @@
+"""Whom a model has met in training, kept in its folder, so that nobody is taken for a stranger to it later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
+from serene.models import weights
+from serene.protocols.split import RANDOM_SHARES, Split, some
+
+FILE, HEARD = "trained_on.json", "heard.json"
+Person = tuple[str, str]  # corpus and speaker
+
+
+@dataclass(frozen=True)
+class TrainingSpeakers:
+    """The speakers that a model was trained on or selected by, those of its frozen encoder among them.
+
+    Attributes:
+        trained: corpus and speaker of each whose clips moved a weight.
+        validated: of each whose clips chose the epoch.
+    """
+
+    trained: frozenset[Person]
+    validated: frozenset[Person]
+
+    @classmethod
+    def made(
+        cls, split: Split, speakers: Iterable[Utterance], before: TrainingSpeakers | None = None
+    ) -> TrainingSpeakers:
+        """Collect whom a training meets: a split, the speaker corpus, and whoever its encoder has met before."""
+        trained = people((*split.train, *speakers)) | (before.trained if before else frozenset())
+        return cls(trained, people(split.validation) | (before.validated if before else frozenset()))
+
+    @classmethod
+    def read(cls, folder: str | Path) -> TrainingSpeakers | None:
+        """Read what a model folder says; None where it says nothing, as a folder of another project's does."""
+        path = Path(folder) / FILE
+        if not path.exists():
+            return None
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return cls(*(frozenset((corpus, name) for corpus, name in kept[part]) for part in ("trained", "validated")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SereneError(f"{path} is not readable: {error!r}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, as the file holds them."""
+        return {"trained": sorted(self.trained), "validated": sorted(self.validated)}
+
+    @property
+    def corpora(self) -> frozenset[str]:
+        """The corpora that its speakers are of."""
+        return frozenset(corpus for corpus, _ in self.trained | self.validated)
+
+    def check(self, split: Split, name: str) -> None:
+        """Refuse a split whose strangers are none to the model.
+
+        Raises:
+            SereneError: a test speaker was trained on or selected by, or a validation speaker trained on.
+        """
+        if not split.speaker_independent:
+            return  # every report of such a split says that its speakers are shared
+        known = people(split.test) & (self.trained | self.validated)
+        if split.validation_rule not in RANDOM_SHARES:
+            known |= people(split.validation) & self.trained
+        if known:
+            raise SereneError(
+                f"Fold {split.fold}: {some(speaker for _, speaker in known)} should be strangers, and {name} was "
+                "trained on them. Run the fold that it was trained on, or take another model."
+            )
+
+
+def people(clips: Iterable[Utterance]) -> frozenset[Person]:
+    """Give corpus and speaker of everybody in some clips."""
+    return frozenset((str(clip.corpus), clip.speaker) for clip in clips)
+
+
+def heard_by(name: str | None) -> frozenset[str]:
+    """Read the hashes of the sounds that an encoder was pre-trained on, where this project did it; none otherwise."""
+    path = None if name is None else weights.find(name) / HEARD
+    if path is None or not path.exists():
+        return frozenset()
+    try:
+        return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
+        raise SereneError(f"{path} is not readable: {error!r}.") from error
+
+
+def training_speakers_of(name: str | None) -> TrainingSpeakers | None:
+    """Read whom the model behind a frozen encoder has met; None for pretrained ones, which tell nothing."""
+    return None if name is None else TrainingSpeakers.read(weights.find(name))

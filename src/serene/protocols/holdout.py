@@ -1,0 +1,128 @@
+"""Protocols that deal the corpus into three parts: speakers, the corpus's own parts, or utterances at random."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Literal, get_args
+
+from serene.corpora import UNKNOWN_SPEAKER
+from serene.corpora.manifest import DECISIVE, Manifest, Utterance
+from serene.errors import SereneError, unknown
+from serene.protocols.partition import (
+    check_choice,
+    evenly,
+    grouped_by,
+    hold_back,
+    make_split,
+    need_two_speakers,
+    shuffled,
+    sizes,
+    stratified,
+)
+from serene.protocols.split import SpeakerDependentSplit, Split, in_order, some, speakers_of
+
+OfficialValidation = Literal["official", "random20", "random10", "none"]
+VALIDATION_NAMES = ("validation", "valid", "val", "development", "dev")
+
+
+def speaker_holdout(
+    manifest: Manifest,
+    *,
+    train: int | float = 0.8,
+    validation: int | float = 0.1,
+    test: int | float = 0.1,
+    balance: tuple[str, ...] = (),
+    seed: int = 0,
+) -> list[Split]:
+    """Deal the speakers into three parts, as in the 200/25/25 of Tu et al. 2019, section 4.1; one split.
+
+    Args:
+        manifest: any.
+        train: number of training speakers; or a fraction, if all three are fractions that sum to 1.
+        validation: the same of validation speakers; 0 takes none.
+        test: the same of test speakers; all speakers belong to one of the three parts.
+        balance: columns, such as gender and ethnicity, whose mix each part should share; the first counts most.
+        seed: of the deal.
+    """
+    for column in balance:
+        if column not in DECISIVE:
+            raise SereneError(unknown("column to balance", column, DECISIVE))
+    need_two_speakers(manifest)
+    held_out, heard = sizes((train, validation, test), len(manifest.speakers), "speakers")
+    strata: dict[str, tuple[str, ...]] = {}
+    for u in in_order(manifest):
+        strata.setdefault(u.speaker, tuple(str(getattr(u, column)) for column in balance))
+    speakers = sorted(shuffled(strata, seed, ""), key=strata.__getitem__)
+    testing = evenly(speakers, held_out)
+    validating = evenly([s for s in speakers if s not in testing], heard)
+    part = {s: "test" if s in testing else "validation" if s in validating else "train" for s in speakers}
+    learnt, held, tested = ([u for u in manifest if part[u.speaker] == p] for p in ("train", "validation", "test"))
+    return [make_split("speaker_holdout", "1", learnt, held, tested, "speaker" if heard else "none")]
+
+
+def official(manifest: Manifest, *, validation: OfficialValidation = "official", seed: int = 0) -> list[Split]:
+    """Take the corpus's own parts from the manifest's column `split`; each test part is a fold of its own.
+
+    Where the corpus's parts share speakers, or hold unknown ones, the splits are `SpeakerDependentSplit`.
+
+    Args:
+        manifest: `split` is train, validation (or dev, ...), or a name that begins with test.
+        validation: `official` takes the corpus's own part; `random20` and `random10` that share of the training part,
+            stratified by emotion; `none` nothing. The corpus's own part is then heard by nobody.
+        seed: of the random validation.
+    """
+    check_choice(validation, get_args(OfficialValidation))
+    parts: defaultdict[str, list[Utterance]] = defaultdict(list)
+    for name, clips in grouped_by("split", manifest).items():
+        parts["validation" if name.lower() in VALIDATION_NAMES else name.lower()].extend(clips)
+    tests = sorted(name for name in parts if name.startswith("test"))
+    strange = sorted(set(parts) - {"train", "validation", *tests})
+    if strange or not tests or "train" not in parts:
+        raise SereneError(
+            f"Protocol official needs a column `split` with train, test and perhaps validation; found {some(parts)}."
+        )
+    if validation == "official" and not parts["validation"]:
+        raise SereneError("The corpus has no official validation part; set validation to random20, random10 or none.")
+    splits = []
+    for name in tests:
+        train, held = parts["train"], parts["validation"]
+        if validation != "official":
+            train, held = hold_back(train, validation, seed, "official")
+        shared = speakers_of(parts[name]) & (speakers_of(train) | speakers_of(held))
+        if validation == "official":
+            shared |= speakers_of(train) & speakers_of(held)
+        unknown_too = UNKNOWN_SPEAKER in speakers_of((*train, *held, *parts[name]))
+        kind = SpeakerDependentSplit if shared or unknown_too else Split
+        splits.append(make_split("official", name, train, held, parts[name], validation, kind))
+    return splits
+
+
+def random_speaker_dependent(
+    manifest: Manifest,
+    *,
+    train: float = 0.8,
+    validation: float = 0.1,
+    test: float = 0.1,
+    repeats: int = 1,
+    seed: int = 0,
+) -> list[Split]:
+    """Deal the utterances at random, stratified by emotion: every speaker is on both sides, and every report says so.
+
+    Args:
+        manifest: any.
+        train: fraction of each emotion's utterances; the three sum to 1.
+        validation: the same for validation; 0 takes none.
+        test: the same for the test.
+        repeats: number of independent deals; the folds are named 1, 2, ...
+        seed: of the deals.
+    """
+    tested, heard = sizes((train, validation, test), len(manifest), "utterances")
+    if repeats < 1:
+        raise SereneError(f"Protocol random_speaker_dependent was asked for {repeats} repeats; at least 1 is needed.")
+    splits = []
+    for fold in map(str, range(1, repeats + 1)):
+        rest, testing = stratified(manifest, tested / len(manifest), seed, f"test {fold}")
+        rest, held = stratified(rest, heard / (len(manifest) - tested), seed, f"validation {fold}")
+        rule = "random" if held else "none"
+        splits.append(make_split("random_speaker_dependent", fold, rest, held, testing, rule, SpeakerDependentSplit))
+    return splits

@@ -1,0 +1,247 @@
+"""A corpus in pictures: durations, emotions, who speaks and how alike the voices are; a page that needs no network."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from serene import sound
+from serene.audio.mfcc import Mfcc
+from serene.corpora.manifest import Manifest
+from serene.corpora.prepare import SILENCE
+from serene.errors import AudioError
+from serene.files import whole_file, write_text
+from serene.reporting import corpus_plots
+from serene.reporting.page_style import FRAME, STYLE, svg
+from serene.reporting.picture_style import png
+
+LIMIT = 3.0  # seconds: the 48,000 samples at 16 kHz to which one often cuts or pads clips
+FEWEST = 3  # speakers that lie in a plane
+UNSTATED = "not stated"
+KINDS = ("gender", "age", "ethnicity")
+COLORED = ("gender", "ethnicity")  # what the voices are coloured by
+NAMES = ("durations", "emotions", *KINDS, *(f"voices_by_{kind}" for kind in COLORED))
+MEAN_VOICE = Mfcc(coefficients=20, deltas=0, voice_activity=False)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, the name of its file, and what it says in words."""
+
+    name: str
+    title: str
+    figure: Figure
+    caption: str
+
+
+def write_corpus_report(
+    manifest: Manifest, folder: Path, progress: Callable[[str, int, int], None] | None = None
+) -> Path:
+    """Write a PNG for each picture that the manifest has the facts for, and `index.html` with all of them in words.
+
+    Every clip is decoded where the manifest tells the speakers' gender or ethnicity: the voices are drawn then.
+
+    Args:
+        manifest: of the corpus.
+        folder: pictures of before are replaced; other files in it are left alone.
+        progress: called as `progress("voices", done, of)` after each decoded clip.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        SereneError: the folder cannot be written.
+    """
+    found = [_durations(manifest), _emotions(manifest), *(_people(manifest, kind) for kind in KINDS)]
+    found += _voices(manifest, progress)
+    pictures = [picture for picture in found if isinstance(picture, Picture)]
+    for picture in pictures:
+        with whole_file(folder / f"{picture.name}.png") as temporary:
+            temporary.write_bytes(png(picture.figure))
+    for name in set(NAMES) - {picture.name for picture in pictures}:
+        (folder / f"{name}.png").unlink(missing_ok=True)
+    page = folder / "index.html"
+    write_text(page, _page(manifest, folder.stem, pictures, [words for words in found if isinstance(words, str)]))
+    return page
+
+
+def mean_voices(
+    manifest: Manifest, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[dict[str, np.ndarray], int]:
+    """Average each speaker's MFCC: over the frames of a clip, then over the speaker's clips.
+
+    Returns:
+        Speaker -> vector (feature,), in the order of the manifest; and how many clips were passed over, being silent or
+        not to be decoded (`prepare` without `fast` leaves those out).
+    """
+    heard: dict[str, list[np.ndarray]] = defaultdict(list)
+    unheard = 0
+    for done, utterance in enumerate(manifest, 1):
+        try:
+            samples = sound.read(utterance.audio, utterance.start, utterance.duration)
+        except AudioError:
+            samples = np.zeros(1, dtype=np.float32)
+        if np.abs(samples - samples.mean()).max() <= SILENCE:
+            unheard += 1
+        else:
+            heard[utterance.speaker].append(MEAN_VOICE(samples).mean(axis=0))
+        if progress:
+            progress("voices", done, len(manifest))
+    return {speaker: np.mean(clips, axis=0) for speaker, clips in heard.items()}, unheard
+
+
+def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate vectors (speaker, feature), each feature scaled to unit variance, to where they spread most.
+
+    Returns:
+        Points (speaker, component), and the share of the variance that each component holds (component,). Each
+        component points to where its heaviest feature grows, so that the same vectors always give the same picture.
+    """
+    x = vectors - vectors.mean(axis=0)
+    scale = x.std(axis=0)
+    left, strengths, axes = np.linalg.svd(x / np.where(scale > 0, scale, 1), full_matrices=False)
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    variance = strengths**2
+    return left * strengths * signs, variance / max(float(variance.sum()), np.finfo(float).tiny)
+
+
+def _durations(manifest: Manifest) -> Picture | str:
+    seconds = np.array([u.duration for u in manifest if u.duration is not None])
+    if not len(seconds):
+        return "The manifest tells no durations."
+    beyond = int((seconds > LIMIT).sum())
+    rates = Counter(f"{u.sample_rate:,} Hz" for u in manifest if u.sample_rate is not None)
+    longer = (
+        f"{_count(beyond, 'clip')} ({beyond / len(seconds):.1%}) {'is' if beyond == 1 else 'are'}"
+        if beyond
+        else "No clip is"
+    )
+    caption = (
+        f"{_count(len(seconds), 'clip')} of {seconds.mean():.3f} s on average "
+        f"({seconds.mean() * sound.SAMPLE_RATE:,.0f} samples at 16 kHz), from {seconds.min():.2f} s to "
+        f"{seconds.max():.2f} s; {seconds.sum() / 3600:.2f} hours in all. {longer} longer than {LIMIT:g} s "
+        f"({LIMIT * sound.SAMPLE_RATE:,.0f} samples at 16 kHz), to which one often cuts or pads. "
+        f"Sample rates of the files: {_listed(rates) or UNSTATED}."
+    )
+    return Picture("durations", "Durations", corpus_plots.durations(seconds, LIMIT), caption)
+
+
+def _emotions(manifest: Manifest) -> Picture | str:
+    counts = _by_frequency(Counter(u.emotion or UNSTATED for u in manifest))
+    if set(counts) == {UNSTATED}:
+        return "The manifest names no emotions."
+    caption = f"{_count(len(manifest), 'clip')}: {_listed(counts)}."
+    return Picture("emotions", "Emotions", corpus_plots.emotions(counts), caption)
+
+
+def _people(manifest: Manifest, kind: str) -> Picture | str:
+    stated = _stated(manifest, kind)
+    if not stated:
+        return f"The manifest does not tell the speakers' {kind}."
+    caption = ""
+    if kind == "age":
+        ages = np.array([float(age) for age in stated.values()])
+        caption = f" {ages.min():g} to {ages.max():g} years, {ages.mean():.1f} on average over the speakers."
+        stated = {speaker: f"{(d := int(float(age)) // 10 * 10)} to {d + 9}" for speaker, age in stated.items()}
+    counts = Counter(stated.get(speaker, UNSTATED) for speaker in manifest.speakers)
+    ordered = dict(sorted(counts.items(), key=_decade)) if kind == "age" else _by_frequency(counts)
+    clips = Counter(stated.get(u.speaker, UNSTATED) for u in manifest)
+    caption = (
+        f"{_count(len(manifest.speakers), 'speaker')}: {_listed(ordered)}.{caption} "
+        f"{_count(len(manifest), 'clip')}: {_listed({name: clips[name] for name in ordered})}."
+    )
+    return Picture(kind, kind.capitalize(), corpus_plots.people(ordered, clips), caption)
+
+
+def _voices(manifest: Manifest, progress: Callable[[str, int, int], None] | None) -> list[Picture | str]:
+    """Draw the plane of the voices once for each kind that is stated; decode nothing where none is."""
+    stated = {kind: _stated(manifest, kind) for kind in COLORED}
+    if not any(stated.values()):
+        return ["Without gender and ethnicity the speakers' voices are not drawn."]
+    if len(manifest.speakers) < FEWEST:
+        return [f"The speakers' voices are not drawn: that takes {FEWEST} speakers or more."]
+    vectors, unheard = mean_voices(manifest, progress)
+    if len(vectors) < FEWEST:
+        return [f"The speakers' voices are not drawn: {len(vectors)} could be heard, and {FEWEST} are needed."]
+    points, shares = principal_components(np.stack(list(vectors.values())))
+    how = (
+        f"Each dot is one of {len(vectors)} speakers: the mean over the speaker's clips of each clip's mean MFCC "
+        f"({MEAN_VOICE.coefficients} coefficients, log energy among them, no frame left out). Coefficients are scaled "
+        f"to the same variance over speakers; the two principal components hold {shares[0]:.0%} and {shares[1]:.0%} of "
+        "it."
+    )
+    if unheard:
+        how += f" {_count(unheard, 'clip')} could not be heard."
+    found: list[Picture | str] = []
+    for kind, of in stated.items():
+        if not of:
+            continue  # a sentence says so already
+        kinds = [of.get(speaker, UNSTATED) for speaker in vectors]
+        figure = corpus_plots.voices(points, shares.tolist(), kinds, list(vectors))
+        title = f"Voices by {kind}"
+        found.append(Picture(f"voices_by_{kind}", title, figure, f"{how} {_neighbours(points[:, :2], kinds, kind)}"))
+    return found
+
+
+def _neighbours(points: np.ndarray, kinds: Sequence[str], kind: str) -> str:
+    """Say how often the nearest other dot (speaker, component) is of the same kind, and how often by chance."""
+    known = np.array([k != UNSTATED for k in kinds])
+    points, same = points[known], np.equal.outer(*(np.array(kinds)[known],) * 2)
+    n = len(points)
+    if n < 2 or same.all():
+        return ""
+    apart = np.linalg.norm(points[:, None] - points, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    nearest = same[np.arange(n), apart.argmin(axis=1)].mean()
+    chance = (same.sum() - n) / (n * (n - 1))
+    return (
+        f"For {nearest:.0%} of the speakers the nearest other dot is of the same {kind}; "
+        f"if voices did not tell, {chance:.0%} would be."
+    )
+
+
+def _stated(manifest: Manifest, kind: str) -> dict[str, str]:
+    """Give what the manifest says of each speaker, the most frequent where it says several things."""
+    said: dict[str, Counter[str]] = defaultdict(Counter)
+    for utterance in manifest:
+        if (value := getattr(utterance, kind)) is not None:
+            said[utterance.speaker][str(value)] += 1
+    return {speaker: counts.most_common(1)[0][0] for speaker, counts in said.items()}
+
+
+def _page(manifest: Manifest, name: str, pictures: Sequence[Picture], missing: Sequence[str]) -> str:
+    left_out = Counter(item.kind for item in manifest.left_out)
+    parts = [
+        f"<h1>{html.escape(name)}</h1>",
+        f'<p class="soft">{_count(len(manifest), "clip")} of {_count(len(manifest.speakers), "speaker")}. Left out of '
+        f"the corpus: {html.escape(_listed(left_out)) or 'nothing'}.</p>",
+    ]
+    for picture in pictures:
+        file = f'<a href="{picture.name}.png">{picture.name}.png</a>'
+        parts.append(f"<h3>{picture.title}</h3>{svg(picture.figure, picture.name)}")
+        parts.append(f'<p class="soft">{html.escape(picture.caption)} ({file})</p>')
+    if missing:
+        parts.append(f'<h3>Not shown</h3><p class="soft">{html.escape(" ".join(missing))}</p>')
+    return FRAME.format(title=html.escape(name), style=STYLE, body="\n".join(parts))
+
+
+def _by_frequency(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (item[0] == UNSTATED, -item[1], item[0])))
+
+
+def _decade(count: tuple[str, int]) -> float:
+    return np.inf if count[0] == UNSTATED else float(count[0].partition(" ")[0])
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,91 @@
+"""How the report page looks: style sheet, frame and pictures; printable, light or dark by the reader's setting."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from serene.reporting.picture_style import INK
+
+STYLE = """
+:root { color-scheme: light dark; --ground: #ffffff; --panel: #f5f7f9; --ink: #1f252c; --soft: #5d6772;
+  --line: #dde2e7; --accent: #1769aa; --warn: #8a5300; --warn-ground: #fff5e0; }
+@media (prefers-color-scheme: dark) { :root { --ground: #14181c; --panel: #1d2329; --ink: #e4e8ec; --soft: #9aa5b0;
+  --line: #333c45; --accent: #6db3ec; --warn: #f0c070; --warn-ground: #33291a; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.5rem 5rem; background: var(--ground); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
+h2 { font-size: 1.45rem; margin: 0 0 .2rem; letter-spacing: -.01em; }
+h3 { font-size: 1.05rem; margin: 2.2rem 0 .4rem; }
+p { margin: .4rem 0 .8rem; max-width: 48rem; }
+a { color: var(--accent); }
+section { margin-top: 3.2rem; padding-top: 2rem; border-top: 1px solid var(--line); }
+.soft { color: var(--soft); font-size: .92rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
+.card { background: var(--panel); border-radius: .6rem; padding: .9rem 1rem; }
+.card b { display: block; font-size: 1.75rem; font-weight: 650; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.card .name { font-size: .82rem; color: var(--soft); }
+.card .more { font-size: .85rem; color: var(--soft); line-height: 1.4; }
+.stamps { list-style: none; margin: 1rem 0; padding: .7rem 1rem; border-left: 4px solid var(--warn);
+  background: var(--warn-ground); border-radius: 0 .5rem .5rem 0; }
+.stamps li { margin: .15rem 0; color: var(--warn); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; font-size: .9rem; }
+th, td { text-align: right; padding: .38rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; line-height: 1.25; }
+th { font-weight: 600; color: var(--soft); font-size: .84rem; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.summary { width: 100%; }
+.summary td:first-child { white-space: normal; min-width: 12rem; }
+.bar { position: relative; width: 9rem; height: 1rem; background: var(--panel); border-radius: .2rem; }
+.bar i { position: absolute; top: .3rem; height: .4rem; border-radius: .2rem; background: var(--accent); opacity: .4; }
+.bar u { position: absolute; top: .1rem; height: .8rem; width: 3px; margin-left: -1.5px; background: var(--accent); }
+svg { display: block; width: 100%; height: auto; margin: .3rem 0 .6rem; }
+details { margin: .7rem 0; }
+summary { cursor: pointer; color: var(--accent); }
+pre { background: var(--panel); border-radius: .5rem; padding: .9rem 1rem; overflow-x: auto; font-size: .83rem;
+  line-height: 1.45; }
+@media print { body { max-width: none; padding: 0; } section { break-before: page; } }
+"""
+
+FRAME = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Draw a figure to stand inside the page.
+
+    Args:
+        figure: what to draw; its words take the page's fonts, and what is drawn in `INK` the page's colour.
+        name: unique on the page; the parts of the picture that refer to each other are named after it.
+
+    Returns:
+        An `<svg>` element that refers to nothing outside itself.
+    """
+    data = io.StringIO()
+    nameless = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        warnings.filterwarnings("ignore", message="Glyph")  # the reader's fonts have what the layout's has not
+        figure.savefig(data, format="svg", transparent=True, metadata=nameless)
+    picture = data.getvalue()
+    picture = re.sub(r' xmlns(:xlink)?="[^"]*"', "", picture[picture.index("<svg") :])
+    picture = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt" height="[^"]*"', r'\1 style="max-width: \2pt"', picture, count=1)
+    for mark in ('id="', "url(#", 'href="#'):
+        picture = picture.replace(mark, f"{mark}{name}-")
+    return picture.replace(INK, "currentColor")

@@ -1,0 +1,190 @@
+"""Pictures of speakers: how well each is recognised, how far from the others, and the embedding laid out in the plane.
+
+As in `serene.reporting.plots`, every function returns a matplotlib Figure that belongs to nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from sklearn.manifold import TSNE
+
+from serene.reporting.picture_style import BLUE, INK, color_and_marker, dress, legend, plain, shade
+
+MOST_POINTS = 100  # of each speaker in the t-SNE: more are slow to lay out and cover each other
+MOST_NAMES = 50  # speakers whose names fit under a picture
+
+
+def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw how well each speaker is recognised, the worst on the left: UA above, each emotion's recall below.
+
+    Args:
+        speakers: names (speaker,).
+        ua: mean recall of each (speaker,).
+        recall: share of each emotion that was recognised (speaker, emotion); NaN where the speaker has none.
+        classes: names of the emotions.
+    """
+    order, n = np.argsort(ua, kind="stable"), len(ua)
+    figure = Figure(figsize=(_width(n), 2.6 + 0.26 * len(classes)), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 0.24 * len(classes)))
+    _dots(top, ua[order], f"{ua.mean():.0%}")
+    top.set_ylim(0, 1)
+    top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    top.set_ylabel("UA")
+    bottom.imshow(shade(recall[order].T), aspect="auto", interpolation="nearest")
+    bottom.set_yticks(range(len(classes)), plain(classes))
+    how = "the worst recognised first\n(the stronger the blue, the better recognised)"
+    _name(bottom, np.asarray(speakers)[order].tolist(), how)
+    top.tick_params(axis="x", length=0, labelbottom=False)
+    dress(bottom, frame=False)
+    return figure
+
+
+def per_speaker_ccc(speakers: Sequence[str], ccc: Mapping[str, Sequence[float | None]]) -> Figure:
+    """Draw each speaker's own CCC, a row for each dimension.
+
+    Args:
+        speakers: names (speaker,), in the order in which they are drawn.
+        ccc: dimension -> CCC of each speaker (speaker,); None, and no dot, where there is none.
+    """
+    n = len(speakers)
+    figure = Figure(figsize=(_width(n), 1.4 + 1.9 * len(ccc)), layout="constrained")
+    rows = figure.subplots(len(ccc), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, own) in zip(rows, ccc.items(), strict=True):
+        values = np.array([np.nan if value is None else value for value in own], dtype=float)
+        known = values[~np.isnan(values)]
+        _dots(axes, values, f"{known.mean():.2f}" if len(known) else "")
+        axes.set_ylim(min([0.0, *known.tolist()]) - 0.05, 1)
+        axes.set_xlim(-0.5, n - 0.5)
+        axes.set_ylabel(f"CCC, {plain([name])[0].strip()}")
+    for axes in rows[:-1]:
+        axes.tick_params(axis="x", length=0, labelbottom=False)
+    _name(rows[-1], speakers, "the lowest CCC first" + "\n(by the mean over dimensions)" * (len(ccc) > 1))
+    return figure
+
+
+def shifts(found: Mapping[str, Any], unit: str) -> Figure:
+    """Draw every speaker's performance over how far the speaker is from everybody else, in embedding and in labels.
+
+    Args:
+        found: what `report.json` holds under `shift`.
+        unit: what performance is measured in, such as CCC.
+    """
+    targets, people = list(found["correlations"]), found["per_speaker"]
+    figure = Figure(figsize=(9.4, 3.6 * len(targets)), layout="constrained")
+    rows = figure.subplots(len(targets), 2, squeeze=False, sharey="row")
+    for row, target in zip(rows, targets, strict=True):
+        reached = _numbers([one["performance"][target] for one in people])
+        apart = {
+            "embedding": ("divergence of embeddings from training's", [one["embedding"] for one in people]),
+            "labels": ("divergence of labels from other speakers'", [one["labels"][target] for one in people]),
+        }
+        for axes, (key, (kind, values)) in zip(row, apart.items(), strict=True):
+            axes.scatter(_numbers(values), reached, s=26, color=BLUE, alpha=0.6, linewidths=0)
+            r = found["correlations"][target][key]
+            said = "not measured" if r is None else f"r = {r['r']:.2f} [{r['low']:.2f} to {r['high']:.2f}]"
+            axes.set_title(said, loc="left", size=11, color=INK)
+            axes.set_xlabel(f"{kind}, nats")
+            dress(axes)
+        name = plain([target])[0].strip()
+        row[0].set_ylabel(f"{unit} of the speaker" + f", {name}" * (len(targets) > 1))
+    return figure
+
+
+def tsne(
+    embeddings: np.ndarray,
+    emotions: Sequence[str] | None,
+    speakers: Sequence[str],
+    *,
+    values: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+) -> Figure:
+    """Lay out the embeddings of four random speakers in a plane, coloured by what is learnt and by speaker.
+
+    As in figure 2 of Tu et al. 2019: emotions should gather on the left, speakers should be mixed on the right.
+
+    Args:
+        embeddings: (utterance, feature).
+        emotions: label of each (utterance,); None draws the speakers alone, or with the values of dimensions.
+        speakers: who speaks (utterance,).
+        values: dimension -> value of each (utterance,), drawn from dark to light.
+        seed: of the choice of speakers and of the layout.
+    """
+    rng = np.random.default_rng(seed)
+    names = np.asarray(speakers, dtype=np.str_)
+    kinds: dict[str, np.ndarray] = {} if emotions is None else {"emotion": np.asarray(emotions, dtype=np.str_)}
+    kinds |= {name: np.asarray(own, dtype=float) for name, own in (values or {}).items()}
+    kinds |= {"speaker": names}
+    four = rng.permutation(np.unique(names))[:4]
+    rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
+    x = embeddings[rows] - embeddings[rows].mean(axis=0)
+    scale = x.std(axis=0)
+    x = x / np.where(scale > 0, scale, 1)
+    plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
+    columns = min(2, len(kinds))
+    lines = -(-len(kinds) // columns)
+    figure = Figure(figsize=(4.7 * columns, 4.6 * lines), layout="constrained")
+    fields = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in fields[len(kinds) :]:
+        axes.set_visible(False)
+    for axes, (title, kind) in zip(fields, kinds.items(), strict=False):
+        _layout(axes, plane, kind[rows])
+        axes.set_title(f"by {plain([title])[0].strip()}", loc="left", size=11, color=INK)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_aspect("equal", adjustable="datalim")
+        dress(axes, frame=False)
+    return figure
+
+
+def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray) -> None:
+    """Draw the places (utterance, 2) of what is named or measured (utterance,)."""
+    if kind.dtype.kind == "f":
+        dots = axes.scatter(plane[:, 0], plane[:, 1], s=22, alpha=0.85, linewidths=0, c=kind, cmap="viridis")
+        bar = axes.figure.colorbar(dots, ax=axes, shrink=0.85, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(colors=INK, length=0)
+        return
+    for place, name in enumerate(np.unique(kind).tolist()):
+        dots = plane[kind == name]
+        label = plain([name])[0]
+        axes.scatter(dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=label, **color_and_marker(place))
+    legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
+
+
+def _width(speakers: int) -> float:
+    """Choose how wide, in inches, a picture of so many speakers beside each other is."""
+    return min(11.0, max(7.0, 2.2 + 0.34 * speakers))
+
+
+def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
+    """Draw a figure of each speaker (speaker,), NaN for none, and a line at their mean."""
+    n, known = len(values), ~np.isnan(values)
+    places = np.arange(n)[known]
+    axes.vlines(places, 0, values[known], color=BLUE, alpha=0.35, lw=1.5)
+    axes.plot(places, values[known], "o", color=BLUE, ms=max(2.5, 6 - n / 40))
+    if known.any():
+        height = float(values[known].mean())
+        axes.axhline(height, color=INK, lw=0.8, ls=(0, (4, 3)))
+        axes.text(n - 0.5, height, f" mean {mean}", va="center", ha="left", size=9, color=INK)
+    dress(axes)
+
+
+def _name(axes: Axes, speakers: Sequence[str], how: str) -> None:
+    """Name the speakers below the axes, as far as there is room."""
+    n = len(speakers)
+    if n <= MOST_NAMES:
+        size = 9 if n <= 24 else 7
+        axes.set_xticks(range(n), plain(speakers), rotation=60, ha="right", rotation_mode="anchor", size=size)
+    else:
+        axes.set_xticks([])
+    axes.set_xlabel(f"{n} speakers, {how}")
+
+
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)

@@ -1,0 +1,1 @@
+"""A trained model answers over HTTP, and on a page to try it."""

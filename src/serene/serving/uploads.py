@@ -1,0 +1,174 @@
+"""A multipart upload is read into memory, within its limits of size and time; nothing of it touches a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from serene.errors import SereneError, unknown
+from serene.inference.profile import Profile
+from serene.serving.service import Limits, Refused
+
+TEXT = 2**20  # bytes of a field that is no file, and of a profile that is one
+TOO_SLOW = 408
+PATIENCE = 8  # uploads of how many times the limit are read to their end before they are refused
+OPTIONS = ("profile", "abstain")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a request brought.
+
+    Attributes:
+        files: name and bytes of each; a name is only ever given back.
+        profile: the speaker's.
+        abstain: the threshold.
+    """
+
+    files: tuple[tuple[str, bytes], ...]
+    profile: Profile | None
+    abstain: float | None
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = sys.maxsize  # the upload's limit bounds it; starlette's own would write temporary files
+
+
+async def receive(request: Request, field: str, files: int, limits: Limits) -> Upload:
+    """Read a request's form.
+
+    Args:
+        request: whose body has not been read.
+        field: the name of the part, or parts, that hold sound files.
+        files: how many of them are taken.
+        limits: on size and time.
+
+    Raises:
+        Refused: 400 malformed, 408 too slow, 413 too large, 415 no form, 422 without what is needed.
+    """
+    wanted = f" Send a form: curl -F {field}=@my.wav"
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise Refused(415, f"multipart/form-data was expected.{wanted}")
+    if int(request.headers.get("content-length", 0)) > limits.upload:
+        raise _too_large(limits)
+    parser = _InMemory(request.headers, _counted(request, limits), max_part_size=TEXT)
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            form = await parser.parse()
+    except TimeoutError as error:
+        raise Refused(TOO_SLOW, f"The upload did not arrive within {limits.upload_seconds:g} s.") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "The connection ended before the upload did.") from error
+    except MultiPartException as error:
+        raise Refused(400, f"The form cannot be read: {error.message}") from error
+    given = [
+        (name, part.filename if isinstance(part, UploadFile) else None, await _content(part))
+        for name, part in form.multi_items()
+    ]
+    await form.close()
+    return _checked(given, field, files, wanted)
+
+
+async def _content(part: UploadFile | str) -> bytes:
+    return await part.read() if isinstance(part, UploadFile) else part.encode()
+
+
+def _checked(given: list[tuple[str, str | None, bytes]], field: str, most: int, wanted: str) -> Upload:
+    known = (field, *OPTIONS)
+    for name, file, _ in given:
+        if name not in known:
+            raise Refused(422, unknown("field", name, known))
+        if name == field and file is None:
+            raise Refused(422, f"'{field}' holds text.{wanted}")
+    sounds = tuple((file or "", content) for name, file, content in given if name == field)
+    if not 1 <= len(sounds) <= most:
+        expected = "1 was" if most == 1 else f"1 to {most} were"
+        raise Refused(422, f"The form has {len(sounds)} files, and {expected} expected.{wanted}")
+    options = {name: content for name, _, content in given if name in OPTIONS}
+    return Upload(sounds, _profile(options.get("profile")), _threshold(options.get("abstain")))
+
+
+async def _counted(request: Request, limits: Limits) -> AsyncGenerator[bytes]:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limits.upload:
+            raise _too_large(limits)
+        yield chunk
+
+
+def _too_large(limits: Limits) -> Refused:
+    return Refused(413, f"The upload is larger than {limits.upload / 1e6:g} MB. Cut the sound, or send it as FLAC.")
+
+
+def _profile(text: bytes | None) -> Profile | None:
+    if text and len(text) > TEXT:  # it is read between other clients' requests: that has to be quick
+        raise Refused(422, f"The field 'profile' has {len(text)} bytes; what `serene enrol` writes is smaller by far.")
+    try:
+        return Profile.parse(text, "The field 'profile'") if text else None
+    except SereneError as error:
+        raise Refused(422, str(error)) from error
+
+
+def _threshold(text: bytes | None) -> float | None:
+    if not text:
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    shown = text[:20].decode("utf-8", "replace")
+    raise Refused(422, f"The field 'abstain' is '{shown}'; a probability from 0 to 1 was expected.")
+
+
+class Patient:
+    """An ASGI application that hears an upload out before it refuses it.
+
+    Most clients send all of a body before they read an answer: were the connection closed on them in the middle, they
+    would see a broken pipe and no reason. What is heard out is thrown away at once, and not for ever; who was too slow
+    has been heard long enough.
+
+    Args:
+        app: which may answer before it has read everything.
+        limits: on size, of which `PATIENCE` times as much is heard, and on time.
+    """
+
+    def __init__(self, app: Any, limits: Limits) -> None:
+        """Stand before an application."""
+        self.app, self.limits = app, limits
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Serve a request."""
+        headers = dict(scope.get("headers", ()))
+        if scope["type"] != "http" or not ({b"content-length", b"transfer-encoding"} & headers.keys()):
+            await self.app(scope, receive, send)
+            return
+        begun, left = b"expect" not in headers, True  # who expects "100 Continue" has sent nothing until it was asked
+
+        async def receiving() -> MutableMapping[str, Any]:
+            nonlocal begun, left
+            message = await receive()
+            begun, left = True, message.get("more_body", False)
+            return message
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and message["status"] != TOO_SLOW and begun and left:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.limits.upload_seconds):
+                        await self._hear_out(receiving)
+            await send(message)
+
+        await self.app(scope, receiving, sending)
+
+    async def _hear_out(self, receiving: Any) -> None:
+        heard, more = 0, True
+        while more and heard < PATIENCE * self.limits.upload:
+            message = await receiving()
+            heard, more = heard + len(message.get("body", b"")), message.get("more_body", False)

@@ -1,0 +1,332 @@
+"""The only training loop: optimisation, schedules, precision, selection, and resuming after any interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from serene.audio.batch import Batch
+from serene.audio.dataset import Dataset, duration_batches, length_buckets
+from serene.audio.speaker_stream import SpeakerStream
+from serene.errors import SereneError
+from serene.methods.method import Group, Method, Stream
+from serene.models.masking import statistics_kept
+from serene.models.model import EmotionModel
+from serene.training.checkpoint import Checkpoint, Row
+from serene.training.update import MovingUpdate
+
+SelectOn = Literal["validation UA", "validation WA", "validation CCC", "last"]
+TAGS: dict[Stream, int] = {"emotion": 0, "speakers": 1, "partners": 2}  # of each stream's own random numbers
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Which epoch's weights the model holds after training.
+
+    Attributes:
+        epoch: counted from 1.
+        rule: how it was chosen, in the report's words.
+        rows: one dictionary per epoch, as in `log.jsonl`.
+    """
+
+    epoch: int
+    rule: str
+    rows: list[Row]
+
+
+class Trainer:
+    """Train a model by a method.
+
+    Random numbers are a function of the seed, the epoch and the step, so that a run that was killed and started again
+    from its last finished epoch ends with the very same weights (on a CPU; GPU kernels may add in another order).
+
+    Args:
+        epochs: how often every training clip is seen.
+        batch_size: clips per step; batches hold clips of like length.
+        batch_seconds: seconds of sound per step, padding included, instead of a number of clips; for waveforms.
+        optimizer: `sgd` (with momentum, Tu et al. 2019 use it), `adam` or `adamw`.
+        learning_rate: at the start, or after the warm-up.
+        encoder_learning_rate: the same for the encoder's parameters; `learning_rate` without it.
+        momentum: of `sgd`.
+        nesterov: look ahead, for `sgd`.
+        weight_decay: L2 penalty of `sgd` and `adam`, decoupled in `adamw`.
+        betas: how fast the moments of `adam` and `adamw` forget.
+        epsilon: added to the denominator of `adam` and `adamw`.
+        schedule: how the rate falls to zero over the training; `decay` multiplies it after each epoch; or `constant`.
+        decay: the factor of the schedule `decay`; Kang et al. 2023 divide by 1.25.
+        decay_epochs: after so many epochs the rate stays, in the schedule `decay`.
+        warmup: share of the steps in which the rate climbs from zero.
+        clip: largest Euclidean norm of the gradient of a step, none for no limit.
+        accumulate: batches whose gradients are averaged into one step.
+        precision: `bf16` runs the forward passes of training under autocast; scoring is always in full precision.
+        select_on: which epoch ships: the best on validation, by unweighted or weighted accuracy or, for dimensions,
+            their mean CCC; or the last.
+        patience: stop after this many epochs without a better one; never, without it.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int = 100,
+        batch_size: int = 32,
+        batch_seconds: float | None = None,
+        optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
+        learning_rate: float = 1e-3,
+        encoder_learning_rate: float | None = None,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        schedule: Literal["constant", "linear", "cosine", "decay"] = "constant",
+        decay: float = 0.8,
+        decay_epochs: int = 20,
+        warmup: float = 0.0,
+        clip: float | None = 5.0,
+        accumulate: int = 1,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        select_on: SelectOn = "validation UA",
+        patience: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+    ) -> None:
+        """Check the settings that make no sense together or at all."""
+        counts = (("epochs", epochs, 1), ("batch_size", batch_size, 2), ("accumulate", accumulate, 1))
+        others = (("momentum", momentum, 0), ("weight_decay", weight_decay, 0), ("decay_epochs", decay_epochs, 0))
+        for name, value, least in (*counts, ("patience", patience, 1), *others):
+            if value is not None and not value >= least:
+                raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
+        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate), ("clip", clip))
+        for name, value in (
+            *rates,
+            ("batch_seconds", batch_seconds),
+            ("clip", clip),
+            ("epsilon", epsilon),
+            ("decay", decay),
+        ):
+            if value is not None and not value > 0:
+                raise SereneError(f"training.{name} is {value}; a positive number was expected.")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise SereneError(f"training.betas is {list(betas)}; two numbers from 0 to below 1 were expected.")
+        if not 0 <= warmup <= 1:
+            raise SereneError(f"training.warmup is {warmup}; a share of the steps, from 0 to 1, was expected.")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SereneError("training.device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'.")
+        if select_on == "last" and patience is not None:
+            raise SereneError("training.patience needs validation: choose select_on 'validation UA', or drop patience.")
+        self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
+        self.batch_seconds = batch_seconds
+        self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
+        self.encoder_learning_rate = encoder_learning_rate or learning_rate
+        self.momentum, self.nesterov = momentum, nesterov
+        self.betas, self.epsilon = betas, epsilon
+        self.schedule, self.warmup, self.clip = schedule, warmup, clip
+        self.decay, self.decay_epochs = decay, decay_epochs
+        self.precision, self.select_on, self.patience = precision, select_on, patience
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+    def fit(
+        self,
+        model: EmotionModel,
+        method: Method,
+        train: Dataset,
+        validate: Callable[[EmotionModel], Row] | None,
+        *,
+        seed: int,
+        folder: Path,
+        speakers: SpeakerStream | None = None,
+        on_epoch: Callable[[Row], None] | None = None,
+    ) -> Selected:
+        """Train, and leave the selected epoch's weights in the model.
+
+        Args:
+            model: trained in place.
+            method: already attached to the model; trained in place too.
+            train: clips whose speakers have an index.
+            validate: measures the model after each epoch, as the test will be measured: names and figures; None where
+                there is no validation part.
+            seed: of batches, dropout and whatever else is random.
+            folder: keeps `log.jsonl`, `steps.jsonl` and the state that an interrupted run resumes from.
+            speakers: the speaker corpus, for methods that learn from one.
+            on_epoch: called with each new row of the log.
+
+        Raises:
+            SereneError: a loss is not finite, or validation is missing where it is selected on.
+        """
+        if validate is None and self.select_on != "last":
+            raise SereneError(f"select_on is '{self.select_on}', but the split has no validation part; use 'last'.")
+        model.to(self.device)
+        method.to(self.device)
+        updates = [
+            MovingUpdate(update, lambda group: self._optimizer(group, model)) for update in method.updates(model)
+        ]
+        progress = Checkpoint(folder, model, method, [moved.optimizer for update in updates for moved in update.groups])
+        progress.resume()
+        while not self._finished(progress):
+            started = time.perf_counter()
+            steps = self._epoch(model, method, updates, _Streams(train, speakers, seed), progress.epoch)
+            row = _means(steps)
+            if validate is not None:
+                row |= validate(model)
+            progress.epoch += 1
+            row = {"epoch": progress.epoch, **row, "seconds": round(time.perf_counter() - started, 3)}
+            progress.keep(row, self._merit(row), steps)
+            if on_epoch:
+                on_epoch(row)
+        model.load_state_dict(progress.best_model)
+        model.eval()
+        return Selected(progress.best_epoch, self.rule, progress.rows)
+
+    @property
+    def rule(self) -> str:
+        """How the shipped epoch is chosen, in words."""
+        return "last epoch" if self.select_on == "last" else f"best {self.select_on} over epochs"
+
+    def _merit(self, row: Row) -> float:
+        """Give what selection compares; later epochs win where there is no validation to select on."""
+        return row["epoch" if self.select_on == "last" else self.select_on.replace(" ", "_").lower()]
+
+    def _finished(self, progress: Checkpoint) -> bool:
+        waited = progress.epoch - progress.best_epoch
+        return progress.epoch >= self.epochs or (self.patience is not None and waited >= self.patience)
+
+    def _optimizer(self, group: Group, model: EmotionModel) -> torch.optim.Optimizer:
+        """Make a group's optimiser; `base` in its parameter groups is the rate that the schedule scales."""
+        moved = [p for p in group.parameters if p.requires_grad]
+        if group.optimizer != "trainer":
+            kind = torch.optim.SGD if group.optimizer == "sgd" else torch.optim.Adam
+            return kind(moved, group.rate, maximize=group.ascent)
+        encoder = {id(p) for p in model.encoder.parameters()}
+        parts = [
+            {"params": [p for p in moved if (id(p) in encoder) == inside], "lr": rate, "base": rate}
+            for inside, rate in ((True, self.encoder_learning_rate), (False, self.learning_rate))
+        ]
+        parts = [part for part in parts if part["params"]]
+        decay = self.weight_decay
+        if self.optimizer == "sgd":
+            nesterov = self.nesterov and self.momentum > 0
+            return torch.optim.SGD(
+                parts,
+                self.learning_rate,
+                self.momentum,
+                weight_decay=decay,
+                nesterov=nesterov,
+                maximize=group.ascent,
+            )
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parts, self.learning_rate, self.betas, self.epsilon, decay, maximize=group.ascent)
+
+    def factor(self, progress: float) -> float:
+        """Give what the learning rates are multiplied by at a point of the training, from 0 (start) to 1 (end)."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        if self.schedule == "decay":
+            return self.decay ** min(int(progress * self.epochs + 1e-9), self.decay_epochs)
+        rest = (progress - self.warmup) / max(1 - self.warmup, 1e-12)
+        return {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}[self.schedule]
+
+    def _epoch(
+        self, model: EmotionModel, method: Method, updates: list[MovingUpdate], streams: _Streams, epoch: int
+    ) -> list[Row]:
+        """Make one pass over the training clips; return what each step measured, and of how many clips (`clips`)."""
+        model.train()
+        method.train()
+        rng = np.random.default_rng([streams.seed, epoch])
+        batches = self._batches(streams.train, rng)
+        steps = [batches[i : i + self.accumulate] for i in range(0, len(batches), self.accumulate)]
+        rows = []
+        for step, group in enumerate(steps):
+            progress, at = (epoch + step / len(steps)) / self.epochs, epoch * len(steps) + step
+            row: Row = {"epoch": epoch + 1, "step": step, "clips": sum(map(len, group))}
+            for number, moving in enumerate(updates):
+                if at % moving.update.every:
+                    continue
+                torch.manual_seed(_seed_of(streams.seed, epoch, step, number))
+                moving.prepare(at, self.factor(progress))
+                for part, indices in enumerate(group):
+                    drawn = streams.draw(moving.update.streams, indices, (epoch, step, part))
+                    batches_of_update = [batch.to(self.device) for batch in drawn]
+                    share = len(indices) / row["clips"]
+                    for name, value in self._backward(moving, model, method, batches_of_update, progress, len(group)):
+                        row[name] = row.get(name, 0.0) + share * value
+                row |= moving.step(self.clip)
+            rows.append(row)
+        return rows
+
+    def _batches(self, train: Dataset, rng: np.random.Generator) -> list[np.ndarray]:
+        """Deal every training clip once, by number or by seconds."""
+        if self.batch_seconds is None:
+            parts = np.ones_like(train.lengths) if train.crop else train.lengths  # what is cut is of like length
+            return length_buckets(parts, self.batch_size, rng)
+        rate = train.store.maker.rate
+        if not rate:
+            raise SereneError("training.batch_seconds counts seconds, and stored outputs have none; use batch_size.")
+        heard = np.minimum(train.lengths, train.crop) if train.crop else train.lengths
+        return duration_batches(heard, self.batch_seconds * rate, rng)
+
+    def _backward(
+        self,
+        moving: MovingUpdate,
+        model: EmotionModel,
+        method: Method,
+        batches: list[Batch],
+        progress: float,
+        parts: int,
+    ) -> list[tuple[str, float]]:
+        """Add the gradients of one batch's loss; return what was measured, by its name in the log."""
+        update = moving.update
+        kept = contextlib.nullcontext() if "emotion" in update.streams else statistics_kept(model)
+        with kept, torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            terms = update.loss(*batches, progress)
+        values = {name: term.item() for name, term in terms.items()}
+        if not all(map(math.isfinite, values.values())):
+            raise SereneError(
+                f"The loss of the {update.name} update is not finite at {progress:.1%} of the training (iteration "
+                f"{moving.at + 1}): {values}. {moving.describe()} The last finished epoch is kept. "
+                "Lower the learning rate, or the method's coefficients."
+            )
+        (sum(terms.values()) / parts).backward()  # pyright: ignore[reportAttributeAccessIssue]
+        return [(f"{update.name}/{k}", v) for k, v in (*values.items(), *method.measures.items())]
+
+
+class _Streams:
+    """Where the batches of a update come from; what is drawn is a function of seed, epoch and step."""
+
+    def __init__(self, train: Dataset, speakers: SpeakerStream | None, seed: int) -> None:
+        self.train, self.speakers, self.seed = train, speakers, seed
+
+    def draw(self, streams: Sequence[Stream], indices: np.ndarray, at: tuple[int, ...]) -> list[Batch]:
+        """Give a batch of each stream: the emotion corpus's is of these clips."""
+        return [self._one(stream, indices, np.random.default_rng([self.seed, *at, TAGS[stream]])) for stream in streams]
+
+    def _one(self, stream: Stream, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        if stream == "emotion":
+            return self.train.batch(indices, rng)
+        if stream == "partners":
+            return self.train.batch(rng.integers(len(self.train), size=len(indices)), rng)
+        if self.speakers is None:
+            raise SereneError("This method learns from a speaker corpus, and was given none.")
+        return self.speakers.batch(rng)
+
+
+def _means(steps: list[Row]) -> Row:
+    """Average what the steps measured, weighted by their clips; a update that is taken now and then has fewer steps."""
+    names = dict.fromkeys(name for row in steps for name in row if name not in ("epoch", "step", "clips"))
+    means = {}
+    for name in names:
+        rows = [row for row in steps if name in row]
+        means[name] = sum(row["clips"] * row[name] for row in rows) / sum(row["clips"] for row in rows)
+    return means
+
+
+def _seed_of(*numbers: int) -> int:
+    """Mix numbers into one seed, so that every step of every run draws from a generator of its own."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,0 +1,206 @@
+"""Leaderboards: one table per protocol, enrolled runs apart, and small run folders that a later table is made from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serene.experiment import experiment, recipe
+from serene.experiment.leaderboard import COLUMNS, leaderboard, markdown
+from serene.experiment.run import Run
+
+PLAIN = "synthetic, 4 emotions: speaker_folds v1 (folds 3, validation speaker, seed 0), folds 1 2"
+ENROLLED = f"{PLAIN}, hearing the speakers' unlabelled audio"
+
+
+@pytest.fixture
+def runs(tiny_run: Path, enrolled_run: Path, tmp_path: Path) -> Path:
+    """A copy of both runs, and a third of the first's recipe with another rate and half of the clips wrong."""
+    shutil.copytree(tiny_run.parent, tmp_path / "runs")
+    third = tmp_path / "runs/tiny-0123456789"
+    shutil.copytree(tiny_run, third)
+    settings = (third / "recipe.yaml").read_text()
+    (third / "recipe.yaml").write_text(settings.replace("learning_rate: 0.001", "learning_rate: 0.01"))
+    for path in third.glob("fold-*/seed-0/predictions.csv"):
+        header, *rows = path.read_text().splitlines()
+        classes = header.split(",")[7:]
+        for n, row in enumerate(rows):
+            trials = row.split(",")
+            wrong = classes[(classes.index(trials[5]) + 1) % len(classes)]
+            trials[6] = wrong if n % 2 else trials[5]
+            rows[n] = ",".join(trials)
+        path.write_text("\n".join([header, *rows]) + "\n")
+    return tmp_path / "runs"
+
+
+def content(folder: Path) -> dict[str, Any]:
+    return experiment.report_of(Run.open(folder)).to_json()
+
+
+def described(tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables by what their titles say, without the digest of the task that ends them."""
+    assert all(re.fullmatch(r".* \[[0-9a-f]{6}\]", title) for title in tables)
+    return {title[: -len(" [123456]")]: rows for title, rows in tables.items()}
+
+
+def test_a_table_for_each_protocol_best_first_enrolled_apart(
+    runs: Path, tiny_run: Path, enrolled_run: Path, tmp_path: Path
+) -> None:
+    tables = described(leaderboard(runs, tmp_path / "board"))
+    assert tables.keys() == {PLAIN, ENROLLED}
+    assert [row["run"] for row in tables[ENROLLED]] == [enrolled_run.name]
+    assert {row["system"] for row in tables[PLAIN]} == {
+        "tiny (training.learning_rate 0.001)",
+        "tiny (training.learning_rate 0.01)",
+    }
+    reports = {name: content(runs / name)["metrics"]["ua"]["value"] for name in (tiny_run.name, "tiny-0123456789")}
+    best_first = sorted(reports, key=lambda name: -reports[name])
+    assert [row["run"] for row in tables[PLAIN]] == best_first
+
+    report = content(tiny_run)
+    (row,) = (row for row in tables[PLAIN] if row["run"] == tiny_run.name)
+    ua, leak = report["metrics"]["ua"], report["leak"]
+    assert row["UA"] == f"{100 * ua['value']:.1f}"
+    assert row["UA interval"] == f"{100 * ua['low']:.1f} to {100 * ua['high']:.1f}"
+    assert row["gap"] == f"{100 * report['gap']:.1f}"
+    assert row["leak, strangers"] == f"{100 * leak['accuracy']:.1f}"
+    assert row["leak, training speakers"] == f"{100 * leak['train_speakers']['accuracy']:.1f}"
+    assert row["chance"] == "50.0 / 50.0"  # two strangers and two training speakers in every fold
+    assert (row["seeds"], row["folds"], row["UA std"], row["heard unlabelled"]) == ("1", "2", "", "no")
+    assert tables[ENROLLED][0]["heard unlabelled"] == "yes"
+
+
+def test_tables_are_written_as_markdown_and_csv(runs: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    tables = leaderboard(runs, board)
+    for title, rows in tables.items():
+        (path,) = (path for path in board.glob("*.md") if path.read_text().startswith(f"# {title}\n"))
+        assert path.name.startswith("synthetic-4-emotions-speaker-folds-v1-folds-3-validation-speaker-seed-0")
+        assert path.name.endswith(f"-{title[-7:-1]}.md")
+        assert path.read_text() == f"# {title}\n\n{markdown(rows)}"
+        with path.with_suffix(".csv").open(newline="") as file:
+            assert list(csv.DictReader(file)) == rows
+    assert markdown([{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]) == "| a | b |\n| --- | --- |\n| 1 | x |\n| 2 | y |\n"
+    assert all(tuple(rows[0]) == COLUMNS for rows in tables.values())
+
+
+def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "board").mkdir()
+    leaderboard(runs, tmp_path / "board")
+    kept = tmp_path / "board/runs"
+    assert {path.name for path in kept.rglob("*") if path.is_file()} == {
+        *(
+            "recipe.yaml",
+            "corpus.json",
+            "speakers.json",
+            "report.json",
+            "environment.json",
+            "probes.json",
+            "log.jsonl",
+            "shift.json",
+            "predictions.csv.gz",
+        ),
+    }
+    for path in (tmp_path / "board").rglob("*"):
+        if path.is_file():
+            text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+            assert str(tmp_path) not in text, path
+            assert "/tmp" not in text, path
+    for run in runs.glob("tiny-*"):
+        compact, whole = content(kept / run.name), content(run)
+        assert compact.pop("recipe") != whole.pop("recipe")  # the path of the corpus
+        assert compact == whole
+        assert json.loads((kept / run.name / "report.json").read_text())["metrics"] == whole["metrics"]
+
+
+HUBERT = ("method={name: speaker_normalization}", "model={encoder: hubert}", "features={}")
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "kept_as"),
+    [
+        ("{home}/hubert-base", (*HUBERT, "model.weights={weights}"), "hubert-base"),
+        ("facebook/hubert-base", (*HUBERT, "model.weights={weights}"), "facebook/hubert-base"),
+        (
+            "{home}/runs/gat-0123456789/fold-1/seed-0/model",
+            ("model={encoder: frozen}", "features={pooled: no}", "features.weights={weights}"),
+            "gat-0123456789/fold-1/seed-0/model",
+        ),
+    ],
+    ids=["local", "hub", "ours"],
+)
+def test_where_a_second_corpus_and_weights_lay_is_not_kept_either(
+    weights: str, changes: tuple[str, ...], kept_as: str, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / tiny_run.name
+    shutil.copytree(tiny_run, run)
+    changes = tuple(change.replace("{weights}", weights.format(home=tmp_path)) for change in changes)
+    if changes[0] == HUBERT[0]:
+        changes += (f"speakers={{name: speechocean762, path: '{tmp_path}/speech'}}",)
+    before = recipe.load(run / "recipe.yaml", changes)
+    (run / "recipe.yaml").write_text(before.to_yaml())
+    leaderboard(run.parent, tmp_path / "board")
+    text = (tmp_path / "board/runs" / run.name / "recipe.yaml").read_text()
+    assert str(tmp_path) not in text
+    kept = recipe.load(tmp_path / "board/runs" / run.name / "recipe.yaml")
+    assert (kept.model.get("weights") or kept.front_end["weights"]) == kept_as
+    assert kept.speakers is None or kept.speakers.path is None
+    assert kept.identity("data") == before.identity("data")
+
+
+def test_a_later_table_is_made_from_what_was_kept(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    board.mkdir()
+    (board / "mine.csv").write_text("my,own\n1,2\n")
+    (board / "mine.md").write_text("my own")
+    first = leaderboard(runs, board)
+    assert leaderboard(board / "runs", board) == first
+    shutil.rmtree(runs)
+    assert leaderboard(tmp_path / "nothing here", board) == first
+    shutil.rmtree(board / "runs" / tiny_run.name / "fold-2")  # a run of fewer folds is of another table
+    shutil.rmtree(board / "runs" / "tiny-0123456789")
+    later = leaderboard(board / "runs", board)
+    assert described(later).keys() == {PLAIN.replace("folds 1 2", "folds 1"), ENROLLED}
+    assert len(list(board.glob("*.csv"))) == len(later) + 1  # the tables of before are gone
+    assert (board / "mine.csv").read_text() == "my,own\n1,2\n"  # and nobody else's file
+    assert (board / "mine.md").exists()
+
+
+def test_the_command_prints_the_tables(serene: Any, runs: Path, tmp_path: Path) -> None:
+    tables = leaderboard(runs, tmp_path / "board").keys()
+    ended = serene("leaderboard", runs, "-o", tmp_path / "board")
+    assert ended.code == 0, ended.err
+    assert PLAIN in ended.out
+    assert ENROLLED in ended.out
+    assert serene("leaderboard", runs, "-o", tmp_path / "board", "--json").json.keys() == tables
+
+
+def test_other_labels_are_another_task(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
+    text = (runs / tiny_run.name / "recipe.yaml").read_text()
+    (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: emotion_perceived"))
+    tables = described(leaderboard(runs, tmp_path / "board"))
+    assert tables.keys() == {PLAIN, f"{PLAIN}, label emotion_perceived", ENROLLED}
+
+
+def test_where_speakers_are_named_they_are_what_is_counted(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
+    text = (runs / tiny_run.name / "recipe.yaml").read_text()
+    (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: speaker"))
+    tables = described(leaderboard(runs, tmp_path / "board"))
+    speakers = PLAIN.replace("4 emotions", "4 speakers")  # the classes of that run, whatever they are
+    assert tables.keys() == {PLAIN, f"{speakers}, label speaker", ENROLLED}
+
+
+def test_the_name_of_a_committed_table_is_found_again(tmp_path: Path) -> None:
+    """Title and file name, with the digest in both: what is quoted and linked must not move."""
+    run = next((Path(__file__).parents[2] / "results/tu2019-sweep/runs").iterdir())
+    shutil.copytree(run, tmp_path / "runs" / run.name)
+    ((title, _),) = leaderboard(tmp_path / "runs", tmp_path / "board").items()
+    (path,) = (tmp_path / "board").glob("*.md")
+    assert (run.parents[1] / path.name).read_text().startswith(f"# {title}\n")

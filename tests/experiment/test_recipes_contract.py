@@ -1,0 +1,191 @@
+"""What every recipe of the project promises: it says what it is, resolves, meets a corpus, and trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import HubertConfig, HubertModel
+
+from serene.corpora.manifest import Manifest, Utterance
+from serene.evaluation.ratings import Ratings
+from serene.experiment import experiment, recipe, trial
+from serene.experiment.experiment import Plan
+from serene.experiment.recipe import RECIPES, Recipe
+from serene.training import pretraining, stages
+
+EVERY = sorted(RECIPES.rglob("*.yaml"))
+FILES = [file for file in EVERY if "protocol" in recipe.read(file)]
+ENCODERS = [file for file in EVERY if file not in FILES]  # of stages alone
+WORDS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "excitement")
+
+
+@pytest.fixture(scope="session")
+def everybody(made_up: Path) -> Path:
+    """The made-up speech under other names: six speakers in three sessions say every emotion once, improvising.
+
+    Men and women, in parts that share them, so that every protocol of a recipe finds what it needs.
+    """
+    taken: dict[str, int] = {}
+    parts = ("train",) * 6 + ("validation", "test")
+
+    def relabelled(clip: Utterance) -> Utterance:
+        place = taken[clip.speaker] = taken.get(clip.speaker, -1) + 1
+        more = {"text_id": f"impro0{place % 4 + 1}", "numbers": {"expressed_intensity": 10.0 * place + len(taken)}}
+        return replace(clip, emotion=WORDS[place], corpus=None, split=parts[place], **more)
+
+    path = made_up.parent / "everybody.jsonl"
+    clips = tuple(relabelled(clip) for clip in Manifest.read(made_up))
+    Manifest(clips).write(path)
+    Manifest(tuple(replace(clip, id=f"other-{clip.id}") for clip in clips)).write(path.with_stem("others"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a HuBERT of two layers and random weights, in the place of the ones that recipes name."""
+    folder = tmp_path_factory.mktemp("weights") / "hubert"
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = HubertConfig(**sizes, conv_dim=(16,) * 7, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2)
+    HubertModel(config).save_pretrained(folder)
+    return folder
+
+
+def planned(file: Path, manifest: Path, weights: Path, folder: Path) -> Plan:
+    """Plan a recipe with nothing changed but where its data are, how much of them and of an encoder, and how long."""
+    made = recipe.load(file)
+    changes = [f"corpus.path={manifest}", "seeds=[0]", "training.epochs=1"]
+    if made.protocol["name"] == "speaker_holdout" and made.protocol["train"] > 1:
+        changes += ["protocol.train=4", "protocol.validation=1", "protocol.test=1"]
+    changes += [f"speakers.path={manifest}"] if made.speakers else []
+    changes += [f"features.weights={weights}"] if "weights" in made.front_end else []
+    changes += [f"model.weights={weights}"] if made.model.get("weights") else []
+    changes += ["model.layers=2"] if made.model.get("layers") else []
+    changes += ["corpus.only={}"] if "speaker" in made.corpus.only else []
+    changes += [change for number, _ in enumerate(made.stages) for change in shortened(made, number, manifest)]
+    return experiment.plan(recipe.load(file, changes), folder)
+
+
+def shortened(made: Recipe | stages.Pretraining, number: int, manifest: Path) -> list[str]:
+    """Give the changes that let a stage hear the made-up speech, of which every corpus but the first is a copy."""
+    stage, where = made.stages[number], f"stages.{number}"
+    places = (manifest, *[manifest.with_stem("others")] * (len(stage.corpora) - 1))
+    corpora = [{"name": c.name, "path": str(path)} for c, path in zip(stage.corpora, places, strict=True)]
+    changes = [f"{where}.corpora={json.dumps(corpora)}", f"{where}.method.clusters=4", f"{where}.training.epochs=1"]
+    return changes + ([] if stage.targets.source in ("mfcc", "previous") else [f"{where}.targets={{source: mfcc}}"])
+
+
+def distinct() -> Iterator[Path]:
+    """Give a file of each combination of method, protocol, features and model."""
+    seen = set()
+    for file in FILES:
+        made = recipe.load(file).resolved()
+        made["protocol"].pop("run", None)
+        key = json.dumps([made[part] for part in ("labels", "protocol", "features", "model", "method")])
+        if key not in seen:
+            seen.add(key)
+            yield file
+
+
+def name(file: Path) -> str:
+    return recipe.name_of(file)
+
+
+def test_there_is_a_recipe_for_every_row_of_the_published_tables() -> None:
+    from serene.published import TABLES
+
+    for table in TABLES.values():
+        for row in table.rows:
+            if row.recipe is not None:  # a row without one is another system's, as the paper quotes it
+                assert RECIPES / table.recipes / f"{row.recipe}.yaml" in FILES
+
+
+@pytest.mark.parametrize("file", EVERY, ids=name)
+def test_a_recipe_says_what_it_is(file: Path) -> None:
+    first = file.read_text().partition("\n")[0]
+    assert first.startswith("# ")
+    assert first.endswith(".")
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_recipe_resolves(file: Path) -> None:
+    _, *rest = file.read_text().splitlines()
+    assert any(line.startswith("corpus:") for line in rest)
+    made = recipe.load(file)
+    assert made.name == name(file)
+    assert made.corpus.path is None  # it is the user who knows
+    assert made.speakers is None or made.speakers.path is None
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.parent.parent.name == "tu2019" and f.parent.name != "mandarin"], ids=name
+)
+def test_the_rows_of_a_corpus_share_all_but_method_and_features(file: Path) -> None:
+    """Optimiser, rate, epochs and dropout are chosen once, on SER-only's validation."""
+    own, reference = recipe.load(file), recipe.load(file.parent / "ser_only.yaml")
+    enrolled = file.stem.endswith("_enrolled")
+    assert own.features.normalize == ("speaker" if enrolled else "training_set")
+    assert replace(own, name="", method={}, features=reference.features) == replace(reference, name="", method={})
+    assert own.training["epochs"] <= 40
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_recipe_meets_a_corpus(file: Path, everybody: Path, small_encoder: Path, tmp_path: Path) -> None:
+    plan = planned(file, everybody, small_encoder, tmp_path)
+    assert plan.run.folder.name.startswith(f"{name(file)}-")
+    sharing = plan.recipe.protocol["name"] in ("random_speaker_dependent", "official")
+    for split, own in plan.trials:
+        assert split.speaker_independent is not sharing
+        assert split.validation
+        assert not own.finished
+        rated = plan.recipe.labels.target == "dimensions"
+        assert {u.emotion for u in split.train} == ({None} if rated else set(plan.emotions))
+        if plan.stages or plan.recipe.calibration:
+            assert split.saw_unlabelled_test_audio
+
+
+@pytest.mark.parametrize("file", ENCODERS, ids=name)
+def test_a_recipe_of_stages_meets_its_corpora(file: Path, everybody: Path, tmp_path: Path) -> None:
+    made = stages.pretraining(recipe.read(file), name(file))
+    assert all(corpus.path is None for stage in made.stages for corpus in stage.corpora)
+    changes = [change for number, _ in enumerate(made.stages) for change in shortened(made, number, everybody)]
+    made = stages.pretraining(recipe.read(file, changes), name(file))
+    planned_stages = pretraining.plan_stages(made, tmp_path, lambda corpus, _: experiment.load_corpus(corpus, tmp_path))
+    for stage in planned_stages:
+        assert stage.trained
+        assert set(stage.held_out.values()) == {"speakers", "texts"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", list(distinct()), ids=name)
+def test_a_recipe_trains(
+    file: Path, everybody: Path, small_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))  # probes have tests of their own
+    plan = planned(file, everybody, small_encoder, tmp_path)
+    split, own = plan.trials[0]
+    told: list[tuple[Path, int]] = []
+    beginning = pretraining.compute(plan.stages[-1], experiment.silent) if plan.stages else None
+    task = (plan.recipe, plan.emotions, plan.store, split, plan.speakers, beginning, len(plan.splits), own, False)
+    trial.train_trial(*task, lambda *news: told.append(news))
+    assert told == [(own.folder, 1), (own.folder, 1)]
+    answers = own.predictions()
+    assert set(answers.part.tolist()) == {"validation", "test"}
+    if isinstance(answers, Ratings):
+        assert answers.dimensions == plan.emotions
+        assert answers.prediction.std(axis=0).min() > 0
+    else:
+        assert answers.classes == plan.emotions
+        assert answers.scores.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert len(own.log()) == 1
+    assert own.json("probes.json").keys() == {"test", "train"}
+    around = plan.recipe.model["speaker_embedding"]
+    heard = plan.recipe.features.normalize == "speaker" or around.startswith("mfcc")
+    heard = heard or bool(plan.stages or plan.recipe.calibration)
+    assert own.json("environment.json")["split"]["saw_unlabelled_test_audio"] == heard

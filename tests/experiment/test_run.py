@@ -1,0 +1,144 @@
+"""Run folders: begun, taken up, opened, refused; and what a trial keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from serene.errors import MissingExtra, SereneError
+from serene.evaluation.predictions import Predictions
+from serene.experiment import recipe
+from serene.experiment.recipe import Recipe
+from serene.experiment.run import Run, Trial
+from serene.training.environment import environment
+
+
+@pytest.fixture
+def made(tiny_recipe: Path) -> Recipe:
+    return recipe.load(tiny_recipe)
+
+
+def finish(trial: Trial, name: str = "predictions.csv") -> None:
+    answers = {"ids": ["a", "b"], "speakers": ["A", "B"], "truth": ["x", "y"], "classes": ["x", "y"]}
+    scores = np.array([[0.75, 0.25], [0.5, 0.5]])
+    Predictions.from_scores(**answers, scores=scores, part="test", fold=trial.fold, seed=trial.seed).write(
+        trial.folder / name
+    )
+
+
+def test_a_run_is_begun_and_taken_up_wherever_its_corpus_lies(made: Recipe, tmp_path: Path) -> None:
+    run = Run.begin(tmp_path, made, "data")
+    assert run.folder == tmp_path / f"tiny-{made.identity('data')}"
+    moved = replace(made, corpus=replace(made.corpus, path="elsewhere"), seeds=(4,), run=None)
+    again = Run.begin(tmp_path, moved, "data")
+    assert again.folder == run.folder
+    assert recipe.load(run.folder / "recipe.yaml") == replace(moved, name="recipe")
+    opened = Run.open(run.folder)
+    assert (opened.recipe, opened.identity) == (moved, run.folder.name.removeprefix("tiny-"))
+    assert Run.begin(tmp_path, made, "other data").folder != run.folder
+
+
+def test_a_run_folder_with_another_recipe_is_refused_and_left_as_it_is(made: Recipe, tmp_path: Path) -> None:
+    run = Run.begin(tmp_path, made, "data")
+    changed = (run.folder / "recipe.yaml").read_text().replace("epochs: 2", "epochs: 3")
+    (run.folder / "recipe.yaml").write_text(changed)
+    with pytest.raises(SereneError, match=r"holds a run of another recipe: its recipe\.yaml was changed. Restore"):
+        Run.begin(tmp_path, made, "data")
+    assert (run.folder / "recipe.yaml").read_text() == changed
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(SereneError, match=r"is not a run's folder: it has no recipe\.yaml"):
+            Run.open(folder)
+
+
+def test_finished_cells_come_in_the_order_of_folds_and_seeds(made: Recipe, tmp_path: Path) -> None:
+    run = Run.begin(tmp_path, made, "data")
+    with pytest.raises(SereneError, match=r"No fold of .* has finished; run `serene train` again"):
+        run.finished()
+    for fold, seed in (("10", 0), ("2", 1), ("2", 0), ("1/a b", 0)):
+        finish(run.trial(fold, seed), "predictions.csv.gz" if seed else "predictions.csv")
+    begun = run.trial("3", 0).folder
+    begun.mkdir(parents=True)
+    (begun / "log.jsonl").write_text("{}\n")
+    (run.folder / "fold-9").touch()
+    trials = [(trial.fold, trial.seed) for trial in run.finished()]
+    assert trials == [("2", 0), ("2", 1), ("10", 0), ("1/a b", 0)]  # a fold may bear a speaker's name, slash and all
+    assert all(trial.predictions().id.tolist() == ["a", "b"] for trial in run.finished())
+
+
+def test_a_cell_keeps_all_that_a_report_needs(tiny_run: Path) -> None:
+    trial = Run.open(tiny_run).finished()[0]
+    assert {path.name for path in trial.folder.iterdir()} == {
+        *("recipe.yaml", "environment.json", "log.jsonl", "steps.jsonl", "predictions.csv", "probes.json", "model"),
+        *("embeddings.safetensors", "embeddings.json"),
+    }
+    assert {path.name for path in (trial.folder / "model").iterdir()} == {
+        *("config.json", "preprocessor_config.json", "model.safetensors", "trained_on.json"),
+        *("README.md", "metrics.json"),
+    }
+    assert [row["epoch"] for row in trial.log()] == [1, 2]
+    answers = trial.predictions()
+    for part in ("train", "validation", "test"):
+        ids, vectors = trial.embeddings(part) or ([], np.zeros(0))
+        assert vectors.shape == (len(ids), 512)
+        assert len(ids) == 16  # two speakers of eight clips
+        if part != "train":
+            assert ids == answers.select(part=part).id.tolist()
+    assert safetensors.numpy.load_file(trial.folder / "embeddings.safetensors").keys() == {
+        "train",
+        "validation",
+        "test",
+    }
+    facts = trial.json("environment.json")
+    assert facts["split"] == {
+        "protocol": "speaker_folds",
+        "version": 1,
+        "validation_rule": "speaker",
+        "speaker_independent": True,
+        "saw_unlabelled_test_audio": False,
+        "stamps": [],
+    }
+    assert facts["selected_epoch"] in (1, 2)
+    assert facts["seconds"] > 0
+    assert recipe.load(trial.folder / "recipe.yaml") == replace(Run.open(tiny_run).recipe, name="recipe")
+
+
+def test_the_selected_epoch_is_the_best_of_its_log(tiny_run: Path) -> None:
+    for trial in Run.open(tiny_run).finished():
+        rates = [row["validation_ua"] for row in trial.log()]
+        assert trial.json("environment.json")["selected_epoch"] == rates.index(max(rates)) + 1
+
+
+def test_what_was_not_kept_is_none(tmp_path: Path, tiny_run: Path) -> None:
+    own = Run.open(tiny_run).finished()[0]
+    shutil.copytree(own.folder, tmp_path / "trial")
+    trial = Trial(tmp_path / "trial", own.fold, own.seed)
+    for name in ("embeddings.safetensors", "probes.json", "log.jsonl"):
+        (trial.folder / name).unlink()
+    assert (trial.embeddings("test"), trial.json("probes.json"), trial.log()) == (None, None, [])
+
+
+def test_the_environment_names_kinds_and_versions_not_the_machine() -> None:
+    import platform
+
+    facts = environment(1.234)
+    assert facts["seconds"] == 1.2
+    assert facts["packages"]["numpy"] == np.__version__
+    assert facts["processor"]
+    assert platform.node() not in json.dumps(facts)
+
+
+def test_a_missing_extra_travels_between_processes() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(MissingExtra("tensorboard", "track")))
+    assert isinstance(error, MissingExtra)
+    assert str(error) == "tensorboard is not installed. Install it with: pip install 'serene-ser[track]'"
