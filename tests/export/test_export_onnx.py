@@ -151,10 +151,10 @@ def test_int8_is_near_and_tells_its_cost(folder: Path, tmp_path: Path, made_up_m
 def test_int8_scores_depend_on_no_batch_either(folder: Path, tmp_path: Path) -> None:
     """Its products are scaled by the largest value that they meet, so a batch-mate would change them."""
     export_onnx(folder, tmp_path / "out", int8=True)
-    hear = Recognizer.load(tmp_path / "out", precision="int8")
-    assert hear.info["runs_on"] == "ONNX, int8, cpu"
-    alone = [hear(one).scores for one in SOUNDS]
-    for answer, scores in zip(hear(SOUNDS[::-1])[::-1], alone, strict=True):
+    extract = Recognizer.load(tmp_path / "out", precision="int8")
+    assert extract.info["runs_on"] == "ONNX, int8, cpu"
+    alone = [extract(one).scores for one in SOUNDS]
+    for answer, scores in zip(extract(SOUNDS[::-1])[::-1], alone, strict=True):
         assert answer.scores == pytest.approx(scores, abs=1e-6)
 
 

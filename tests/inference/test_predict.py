@@ -505,12 +505,12 @@ def test_broken_files_take_room_too() -> None:
 
 def test_what_the_front_end_stumbles_over_is_a_row_and_a_mistake_in_the_code_is_not() -> None:
     known = Counting([1.0] * 3, longest=10.0)
-    hear = known.extract
+    extract = known.extract
 
     def stumbling(path: str) -> Clip:
         if path == "1":
             raise ValueError("no such frame")
-        return hear(path)
+        return extract(path)
 
     known.extract = stumbling  # type: ignore[method-assign]
     rows = run(known, 1)

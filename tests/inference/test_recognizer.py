@@ -51,9 +51,9 @@ def by_hand(samples: np.ndarray, temperature: float = 1.0) -> dict[str, float]:
     return {name: power / sum(powers) for name, power in zip(EMOTIONS, powers, strict=True)}
 
 
-def test_one_sound_gives_one_emotion(hear: Recognizer) -> None:
+def test_one_sound_gives_one_emotion(extract: Recognizer) -> None:
     samples = spoken(1.5)
-    answer = hear(samples, RATE)
+    answer = extract(samples, RATE)
     expected = by_hand(samples)
     assert isinstance(answer, Emotion)
     assert answer.scores == pytest.approx(expected, abs=1e-5)
@@ -62,14 +62,14 @@ def test_one_sound_gives_one_emotion(hear: Recognizer) -> None:
     assert answer.embedding == pytest.approx(Mfcc(deltas=0)(samples).mean(axis=0), abs=1e-4)
 
 
-def test_a_list_gives_a_list_in_its_order(hear: Recognizer, tmp_path: Path) -> None:
+def test_a_list_gives_a_list_in_its_order(extract: Recognizer, tmp_path: Path) -> None:
     sounds = [spoken(seconds, seed) for seed, seconds in enumerate((2.0, 0.5, 3.0))]
     path = write(tmp_path / "a.wav", sounds[0], subtype="FLOAT")
-    answers = hear([path, (sounds[1], RATE), {"array": sounds[2], "sampling_rate": RATE}])
+    answers = extract([path, (sounds[1], RATE), {"array": sounds[2], "sampling_rate": RATE}])
     assert [answer.duration for answer in answers] == [2.0, 0.5, 3.0]
     for answer, samples in zip(answers, sounds, strict=True):
         assert answer.scores == pytest.approx(by_hand(samples), abs=1e-5)
-    assert hear([]) == []
+    assert extract([]) == []
 
 
 def test_logits_are_divided_by_the_temperature(tmp_path: Path) -> None:
@@ -87,13 +87,13 @@ def test_logits_are_divided_by_the_temperature(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_speech_gets_a_note_and_no_emotion(
-    hear: Recognizer, samples: np.ndarray, note: str, seconds: float
+    extract: Recognizer, samples: np.ndarray, note: str, seconds: float
 ) -> None:
-    answer = hear(samples, RATE)
+    answer = extract(samples, RATE)
     plain = {"label": None, "scores": {}, "duration": seconds, "note": note}
     assert answer.to_dict() == plain
     assert answer.embedding is None
-    between = hear([(spoken(1.0), RATE), (samples, RATE), (spoken(2.0), RATE)])
+    between = extract([(spoken(1.0), RATE), (samples, RATE), (spoken(2.0), RATE)])
     assert [one.note for one in between] == [None, note, None]
 
 
@@ -110,8 +110,8 @@ def test_below_the_threshold_it_is_uncertain(folder: Path) -> None:
 
 def test_values_of_dimensions_are_on_their_own_scales(tmp_path: Path) -> None:
     names = ["arousal", "valence", "dominance"]
-    hear = Recognizer.load(write_folder(tmp_path / "vad", emotions=names, dimensions=True))
-    answer = hear(spoken(1.0), RATE)
+    extract = Recognizer.load(write_folder(tmp_path / "vad", emotions=names, dimensions=True))
+    answer = extract(spoken(1.0), RATE)
     mean = Mfcc(deltas=0)(spoken(1.0)).mean(axis=0)
     assert answer.label is None
     assert answer.note is None
@@ -127,40 +127,40 @@ def test_scores_depend_on_no_batch_order_or_padding(kind: str, folder: Path, tor
     alone = [Recognizer.load(where)(one).scores for one in sounds]
     assert max(max(scores.values()) for scores in alone) - min(max(scores.values()) for scores in alone) > 1e-3
     for batch_size in (2, 7):
-        hear = Recognizer.load(where, batch_size=batch_size)
+        extract = Recognizer.load(where, batch_size=batch_size)
         for order in (slice(None), slice(None, None, -1)):
-            for answer, expected in zip(hear(sounds[order]), alone[order], strict=True):
+            for answer, expected in zip(extract(sounds[order]), alone[order], strict=True):
                 assert answer.scores == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_threads_get_their_own_answers(kind: str, folder: Path, torch_folder: Path) -> None:
-    hear = Recognizer.load(folder if kind == "onnx" else torch_folder, batch_size=2)
+    extract = Recognizer.load(folder if kind == "onnx" else torch_folder, batch_size=2)
     sounds = [(spoken(0.4 + 0.1 * (seed % 5), seed), RATE) for seed in range(24)]
-    expected = [hear(one).scores for one in sounds]
+    expected = [extract(one).scores for one in sounds]
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(hear, sounds))
+        answers = list(pool.map(extract, sounds))
     for answer, scores in zip(answers, expected, strict=True):
         assert answer.scores == pytest.approx(scores, abs=1e-5)
 
 
-def test_clips_travel_between_processes(hear: Recognizer) -> None:
-    extractor = pickle.loads(pickle.dumps(hear.extractor))
+def test_clips_travel_between_processes(extract: Recognizer) -> None:
+    extractor = pickle.loads(pickle.dumps(extract.extractor))
     clip = pickle.loads(pickle.dumps(extractor(spoken(1.0), RATE)))
     assert isinstance(clip, Clip)
-    assert hear.answer([clip])[0].scores == hear(spoken(1.0), RATE).scores
+    assert extract.answer([clip])[0].scores == extract(spoken(1.0), RATE).scores
 
 
-def test_broken_sound_is_an_error_with_its_name(hear: Recognizer, tmp_path: Path) -> None:
+def test_broken_sound_is_an_error_with_its_name(extract: Recognizer, tmp_path: Path) -> None:
     (tmp_path / "words.wav").write_text("not a sound")
     with pytest.raises(AudioError, match=r"words\.wav cannot be read as audio"):
-        hear(tmp_path / "words.wav")
+        extract(tmp_path / "words.wav")
 
 
-def test_sounds_are_heard_up_to_a_length(hear: Recognizer) -> None:
-    assert hear.info["longest"] == 600
+def test_sounds_are_heard_up_to_a_length(extract: Recognizer) -> None:
+    assert extract.info["longest"] == 600
     with pytest.raises(AudioError, match=r"The array is 601\.0 s long, and no more than 600 s"):
-        hear(np.zeros(601 * 1000, np.float32), 1000)
+        extract(np.zeros(601 * 1000, np.float32), 1000)
 
 
 def test_info_is_plain_data(folder: Path, tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_info_is_plain_data(folder: Path, tmp_path: Path) -> None:
     assert Recognizer.load(folder).labels == EMOTIONS
 
 
-def test_the_embedding_is_written_where_it_is_asked_for(hear: Recognizer) -> None:
-    answer = hear(spoken(1.0), RATE)
+def test_the_embedding_is_written_where_it_is_asked_for(extract: Recognizer) -> None:
+    answer = extract(spoken(1.0), RATE)
     assert "embedding" not in answer.to_dict()
     assert json.loads(json.dumps(answer.to_dict(embedding=True)))["embedding"] == answer.embedding.tolist()
 
@@ -247,14 +247,14 @@ def test_a_graph_that_reads_what_its_config_does_not_give(
 
 
 def test_the_profile_of_a_call_may_be_a_file(tmp_path: Path) -> None:
-    hear = Recognizer.load(write_folder(tmp_path / "m", speaker=True))
+    extract = Recognizer.load(write_folder(tmp_path / "m", speaker=True))
     sounds = [(spoken(1.0, seed), RATE) for seed in range(3)]
-    profile = hear.enrol(sounds)
+    profile = extract.enrol(sounds)
     profile.write(tmp_path / "anna.json")
-    assert hear(sounds[0], profile=str(tmp_path / "anna.json")).scores == hear(sounds[0], profile=profile).scores
-    assert hear(sounds[0], profile=profile).scores != hear(sounds[0]).scores
+    assert extract(sounds[0], profile=str(tmp_path / "anna.json")).scores == extract(sounds[0], profile=profile).scores
+    assert extract(sounds[0], profile=profile).scores != extract(sounds[0]).scores
     with pytest.raises(SereneError, match="A dict is no profile; one that `enrol` made, or its file, was expected"):
-        hear(sounds[0], profile={})  # pyright: ignore[reportCallIssue, reportArgumentType]
+        extract(sounds[0], profile={})  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def test_damaged_weights_are_said_to_be(folder: Path) -> None:
@@ -332,8 +332,8 @@ def test_a_folder_runs_nothing_but_modules_as_encoders(tmp_path: Path) -> None:
 
 def test_models_that_hear_voices_hear_the_clip_itself(tmp_path: Path) -> None:
     write_folder(tmp_path / "m", parts=PARTS | {"speaker_embedding": "mfcc_raw"})
-    hear = Recognizer.load(tmp_path / "m")
-    clip = hear.extract(spoken(1.0), RATE)
+    extract = Recognizer.load(tmp_path / "m")
+    clip = extract.extract(spoken(1.0), RATE)
     expected = Mfcc(coefficients=20, deltas=0, voice_activity=False)(spoken(1.0)).mean(axis=0)
     assert clip.voice == pytest.approx(expected)
 
@@ -343,10 +343,10 @@ def test_on_a_cpu_waveforms_are_heard_one_by_one(kind: str, tmp_path: Path, monk
     """Batches of them take half as long again: a clip fills a core by itself."""
     sizes: list[int] = []
     if kind == "onnx":
-        hear = Recognizer.load(write_folder(tmp_path / "m"))
+        extract = Recognizer.load(write_folder(tmp_path / "m"))
     else:
-        hear = Recognizer.load(make_folder(tmp_path / "m"), device="cpu")
-    network: Any = hear.network
+        extract = Recognizer.load(make_folder(tmp_path / "m"), device="cpu")
+    network: Any = extract.network
     monkeypatch.setattr(
         network, "_run", lambda given: sizes.append(len(given.lengths)) or (np.zeros((1, 3)), np.zeros((1, 4)))
     )

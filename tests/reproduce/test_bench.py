@@ -42,7 +42,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Recipe]:
         run = Run(tmp_path / "runs" / f"{made.name}-{len(asked):010d}", made)
         for fold in made.run or ("1", "2"):
             for seed in made.seeds:
-                folder = run.cell(fold, seed).folder
+                folder = run.trial(fold, seed).folder
                 plant(fold, seed, made.protocol.get("per_class", 500) // 10).write(folder / "predictions.csv")
                 (folder / "log.jsonl").write_text(json.dumps({"validation_wa": 0.5}) + "\n")
                 rows = [{"emotion/accuracy": 0.4 + 0.2 * (step % 2)} for step in range(80)]

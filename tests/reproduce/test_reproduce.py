@@ -92,7 +92,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Recipe]:
                 parts = [plant(run, "test", fold, seed, good, of)]
                 if fold == "1":
                     parts.append(plant(run, "validation", fold, seed, VALIDATED[seed % 3], 12))
-                Predictions.concatenate(parts).write(run.cell(fold, seed).folder / "predictions.csv")
+                Predictions.concatenate(parts).write(run.trial(fold, seed).folder / "predictions.csv")
         return run
 
     monkeypatch.setattr(experiment, "train", train)

@@ -161,7 +161,7 @@ def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
     ("note", "headline", "words"),
     [
         ("too short", "Too short to tell", "At least 0.3 seconds are needed"),
-        ("silence", "Nothing to hear", "Is the right microphone on"),
+        ("silence", "Nothing to extract", "Is the right microphone on"),
         ("noise", "No speech found", "steady noise or hum"),
     ],
 )
@@ -239,7 +239,7 @@ def test_what_is_longer_than_the_model_hears_at_once_is_answered_by_its_timeline
     ("name", "kind", "headline"),
     [
         ("click", "kind", "Too short to tell"),
-        ("silence", "kind", "Nothing to hear"),
+        ("silence", "kind", "Nothing to extract"),
         ("noise", "kind", "No speech found"),
         ("letter", "kind", "That did not work"),
     ],

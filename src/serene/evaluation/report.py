@@ -100,8 +100,8 @@ def build(
             `selection`, `saw_unlabelled_test_audio`, and any of `title`, `method`, `corpus`, `recipe` (its text),
             `recipe_hash`, `environment`, `machine`, `seconds`, `stamps` (warnings in plain words).
         leak: of one cell or of each, `{"test": speaker_leak(...) or None, "train": ...}`; averaged over
-            the cells that have it.
-        shifts: of each cell, `serene.evaluation.shift.of_embeddings`; averaged over the cells that have it.
+            the trials that have it.
+        shifts: of each trial, `serene.evaluation.shift.of_embeddings`; averaged over the trials that have it.
         temperatures: by which the models' scores were scaled; of those models of classes that say so.
         groups_of: what is known of speakers, as `serene.evaluation.groups.facts_of` collects it.
         logs: of each training, a row per epoch.
@@ -177,17 +177,17 @@ def _headline(found: Mapping[str, Interval], test: Predictions | Ratings) -> flo
 
 
 def average_leaks(leaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Average what `speaker_leak` found in several cells.
+    """Average what `speaker_leak` found in several trials.
 
-    Accuracies, chance, majority, deviations, equal-error rates and sizes are means over cells; `draws` and
-    `n_speakers_left_out` are sums; `accuracy` is the better probe's mean; `cells` counts them.
+    Accuracies, chance, majority, deviations, equal-error rates and sizes are means over trials; `draws` and
+    `n_speakers_left_out` are sums; `accuracy` is the better probe's mean; `trials` counts them.
     """
     probes = {name: {key: _mean([leak[name][key] for leak in leaks]) for key in ("mean", "std")} for name in PROBES}
     averaged: dict[str, Any] = {"accuracy": max(probe["mean"] or 0.0 for probe in probes.values())}
     averaged |= {name: _mean([leak[name] for leak in leaks]) for name in ("chance", "majority")} | probes
     averaged |= {name: _mean([leak[name] for leak in leaks]) for name in ("eer", "n_utterances", "n_speakers")}
     averaged |= {name: sum(leak[name] for leak in leaks) for name in ("n_speakers_left_out", "draws")}
-    averaged |= {"cells": len(leaks), "text_disjoint": all(leak["text_disjoint"] for leak in leaks)}
+    averaged |= {"trials": len(leaks), "text_disjoint": all(leak["text_disjoint"] for leak in leaks)}
     averaged["standardized"] = " and ".join(dict.fromkeys(leak["standardized"] for leak in leaks))
     notes = list(dict.fromkeys(leak["note"] for leak in leaks if "note" in leak))
     return averaged | ({"note": " ".join(notes)} if notes else {})
