@@ -100,7 +100,9 @@ def test_without_a_profile_the_training_set_stands_in_where_it_may(tmp_path: Pat
     assert (seen[-1].enrolled > 0).all()
 
 
-def test_a_profile_serves_as_file_object_default_and_per_clip(extract: Recognizer, folder: Path, tmp_path: Path) -> None:
+def test_a_profile_serves_as_file_object_default_and_per_clip(
+    extract: Recognizer, folder: Path, tmp_path: Path
+) -> None:
     anna, bert = extract.enrol(SOUNDS[:2]), extract.enrol(SOUNDS[2:])
     anna.write(tmp_path / "anna.json")
     mean = Mfcc(deltas=0)(CLIPS[0]).mean(axis=0)
