@@ -142,7 +142,7 @@ def test_the_speaker_corpus_is_asked_for_where_a_turn_hears_it(name: str, settin
 def test_the_model_stays_as_it_was_made(name: str, settings: dict[str, Any], learner, streams: Streams) -> None:
     """What is needed only to learn is the method's, and is not in what ships."""
     model, method = learner(name, **settings)
-    plain = EmotionModel(model.emotions, 39, parts=model.parts)
+    plain = EmotionModel(model.task.names, 39, parts=model.parts)
     learn(model, method, streams)
     assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
     shared = {id(p) for p in model.parameters()} & {id(p) for p in method.parameters()}

@@ -154,7 +154,7 @@ def test_a_saved_model_gives_the_same_scores(model: EmotionModel, batch: Batch, 
     assert names == ["config.json", "model.safetensors", "preprocessor_config.json"], "nothing is pickled"
     loaded = EmotionModel.load(tmp_path / "model")
     assert not loaded.training
-    assert (loaded.emotions, loaded.config) == (model.emotions, model.config)
+    assert (loaded.task.names, loaded.config) == (model.task.names, model.config)
     assert torch.equal(loaded(batch), model(batch))
 
 

@@ -19,6 +19,7 @@ from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
 from serene.errors import AudioError, SereneError
 from serene.protocols.split import drawn
+from serene.task import Task
 
 MOST_SAMPLES = 120 * 16_000  # of a scored batch of waveforms, two minutes: an encoder's first layers hold a lot of each
 JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
@@ -43,7 +44,7 @@ class Dataset:
     Args:
         utterances: the clips.
         store: keeps their features; a clip's are opened when a batch needs them, and closed again.
-        emotions: the classes or dimensions, in the model's order.
+        task: what is to be learnt of them.
         speakers: training speakers, in the order of their indices.
         known: speakers whom the model knows by name, in the order of their indices; corpus and name, as `person` joins
             them.
@@ -52,8 +53,6 @@ class Dataset:
         augment: changes waveforms at random, in training.
         crop: frames of each clip that training hears, from a random place; shorter clips are heard whole, as all are
             without it.
-        votes: learn the shares of listeners' votes instead of one class.
-        dimensions: learn numbers instead of classes; `emotions` name them.
 
     Raises:
         SereneError: a clip's votes are not shares of the classes.
@@ -64,39 +63,26 @@ class Dataset:
         utterances: Sequence[Utterance],
         store: Store,
         *,
-        emotions: Sequence[str],
+        task: Task,
         speakers: Sequence[str],
         known: Sequence[str] = (),
         enrolment: Mapping[str, Enrolment] | None = None,
         voices: Mapping[str, np.ndarray] | None = None,
         augment: Augment | None = None,
         crop: int | None = None,
-        votes: bool = False,
-        dimensions: bool = False,
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances = tuple(utterances)
-        self.emotions = tuple(emotions)
+        self.task = task
         self.store = store
         self.enrolment = enrolment
         self.voices = voices
         self.augment, self.crop = augment, crop
         self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
         speaker_index = {name: i for i, name in enumerate(speakers)}
-        self.targets = self.targets_of(self.utterances, self.emotions, votes=votes, dimensions=dimensions)
+        self.targets = torch.from_numpy(task.targets(self.utterances))
         self.speakers = torch.tensor([speaker_index.get(u.speaker, -1) for u in self.utterances])
         self.known_persons, self.known = tuple(known), known_indices(self.utterances, known)
-
-    @staticmethod
-    def targets_of(
-        utterances: Sequence[Utterance], emotions: Sequence[str], *, votes: bool = False, dimensions: bool = False
-    ) -> torch.Tensor:
-        """Give what is to be learnt of some clips: (utterance, emotion), as the constructor's arguments say."""
-        if dimensions:
-            return torch.tensor([[u.number(name) for name in emotions] for u in utterances])
-        if votes:
-            return torch.tensor([_shares(u, emotions) for u in utterances])
-        return _one_hot(utterances, emotions)
 
     def __len__(self) -> int:
         """Count the clips."""
@@ -215,22 +201,6 @@ def samples_of(utterance: Utterance, shortest: int = 1) -> np.ndarray:
             "Leave the clip out of the manifest."
         )
     return samples
-
-
-def _one_hot(utterances: Sequence[Utterance], emotions: Sequence[str]) -> torch.Tensor:
-    place = {name: i for i, name in enumerate(emotions)}
-    classes = torch.tensor([place[str(u.emotion)] for u in utterances])
-    return torch.nn.functional.one_hot(classes, len(emotions)).float()
-
-
-def _shares(utterance: Utterance, emotions: Sequence[str]) -> list[float]:
-    shares = [(utterance.votes or {}).get(name, 0.0) for name in emotions]
-    if abs(sum(shares) - 1) > 1e-6:
-        raise SereneError(
-            f"The votes of '{utterance.id}' for {', '.join(emotions)} sum to {sum(shares):g}; shares that sum to 1 "
-            "were expected, as serene.corpora.labels.choose makes them."
-        )
-    return shares
 
 
 def _hash_of(utterance: Utterance) -> str:

@@ -9,13 +9,12 @@ from dataclasses import replace
 
 from serene.corpora.manifest import Manifest, Utterance, words
 from serene.errors import SereneError
-
-RATINGS = ("arousal", "valence", "dominance")  # the dimensions that have columns of their own
+from serene.task import RATINGS, Task, task_of
 
 
 def choose(
     manifest: Manifest, *, target: str = "emotion", use: Sequence[str] | None = None, join: Mapping[str, str]
-) -> tuple[Manifest, tuple[str, ...]]:
+) -> tuple[Manifest, Task]:
     """Keep the utterances that have a wanted label, and put that label in `emotion`.
 
     Args:
@@ -27,16 +26,19 @@ def choose(
         join: label -> the class it counts as, applied first.
 
     Returns:
-        The chosen utterances and the classes.
+        The chosen utterances, and the task of telling their labels.
 
     Raises:
         SereneError: no utterance has the label, a class does not occur, there are fewer than two, or a clip's votes
             cannot be made shares.
     """
-    if target == "votes":
-        return _choose_votes(manifest, use, join)
-    if target == "dimensions":
-        return _choose_dimensions(manifest, tuple(use or ()))
+    chosen, names = CHOICES.get(target, _choose_column)(manifest, target, use, join)
+    return chosen, task_of(target, names)
+
+
+def _choose_column(
+    manifest: Manifest, target: str, use: Sequence[str] | None, join: Mapping[str, str]
+) -> tuple[Manifest, tuple[str, ...]]:
     labels = {u.id: getattr(u, target) for u in manifest}
     labels = {name: join.get(label, label) for name, label in labels.items() if label is not None}
     counts = Counter(labels.values())
@@ -53,7 +55,10 @@ def choose(
     return replace(manifest, utterances=kept), classes
 
 
-def _choose_dimensions(manifest: Manifest, names: tuple[str, ...]) -> tuple[Manifest, tuple[str, ...]]:
+def _choose_dimensions(
+    manifest: Manifest, _target: str, use: Sequence[str] | None, _join: Mapping[str, str]
+) -> tuple[Manifest, tuple[str, ...]]:
+    names = tuple(use or ())
     known = sorted({name for u in manifest for name in (*RATINGS, *u.numbers) if u.number(name) is not None})
     for name in names:
         if name not in known:
@@ -72,7 +77,7 @@ def _choose_dimensions(manifest: Manifest, names: tuple[str, ...]) -> tuple[Mani
 
 
 def _choose_votes(
-    manifest: Manifest, use: Sequence[str] | None, join: Mapping[str, str]
+    manifest: Manifest, _target: str, use: Sequence[str] | None, join: Mapping[str, str]
 ) -> tuple[Manifest, tuple[str, ...]]:
     joined = {u.id: _joined(u, join) for u in manifest if u.votes}
     occurring = {label for votes in joined.values() for label, count in votes.items() if count}
@@ -109,3 +114,6 @@ def _joined(utterance: Utterance, join: Mapping[str, str]) -> dict[str, float]:
 
 def _named(target: str) -> str:
     return target.replace("_", " ")
+
+
+CHOICES = {"votes": _choose_votes, "dimensions": _choose_dimensions}  # what is not a column of words

@@ -135,3 +135,6 @@ def of_classes(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, floa
 def of_dimensions(targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """Give `ccc`, the mean over dimensions, of true and predicted values (utterance, dimension)."""
     return {"ccc": float(ccc(targets, values).mean())}
+
+
+OF_TASK = {"ua": of_classes, "ccc": of_dimensions}  # figures of clips as one, by the metric that a task names

@@ -30,6 +30,7 @@ from serene.models.model import EmotionModel
 from serene.models.scoring import score
 from serene.models.training_speakers import TrainingSpeakers
 from serene.reporting.report_page import write_html
+from serene.task import Task
 
 
 def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
@@ -53,8 +54,8 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     """
     trials, manifest = run.finished(), Manifest.read(path)
     models = [EmotionModel.load(trial.folder / "model") for trial in trials]
-    known, target = models[0].emotions, _target(run, manifest, path)
-    chosen = _of_known_classes(manifest, target, run.recipe.labels.join, known, path)
+    task, target = models[0].task, _target(run, manifest, path)
+    chosen = _of_known_classes(manifest, target, run.recipe.labels.join, task.names, path)
     clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
     store = _store(trials[0].folder / "model", run.folder.parent / "store")
     warm(clips, store, lambda done, of: progress("features", done, of))
@@ -62,9 +63,9 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     strangers = all(_strange(trial.folder / "model", clips) for trial in trials)
     predictions, shifts, strange_voices = [], [], []
     for done, (trial, model) in enumerate(zip(trials, models, strict=True), 1):
-        scores = score(model, _dataset(model, clips, store, known, enrolment_clips, dimensions=model.dimensions))
-        which = {"part": "test", "fold": trial.fold, "seed": trial.seed, "dimensions": model.dimensions}
-        predictions.append(predictions_of(scores.outputs, clips, known, **which))
+        scores = score(model, _dataset(model, clips, store, task, enrolment_clips))
+        which = {"part": "test", "fold": trial.fold, "seed": trial.seed}
+        predictions.append(predictions_of(scores.outputs, clips, task, **which))
         if model.parts.enrols_embeddings:
             strange_voices.append(Strangers(model, predictions[-1], scores.embeddings))
         training = trial.embeddings("train")
@@ -103,8 +104,7 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     with tempfile.TemporaryDirectory() as scratch:  # nothing of a probe is kept
         store = _store(folder, Path(scratch))
         warm(clips, store, lambda done, of: progress("features", done, of))
-        emotions = sorted({str(u.emotion) for u in clips})
-        return leak_of(model, _dataset(model, clips, store, emotions))
+        return leak_of(model, _dataset(model, clips, store, Task(tuple(sorted({str(u.emotion) for u in clips})))))
 
 
 def _target(run: Run, manifest: Manifest, path: Path) -> str:
@@ -178,13 +178,11 @@ def _dataset(
     model: EmotionModel,
     clips: Sequence[Utterance],
     store: Store,
-    emotions: Sequence[str],
+    task: Task,
     enrolled: int | None = None,
-    *,
-    dimensions: bool = False,
 ) -> Dataset:
     """Make a dataset of strangers, each enrolled by all or some of their own clips where the model asks for it."""
     enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
     voices = voices_of(clips, voice_store(store.folder.parent)) if model.parts.hears_voices else None
     told = {"known": model.speakers, "enrolment": enrolment, "voices": voices}
-    return Dataset(clips, store, emotions=emotions, speakers=(), dimensions=dimensions, **told)
+    return Dataset(clips, store, task=task, speakers=(), **told)

@@ -48,7 +48,7 @@ def strangers_of(trial: Trial) -> Strangers:
     answers = trial.predictions().select(part="test")
     place = {name: row for row, name in enumerate(kept[0])}
     rows = [place[name] for name in answers.id.tolist()]
-    return Strangers(model, answers.ordered(model.emotions), kept[1][rows])
+    return Strangers(model, answers.ordered(model.task.names), kept[1][rows])
 
 
 def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Path]:

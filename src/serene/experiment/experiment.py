@@ -13,7 +13,7 @@ from serene import protocols, registry
 from serene.audio.augment import Augment
 from serene.audio.dataset import warm
 from serene.audio.store import Store
-from serene.corpora.labels import RATINGS, choose
+from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
@@ -22,8 +22,9 @@ from serene.evaluation.answers import Answers
 from serene.evaluation.groups import facts_of
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings, check_names
+from serene.evaluation.ratings import Ratings
 from serene.evaluation.report import Embedding, Report, build
+from serene.evaluation.tables import check_names
 from serene.experiment.label_calibration import calibrate_trial
 from serene.experiment.recipe import Recipe, SpeakerSettings
 from serene.experiment.run import Run, Trial
@@ -38,6 +39,7 @@ from serene.reporting.model_card import write_card
 from serene.reporting.plots import draw_pretraining
 from serene.reporting.report_page import write_html
 from serene.settings import CorpusSettings
+from serene.task import Task
 from serene.training.pretraining import Stage, compute, plan_stages
 from serene.training.stages import Pretraining, pretraining_of
 from serene.training.trainer import Trainer
@@ -57,7 +59,7 @@ class Plan:
 
     Attributes:
         recipe: the settings.
-        emotions: the classes, in the order of the scores.
+        task: what is learnt.
         splits: the protocol's folds, all of them.
         run: where the trials go.
         speakers: the clips of the speaker corpus, where the recipe names one.
@@ -66,7 +68,7 @@ class Plan:
     """
 
     recipe: Recipe
-    emotions: tuple[str, ...]
+    task: Task
     splits: tuple[Split, ...]
     speakers: tuple[Utterance, ...]
     stages: tuple[Stage, ...]
@@ -97,9 +99,8 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     beginnings = [stages[-1].identity] if stages else _weights(recipe, store)
     manifest = load_corpus(recipe.corpus, runs, progress)
     speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
-    labelled, emotions = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
-    if recipe.labels.target == "dimensions":
-        check_names(emotions)
+    labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
+    check_names(task)
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
     if recipe.features.normalize == "speaker" or parts.hears_voices:
@@ -123,12 +124,11 @@ def plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
     digests = [labelled.digest, *([speakers.digest] if speakers else []), *beginnings]
     digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
-    learnt = {"votes": ("votes",), "dimensions": (*RATINGS, "numbers")}.get(recipe.labels.target)
-    digests += [labelled.digest_of(("id", *learnt))] if learnt else []
+    digests += [labelled.digest_of(("id", *task.columns))] if task.columns else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
-    return Plan(recipe, emotions, tuple(splits), heard, stages, run, runs / "store")
+    return Plan(recipe, task, tuple(splits), heard, stages, run, runs / "store")
 
 
 def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]:
@@ -231,7 +231,7 @@ def train(
         progress("training", sum(reached.values()), len(todo) * epochs)
 
     beginning = _computed(planned.stages, progress) if planned.stages and todo else None
-    before, folds = (recipe, planned.emotions, planned.store), len(planned.splits)
+    before, folds = (recipe, planned.task, planned.store), len(planned.splits)
     tasks = [(*before, split, planned.speakers, beginning, folds, trial, tensorboard) for split, trial in todo]
     most = 1 if Trainer(**recipe.training).device == "cuda" else CORES
     work(train_trial, tasks, jobs=jobs or most, heard=heard)
@@ -247,7 +247,7 @@ def _calibrate(
     trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
     for split, trial in planned.trials:
         if not trial.finished:
-            calibrate_trial(recipe, settings, planned.emotions, split, trained.trial(trial.fold, trial.seed), trial)
+            calibrate_trial(recipe, settings, planned.task, split, trained.trial(trial.fold, trial.seed), trial)
     write_report(planned.run)
     return planned.run
 

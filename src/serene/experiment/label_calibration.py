@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from serene.audio.dataset import Dataset
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.evaluation.answers import Answers
@@ -30,20 +29,21 @@ from serene.experiment.run import Trial
 from serene.experiment.trial import describe
 from serene.files import write_text
 from serene.protocols import Split
+from serene.task import Task
 
 KEPT = ("log.jsonl", "probes.json", "embeddings.json", "embeddings.safetensors")  # true of the calibrated trial as well
 TOLD = "calibration.json"  # whom each speaker was calibrated by, and what that changed
 
 
 def calibrate_trial(
-    recipe: Recipe, settings: LabelCalibration, emotions: tuple[str, ...], split: Split, trained: Trial, trial: Trial
+    recipe: Recipe, settings: LabelCalibration, task: Task, split: Split, trained: Trial, trial: Trial
 ) -> None:
     """Calibrate what a finished trial answered, by the labels and the voices of its training speakers; keep it all.
 
     Args:
         recipe: with the calibration.
         settings: of the calibration.
-        emotions: the classes or dimensions.
+        task: what was learnt.
         split: the fold.
         trained: the finished trial.
         trial: where the calibrated answers go.
@@ -51,11 +51,11 @@ def calibrate_trial(
     Raises:
         SereneError: the finished trial's embeddings were not kept, or the calibration does not fit its speakers.
     """
-    known = _known(recipe, emotions, split, trained)
+    known = _known(task, split, trained)
     answers, told = [], {}
     for part, clips in (("validation", split.validation), ("test", split.test)):
         if clips:
-            calibrated, reasons = _calibrated(trained, known, settings, clips, part, emotions)
+            calibrated, reasons = _calibrated(trained, known, settings, clips, part, task)
             answers.append(calibrated)
             told[part] = {name: _plain(reason) for name, reason in reasons.items()}
     trial.folder.mkdir(parents=True, exist_ok=True)
@@ -75,29 +75,23 @@ def _calibrated(
     settings: LabelCalibration,
     clips: Sequence[Utterance],
     part: str,
-    emotions: tuple[str, ...],
+    task: Task,
 ) -> tuple[Answers, dict[str, Neighbourhood]]:
     rows = trained.predictions().select(part=part)
     place = {name: i for i, name in enumerate(rows.id.tolist())}
     order = [place[u.id] for u in clips]
-    dimensional = isinstance(rows, Ratings)
     table = (rows.prediction if isinstance(rows, Ratings) else _shares(rows))[order]
     predicted = Spoken(table, [u.speaker for u in clips], _vectors(trained, part, clips))
-    done = (calibrate_values if dimensional else calibrate_scores)(predicted, known, settings)
-    where: dict[str, Any] = {"part": part, "fold": trained.fold, "seed": trained.seed, "dimensions": dimensional}
-    return predictions_of(done.outputs, clips, emotions, **where), done.speakers
+    done = (calibrate_values if task.gives == "values" else calibrate_scores)(predicted, known, settings)
+    where: dict[str, Any] = {"part": part, "fold": trained.fold, "seed": trained.seed}
+    return predictions_of(done.outputs, clips, task, **where), done.speakers
 
 
-def _known(recipe: Recipe, emotions: tuple[str, ...], split: Split, trained: Trial) -> Spoken:
+def _known(task: Task, split: Split, trained: Trial) -> Spoken:
     """Collect the training part's labels and voices."""
-    labels = Dataset.targets_of(
-        split.train,
-        emotions,
-        votes=recipe.labels.target == "votes",
-        dimensions=recipe.labels.target == "dimensions",
-    )
+    labels = task.targets(split.train)
     speakers = [u.speaker for u in split.train]
-    return Spoken(labels.double().numpy(), speakers, _vectors(trained, "train", split.train))
+    return Spoken(labels.astype(np.float64), speakers, _vectors(trained, "train", split.train))
 
 
 def _vectors(trained: Trial, part: str, clips: Sequence[Utterance]) -> dict[str, np.ndarray]:

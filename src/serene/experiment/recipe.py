@@ -22,6 +22,7 @@ from serene.models import ENCODERS
 from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
 from serene.settings import TRAINER, CorpusSettings, named, parse, section, settings_of, unlike_defaults, validated
+from serene.task import TASKS
 from serene.training.stages import StageSettings, check_stages, stages_of
 
 RECIPES = next(
@@ -232,14 +233,14 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     labels = _labels(tree)
     method = named(section(tree, "method"), "name", METHODS, "method")
     training = settings_of(section(tree, "training"), registry.load("trainer", TRAINER, "trainer"), "training")
-    if training["select_on"] != "last" and (training["select_on"] == "validation CCC") != (
-        labels.target == "dimensions"
-    ):
+    task = TASKS[labels.target]
+    if training["select_on"] not in ("last", *task.selects):
         raise SereneError(
             f"training.select_on is '{training['select_on']}', and labels.target {labels.target}: dimensions are "
             "selected on 'validation CCC', classes on 'validation UA' or 'validation WA'."
         )
-    if labels.target == "dimensions" and registry.load(method["name"], METHODS, "method").needs_classes:
+    losses = registry.load(method["name"], METHODS, "method").losses
+    if losses is not None and task.loss not in losses:
         raise SereneError(
             f"The method {method['name']} needs classes, and labels.target is dimensions; choose another."
         )
@@ -278,7 +279,7 @@ def name_of(path: Path) -> str:
 
 def _labels(tree: Mapping[str, Any]) -> LabelSettings:
     settings = LabelSettings(**settings_of(section(tree, "labels"), LabelSettings, "labels"))
-    if settings.target in ("speaker", "dimensions") and settings.join:
+    if settings.join and not TASKS[settings.target].joins:
         raise SereneError(
             f"labels.join makes one class of several, and labels.target is {settings.target}, which has no classes to "
             "join. Drop labels.join, or learn an emotion."

@@ -39,6 +39,7 @@ from serene.models.scoring import Scores, score
 from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors, SpeakerMfcc
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
+from serene.task import Task
 from serene.training.environment import environment
 from serene.training.pretraining import vectors_of
 from serene.training.trainer import Selected, Trainer
@@ -49,7 +50,7 @@ EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}
 
 def train_trial(
     recipe: Recipe,
-    emotions: tuple[str, ...],
+    task: Task,
     store_folder: Path,
     split: Split,
     speakers: tuple[Utterance, ...],
@@ -63,7 +64,7 @@ def train_trial(
 
     Args:
         recipe: the settings.
-        emotions: the classes, in the order of the scores.
+        task: what is learnt.
         store_folder: of computed features.
         split: the fold.
         speakers: the clips of the speaker corpus; none for methods that learn from no such corpus.
@@ -76,14 +77,14 @@ def train_trial(
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     store = store_of(recipe, store_folder)
-    parts = datasets_of(recipe, emotions, split, store, known_to(recipe, split, beginning))
+    parts = datasets_of(recipe, task, split, store, known_to(recipe, split, beginning))
     trainer = Trainer(**recipe.training)
     stream = stream_of(recipe, speakers, split, store)
     model, selected = _fit(recipe, trainer, parts, stream, beginning, trial, tensorboard, tell)
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], trainer.device)
     started = time.perf_counter()
-    if "validation" in parts and not model.dimensions:
+    if "validation" in parts and model.task.gives == "probabilities":
         model.temperature = temperature_of(model, parts["validation"], trainer.device)
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = leaks_of(recipe, model, split, parts, trainer.device)
@@ -97,9 +98,12 @@ def train_trial(
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
     facts |= {"split": describe(split), "of_folds": of_folds, **environment(seconds)}
     _keep(trial, recipe, scores, probes, facts)
-    run = {"fold": trial.fold, "seed": trial.seed, "dimensions": model.dimensions}
+    run = {
+        "fold": trial.fold,
+        "seed": trial.seed,
+    }
     Answers.concatenate(
-        predictions_of(scores[part].outputs, clips, emotions, part=part, **run)
+        predictions_of(scores[part].outputs, clips, task, part=part, **run)
         for part, clips in (("validation", split.validation), ("test", split.test))
         if clips
     ).write(trial.folder / "predictions.csv")
@@ -138,8 +142,8 @@ def _fit(
 
 def measured(model: EmotionModel, dataset: Dataset, *, device: str = "cpu") -> dict[str, float]:
     """Score validation clips exactly as the test; give what a training logs of them and may select on."""
-    outputs, targets = score(model, dataset, device=device).outputs, dataset.targets.numpy()
-    figures = metrics.of_dimensions(targets, outputs) if model.dimensions else metrics.of_classes(targets, outputs)
+    outputs = score(model, dataset, device=device).outputs
+    figures = metrics.OF_TASK[model.task.metric](dataset.targets.numpy(), outputs)
     return {f"validation_{name}": value for name, value in figures.items()}
 
 
@@ -176,7 +180,7 @@ def new_model(recipe: Recipe, train: Dataset, beginning: Path | None = None) -> 
     if beginning is not None:
         settings |= {"weights": str(beginning), "config": None}
     model = EmotionModel(
-        train.emotions,
+        train.task,
         train.store.maker.width,
         encoder=recipe.model["encoder"],
         encoder_settings=settings,
@@ -184,9 +188,8 @@ def new_model(recipe: Recipe, train: Dataset, beginning: Path | None = None) -> 
         enrolment_prior=recipe.features.enrolment_prior,
         speakers=train.known_persons,
         parts=parts,
-        dimensions=recipe.labels.target == "dimensions",
     )
-    if model.dimensions:
+    if model.scaled:
         model.set_target_statistics(train.targets)
     if model.needs_feature_statistics:
         model.set_feature_statistics(frame_statistics(train.utterances, train.store))
@@ -222,7 +225,7 @@ def method_of(recipe: Recipe) -> Method:
 
 
 def datasets_of(
-    recipe: Recipe, emotions: tuple[str, ...], split: Split, store: Store, known_persons: tuple[str, ...] = ()
+    recipe: Recipe, task: Task, split: Split, store: Store, known_persons: tuple[str, ...] = ()
 ) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty, for a model that knows some persons by name."""
     speakers = sorted({u.speaker for u in split.train})
@@ -231,11 +234,10 @@ def datasets_of(
     voices = voices_of(split.unlabelled, voice_store(store.folder.parent)) if hears_voices else None
     features = recipe.features
     augment = Augment(features.augment, features.augment_probability) if features.augment else None
-    known = {"emotions": emotions, "speakers": speakers, "known": known_persons}
+    known = {"task": task, "speakers": speakers, "known": known_persons}
     known |= {"enrolment": enrolment, "voices": voices}
-    target = recipe.labels.target
     crop = round(features.crop * store.maker.rate) if features.crop else None
-    known |= {"augment": augment, "crop": crop, "votes": target == "votes", "dimensions": target == "dimensions"}
+    known |= {"augment": augment, "crop": crop}
     parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
     return {part: Dataset(clips, store, **known) for part, clips in parts if clips}
 
@@ -278,7 +280,7 @@ def leaks_of(
     for name, parts in (("test", strangers), ("train", ["train"])):
         dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
         probed[name] = None
-        if recipe.labels.target != "speaker" and len({u.speaker for u in dataset.utterances}) > 1:
+        if model.task.speaker_probe and len({u.speaker for u in dataset.utterances}) > 1:
             with contextlib.suppress(TooFewClips):
                 leak = leak_of(model, dataset, device=device, enrolment_clips=recipe.features.enrolment_clips)
                 probed[name] = leak | {"parts": parts}

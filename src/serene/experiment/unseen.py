@@ -60,10 +60,10 @@ class Strangers:
     @torch.no_grad()
     def answered(self, clips: int | None) -> Predictions | Ratings:
         """Answer again, each speaker enrolled by so many clips; all for None."""
-        outputs = self.model.classify(self.model.hidden(torch.from_numpy(self.enrolled(clips)))).double()
+        outputs = self.model.classify(self.model.hidden(torch.from_numpy(self.enrolled(clips)))).numpy()
+        scores = self.model.task.scores(outputs, self.model.temperature)
         if isinstance(self.answers, Ratings):
-            return replace(self.answers, prediction=outputs.numpy())
-        scores = (outputs / self.model.temperature).softmax(dim=1).numpy()
+            return replace(self.answers, prediction=scores)
         return replace(self.answers, scores=scores, prediction=scores.argmax(axis=1))
 
     def leak(self, texts: Mapping[str, str | None]) -> dict[str, Any]:

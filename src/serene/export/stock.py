@@ -71,9 +71,9 @@ def stock_model(model: EmotionModel) -> transformers.PreTrainedModel:
     config.num_hidden_layers += added
     config.use_weighted_layer_sum = shares is not None
     config.classifier_proj_size = len(projector[1])
-    config.id2label = dict(enumerate(model.emotions))
-    config.label2id = {name: index for index, name in enumerate(model.emotions)}
-    config.problem_type = "regression" if model.dimensions else "single_label_classification"
+    config.id2label = dict(enumerate(model.task.names))
+    config.label2id = {name: index for index, name in enumerate(model.task.names)}
+    config.problem_type = model.task.problem
     stock: Any = STOCK[config.model_type](config)
     state = _state(encoder.transformer)
     last = f"encoder.layers.{config.num_hidden_layers - 1}."
@@ -114,11 +114,8 @@ def _linear_maps(model: EmotionModel) -> tuple[tuple[Tensor, Tensor], tuple[Tens
     for layer in model.head.hidden:
         if isinstance(layer, nn.Linear):
             weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
-    last = model.head.classify
-    if not model.dimensions:
-        return (weight, bias), (last.weight, last.bias)
-    scale = model.target_deviation
-    return (weight, bias), (scale[:, None] * last.weight, scale * last.bias + model.target_mean)
+    last, (mean, scale) = model.head.classify, model.output_scale
+    return (weight, bias), (scale[:, None] * last.weight, scale * last.bias + mean)
 
 
 def _state(transformer: nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def _copy(folder: Path, out: Path, *, whole: bool) -> None:
 
 
 def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precision: str) -> tuple[Comparison, ...]:
-    graph = OnnxModel(exported / GRAPHS[precision], len(folder.emotions), precision=precision)
+    graph = OnnxModel(exported / GRAPHS[precision], len(folder.task.names), precision=precision)
     reference = TorchModel(folder, device="cpu")
     batches, unit = (LENGTHS, "frames") if model.encoder.shortest == 1 else (SAMPLES, "samples")
     rows = []
@@ -220,7 +220,7 @@ def _quantise(path: Path, out: Path) -> None:
 def _labelled(folder: Path, manifest: Manifest) -> Labelled:
     """Score the clips of a manifest that have one of the model's labels by both graphs."""
     full, small = (Recognizer.load(folder, device="cpu", precision=precision) for precision in ("fp32", "int8"))
-    clips = [clip for clip in manifest if _has_label(clip, full)]
+    clips = [clip for clip in manifest if full.folder.task.labels(clip)]
     if not clips:
         raise SereneError(f"No clip of the manifest has one of the model's labels: {', '.join(full.labels)}.")
     answers: dict[str, list[np.ndarray]] = {"fp32": [], "int8": []}
@@ -232,19 +232,6 @@ def _labelled(folder: Path, manifest: Manifest) -> Labelled:
         for name, model in (("fp32", full), ("int8", small)):
             said = model.answer([own for own in heard if own.note is None])
             answers[name] += [np.array([answer.scores[label] for label in full.labels]) for answer in said]
-    measured = {name: _measure(truth, np.stack(rows), full) for name, rows in answers.items()}
-    return Labelled("CCC" if full.folder.dimensions else "UA", len(truth), measured["fp32"], measured["int8"])
-
-
-def _has_label(clip: Utterance, model: Recognizer) -> bool:
-    if not model.folder.dimensions:
-        return clip.emotion in model.labels
-    return all(clip.number(name) is not None for name in model.labels)
-
-
-def _measure(clips: Sequence[Utterance], outputs: np.ndarray, model: Recognizer) -> float:
-    if model.folder.dimensions:
-        truth = np.array([[clip.number(name) for name in model.labels] for clip in clips], dtype=np.float64)
-        return float(metrics.ccc(truth, outputs).mean())
-    truth = np.array([model.labels.index(str(clip.emotion)) for clip in clips])
-    return float(metrics.ua(metrics.tally(truth, outputs.argmax(axis=1), len(model.labels))))
+    metric, targets = full.folder.task.metric, full.folder.task.targets(truth).astype(np.float64)
+    measured = {name: metrics.OF_TASK[metric](targets, np.stack(rows))[metric] for name, rows in answers.items()}
+    return Labelled(metric.upper(), len(truth), measured["fp32"], measured["int8"])

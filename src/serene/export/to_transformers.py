@@ -137,7 +137,7 @@ def _sound(samples: int, level: float) -> np.ndarray:
 def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
     """Say what one has to know who uses the export in the place of the model."""
     notes, temperature, longest = [], model.temperature, preprocessor.get("longest")
-    if temperature != 1 and not model.dimensions:
+    if temperature != 1 and model.task.gives == "probabilities":
         notes.append(
             f"Its scores are softmax(logits / {temperature:.6g}); the pipeline of transformers does not divide."
         )
@@ -162,7 +162,7 @@ def _card(source: ModelFolder, notes: list[str]) -> str:
     """Give the model's own card, as it is true of the export."""
     path = source.path / CARD
     card = path.read_text(encoding="utf-8") if path.is_file() else None
-    return stock_card(card, source.name, notes, temperature=source.temperature, dimensions=source.dimensions)
+    return stock_card(card, source.name, notes, temperature=source.temperature, gives=source.task.gives)
 
 
 def _is_stock(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from serene.errors import SereneError
 from serene.models import weights
 from serene.models.parts import FORMAT, Parts
+from serene.task import Task, task_of_model
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 CONFIG, PREPROCESSOR, TENSORS, METRICS = "config.json", "preprocessor_config.json", "model.safetensors", "metrics.json"
@@ -80,15 +81,10 @@ class ModelFolder:
             raise _odd(path, odd)
         return folder
 
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        """The classes, or dimensions, in the order of the scores."""
-        return tuple(self.config["emotions"])
-
-    @property
-    def dimensions(self) -> bool:
-        """Whether the model gives values of dimensions instead of scores of classes."""
-        return bool(self.config["dimensions"])
+    @cached_property
+    def task(self) -> Task:
+        """What the model predicts."""
+        return task_of_model(self.config)
 
     @property
     def temperature(self) -> float:

@@ -27,7 +27,7 @@ def network_of(folder: ModelFolder, device: str, precision: str, threads: int | 
     graph = folder.graph(precision) if precision in GRAPHS else None
     if graph is not None and device in ("auto", "cpu"):
         onnx = registry.load("onnx", NETWORKS, "network")
-        network = onnx(graph, len(folder.emotions), threads=threads or 1, precision=precision)
+        network = onnx(graph, len(folder.task.names), threads=threads or 1, precision=precision)
         _refuse_misfit(folder, network.session)
         return network
     if graph is None and not (folder.path / TENSORS).is_file():

@@ -57,12 +57,9 @@ class Recognizer:
         """Check the arguments; `load` is the ordinary way."""
         if batch_size < 1:
             raise SereneError(f"batch_size is {batch_size}; at least 1 was expected.")
-        if abstain is not None and folder.dimensions:
-            raise SereneError(f"abstain is {abstain}; a probability was expected, and a model of classes.")
-        if abstain is not None and not 0 <= abstain <= 1:
-            raise SereneError(f"abstain is {abstain:g}; a probability was expected, from 0 to 1.")
+        folder.task.check_abstain(abstain)
         self.folder, self.network, self.batch_size, self.abstain = folder, network, batch_size, abstain
-        self.extractor, self.labels = FeatureExtractor.of(folder), folder.emotions
+        self.extractor, self.labels = FeatureExtractor.of(folder), folder.task.names
         self.profile = _read(profile)
         self._refuse_strange([self.profile])
 
@@ -104,12 +101,17 @@ class Recognizer:
     def info(self) -> dict[str, Any]:
         """What there is to know of the model, as plain data.
 
-        `name`, `classes`, `dimensions` (whether these are such), `personal` (whether it uses profiles), `rate` in
+        `name`, `classes`, `noun` (what one of them is), `dimensions` (whether these are such), `personal` (whether it uses profiles), `rate` in
         hertz, `longest` in seconds (of a sound that is heard at once), `temperature`, `runs_on`, and `metrics` of the
         folder's `metrics.json` or None.
         """
         folder = self.folder
-        own = {"name": folder.name, "classes": list(self.labels), "dimensions": folder.dimensions}
+        own = {
+            "name": folder.name,
+            "classes": list(self.labels),
+            "noun": folder.task.noun,
+            "dimensions": folder.task.gives == "values",
+        }
         own |= {"personal": folder.personal, "rate": SAMPLE_RATE, "longest": self.extractor.longest}
         return own | {"temperature": folder.temperature, "runs_on": self.network.what, "metrics": folder.metrics}
 
@@ -234,10 +236,9 @@ class Recognizer:
     def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, duration: float) -> Emotion:
         if not np.isfinite(outputs).all():
             raise SereneError(f"The model {self.folder.name} answers what is no number: its weights are damaged.")
-        if self.folder.dimensions:
-            return Emotion(None, dict(zip(self.labels, outputs.tolist(), strict=True)), duration, embedding)
-        scores = dict(zip(self.labels, _softmax(outputs / self.folder.temperature).tolist(), strict=True))
-        return Emotion(max(scores, key=scores.__getitem__), scores, duration, embedding).abstaining(self.abstain)
+        task = self.folder.task
+        scores = dict(zip(self.labels, task.scores(outputs, self.folder.temperature).tolist(), strict=True))
+        return Emotion(task.label(scores), scores, duration, embedding).abstaining(self.abstain)
 
 
 def _read(profile: Profile | str | Path | None) -> Profile | None:
@@ -252,9 +253,3 @@ def _read(profile: Profile | str | Path | None) -> Profile | None:
 def _embeddings(answers: Sequence[Emotion]) -> np.ndarray:
     """Stack the embeddings (clip, feature) of answers for clips with speech."""
     return np.stack([answer.embedding for answer in answers if answer.embedding is not None])
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits (emotion,) into probabilities."""
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    return powers / powers.sum()

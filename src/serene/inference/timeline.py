@@ -19,6 +19,7 @@ from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import refuse_loud, samples_of
 from serene.sound import SAMPLE_RATE
+from serene.task import Task
 
 WINDOW, HOP = 3.0, 1.0  # seconds
 SHORTEST = 0.5  # seconds of a window
@@ -34,8 +35,7 @@ class Timeline:
 
     Attributes:
         name: of the sound.
-        labels: the classes or dimensions, in the order of the scores.
-        dimensions: whether these are dimensions.
+        task: what the model predicts.
         window: seconds of a window.
         hop: seconds from a window's beginning to the next one's.
         windows: every window with its own scores, or the note why it has none; they overlap where `hop` is shorter.
@@ -45,8 +45,7 @@ class Timeline:
     """
 
     name: str
-    labels: tuple[str, ...]
-    dimensions: bool
+    task: Task
     window: float
     hop: float
     windows: tuple[Segment, ...]
@@ -102,9 +101,9 @@ def timeline(
             progress("answering", len(windows), max(len(windows), expected))
     if not windows:
         raise AudioError(f"{name} holds no samples.")
-    values = recognizer.folder.dimensions
-    emotion = _whole(windows, merged(windows, hop, apart=values), recognizer)
-    return Timeline(name, recognizer.labels, values, window, hop, tuple(windows), emotion)
+    task = recognizer.folder.task
+    emotion = _whole(windows, merged(windows, hop, apart=task.gives == "values"), recognizer)
+    return Timeline(name, task, window, hop, tuple(windows), emotion)
 
 
 def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
@@ -197,5 +196,6 @@ def _whole(windows: Sequence[Segment], segments: tuple[Segment, ...], recognizer
     if not scores:
         note = Counter(window.note for window in windows).most_common(1)[0][0]
         return Emotion(None, {}, duration, segments=segments, note=note)
-    label = None if recognizer.folder.dimensions else max(scores, key=scores.__getitem__)
-    return Emotion(label, scores, duration, segments=segments).abstaining(recognizer.abstain)
+    return Emotion(recognizer.folder.task.label(scores), scores, duration, segments=segments).abstaining(
+        recognizer.abstain
+    )

@@ -193,9 +193,9 @@ def text_of(line: Timeline, form: str) -> Iterator[str]:
             if start < end:  # a cue of no time is not one
                 yield f"\n{start} --> {end}\n{_escaped(words(segment))}\n"
     else:
-        yield csv_line(["start", "end", "label", *line.labels, "note"])
+        yield csv_line(["start", "end", "label", *line.task.names, "note"])
         for window in line.windows:
-            scores = [number(window.scores[label]) if window.scores else None for label in line.labels]
+            scores = [number(window.scores[label]) if window.scores else None for label in line.task.names]
             yield csv_line([window.start, window.end, window.label, *scores, window.note])
 
 

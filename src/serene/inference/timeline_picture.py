@@ -19,6 +19,9 @@ LETTER = 0.0095  # of a label in the strip, as a share of its width
 STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800)  # seconds
 MOST_TICKS = 10
 
+Layout = tuple[Figure, Sequence[Axes], Axes]
+"""A figure, its fields of scores, and the axes below which time is written."""
+
 
 def draw(line: Timeline) -> bytes:
     """Draw a timeline as PNG."""
@@ -28,19 +31,7 @@ def draw(line: Timeline) -> bytes:
 def figure_of(line: Timeline) -> Figure:
     """Draw a timeline; what holds no speech is left blank, over a faint ground."""
     edges, scores = _points(line)
-    if line.dimensions:
-        figure = Figure(figsize=(10.0, 1.0 + 1.8 * len(line.labels)), layout="constrained")
-        fields = figure.subplots(len(line.labels), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, name, values, color in zip(fields, plain(line.labels), scores.T, _colors(line), strict=True):
-            for x, y in _runs(edges, values[:, None]):
-                axes.plot(x, y[:, 0], color=color, lw=1.8)
-            axes.set_ylabel(name.strip())
-        bottom = fields[-1]
-    else:
-        figure = Figure(figsize=(10.0, 4.0), layout="constrained")
-        *fields, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.14])
-        _areas(fields[0], edges, scores, line)
-        _strip(bottom, line)
+    figure, fields, bottom = LAYOUTS[line.task.gives](line, edges, scores)
     for axes in fields:
         _ground(axes, line)
         dress(axes)
@@ -49,10 +40,30 @@ def figure_of(line: Timeline) -> Figure:
     return figure
 
 
+def _lines(line: Timeline, edges: np.ndarray, scores: np.ndarray) -> Layout:
+    """Draw each dimension's values as a line in a field of its own."""
+    figure = Figure(figsize=(10.0, 1.0 + 1.8 * len(line.task.names)), layout="constrained")
+    fields = figure.subplots(len(line.task.names), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, name, values, color in zip(fields, plain(line.task.names), scores.T, _colors(line), strict=True):
+        for x, y in _runs(edges, values[:, None]):
+            axes.plot(x, y[:, 0], color=color, lw=1.8)
+        axes.set_ylabel(name.strip())
+    return figure, fields, fields[-1]
+
+
+def _stacked(line: Timeline, edges: np.ndarray, scores: np.ndarray) -> Layout:
+    """Draw probabilities as stacked areas over a strip of labels."""
+    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+    field, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.14])
+    _areas(field, edges, scores, line)
+    _strip(bottom, line)
+    return figure, [field], bottom
+
+
 def _points(line: Timeline) -> tuple[np.ndarray, np.ndarray]:
     """Give the times between which scores stand (point + 1,), and these (point, emotion); NaN without speech."""
-    nothing = dict.fromkeys(line.labels, np.nan)
-    scores = np.array([[(window.scores or nothing)[name] for name in line.labels] for window in line.windows])
+    nothing = dict.fromkeys(line.task.names, np.nan)
+    scores = np.array([[(window.scores or nothing)[name] for name in line.task.names] for window in line.windows])
     edges, together = np.array(borders(line.windows, line.hop)), -(-len(scores) // MOST_POINTS)
     if together == 1:
         return edges, scores
@@ -80,7 +91,7 @@ def _areas(axes: Axes, edges: np.ndarray, scores: np.ndarray, line: Timeline) ->
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylabel("score")
     if last is not None:
-        _name_areas(axes, line.labels, *last, colors)
+        _name_areas(axes, line.task.names, *last, colors)
 
 
 def _name_areas(axes: Axes, labels: Sequence[str], x: float, sizes: np.ndarray, colors: Sequence[str]) -> None:
@@ -103,7 +114,7 @@ def _ground(axes: Axes, line: Timeline) -> None:
 
 def _strip(axes: Axes, line: Timeline) -> None:
     """Draw the segments, with their labels or notes where there is room."""
-    for label, color in zip(line.labels, _colors(line), strict=True):
+    for label, color in zip(line.task.names, _colors(line), strict=True):
         _bars(axes, [segment for segment in line.emotion.segments if segment.label == label], color, 0.6)
     for segment in line.emotion.segments:
         said = segment.label or segment.note or ""
@@ -139,4 +150,7 @@ def _clock(seconds: float, duration: float) -> str:
 
 
 def _colors(line: Timeline) -> list[str]:
-    return [PALETTE[place % len(PALETTE)] for place in range(len(line.labels))]
+    return [PALETTE[place % len(PALETTE)] for place in range(len(line.task.names))]
+
+
+LAYOUTS = {"probabilities": _stacked, "values": _lines}  # by what a task gives

@@ -10,11 +10,12 @@ from serene.models.model import EmotionModel
 class Baseline(Method):
     """`L = CE(y, model(X))`, averaged over the batch; the reference that every other method is compared with.
 
-    Where the model gives dimensions, `L = 1 - CCC` over the batch (Tran et al. 2023 fine-tune so).
+    Of dimensions it is `L = 1 - CCC` over the batch (Tran et al. 2023 fine-tune so).
     """
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the loss of the emotions."""
         outputs = model(batch)
-        self.measures = {} if model.dimensions else {"accuracy": accuracy(outputs, batch.target.argmax(dim=1))}
+        decided = model.task.gives == "probabilities"
+        self.measures = {"accuracy": accuracy(outputs, batch.target.argmax(dim=1))} if decided else {}
         return {"emotion": emotion_loss(model, outputs, batch.target)}

@@ -35,7 +35,7 @@ class LabelAdaptiveMixup(Method):
             the partner's weight alone, as the released code does by mistake.
     """
 
-    needs_classes = True
+    losses = ("cross_entropy",)
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class LabelAdaptiveMixup(Method):
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
         """Place a centre for each class at random, standard normal, where the emotion head's last layer reads."""
-        self.centres = nn.Parameter(torch.randn(len(model.emotions), model.head.classify.in_features))
+        self.centres = nn.Parameter(torch.randn(len(model.task.names), model.head.classify.in_features))
 
     def updates(self, model: EmotionModel) -> list[Update]:
         """Give one update, with an optimiser of their own for the centres."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.models.heads import ccc_loss, cross_entropy
+from serene.models.heads import LOSSES
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 
@@ -73,11 +73,11 @@ class Method(nn.Module):
     Attributes:
         measures: what the last loss wants logged beside its terms, such as a coefficient or an accuracy.
         speaker_corpus: whether it learns from a second corpus of speakers, which a recipe's `speakers` then names.
-        needs_classes: whether it cannot learn dimensions.
+        losses: of a task, that it can learn by; None for any.
     """
 
     speaker_corpus = False
-    needs_classes = False
+    losses: tuple[str, ...] | None = None
 
     def __init__(self) -> None:
         """Start with nothing to log."""
@@ -134,8 +134,8 @@ class GradientReversal(torch.autograd.Function):
 
 
 def emotion_loss(model: EmotionModel, outputs: Tensor, target: Tensor) -> Tensor:
-    """Give the loss of a model's outputs (batch, emotion): cross entropy, or `1 - CCC` where they are dimensions."""
-    return ccc_loss(outputs, target) if model.dimensions else cross_entropy(outputs, target)
+    """Give the loss that the model's task names, of its outputs (batch, emotion)."""
+    return LOSSES[model.task.loss](outputs, target)
 
 
 def accuracy(logits: Tensor, classes: Tensor) -> float:

@@ -127,7 +127,7 @@ class Frozen:
     def _embed(self, samples: np.ndarray) -> Tensor:
         model, features = self._own_model, torch.from_numpy(self._own_front_end(samples).copy())[None]
         lengths, nobody = torch.tensor([features.shape[1]]), torch.tensor([-1])
-        batch = Batch(features, lengths, torch.zeros(1, len(model.emotions)), nobody, ("",))
+        batch = Batch(features, lengths, torch.zeros(1, len(model.task.names)), nobody, ("",))
         frames = model.project(model.context(model.features(batch.to(DEVICE))))
         return model.pool(frames) if self.pooled else frames.values[0]
 

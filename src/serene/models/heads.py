@@ -70,3 +70,6 @@ def ccc_loss(values: Tensor, target: Tensor) -> Tensor:
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross entropy of logits (batch, class) in full precision; targets are distributions or class indices."""
     return functional.cross_entropy(logits.float(), target)
+
+
+LOSSES = {"cross_entropy": cross_entropy, "ccc": ccc_loss}  # of a task, by the name that it gives

@@ -27,6 +27,7 @@ from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
 from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, SpeakerTable
 from serene.models.training_speakers import FILE, TrainingSpeakers
+from serene.task import Task, task_of_model
 
 Normalization = Literal["training_set", "utterance", "speaker", "none"]
 
@@ -55,7 +56,7 @@ class EmotionModel(nn.Module):
     `embed` and `forward` do nothing but compose the seams; a method that reaches in does so at one of them.
 
     Args:
-        emotions: the classes, or the dimensions, in the order of the scores.
+        task: what is predicted; or the names of emotions to be told apart.
         width: features per frame that the front end gives.
         encoder: a name from `serene.models.ENCODERS` or `package.module:Class`.
         encoder_settings: keyword arguments of the encoder.
@@ -65,7 +66,6 @@ class EmotionModel(nn.Module):
             that one enrolled clip moves little and many move all.
         speakers: the persons whom the model knows by name, in the order of their indices, where it has vectors of them.
         parts: what stands around the encoder.
-        dimensions: give a number per dimension on its native scale, instead of a logit per class.
 
     Attributes:
         temperature: what logits are divided by before they become probabilities; found on validation clips.
@@ -78,7 +78,7 @@ class EmotionModel(nn.Module):
 
     def __init__(
         self,
-        emotions: Sequence[str],
+        task: Task | Sequence[str],
         width: int,
         *,
         encoder: str = "tdnn_bilstm",
@@ -87,11 +87,11 @@ class EmotionModel(nn.Module):
         enrolment_prior: float = 0.0,
         speakers: Sequence[str] = (),
         parts: Parts | None = None,
-        dimensions: bool = False,
     ) -> None:
         """Build the encoder, what stands around it, and the emotion head."""
         super().__init__()
-        self.emotions, self.speakers = tuple(emotions), tuple(speakers)
+        self.task = task if isinstance(task, Task) else Task(tuple(task))
+        self.speakers, outputs = tuple(speakers), len(self.task.names)
         self.normalize, self.enrolment_prior, self.parts = normalize, enrolment_prior, parts or Parts()
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
@@ -108,11 +108,12 @@ class EmotionModel(nn.Module):
         self.embedding_width = self.pooling.widening * self.encoder.out_width
         norm = MaskedBatchNorm(self.embedding_width, affine=False) if self.parts.enrols_embeddings else None
         self.embedding_norm = norm
-        self.head = self.new_head(len(self.emotions))
-        self.dimensions, self.temperature = dimensions, 1.0
-        if dimensions:
-            self.register_buffer("target_mean", torch.zeros(len(self.emotions)))
-            self.register_buffer("target_deviation", torch.ones(len(self.emotions)))
+        self.head = self.new_head(outputs)
+        self.temperature = 1.0
+        self.scaled = self.task.gives == "values"  # the head learns them standardised
+        if self.scaled:
+            self.register_buffer("target_mean", torch.zeros(outputs))
+            self.register_buffer("target_deviation", torch.ones(outputs))
         self.config = {
             "encoder": encoder,
             "encoder_settings": self.encoder.rebuilt or dict(encoder_settings or {}),
@@ -122,7 +123,7 @@ class EmotionModel(nn.Module):
             "parts": asdict(self.parts),
             "embedding_width": self.embedding_width,
             "speakers": list(self.speakers),
-            "dimensions": dimensions,
+            "dimensions": self.scaled,
         }
 
     def _new_speaker_embedding(self) -> SpeakerTable | SpeakerMfcc | PersonalVectors | None:
@@ -226,7 +227,15 @@ class EmotionModel(nn.Module):
     def classify(self, hidden: Tensor) -> Tensor:
         """Give logits (batch, emotion), or values of dimensions on their native scales."""
         outputs = self.head.classify(hidden)
-        return outputs * self.target_deviation + self.target_mean if self.dimensions else outputs
+        return outputs * self.target_deviation + self.target_mean if self.scaled else outputs
+
+    @property
+    def output_scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation that the head's outputs are brought to, (name,) each: 0 and 1 for logits."""
+        if self.scaled:
+            return self.target_mean, self.target_deviation
+        ones = torch.ones_like(self.head.classify.bias)
+        return torch.zeros_like(ones), ones
 
     def embed(self, batch: Batch) -> Tensor:
         """Give the pooled vector (batch, embedding_width) that heads, probes and pictures read."""
@@ -299,9 +308,9 @@ class EmotionModel(nn.Module):
             preprocessor: the front end's name and settings.
             training_speakers: whom it was trained on, where that is known.
         """
-        config = {"format": FORMAT, "model_type": "serene", "emotions": list(self.emotions), **self.config}
+        config = {"format": FORMAT, "model_type": "serene", "emotions": list(self.task.names), **self.config}
         config["temperature"] = self.temperature
-        config["id2label"] = dict(enumerate(self.emotions))
+        config["id2label"] = dict(enumerate(self.task.names))
         with whole_folder(folder) as temporary:
             (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
@@ -322,7 +331,7 @@ class EmotionModel(nn.Module):
             if config["format"] > FORMAT:
                 raise SereneError(f"{folder} was written by a newer serene (format {config['format']}); update serene.")
             model = cls(
-                config["emotions"],
+                task_of_model(config),
                 config["width"],
                 encoder=config["encoder"],
                 encoder_settings=config["encoder_settings"],
@@ -330,7 +339,6 @@ class EmotionModel(nn.Module):
                 enrolment_prior=config["enrolment_prior"],
                 speakers=config["speakers"],
                 parts=Parts(**config["parts"]),
-                dimensions=config["dimensions"],
             )
             model.temperature = float(config["temperature"])
             state = safetensors.torch.load_file(folder / "model.safetensors")

@@ -37,9 +37,9 @@ def score(model: EmotionModel, dataset: Dataset, *, batch_size: int = 64, device
     rows = {}
     for batch in dataset.in_order(batch_size):
         embeddings = model.embed(batch.to(device))
-        outputs = model.classify(model.hidden(embeddings)).double()
-        outputs = outputs if model.dimensions else (outputs / model.temperature).softmax(dim=1)
-        for name, *row in zip(batch.ids, outputs.cpu().numpy(), embeddings.cpu().numpy(), strict=True):
+        outputs = model.classify(model.hidden(embeddings)).cpu().numpy()
+        scores = model.task.scores(outputs, model.temperature)
+        for name, *row in zip(batch.ids, scores, embeddings.cpu().numpy(), strict=True):
             rows[name] = row
     model.train(was_training)
     ids = tuple(u.id for u in dataset.utterances)

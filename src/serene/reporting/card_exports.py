@@ -43,7 +43,7 @@ def onnx_card(card: str | None, name: str, file: str, lines: Sequence[str]) -> s
 
 
 def stock_card(
-    card: str | None, name: str, notes: Sequence[str], *, temperature: float = 1.0, dimensions: bool = False
+    card: str | None, name: str, notes: Sequence[str], *, temperature: float = 1.0, gives: str = False
 ) -> str:
     """Give the card of a folder of plain transformers: what was measured stays, how it is loaded does not.
 
@@ -58,7 +58,7 @@ def stock_card(
         r"^library_name:.*$", "library_name: transformers", card or _bare(name, "transformers"), count=1, flags=re.M
     )
     scaled = "logits" if temperature == 1 else f"(logits / {temperature:.6g})"
-    shown = STOCK.replace("{values}", "logits" if dimensions else f"{scaled}.softmax(-1)")
+    shown = STOCK.replace("{values}", "logits" if gives == "values" else f"{scaled}.softmax(-1)")
     listed = "\n".join(f"* {note}" for note in notes)
     return _with(_section(GRAPH).sub("", card), LOAD, f"{shown}\n\n{listed}".rstrip())
 

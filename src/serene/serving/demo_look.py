@@ -136,7 +136,7 @@ def drawn(line: Timeline) -> str:
 
 def facts(info: Mapping[str, Any]) -> str:
     """Say in a line what runs: Markdown."""
-    kind = "dimensions" if info["dimensions"] else "emotions"
+    kind = info["noun"] + "s"
     said = [f"{len(info['classes'])} {kind}: {', '.join(info['classes'])}", f"runs on {info['runs_on']}"]
     return " · ".join([*said, f"hears up to {info['longest']:g} seconds at once"])
 

@@ -98,8 +98,7 @@ class Service:
                 "run: at least 1, 0 and 1 were expected."
             )
         folder = recognizer.folder
-        if abstain is not None and (folder.dimensions or not 0 <= abstain <= 1):
-            raise SereneError(f"abstain is {abstain}; a probability was expected, and a model of classes.")
+        folder.task.check_abstain(abstain)
         self.recognizer, self.limits, self._abstain = recognizer, limits or Limits(), abstain
         self._identity = (
             folder.identity if folder.personal else None
@@ -199,14 +198,12 @@ class Service:
             Refused: with 422, a profile that is another model's, or of another shape; a threshold for dimensions.
         """
         folder = self.recognizer.folder
-        if abstain is not None and folder.dimensions:
-            raise Refused(422, "This model answers with dimensions, not with classes: it knows no 'abstain'.")
-        if profile is None:
-            return
-        if self._identity is None:
+        if profile is not None and self._identity is None:
             raise Refused(422, f"The model {folder.name} hears one clip at a time: it knows no 'profile'.")
         try:
-            profile.check(folder)
+            folder.task.check_abstain(abstain)
+            if profile is not None:
+                profile.check(folder)
         except SereneError as error:
             raise Refused(422, str(error)) from error
 
