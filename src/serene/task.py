@@ -29,7 +29,8 @@ class Task:
         noun: what one of the names is, for people.
         loss: its name in `serene.models.heads.LOSSES`.
         metric: by which systems are compared, its name in `serene.evaluation.metrics`; larger is better.
-        gives: what a model's scores are: `probabilities` of the names, the largest of which decides, or `values` of each.
+        gives: what a model's scores are: `probabilities` of the names, of which the largest decides, or
+            `values` of each.
         selects: what `training.select_on` may be, beside `last`.
         problem: the `problem_type` of transformers.
         joins: whether labels can be joined to others.

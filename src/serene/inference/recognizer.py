@@ -101,19 +101,15 @@ class Recognizer:
     def info(self) -> dict[str, Any]:
         """What there is to know of the model, as plain data.
 
-        `name`, `classes`, `noun` (what one of them is), `dimensions` (whether these are such), `personal` (whether it uses profiles), `rate` in
-        hertz, `longest` in seconds (of a sound that is heard at once), `temperature`, `runs_on`, and `metrics` of the
-        folder's `metrics.json` or None.
+        `name`, `classes`, `noun` (what one of these is), `dimensions` (whether they are such), `personal` (whether it
+        uses profiles), `rate` in hertz, `longest` in seconds (of a sound that is taken at once), `temperature`,
+        `runs_on`, and `metrics` of the folder's `metrics.json` or None.
         """
         folder = self.folder
-        own = {
-            "name": folder.name,
-            "classes": list(self.labels),
-            "noun": folder.task.noun,
-            "dimensions": folder.task.gives == "values",
-        }
-        own |= {"personal": folder.personal, "rate": SAMPLE_RATE, "longest": self.extractor.longest}
-        return own | {"temperature": folder.temperature, "runs_on": self.network.what, "metrics": folder.metrics}
+        own = {"name": folder.name, "classes": list(self.labels), "noun": folder.task.noun}
+        own |= {"dimensions": folder.task.gives == "values", "personal": folder.personal, "rate": SAMPLE_RATE}
+        own |= {"longest": self.extractor.longest, "temperature": folder.temperature}
+        return own | {"runs_on": self.network.what, "metrics": folder.metrics}
 
     @overload
     def __call__(

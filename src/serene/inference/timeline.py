@@ -196,6 +196,5 @@ def _whole(windows: Sequence[Segment], segments: tuple[Segment, ...], recognizer
     if not scores:
         note = Counter(window.note for window in windows).most_common(1)[0][0]
         return Emotion(None, {}, duration, segments=segments, note=note)
-    return Emotion(recognizer.folder.task.label(scores), scores, duration, segments=segments).abstaining(
-        recognizer.abstain
-    )
+    label = recognizer.folder.task.label(scores)
+    return Emotion(label, scores, duration, segments=segments).abstaining(recognizer.abstain)

@@ -43,7 +43,7 @@ def onnx_card(card: str | None, name: str, file: str, lines: Sequence[str]) -> s
 
 
 def stock_card(
-    card: str | None, name: str, notes: Sequence[str], *, temperature: float = 1.0, gives: str = False
+    card: str | None, name: str, notes: Sequence[str], *, temperature: float = 1.0, gives: str = "probabilities"
 ) -> str:
     """Give the card of a folder of plain transformers: what was measured stays, how it is loaded does not.
 
@@ -52,7 +52,7 @@ def stock_card(
         name: of the model.
         notes: what to know when it is used there, a sentence each.
         temperature: what logits are divided by before they become scores.
-        dimensions: whether logits are values of dimensions.
+        gives: what the scores are, as the task says.
     """
     card = re.sub(
         r"^library_name:.*$", "library_name: transformers", card or _bare(name, "transformers"), count=1, flags=re.M
