@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serene.corpora import CORPORA
 from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
 from serene.experiment import experiment
@@ -59,6 +60,17 @@ def test_help_names_every_verb_and_needs_nothing_heavy() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     for verb in VERBS:
         assert re.search(rf"^\W*{verb}\s+\w", ended.stdout, re.MULTILINE), verb
+
+
+def test_the_module_is_the_command() -> None:
+    ended = subprocess.run([sys.executable, "-m", "serene", "audit", "absent.jsonl"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: ")
+
+
+def test_help_lists_the_corpora_of_the_table(serene: Serene) -> None:
+    told = " ".join(serene("prepare", "--help").out.split())
+    assert f"One of {', '.join(CORPORA)}; or package.module:read." in told
 
 
 def test_preparing_and_auditing_need_no_torch_and_training_says_how_to_get_it(tmp_path: Path, made_up: Path) -> None:

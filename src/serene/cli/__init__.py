@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from serene.cli import answering, research  # noqa: F401 - their verbs register themselves
+from serene.cli import data, training, studies, models, doctor  # noqa: F401  # isort: skip  # the order of --help
 from serene.cli.terminal import app
 from serene.errors import SereneError
 

@@ -8,6 +8,8 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from serene.cli.terminal import Json, app, out, print_json
+
 BASE = (
     "numpy",
     "soundfile",
@@ -39,7 +41,18 @@ EXTRAS = {
 }
 
 
-def examine() -> dict[str, Any]:
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is installed, what is missing, and what to do about it."""
+    findings = _examine()
+    if json:
+        print_json(findings)
+        return
+    for line in findings["lines"]:
+        out.print(line)
+
+
+def _examine() -> dict[str, Any]:
     """Look at the installation without importing what is heavy.
 
     Returns:

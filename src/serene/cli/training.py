@@ -1,0 +1,179 @@
+"""The verbs that train and report what was trained: train, evaluate, compare, quickstart."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
+from serene.errors import SereneError
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/tu2019/emodb/dat.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.sub=value; values are YAML.")] = None,
+    output: Runs = Path("runs"),
+    jobs: Jobs = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+    json: Json = False,
+) -> None:
+    """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
+    with training():
+        from serene.experiment import experiment
+        from serene.experiment.recipe import check, name_of, read
+        from serene.training.stages import pretraining
+
+        tree = read(recipe, overrides or [])
+        if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
+            with bars() as progress:
+                encoder = experiment.pretrain(pretraining(tree, name_of(recipe)), output, progress)
+            _print_encoder(encoder, json)
+            return
+        with bars() as progress:
+            run = experiment.train(
+                check(tree, name_of(recipe)), output, jobs=jobs, progress=progress, tensorboard=tensorboard
+            )
+        _print_report(experiment.report_of(run), run.folder, json)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    on: Annotated[Path | None, typer.Option("--on", help="Score another manifest with the run's models.")] = None,
+    enrolled: Annotated[
+        bool, typer.Option("--enrolled", help="Enrol each test speaker by their own clips, without labels.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models."""
+    with training():
+        from serene.experiment import experiment
+        from serene.experiment.cross_corpus import evaluate_on
+        from serene.experiment.run import Run
+
+        opened = Run.open(run)
+        if on is not None and enrolled:
+            raise SereneError("--on and --enrolled are two evaluations; ask for one at a time.")
+        if enrolled:
+            from serene.experiment.enrolment_curve import evaluate_enrolled
+
+            with bars() as progress:
+                report, folder = evaluate_enrolled(opened, progress)
+            _print_report(report, folder, json)
+            return
+        if on is None:
+            _print_report(experiment.write_report(opened), opened.folder, json)
+            return
+        with bars() as progress:
+            report, folder = evaluate_on(opened, on, progress)
+        _print_report(report, folder, json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two or more runs over the same test utterances.")],
+    json: Json = False,
+) -> None:
+    """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
+    with training():
+        from serene.evaluation.answers import Answers
+        from serene.evaluation.confidence import paired
+        from serene.experiment.run import Run
+
+        if len(runs) < 2:
+            raise SereneError("compare needs two runs or more.")
+        tests = [
+            Answers.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test") for run in runs
+        ]
+        rows = []
+        for run, test in zip(runs[1:], tests[1:], strict=True):
+            for metric, d in paired(test, tests[0]).items():
+                rows.append({"run": run.name, "against": runs[0].name, "metric": metric, **d.to_dict()})
+    if json:
+        print_json({"differences": rows})
+        return
+    rated = rows[0]["metric"].startswith("ccc_")
+    signed = (lambda value: f"{value:+.3f}") if rated else (lambda share: f"{100 * share:+.1f}")
+    shown = [
+        {
+            "run": row["run"],
+            "metric": row["metric"],
+            "difference": signed(row["value"]),
+            "95 % interval": f"{signed(row['low'])} to {signed(row['high'])}",
+            "p": f"{row['p']:.3f}",
+        }
+        for row in rows
+    ]
+    out.print(f"Differences to {runs[0].name}{'' if rated else ', in points'}:")
+    print_table(shown)
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where everything goes.")] = Path("runs/quickstart"),
+    jobs: Jobs = None,
+    json: Json = False,
+) -> None:
+    """Run the whole line on built-in data, offline, in minutes."""
+    with training():
+        from serene.experiment.quickstart import quickstart as run_quickstart
+
+        with bars() as progress:
+            reports, page = run_quickstart(output, jobs=jobs, progress=progress)
+    if json:
+        print_json({"page": str(page), "reports": [report.to_json() for report in reports]})
+        return
+    print_table([_summary(report) for report in reports])
+    out.print(f"Made-up speech: it shows how things work, not which method is better.\nReport: {page.resolve()}")
+
+
+def _summary(report: Any) -> dict[str, str]:
+    """Give the headline of a report as text."""
+    content = report.content
+    metrics, leak = content["metrics"], content["leak"] or {}
+    accuracy, chance = leak.get("accuracy"), leak.get("chance")
+    if "dimensions" in content:
+        named = {name: metrics[f"ccc_{name}"] for name in content["dimensions"]}
+        figures = {f"CCC {n}": f"{i['value']:.3f} [{i['low']:.3f} to {i['high']:.3f}]" for n, i in named.items()}
+    else:
+        ua = metrics["ua"]
+        figures = {
+            "UA": f"{100 * ua['value']:.1f} [{100 * ua['low']:.1f}-{100 * ua['high']:.1f}]",
+            "WA": f"{100 * metrics['wa']['value']:.1f}",
+        }
+    return {
+        "system": content["title"],
+        **figures,
+        "speaker leak": "not measured"
+        if accuracy is None or chance is None
+        else f"{100 * accuracy:.1f} (chance {100 * chance:.1f})",
+        "unseen speakers": str(content["n_speakers"]),
+    }
+
+
+def _print_report(report: Any, folder: Path, json: bool) -> None:
+    if json:
+        print_json({"folder": str(folder), **report.to_json()})
+        return
+    print_table([_summary(report)])
+    out.print(f"{report.content['protocol']}; selection: {report.content['selection']}")
+    left_out = (report.content.get("data") or {}).get("left_out", {})
+    if left_out:
+        out.print("left out of the corpus: " + ", ".join(f"{reason} {count}" for reason, count in left_out.items()))
+    for stamp in report.content["stamps"]:
+        out.print(f"note: {stamp}")
+    out.print(f"Report: {(folder / 'report.html').resolve()}")
+
+
+def _print_encoder(folder: Path, json: bool) -> None:
+    rows = [json_module.loads(line) for line in (folder.parent / "log.jsonl").read_text().splitlines()]
+    if json:
+        print_json({"encoder": str(folder), "log": rows})
+        return
+    shown = [key for key in rows[-1] if key.endswith(("accuracy", "majority"))]
+    print_table([{key.removeprefix("validation_").replace("_", " "): f"{100 * rows[-1][key]:.1f} %" for key in shown}])
+    out.print(f"Encoder: {folder.resolve()} (a transformers folder; model.weights={folder} begins with it)")
