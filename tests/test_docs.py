@@ -29,7 +29,7 @@ from serene import cli
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA, synthetic
 from serene.evaluation.label_calibration import LabelCalibration
-from serene.evaluation.probes import speaker_leak
+from serene.evaluation.probes import speaker_probe
 from serene.experiment import recipe
 from serene.experiment.recipe import CorpusSettings, FeatureSettings, LabelSettings, SpeakerSettings
 from serene.methods import METHODS, PRETRAINING
@@ -168,7 +168,7 @@ def reader(tmp_path: Path, built_in: Path, monkeypatch: pytest.MonkeyPatch) -> I
         (tmp_path / link).symlink_to(target)
     (tmp_path / "runs" / "store").symlink_to(built_in / "store")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("serene.experiment.trial.speaker_leak", functools.partial(speaker_leak, draws=1))
+    monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
     monkeypatch.setattr(report_page, "FEWEST_POINTS", 10**6)  # the layout in the plane alone takes a second
     reader = Reader(tmp_path, monkeypatch)
     yield reader
@@ -401,4 +401,4 @@ def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    assert "speaker_leak" in (tmp_path / "site" / "reference" / "evaluation" / "index.html").read_text()
+    assert "speaker_probe" in (tmp_path / "site" / "reference" / "evaluation" / "index.html").read_text()

@@ -236,7 +236,7 @@ def test_audit_takes_one_file_per_part_or_one_with_a_part_column(
 
 PROMISED = {
     *("protocol", "speaker_independent", "selection", "seeds", "n_utterances", "n_speakers"),
-    *("saw_unlabelled_test_audio", "metrics", "leak", "per_speaker"),
+    *("saw_unlabelled_test_audio", "metrics", "speaker_probe", "per_speaker"),
 }
 
 
@@ -251,7 +251,7 @@ def test_train_ends_with_the_promised_report(serene: Serene, tiny_run: Path, tin
     for metric in report["metrics"].values():
         assert metric.keys() == {"value", "low", "high", "std"}
         assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
-    assert report["leak"].keys() >= {"accuracy", "chance", "majority"}
+    assert report["speaker_probe"].keys() >= {"accuracy", "chance", "majority"}
     assert report["speaker_independent"] is True
     assert {one["speaker"] for one in report["per_speaker"]} == {"S1F", "S1M", "S2F", "S2M"}
     shown = serene("train", tiny_recipe, "-o", tiny_run.parent, "--jobs", "1", "--json").json
@@ -318,9 +318,9 @@ def test_probe(serene: Serene, tiny_run: Path, made_up: Path, tmp_path: Path) ->
     assert ended.code == 0, ended.err
     assert re.search(r"linear probe: \d+\.\d% of 6 speakers told apart", ended.out)
     assert "chance 16.7%, majority" in ended.out
-    leak = serene("probe", tiny_run / "fold-1/seed-0/model", manifest, "--json").json
-    assert leak.keys() >= {"accuracy", "linear", "nonlinear", "chance", "majority", "eer"}
-    assert leak["n_speakers"] == 6
+    found = serene("probe", tiny_run / "fold-1/seed-0/model", manifest, "--json").json
+    assert found.keys() >= {"accuracy", "linear", "nonlinear", "chance", "majority", "eer"}
+    assert found["n_speakers"] == 6
 
 
 def test_reproduce_lists_its_tables(serene: Serene) -> None:

@@ -12,7 +12,7 @@ import pytest
 from serene.errors import SereneError
 from serene.evaluation import report as reports
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.report import Report, average_leaks, build
+from serene.evaluation.report import Report, average_probes, build
 
 CLASSES = ("anger", "calm", "joy")
 FACTS: dict[str, Any] = {
@@ -48,7 +48,7 @@ def two_folds() -> Predictions:
     )
 
 
-def leak(linear: float = 0.4, nonlinear: float = 0.6, **more: Any) -> dict[str, Any]:
+def probe(linear: float = 0.4, nonlinear: float = 0.6, **more: Any) -> dict[str, Any]:
     return {
         "accuracy": max(linear, nonlinear),
         "linear": {"mean": linear, "std": 0.1},
@@ -66,7 +66,7 @@ def leak(linear: float = 0.4, nonlinear: float = 0.6, **more: Any) -> dict[str, 
 
 
 def test_the_report_holds_what_was_promised(two_folds: Predictions, tmp_path) -> None:
-    build(two_folds, facts=FACTS, leak={"test": leak(), "train": None}).write(tmp_path / "report.json")
+    build(two_folds, facts=FACTS, probes={"test": probe(), "train": None}).write(tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())
     for name, value in FACTS.items():
         assert content[name] == value
@@ -74,7 +74,7 @@ def test_the_report_holds_what_was_promised(two_folds: Predictions, tmp_path) ->
     assert (content["n_utterances"], content["n_speakers"]) == (8, 3)
     assert set(content["metrics"]) == {"ua", "wa", "macro_f1"}
     assert set(content["metrics"]["ua"]) == {"value", "low", "high", "std"}
-    assert {"accuracy", "chance", "majority"} <= set(content["leak"])
+    assert {"accuracy", "chance", "majority"} <= set(content["speaker_probe"])
     assert content["per_speaker"][0] == {
         "speaker": "b",
         "n": 2,
@@ -94,7 +94,7 @@ def test_figures_by_hand(two_folds: Predictions) -> None:
     assert content["gap"] == pytest.approx(1 - (2 / 3 + 4 / 5) / 2)
     assert content["per_class_recall"] == {"anger": pytest.approx(2 / 3), "calm": pytest.approx(4 / 5), "joy": None}
     assert content["confusion"] == [[2, 1, 0], [1, 4, 0], [0, 0, 0]]
-    assert content["leak"] is None
+    assert content["speaker_probe"] is None
 
 
 def test_speakers_come_worst_first_averaged_over_seeds() -> None:
@@ -192,27 +192,27 @@ def test_what_is_missing_is_named(two_folds: Predictions) -> None:
         build(two_folds.select(part="validation"), facts=FACTS)
 
 
-def test_leaks_of_several_cells_are_averaged() -> None:
-    one, two = leak(0.5, 0.4), leak(0.1, 0.6, chance=0.25, text_disjoint=False, note="shared texts", n_speakers=4)
-    averaged = average_leaks([one, two])
+def test_probes_of_several_trials_are_averaged() -> None:
+    one, two = probe(0.5, 0.4), probe(0.1, 0.6, chance=0.25, text_disjoint=False, note="shared texts", n_speakers=4)
+    averaged = average_probes([one, two])
     assert averaged["linear"] == {"mean": pytest.approx(0.3), "std": pytest.approx(0.1)}
     assert averaged["nonlinear"] == {"mean": pytest.approx(0.5), "std": None}
-    assert averaged["accuracy"] == pytest.approx(0.5), "the better probe's mean, not the mean of each cell's better one"
+    assert averaged["accuracy"] == pytest.approx(0.5), "the better probe's mean, not the mean of each trial's best"
     assert averaged["chance"] == pytest.approx(0.375)
     assert averaged["n_speakers"] == 3
-    assert (averaged["draws"], averaged["n_speakers_left_out"], averaged["cells"]) == (10, 2, 2)
+    assert (averaged["draws"], averaged["n_speakers_left_out"], averaged["trials"]) == (10, 2, 2)
     assert averaged["text_disjoint"] is False
     assert averaged["note"] == "shared texts"
 
 
 def test_training_speakers_stand_beside_and_a_part_may_be_unmeasured(two_folds: Predictions) -> None:
-    cells = [{"test": None, "train": leak(0.2, 0.1)}, {"test": leak(0.7, 0.8), "train": leak(0.4, 0.3)}, None]
-    found = build(two_folds, facts=FACTS, leak=cells).to_json()["leak"]
-    assert (found["accuracy"], found["cells"]) == (0.8, 1)
-    assert (found["train_speakers"]["accuracy"], found["train_speakers"]["cells"]) == (pytest.approx(0.3), 2)
-    only_train = build(two_folds, facts=FACTS, leak={"test": None, "train": leak()}).to_json()["leak"]
+    cells = [{"test": None, "train": probe(0.2, 0.1)}, {"test": probe(0.7, 0.8), "train": probe(0.4, 0.3)}, None]
+    found = build(two_folds, facts=FACTS, probes=cells).to_json()["speaker_probe"]
+    assert (found["accuracy"], found["trials"]) == (0.8, 1)
+    assert (found["train_speakers"]["accuracy"], found["train_speakers"]["trials"]) == (pytest.approx(0.3), 2)
+    only_train = build(two_folds, facts=FACTS, probes={"test": None, "train": probe()}).to_json()["speaker_probe"]
     assert only_train["accuracy"] is None and only_train["train_speakers"]["accuracy"] == 0.6
-    assert build(two_folds, facts=FACTS, leak=[None]).to_json()["leak"] is None
+    assert build(two_folds, facts=FACTS, probes=[None]).to_json()["speaker_probe"] is None
 
 
 def test_json_has_no_nan() -> None:

@@ -121,7 +121,7 @@ def test_speakers_come_worst_first_and_those_without_any_ccc_last() -> None:
     content = build(one, facts=FACTS).to_json()
     order = [person["ccc"]["valence"] for person in content["per_speaker"]]
     assert order[-1] is None and order[:-1] == sorted(order[:-1])
-    assert content["validation"] is None and content["gap"] is None and content["leak"] is None
+    assert content["validation"] is None and content["gap"] is None and content["speaker_probe"] is None
 
 
 def test_one_clip_of_each_speaker_leaves_the_overall_figure() -> None:
@@ -194,7 +194,7 @@ def test_the_page_shows_what_the_report_holds(text: str, ratings: Ratings) -> No
 
 
 def test_the_page_speaks_of_no_accuracy_or_class(text: str) -> None:
-    said = re.sub(r"speaker leak.*?<h3>", "", text.replace(STYLE, ""), flags=re.IGNORECASE | re.DOTALL)
+    said = re.sub(r"speaker probe.*?<h3>", "", text.replace(STYLE, ""), flags=re.IGNORECASE | re.DOTALL)
     assert not re.search(r"\bUA\b|\bWA\b|macro|recall|confus", said)
     for reference in re.findall(r'(?:href|src)="([^"]*)"|url\(([^)]*)\)', text):
         assert "".join(reference).startswith(("#", "data:")), reference

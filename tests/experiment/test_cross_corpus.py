@@ -82,7 +82,7 @@ def test_a_model_that_standardises_by_speaker_hears_the_strangers_clips(
 @pytest.fixture(params=["table", "mfcc_raw"])
 def told(request: pytest.FixtureRequest, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A short run whose models are told who speaks."""
-    monkeypatch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))
+    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
     changes = [f"model.speaker_embedding={request.param}", "protocol.run=2", "training.epochs=1"]
     return experiment.train(recipe.load(tiny_recipe, changes), tmp_path / "runs")
 
@@ -196,8 +196,8 @@ def test_and_on_the_emotions_of_a_manifest_without_votes(voted: Run, tiny_run: P
 
 def test_a_model_is_probed_on_anybodys_clips(tiny_run: Path, enrolled_run: Path, others: Path) -> None:
     plain, enrolled = (probe_model(run / "fold-1/seed-0/model", others) for run in (tiny_run, enrolled_run))
-    for leak in (plain, enrolled):
-        assert (leak["n_speakers"], leak["chance"]) == (3, pytest.approx(1 / 3))
-        assert 0 <= leak["accuracy"] <= 1
+    for found in (plain, enrolled):
+        assert (found["n_speakers"], found["chance"]) == (3, pytest.approx(1 / 3))
+        assert 0 <= found["accuracy"] <= 1
     assert plain["standardized"] == "by the training half"
     assert enrolled["standardized"] == "by speaker inside each half"  # statistics over both halves would fool the probe

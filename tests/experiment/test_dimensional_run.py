@@ -61,7 +61,7 @@ def rated(made_up_manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def one_draw() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))
+        patch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
         yield
 
 
@@ -105,7 +105,7 @@ def test_a_run_keeps_what_was_true_and_what_was_predicted(run: Run, rated: Path)
         assert header == "id,speaker,part,fold,seed,truth_arousal,arousal,truth_tension,tension"
 
 
-def test_its_report_is_of_ccc_with_the_leak_as_ever(run: Run) -> None:
+def test_its_report_is_of_ccc_with_the_speaker_probe_as_ever(run: Run) -> None:
     content = content_of(run)
     tests = [one.predictions().select(part="test") for one in run.finished()]
     truth, given = (np.concatenate([getattr(p, name) for p in tests]) for name in ("truth", "prediction"))
@@ -116,7 +116,7 @@ def test_its_report_is_of_ccc_with_the_leak_as_ever(run: Run) -> None:
     assert content["selection"] == "best validation CCC over epochs; validation: speaker"
     assert (content["n_speakers"], content["n_utterances"], content["speaker_independent"]) == (4, 32, True)
     assert content["saw_unlabelled_test_audio"] is False
-    assert content["leak"]["trials"] == 2 and content["leak"]["chance"] == 0.5
+    assert content["speaker_probe"]["trials"] == 2 and content["speaker_probe"]["chance"] == 0.5
     assert content["stamps"] == ["2 of the protocol's 3 folds were run"]
     shifts = {one["speaker"]: one["embedding"] for one in content["shift"]["per_speaker"]}
     first = run.finished()[0]
@@ -208,7 +208,7 @@ def test_tables_of_dimensions_have_columns_of_their_own(
     assert not path.exists(), "a table of ours that no run is left for goes, whatever its columns"
     ended = serene("leaderboard", runs, "-o", board)
     assert ended.code == 0, ended.err
-    assert "CCC tension interval" in ended.out and "leak, strangers" in ended.out
+    assert "CCC tension interval" in ended.out and "speaker probe, unseen" in ended.out
 
 
 def test_the_command_line_shows_ccc(serene: Any, run: Run) -> None:
@@ -266,8 +266,8 @@ def test_a_corpus_that_lacks_a_dimension_is_refused(copied: Run, others: Path, t
 
 
 def test_the_embedding_of_such_a_model_is_probed_without_any_label(run: Run, others: Path) -> None:
-    leak = probe_model(run.folder / "fold-1/seed-0/model", others)
-    assert leak["n_speakers"] == 3 and 0 <= leak["accuracy"] <= 1
+    found = probe_model(run.folder / "fold-1/seed-0/model", others)
+    assert found["n_speakers"] == 3 and 0 <= found["accuracy"] <= 1
 
 
 # --- where there are no emotions

@@ -79,7 +79,7 @@ def test_the_curve_begins_at_the_report_and_ends_at_the_enrolled_report(run: Run
     assert curve["all"]["low"] <= curve["all"]["value"] <= curve["all"]["high"]
     assert (content["saw_unlabelled_test_audio"], enrolled["saw_unlabelled_test_audio"]) == (False, True)
     assert "not to be compared with a system that hears one clip at a time" in enrolled["stamps"][-1]
-    assert enrolled["leak"]["standardized"] == "by speaker inside each half"
+    assert enrolled["speaker_probe"]["standardized"] == "by speaker inside each half"
     assert (run.folder / "enrolled" / "cold_start.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -134,11 +134,11 @@ def test_strangers_of_another_corpus_are_enrolled_as_well(run: Run, tmp_path: Pa
     assert "UA, each speaker enrolled by all of their clips" in card
 
 
-def test_a_test_of_one_speaker_has_no_leak_and_a_curve_all_the_same(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_a_test_of_one_speaker_has_no_probe_and_a_curve_all_the_same(tiny_recipe: Path, tmp_path: Path) -> None:
     alone = ["protocol={name: leave_one_speaker_out, run: [S1F]}", "features.crop=0.2"]
     trained = experiment.train(recipe.load(tiny_recipe, [*SETTINGS, *alone]), tmp_path / "runs")
     report, _ = evaluate_enrolled(trained)
-    assert report.to_json()["leak"] is None
+    assert report.to_json()["speaker_probe"] is None
     assert (trained.folder / "enrolled" / "cold_start.json").exists()
 
 

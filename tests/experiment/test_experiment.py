@@ -94,12 +94,12 @@ def test_a_report_says_what_was_run(tiny_run: Path, enrolled_run: Path) -> None:
     assert plain["seconds"] == pytest.approx(
         sum(trial.json("environment.json")["seconds"] for trial in trials), abs=0.05
     )
-    assert plain["leak"]["trials"] == 2
+    assert plain["speaker_probe"]["trials"] == 2
     linear = [trial.json("probes.json")["test"]["linear"]["mean"] for trial in trials]
-    assert plain["leak"]["linear"]["mean"] == pytest.approx(sum(linear) / 2)
+    assert plain["speaker_probe"]["linear"]["mean"] == pytest.approx(sum(linear) / 2)
     assert enrolled["saw_unlabelled_test_audio"]
     assert any("unlabelled clips of the test speakers" in stamp for stamp in enrolled["stamps"])
-    assert enrolled["leak"]["standardized"] == "by speaker inside each half"
+    assert enrolled["speaker_probe"]["standardized"] == "by speaker inside each half"
 
 
 def test_probes_of_one_test_speaker_take_the_validating_stranger_in(tiny_recipe: Path, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_corpus_may_be_filtered(made_up: Path, tiny_recipe: Path, tmp_path: 
 @pytest.fixture
 def quickly(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Give a function that trains one fold of the tiny recipe for one epoch, with a single draw of the probes."""
-    monkeypatch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))
+    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
 
     def train(*changes: str) -> Run:
         less = ["protocol.run=1", "training.epochs=1"]

@@ -66,12 +66,12 @@ def test_a_table_for_each_protocol_best_first_enrolled_apart(
 
     report = content(tiny_run)
     (row,) = (row for row in tables[PLAIN] if row["run"] == tiny_run.name)
-    ua, leak = report["metrics"]["ua"], report["leak"]
+    ua, found = report["metrics"]["ua"], report["speaker_probe"]
     assert row["UA"] == f"{100 * ua['value']:.1f}"
     assert row["UA interval"] == f"{100 * ua['low']:.1f} to {100 * ua['high']:.1f}"
     assert row["gap"] == f"{100 * report['gap']:.1f}"
-    assert row["leak, strangers"] == f"{100 * leak['accuracy']:.1f}"
-    assert row["leak, training speakers"] == f"{100 * leak['train_speakers']['accuracy']:.1f}"
+    assert row["speaker probe, unseen"] == f"{100 * found['accuracy']:.1f}"
+    assert row["speaker probe, training"] == f"{100 * found['train_speakers']['accuracy']:.1f}"
     assert row["chance"] == "50.0 / 50.0"  # two strangers and two training speakers in every fold
     assert (row["seeds"], row["folds"], row["UA std"], row["heard unlabelled"]) == ("1", "2", "", "no")
     assert tables[ENROLLED][0]["heard unlabelled"] == "yes"

@@ -30,7 +30,7 @@ def test_quickstart_reports_both_models_on_unseen_speakers(serene: Callable[...,
     for report in ended.json["reports"]:
         assert report["speaker_independent"] is True
         assert (report["n_speakers"], report["folds"]) == (6, ["1", "2", "3"])
-        assert report["leak"]["accuracy"] is not None
+        assert report["speaker_probe"]["accuracy"] is not None
     page = Path(ended.json["page"])
     assert page == tmp_path / "report.html"
     for title in titles:
@@ -41,6 +41,6 @@ def test_quickstart_reports_both_models_on_unseen_speakers(serene: Callable[...,
     for report in ended.json["reports"]:  # as measured, whichever wins
         (line,) = (line for line in shown.out.splitlines() if line.startswith(report["title"]))
         assert f"{100 * report['metrics']['ua']['value']:.1f} [" in line
-        assert f"{100 * report['leak']['accuracy']:.1f} (chance 50.0)" in line
+        assert f"{100 * report['speaker_probe']['accuracy']:.1f} (chance 50.0)" in line
     assert "it shows how things work, not which method is better" in shown.out
     assert f"Report: {page}" in shown.out

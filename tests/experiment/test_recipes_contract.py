@@ -167,7 +167,7 @@ def test_a_recipe_of_stages_meets_its_corpora(file: Path, everybody: Path, tmp_p
 def test_a_recipe_trains(
     file: Path, everybody: Path, small_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))  # probes have tests of their own
+    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))  # probes have tests of their own
     plan = planned(file, everybody, small_encoder, tmp_path)
     split, own = plan.trials[0]
     told: list[tuple[Path, int]] = []

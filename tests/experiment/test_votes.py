@@ -210,7 +210,7 @@ def test_a_model_that_learns_votes_reports_on_the_dominant_class(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))
+    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
     seen: dict[str, list[float]] = {}
     batch_of = Dataset.batch
 

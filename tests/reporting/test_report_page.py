@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import speaker_leak
+from serene.evaluation.probes import speaker_probe
 from serene.evaluation.report import DEPENDENT, MOST_CLASSES, Embedding, Report, build
 from serene.reporting.page_style import STYLE, svg
 from serene.reporting.plots import INK, confusion
@@ -39,7 +39,7 @@ def naming(n_speakers: int) -> Report:
     return build(
         predictions,
         facts=facts | {"saw_unlabelled_test_audio": False},
-        leak=[{"test": None, "train": None}],
+        probes=[{"test": None, "train": None}],
         embedding=Embedding(rng.normal(size=(len(truth), 4)), spoken, spoken, "test, fold official, seed 0"),
     )
 
@@ -75,7 +75,7 @@ def made(title: str, **facts: Any) -> Report:
     return build(
         predictions,
         facts=given | facts,
-        leak={"test": speaker_leak(x, names.tolist(), draws=1), "train": None},
+        probes={"test": speaker_probe(x, names.tolist(), draws=1), "train": None},
         logs=[[{"epoch": e, "loss": 1 / e, "validation_ua": 0.5} for e in (1, 2, 3)]],
         embedding=Embedding(x, [("anger", "<calm>")[t] for t in truth], names.tolist(), "validation, fold 1, seed 0"),
     )
@@ -134,9 +134,9 @@ def test_the_page_shows_what_the_report_holds(text: str) -> None:
     content = made("plain").to_json()
     ua = content["metrics"]["ua"]
     assert f"{100 * ua['value']:.1f}&nbsp;% [{100 * ua['low']:.1f} to {100 * ua['high']:.1f}]" in text
-    leak = content["leak"]
-    assert f"chance {100 * leak['chance']:.1f}&nbsp;%, majority {100 * leak['majority']:.1f}&nbsp;%" in text
-    assert f"{100 * leak['nonlinear']['mean']:.1f}&nbsp;% if it is not" in text
+    probe = content["speaker_probe"]
+    assert f"chance {100 * probe['chance']:.1f}&nbsp;%, majority {100 * probe['majority']:.1f}&nbsp;%" in text
+    assert f"{100 * probe['nonlinear']['mean']:.1f}&nbsp;% if it is not" in text
     assert "The training speakers were not probed." in text
     assert "recipe 0a1b2c" in text and "in 1 h 12 min" in text
     assert text.count("<svg") == 8, "confusion, speakers, t-SNE and curves of two reports"
@@ -148,13 +148,13 @@ def test_warnings_stand_in_their_section_and_are_marked_in_the_summary(text: str
     assert summary.count("&#9888;") == 2, "one row and the note that explains the sign"
 
 
-def test_one_report_needs_no_summary_and_may_lack_leak_logs_and_embedding(tmp_path) -> None:
+def test_one_report_needs_no_summary_and_may_lack_probe_logs_and_embedding(tmp_path) -> None:
     content = made("bare").content
-    bare = {**content, "leak": None, "validation": None, "gap": None}
+    bare = {**content, "speaker_probe": None, "validation": None, "gap": None}
     write_html([Report({k: v for k, v in bare.items() if k not in ("recipe", "environment")})], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert 'class="summary"' not in text
-    assert "Speaker leak was not measured." in text
+    assert "Speaker probe was not measured." in text
     assert text.count("<svg") == 2
     assert "<summary>Recipe" not in text
 
@@ -165,7 +165,7 @@ def test_the_page_of_a_speaker_task_speaks_of_speakers(tmp_path, n_speakers: int
     text = (tmp_path / "r.html").read_text()
     said = re.sub(r"<li>.*?</li>", "", text.replace(STYLE, ""))  # what the warning says of emotion is right
     assert not re.search("emotion|by class", said, flags=re.IGNORECASE)
-    assert "Speaker leak was not measured: the task itself is to name the speaker." in text
+    assert "Speaker probe was not measured: the task itself is to name the speaker." in text
     assert "UA, mean recall over speakers" in text and "utterances of each speaker drawn with replacement" in text
     assert f"{100 / n_speakers:.2g}&nbsp;%" in text and f"one of {n_speakers} speakers" in text
     assert "<th>utterances</th><th>recall</th></tr>" in text, "one figure for each speaker"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serene.evaluation.probes import speaker_leak
+from serene.evaluation.probes import speaker_probe
 from serene.experiment import recipe
 from serene.experiment.recipe import RECIPES, Recipe
 from serene.published import TABLES, Column
@@ -171,7 +171,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tiny_runs_the_table(
     table: str, rows: list[str], serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serene.experiment.trial.speaker_leak", functools.partial(speaker_leak, draws=1))
+    monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
     monkeypatch.setattr("serene.reporting.report_page.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
     asked = [word for row in rows for word in ("--row", row)]
     ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", *asked, "--json")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serene.corpora.manifest import Manifest
-from serene.evaluation.probes import speaker_leak
+from serene.evaluation.probes import speaker_probe
 from serene.models.frozen import Frozen
 from serene.published import TABLES
 from serene.reproduce import rehearsal
@@ -26,7 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rehearse(
     serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, dict[str, str]]]:
-    monkeypatch.setattr("serene.experiment.trial.speaker_leak", functools.partial(speaker_leak, draws=1))
+    monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
     monkeypatch.setattr("serene.reporting.report_page.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
 
     def run(table: str, *words: str) -> dict[str, dict[str, str]]:

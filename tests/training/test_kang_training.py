@@ -354,7 +354,7 @@ KANG = [
 
 
 def test_a_small_random_hubert_runs_through(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "speaker_leak", partial(trial.speaker_leak, draws=1))
+    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
     run = experiment.train(recipe.load(tiny_recipe, KANG), tmp_path)
     (done,) = run.finished()
     terms = {

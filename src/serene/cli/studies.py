@@ -27,7 +27,9 @@ def leaderboard(
         return
     for title, rows in tables.items():
         out.print(title)
-        told = [k for k in rows[0] if k in ("system", "UA", "UA interval", "WA", "leak, strangers") or k[:4] == "CCC "]
+        told = [
+            k for k in rows[0] if k in ("system", "UA", "UA interval", "WA", "speaker probe, unseen") or k[:4] == "CCC "
+        ]
         print_table([{k: row[k] for k in told} for row in rows])
 
 
@@ -99,14 +101,14 @@ def probe(
         from serene.experiment.cross_corpus import probe_model
 
         with bars() as progress:
-            leak = probe_model(model, manifest, progress)
+            found = probe_model(model, manifest, progress)
     if json:
-        print_json(leak)
+        print_json(found)
         return
     for name in ("linear", "nonlinear"):
-        out.print(f"{name} probe: {leak[name]['mean']:.1%} of {leak['n_speakers']} speakers told apart")
-    eer = "unknown" if leak["eer"] is None else f"{leak['eer']:.1%}"
-    out.print(f"chance {leak['chance']:.1%}, majority {leak['majority']:.1%}, equal-error rate {eer}")
+        out.print(f"{name} probe: {found[name]['mean']:.1%} of {found['n_speakers']} speakers told apart")
+    eer = "unknown" if found["eer"] is None else f"{found['eer']:.1%}"
+    out.print(f"chance {found['chance']:.1%}, majority {found['majority']:.1%}, equal-error rate {eer}")
 
 
 @app.command()

@@ -134,8 +134,8 @@ def quickstart(
 def _summary(report: Any) -> dict[str, str]:
     """Give the headline of a report as text."""
     content = report.content
-    metrics, leak = content["metrics"], content["leak"] or {}
-    accuracy, chance = leak.get("accuracy"), leak.get("chance")
+    metrics, found = content["metrics"], content["speaker_probe"] or {}
+    accuracy, chance = found.get("accuracy"), found.get("chance")
     if "dimensions" in content:
         named = {name: metrics[f"ccc_{name}"] for name in content["dimensions"]}
         figures = {f"CCC {n}": f"{i['value']:.3f} [{i['low']:.3f} to {i['high']:.3f}]" for n, i in named.items()}
@@ -148,7 +148,7 @@ def _summary(report: Any) -> dict[str, str]:
     return {
         "system": content["title"],
         **figures,
-        "speaker leak": "not measured"
+        "speaker probe": "not measured"
         if accuracy is None or chance is None
         else f"{100 * accuracy:.1f} (chance {100 * chance:.1f})",
         "unseen speakers": str(content["n_speakers"]),

@@ -1,11 +1,11 @@
-"""Speaker leak: how well fresh probes tell the speakers apart from what the model passes on.
+"""Speaker probe: how well fresh probes tell the speakers apart from what the model passes on.
 
 Half of the utterances train the probes and the other half test them, and no text is in both halves, so that a probe
 cannot score by recognising the sentence. A model's own speaker head proves nothing (it may just have died); a linear
-probe alone proves little, since a leak in variances or products is invisible to it. Hence two probes, both fresh:
+probe alone proves little, since what is left in variances or products is invisible to it. Hence two probes, both fresh:
 
-* linear: linear discriminant analysis with Ledoit and Wolf's shrinkage, which finds a leak in a few of many directions
-  where a logistic regression drowns in the others (`tests/evaluation/test_probes.py` plants one);
+* linear: linear discriminant analysis with Ledoit and Wolf's shrinkage, which finds speakers in a few of many
+  directions, where a logistic regression drowns in the others (`tests/evaluation/test_probes.py` plants one);
 * non-linear: one hidden layer of 256 rectified units.
 
 Both see features standardised by the training half; for the hidden layer they are divided by the square root of their
@@ -36,7 +36,7 @@ class TooFewClips(SereneError):
     """So few clips that no probe can be trained on half of them and tested on the other."""
 
 
-def speaker_leak(
+def speaker_probe(
     embeddings: np.ndarray,
     speakers: Sequence[str],
     texts: Sequence[str | None] | None = None,
@@ -86,7 +86,7 @@ def speaker_leak(
     remade = within_halves or (lambda rows, _first: embeddings[rows])
     results = [_one_draw(rows, speaker, group, remade, rng) for _ in range(draws)]
     column = {name: np.array([result[name] for result in results]) for name in results[0]}
-    leak = {
+    probe = {
         "accuracy": float(max(column["linear"].mean(), column["nonlinear"].mean())),
         "linear": _mean_and_std(column["linear"]),
         "nonlinear": _mean_and_std(column["nonlinear"]),
@@ -99,7 +99,7 @@ def speaker_leak(
         "text_disjoint": texts is not None and note is None,
         "standardized": "by speaker inside each half" if within_halves else "by the training half",
     }
-    return leak | ({"note": note} if note else {})
+    return probe | ({"note": note} if note else {})
 
 
 def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:

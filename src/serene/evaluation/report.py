@@ -81,7 +81,7 @@ def build(
     predictions: Predictions | Ratings,
     *,
     facts: Mapping[str, Any],
-    leak: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
+    probes: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
     shifts: Sequence[Mapping[str, float] | None] = (),
     temperatures: Sequence[float] = (),
     groups_of: groups.Facts | None = None,
@@ -99,7 +99,7 @@ def build(
         facts: what predictions cannot tell, kept in the report as it is: `protocol`, `speaker_independent`,
             `selection`, `saw_unlabelled_test_audio`, and any of `title`, `method`, `corpus`, `recipe` (its text),
             `recipe_hash`, `environment`, `machine`, `seconds`, `stamps` (warnings in plain words).
-        leak: of one cell or of each, `{"test": speaker_leak(...) or None, "train": ...}`; averaged over
+        probes: of one trial or of each, `{"test": speaker_probe(...) or None, "train": ...}`; averaged over
             the trials that have it.
         shifts: of each trial, `serene.evaluation.shift.of_embeddings`; averaged over the trials that have it.
         temperatures: by which the models' scores were scaled; of those models of classes that say so.
@@ -135,7 +135,7 @@ def build(
         "gap": _headline(validated, test) - _headline(tested, test) if validated else None,
         **own,
         "per_group": groups.measured(test, groups_of or {}),
-        "leak": _leak([leak] if isinstance(leak, Mapping) else leak or []),
+        "speaker_probe": _over_trials([probes] if isinstance(probes, Mapping) else probes or []),
         "shift": shift.described(predictions, performance, shifts) if performance else None,
     }
     return Report(content, tuple(logs or ()), embedding, test if isinstance(test, Ratings) else None)
@@ -176,20 +176,20 @@ def _headline(found: Mapping[str, Interval], test: Predictions | Ratings) -> flo
     return sum(found[name].value for name in names) / len(names)
 
 
-def average_leaks(leaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Average what `speaker_leak` found in several trials.
+def average_probes(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average what `speaker_probe` found in several trials.
 
     Accuracies, chance, majority, deviations, equal-error rates and sizes are means over trials; `draws` and
     `n_speakers_left_out` are sums; `accuracy` is the better probe's mean; `trials` counts them.
     """
-    probes = {name: {key: _mean([leak[name][key] for leak in leaks]) for key in ("mean", "std")} for name in PROBES}
-    averaged: dict[str, Any] = {"accuracy": max(probe["mean"] or 0.0 for probe in probes.values())}
-    averaged |= {name: _mean([leak[name] for leak in leaks]) for name in ("chance", "majority")} | probes
-    averaged |= {name: _mean([leak[name] for leak in leaks]) for name in ("eer", "n_utterances", "n_speakers")}
-    averaged |= {name: sum(leak[name] for leak in leaks) for name in ("n_speakers_left_out", "draws")}
-    averaged |= {"trials": len(leaks), "text_disjoint": all(leak["text_disjoint"] for leak in leaks)}
-    averaged["standardized"] = " and ".join(dict.fromkeys(leak["standardized"] for leak in leaks))
-    notes = list(dict.fromkeys(leak["note"] for leak in leaks if "note" in leak))
+    kinds = {name: {key: _mean([probe[name][key] for probe in probes]) for key in ("mean", "std")} for name in PROBES}
+    averaged: dict[str, Any] = {"accuracy": max(probe["mean"] or 0.0 for probe in kinds.values())}
+    averaged |= {name: _mean([probe[name] for probe in probes]) for name in ("chance", "majority")} | kinds
+    averaged |= {name: _mean([probe[name] for probe in probes]) for name in ("eer", "n_utterances", "n_speakers")}
+    averaged |= {name: sum(probe[name] for probe in probes) for name in ("n_speakers_left_out", "draws")}
+    averaged |= {"trials": len(probes), "text_disjoint": all(probe["text_disjoint"] for probe in probes)}
+    averaged["standardized"] = " and ".join(dict.fromkeys(probe["standardized"] for probe in probes))
+    notes = list(dict.fromkeys(probe["note"] for probe in probes if "note" in probe))
     return averaged | ({"note": " ".join(notes)} if notes else {})
 
 
@@ -214,13 +214,13 @@ def _check_independent(test: Predictions | Ratings, validation: Predictions | Ra
             )
 
 
-def _leak(cells: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+def _over_trials(cells: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     parts = {part: [cell[part] for cell in cells if cell and cell.get(part)] for part in ("test", "train")}
     if not any(parts.values()):
         return None
     nothing: dict[str, Any] = dict.fromkeys(("accuracy", "chance", "majority"))
-    strangers = average_leaks(parts["test"]) if parts["test"] else nothing
-    return strangers | {"train_speakers": average_leaks(parts["train"]) if parts["train"] else None}
+    unseen = average_probes(parts["test"]) if parts["test"] else nothing
+    return unseen | {"train_speakers": average_probes(parts["train"]) if parts["train"] else None}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

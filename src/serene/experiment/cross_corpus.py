@@ -23,7 +23,7 @@ from serene.evaluation.report import Report, build
 from serene.evaluation.tables import predictions_of
 from serene.experiment.experiment import COLD_START, Progress, silent, write_cards
 from serene.experiment.run import Run
-from serene.experiment.trial import leak_of, voice_store
+from serene.experiment.trial import probe_of, voice_store
 from serene.experiment.unseen import Strangers, cold_start
 from serene.files import write_text
 from serene.models.model import EmotionModel
@@ -97,14 +97,14 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     """Probe a model's embedding for the speakers of a manifest.
 
     Returns:
-        What `serene.evaluation.probes.speaker_leak` returns.
+        What `serene.evaluation.probes.speaker_probe` returns.
     """
     model = EmotionModel.load(folder)
     clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
     with tempfile.TemporaryDirectory() as scratch:  # nothing of a probe is kept
         store = _store(folder, Path(scratch))
         warm(clips, store, lambda done, of: progress("features", done, of))
-        return leak_of(model, _dataset(model, clips, store, Task(tuple(sorted({str(u.emotion) for u in clips})))))
+        return probe_of(model, _dataset(model, clips, store, Task(tuple(sorted({str(u.emotion) for u in clips})))))
 
 
 def _target(run: Run, manifest: Manifest, path: Path) -> str:

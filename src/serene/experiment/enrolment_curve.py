@@ -81,7 +81,7 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     report = build(
         Answers.concatenate(own.answered(None) for own in strangers),
         facts=facts | {"saw_unlabelled_test_audio": True},
-        leak=[{"test": _leak(run, own, texts), "train": None} for own in strangers],
+        probes=[{"test": _probe(run, own, texts), "train": None} for own in strangers],
         temperatures=[own.model.temperature for own in strangers],
     )
     folder = run.folder / "enrolled"
@@ -93,11 +93,11 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     return report, folder
 
 
-def _leak(run: Run, strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
+def _probe(run: Run, strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
     """Probe the embeddings; None where no two speakers can be told apart, or where that is the model's very task."""
     if run.recipe.labels.target != "speaker":
         with contextlib.suppress(TooFewClips):
-            return strangers.leak(texts)
+            return strangers.probe(texts)
     return None
 
 

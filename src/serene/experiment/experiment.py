@@ -355,7 +355,7 @@ def report_of(run: Run) -> Report:
     return build(
         predictions,
         facts=facts,
-        leak=[trial.json("probes.json") for trial in trials],
+        probes=[trial.json("probes.json") for trial in trials],
         shifts=[shift_of(trial) for trial in trials],
         temperatures=[entry["temperature"] for entry in kept if "temperature" in entry],
         groups_of=known,

@@ -27,7 +27,7 @@ PLACE = ("run", "fold", "seed", "model")  # of a model folder of ours
 OF_THE_CORPUS = ("corpus.json", "speakers.json")
 SMALL = ("environment.json", "probes.json", "log.jsonl")
 SHARED: tuple[str, ...] = (
-    *("leak, strangers", "leak, training speakers", "chance", "seeds", "folds"),
+    *("speaker probe, unseen", "speaker probe, training", "chance", "seeds", "folds"),
     *("heard unlabelled", "run", "machine", "core-minutes"),
 )
 COLUMNS: tuple[str, ...] = (
@@ -188,12 +188,12 @@ def _merit(content: Mapping[str, Any]) -> float:
 def _row(run: Run, report: Report) -> dict[str, str]:
     content = report.content
     figures = _of_dimensions(content) if "dimensions" in content else _of_classes(content)
-    leak = content["leak"] or {}
-    training = leak.get("train_speakers") or {}
+    found = content["speaker_probe"] or {}
+    training = found.get("train_speakers") or {}
     values = (
-        _percent(leak.get("accuracy")),
+        _percent(found.get("accuracy")),
         _percent(training.get("accuracy")),
-        f"{_percent(leak.get('chance'))} / {_percent(training.get('chance'))}",
+        f"{_percent(found.get('chance'))} / {_percent(training.get('chance'))}",
         str(len(content["seeds"])),
         str(len(content["folds"])),
         "yes" if content["saw_unlabelled_test_audio"] else "no",

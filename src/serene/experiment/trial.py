@@ -25,7 +25,7 @@ from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
 from serene.evaluation import metrics, temperature
 from serene.evaluation.answers import Answers
-from serene.evaluation.probes import TooFewClips, speaker_leak
+from serene.evaluation.probes import TooFewClips, speaker_probe
 from serene.evaluation.tables import predictions_of
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Trial
@@ -87,7 +87,7 @@ def train_trial(
     if "validation" in parts and model.task.gives == "probabilities":
         model.temperature = temperature_of(model, parts["validation"], trainer.device)
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
-    probes = leaks_of(recipe, model, split, parts, trainer.device)
+    probes = probes_of(recipe, model, split, parts, trainer.device)
     met = TrainingSpeakers.made(
         split, stream.utterances if stream else (), training_speakers_of(recipe.front_end.get("weights"))
     )
@@ -265,7 +265,7 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
     )
 
 
-def leaks_of(
+def probes_of(
     recipe: Recipe, model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str
 ) -> dict[str, Any]:
     """Probe the embeddings of strangers and of training speakers; None where no two speakers can be told apart.
@@ -282,15 +282,15 @@ def leaks_of(
         probed[name] = None
         if model.task.speaker_probe and len({u.speaker for u in dataset.utterances}) > 1:
             with contextlib.suppress(TooFewClips):
-                leak = leak_of(model, dataset, device=device, enrolment_clips=recipe.features.enrolment_clips)
-                probed[name] = leak | {"parts": parts}
+                found = probe_of(model, dataset, device=device, enrolment_clips=recipe.features.enrolment_clips)
+                probed[name] = found | {"parts": parts}
     return probed
 
 
-def leak_of(
+def probe_of(
     model: EmotionModel, dataset: Dataset, *, device: str = "cpu", enrolment_clips: int | None = None
 ) -> dict[str, Any]:
-    """Probe a model's embedding for the speakers of a dataset; see `serene.evaluation.probes.speaker_leak`.
+    """Probe a model's embedding for the speakers of a dataset; see `serene.evaluation.probes.speaker_probe`.
 
     A model that standardises by speaker embeds the clips anew in every draw, each speaker enrolled by clips of the
     same half alone: all of them, or `enrolment_clips`.
@@ -304,7 +304,7 @@ def leak_of(
         return np.stack([embeddings[row] for row in rows.tolist()])
 
     texts = [u.text_id for u in dataset.utterances]
-    return speaker_leak(
+    return speaker_probe(
         score(model, dataset, device=device).embeddings,
         [u.speaker for u in dataset.utterances],
         texts if any(texts) else None,

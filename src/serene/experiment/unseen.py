@@ -12,7 +12,7 @@ import torch
 from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import speaker_leak
+from serene.evaluation.probes import speaker_probe
 from serene.evaluation.ratings import Ratings
 from serene.models.model import EmotionModel
 from serene.protocols.split import drawn_ids
@@ -66,7 +66,7 @@ class Strangers:
             return replace(self.answers, prediction=scores)
         return replace(self.answers, scores=scores, prediction=scores.argmax(axis=1))
 
-    def leak(self, texts: Mapping[str, str | None]) -> dict[str, Any]:
+    def probe(self, texts: Mapping[str, str | None]) -> dict[str, Any]:
         """Probe the embeddings of speakers who are enrolled by all clips, inside each half of the probe's alone.
 
         Args:
@@ -81,7 +81,7 @@ class Strangers:
 
         said = [texts.get(name) for name in self.answers.id.tolist()]
         speakers = self.answers.speaker.tolist()
-        return speaker_leak(self.enrolled(None), speakers, said if any(said) else None, within_halves=within_halves)
+        return speaker_probe(self.enrolled(None), speakers, said if any(said) else None, within_halves=within_halves)
 
 
 def cold_start(strangers: Sequence[Strangers]) -> dict[str, dict[str, Any]]:

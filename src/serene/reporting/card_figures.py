@@ -1,4 +1,4 @@
-"""The figures of a model card: metrics, speakers and groups, speaker leak, calibration, other corpora, cold start."""
+"""The figures of a model card: metrics, speakers and groups, speaker probe, calibration, other corpora, cold start."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _groups(s: Subject) -> list[str]:
     return tables or ["Groups of speakers were not compared: the corpus does not say who belongs to which."]
 
 
-def leak(s: Subject) -> str:
+def probe(s: Subject) -> str:
     """Say how much of the speaker is left in the embedding."""
-    found, lines = s.content["leak"] or {}, []
+    found, lines = s.content["speaker_probe"] or {}, []
     for part, own in (("test", found), ("training", found.get("train_speakers") or {})):
         if own.get("accuracy") is not None:
             lines.append(
@@ -53,7 +53,7 @@ def leak(s: Subject) -> str:
                 f"{own['n_speakers']:.4g} for {share(own['accuracy'])} of the clips. Chance is {share(own['chance'])}, "
                 f"always naming the most frequent one {share(own['majority'])}."
             )
-    return "\n\n".join(["## Speaker leak", "\n".join(lines) or "How much of the speaker is left was not measured."])
+    return "\n\n".join(["## Speaker probe", "\n".join(lines) or "How much of the speaker is left was not measured."])
 
 
 def calibration(s: Subject) -> str:

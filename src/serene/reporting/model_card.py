@@ -19,14 +19,14 @@ from serene.reporting.card_words import Figure, Subject
 CARD, METRICS = "README.md", "metrics.json"
 SECTIONS = (
     *(card_text.head, card_text.use, card_text.limits, card_text.data, card_text.training),
-    *(card_figures.figures, card_figures.speakers, card_figures.leak, card_figures.calibration),
+    *(card_figures.figures, card_figures.speakers, card_figures.probe, card_figures.calibration),
     *(card_figures.elsewhere, card_figures.cold_start),
 )
 KEPT = (  # of a report: what is no name, path or machine
     *("title", "corpus", "speaker_corpus", "languages", "target", "method", "normalize", "recipe_hash"),
     *("protocol", "speaker_independent", "selection", "saw_unlabelled_test_audio", "stamps"),
     *("classes", "dimensions", "seeds", "n_utterances", "n_speakers", "metrics", "validation", "gap"),
-    *("per_class_recall", "confusion", "speaker_spread", "per_group", "leak", "reliability"),
+    *("per_class_recall", "confusion", "speaker_spread", "per_group", "speaker_probe", "reliability"),
 )
 
 

@@ -16,10 +16,10 @@ from serene.reporting.page_words import (
     bar,
     classes_word,
     interval,
-    leak_card,
     names_speakers,
     percent,
     points,
+    probe_card,
     with_interval,
 )
 
@@ -44,7 +44,7 @@ def cards(content: Mapping[str, Any]) -> list[Card]:
     n_classes, named = len(content["classes"]), names_speakers(content)
     found = [
         ("UA on unseen speakers" if content["speaker_independent"] else "UA", percent(ua["value"]), with_interval(ua)),
-        ("chance", f"{100 / n_classes:.2g}&nbsp;%", f"one of {n_classes:,} speakers") if named else leak_card(content),
+        ("chance", f"{100 / n_classes:.2g}&nbsp;%", f"one of {n_classes:,} speakers") if named else probe_card(content),
         (
             "worst to best speaker" if named else "speakers' UA, worst to best",
             f"{100 * spread['worst']:.0f}&ndash;{100 * spread['best']:.0f}&nbsp;%",

@@ -8,7 +8,7 @@ from typing import Any
 from serene.evaluation.report import Report
 from serene.reporting import plots, speaker_plots
 from serene.reporting.page_style import svg
-from serene.reporting.page_words import Card, count, escaped, leak_card, number, plain_interval, with_plain_interval
+from serene.reporting.page_words import Card, count, escaped, number, plain_interval, probe_card, with_plain_interval
 
 HEADLINE = "CCC with its 95 % interval over speakers (1 is perfect agreement, 0 none)"
 PERFORMANCE = "CCC"
@@ -30,7 +30,7 @@ def cards(content: Mapping[str, Any]) -> list[Card]:
         word = escaped(name)
         found.append((f"CCC of {word}{unseen}", number(overall["value"]), with_plain_interval(overall)))
         found.append((f"mean of speakers' own CCC, {word}", number(of_speakers["value"]), reach))
-    found.append(leak_card(content))
+    found.append(probe_card(content))
     if content["gap"] is not None:
         over = ", mean over dimensions" if len(content["dimensions"]) > 1 else ""
         found.append(("validation less test", f"{content['gap']:+.3f}", f"of CCC{over}"))

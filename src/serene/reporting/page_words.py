@@ -42,11 +42,11 @@ def with_plain_interval(figure: Mapping[str, float | None]) -> str:
     return f"95 % interval {number(figure['low'])} to {number(figure['high'])}{spread}"
 
 
-def leak_card(content: Mapping[str, Any]) -> Card:
-    """Give the leak of test speakers, chance and majority below it."""
-    leak = content["leak"] or {}
-    beside = f"chance {percent(leak.get('chance'))}, majority {percent(leak.get('majority'))}"
-    return "leak of test speakers", percent(leak.get("accuracy")), beside
+def probe_card(content: Mapping[str, Any]) -> Card:
+    """Give the speaker probe of test speakers, chance and majority below it."""
+    probe = content["speaker_probe"] or {}
+    beside = f"chance {percent(probe.get('chance'))}, majority {percent(probe.get('majority'))}"
+    return "speaker probe, test speakers", percent(probe.get("accuracy")), beside
 
 
 def bar(figure: Mapping[str, float]) -> str:

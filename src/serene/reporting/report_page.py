@@ -50,14 +50,14 @@ def _summary_table(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
     contents = [content for _, content in numbered]
     kind, rows, columns = _of(contents[0]), [], {}
     for number, content in numbered:
-        leak, hint = content["leak"] or {}, " &#9888;" if content["stamps"] else ""
+        probe, hint = content["speaker_probe"] or {}, " &#9888;" if content["stamps"] else ""
         columns = kind.headline(content)
-        columns |= {"speaker leak": percent(leak.get("accuracy")), "chance": percent(leak.get("chance"))}
+        columns |= {"speaker probe": percent(probe.get("accuracy")), "chance": percent(probe.get("chance"))}
         link = f'<a href="#report-{number}">{escaped(_title(content))}</a>{hint}'
         rows.append([link, *columns.values()])
     note = (
-        f"Test speakers only. {kind.HEADLINE}; leak is how often a fresh probe names the right test speaker from the "
-        "embedding, with chance beside it."
+        f"Test speakers only. {kind.HEADLINE}; the speaker probe says how often a fresh probe names the right test "
+        "speaker from the embedding, with chance beside it."
     )
     if any(content["stamps"] for content in contents):
         note += " &#9888; marks results with a warning: read it before comparing."
@@ -74,7 +74,7 @@ def _section(report: Report, number: int) -> str:
         f'<p class="soft">{_what(content)}</p>',
         f'<ul class="stamps">{stamps}</ul>' if stamps else "",
         _cards(content),
-        _leak_words(content),
+        _probe_words(content),
         "<h3>Figures</h3>",
         _figures(content),
         _pictures(report, content, f"r{number}"),
@@ -99,14 +99,14 @@ def _what(content: Mapping[str, Any]) -> str:
     return escaped(" · ".join(facts))
 
 
-def _leak_words(content: Mapping[str, Any]) -> str:
-    """Explain the leak in a sentence, chance and majority beside it."""
-    leak = content["leak"]
-    if leak is None:
+def _probe_words(content: Mapping[str, Any]) -> str:
+    """Explain the speaker probe in a sentence, chance and majority beside it."""
+    probe = content["speaker_probe"]
+    if probe is None:
         why = ": the task itself is to name the speaker" if names_speakers(content) else ""
-        return f'<p class="soft">Speaker leak was not measured{why}.</p>'
+        return f'<p class="soft">Speaker probe was not measured{why}.</p>'
     words = []
-    for part, found in (("test", leak), ("training", leak["train_speakers"] or {})):
+    for part, found in (("test", probe), ("training", probe["train_speakers"] or {})):
         if found.get("accuracy") is None:
             words.append(f"The {part} speakers were not probed.")
             continue
@@ -119,7 +119,7 @@ def _leak_words(content: Mapping[str, Any]) -> str:
             f"utterances of one speaker and of two are confused at an equal-error rate of {percent(found['eer'])} "
             f"(50 % is no difference). {escaped(found.get('note', ''))}"
         )
-    return f"<h3>Speaker leak</h3><p>{'</p><p>'.join(words)}</p>"
+    return f"<h3>Speaker probe</h3><p>{'</p><p>'.join(words)}</p>"
 
 
 def _cards(content: Mapping[str, Any]) -> str:
