@@ -20,8 +20,8 @@ from pathlib import Path
 from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals
 from serene.experiment.enrolment_curve import strangers_of
-from serene.experiment.experiment import COLD_START, elsewhere_of, write_cards
 from serene.experiment.run import Run
+from serene.experiment.run_report import COLD_START, elsewhere_of, write_cards
 from serene.export.to_onnx import export_onnx
 from serene.files import write_text
 from serene.reporting.model_card import CARD

@@ -65,18 +65,20 @@ def tiny_recipe(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of that recipe's finished run; a test that changes it copies it first."""
-    from serene.experiment import experiment, recipe
+    from serene.experiment import recipe
+    from serene.experiment.train import train
 
-    return experiment.train(recipe.load(tiny_recipe), tmp_path_factory.mktemp("tiny") / "runs").folder
+    return train(recipe.load(tiny_recipe), tmp_path_factory.mktemp("tiny") / "runs").folder
 
 
 @pytest.fixture(scope="session")
 def enrolled_run(tiny_run: Path, tiny_recipe: Path) -> Path:
     """A second run beside it: domain-adversarial, features standardised by the speaker's own clips."""
-    from serene.experiment import experiment, recipe
+    from serene.experiment import recipe
+    from serene.experiment.train import train
 
     changes = ["method={name: domain_adversarial}", "features.normalize=speaker"]
-    return experiment.train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder
+    return train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder
 
 
 @dataclass(frozen=True)

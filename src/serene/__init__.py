@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from serene.corpora.prepare import prepare
     from serene.evaluation.predictions import Predictions
     from serene.evaluation.report import Report
-    from serene.experiment.experiment import train
     from serene.experiment.recipe import load as load_recipe
+    from serene.experiment.train import train
     from serene.inference.emotion import Emotion
     from serene.inference.recognizer import Recognizer
     from serene.models.model import EmotionModel
@@ -56,7 +56,7 @@ _HOMES = {
     "load_recipe": "serene.experiment.recipe:load",
     "make_splits": "serene.protocols:make_splits",
     "prepare": "serene.corpora.prepare:prepare",
-    "train": "serene.experiment.experiment:train",
+    "train": "serene.experiment.train:train",
 }
 
 

@@ -19,7 +19,8 @@ import soundfile
 from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
-from serene.experiment import experiment, recipe
+from serene.experiment import recipe
+from serene.experiment import train as training
 from serene.experiment.run import Run
 from serene.models.model import EmotionModel
 
@@ -242,7 +243,7 @@ def files_up_to(size: int) -> Iterator[None]:
 def test_a_disk_that_is_full_in_the_middle_is_one_message(size: int, tiny_recipe: Path, tmp_path: Path) -> None:
     """The libraries that write weights and arrays report this in ways of their own."""
     with files_up_to(size), pytest.raises(SereneError, match=r"Cannot write .* check .* that the disk has room"):
-        experiment.train(recipe.load(tiny_recipe), tmp_path)
+        training.train(recipe.load(tiny_recipe), tmp_path)
     assert not [name for name in tree(tmp_path) if Path(name).name.startswith(".")]
     assert not list(tmp_path.rglob("training.pt"))
 

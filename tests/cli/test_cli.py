@@ -21,8 +21,8 @@ import soundfile
 from serene.corpora import CORPORA
 from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
-from serene.experiment import experiment
 from serene.experiment.run import Run
+from serene.experiment.run_report import report_of
 from serene.published import TABLES
 
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors
@@ -95,7 +95,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     def interrupted(*_words: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "train", interrupted)
+    monkeypatch.setattr("serene.experiment.train.train", interrupted)
     ended = serene("train", tiny_recipe)
     assert ended.code == 130
     assert ended.err.strip().endswith("stopped; run the same command again to go on")
@@ -297,7 +297,7 @@ def test_evaluate_on_another_corpus(serene: Serene, tiny_run: Path, tmp_path: Pa
 def test_compare_gives_paired_differences(serene: Serene, tiny_run: Path, enrolled_run: Path) -> None:
     ended = serene("compare", tiny_run, enrolled_run, "--json")
     assert ended.code == 0, ended.err
-    first, second = (experiment.report_of(Run.open(run)).content["metrics"] for run in (tiny_run, enrolled_run))
+    first, second = (report_of(Run.open(run)).content["metrics"] for run in (tiny_run, enrolled_run))
     rows = {row["metric"]: row for row in ended.json["differences"]}
     assert rows.keys() == {"ua", "wa", "macro_f1"}
     for metric, row in rows.items():

@@ -19,9 +19,10 @@ from serene.corpora.prepare import hashed
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation.report import NAMED
-from serene.experiment import experiment, recipe, trial
+from serene.experiment import recipe, trial
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.run import Run
+from serene.experiment.train import train
 from serene.models.model import EmotionModel
 from serene.models.scoring import score
 
@@ -84,7 +85,7 @@ def told(request: pytest.FixtureRequest, tiny_recipe: Path, tmp_path: Path, monk
     """A short run whose models are told who speaks."""
     monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
     changes = [f"model.speaker_embedding={request.param}", "protocol.run=2", "training.epochs=1"]
-    return experiment.train(recipe.load(tiny_recipe, changes), tmp_path / "runs")
+    return train(recipe.load(tiny_recipe, changes), tmp_path / "runs")
 
 
 def test_a_model_that_is_told_who_speaks_takes_all_of_another_corpus_for_strangers(told: Run, others: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_model_that_is_told_who_speaks_takes_all_of_another_corpus_for_strange
 def naming(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short run whose models name the six speakers."""
     changes = ["labels.target=speaker", "protocol={name: random_speaker_dependent}", "training.epochs=1"]
-    return experiment.train(recipe.load(tiny_recipe, changes), tmp_path_factory.mktemp("naming") / "runs")
+    return train(recipe.load(tiny_recipe, changes), tmp_path_factory.mktemp("naming") / "runs")
 
 
 def test_models_that_name_speakers_are_scored_on_those_speakers(naming: Run, made_up: Path, tmp_path: Path) -> None:

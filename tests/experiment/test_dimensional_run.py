@@ -26,10 +26,13 @@ from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation import metrics, shift
 from serene.evaluation.ratings import Ratings
-from serene.experiment import experiment, recipe, trial
+from serene.experiment import recipe, trial
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.leaderboard import SHARED, leaderboard
+from serene.experiment.plan import make_plan
 from serene.experiment.run import Run
+from serene.experiment.run_report import report_of, write_report
+from serene.experiment.train import train
 from serene.models.model import EmotionModel
 from serene.models.scoring import score
 
@@ -72,10 +75,10 @@ def trained(
     """Give a function that trains the tiny recipe on dimensions for one epoch, into one folder of runs."""
     runs = tmp_path_factory.mktemp("dimensions") / "runs"
 
-    def train(*changes: str) -> Run:
-        return experiment.train(recipe.load(tiny_recipe, [f"corpus.path={rated}", *CHANGES, *changes]), runs)
+    def train_dimensions(*changes: str) -> Run:
+        return train(recipe.load(tiny_recipe, [f"corpus.path={rated}", *CHANGES, *changes]), runs)
 
-    return train
+    return train_dimensions
 
 
 @pytest.fixture(scope="module")
@@ -135,16 +138,16 @@ def test_its_page_draws_predictions_over_truths(run: Run) -> None:
 
 def test_a_report_is_rebuilt_from_files_and_from_what_a_table_keeps(copied: Run, tmp_path: Path) -> None:
     before = content_of(copied)
-    assert experiment.write_report(copied).to_json() == before
+    assert write_report(copied).to_json() == before
     leaderboard(copied.folder.parent, tmp_path / "board")
     kept = tmp_path / "board/runs" / copied.folder.name
     assert not list(kept.rglob("*.safetensors"))
     assert len(list(kept.rglob("shift.json"))) == len(list(kept.rglob("predictions.csv.gz"))) == 2
-    again = experiment.report_of(Run.open(kept)).to_json()
+    again = report_of(Run.open(kept)).to_json()
     assert again.pop("recipe") != before.pop("recipe")  # the path of the corpus
     assert again == before
     leaderboard(tmp_path / "board/runs", tmp_path / "second")  # a table of what was kept keeps it again
-    assert experiment.report_of(Run.open(tmp_path / "second/runs" / kept.name)).to_json()["shift"] == before["shift"]
+    assert report_of(Run.open(tmp_path / "second/runs" / kept.name)).to_json()["shift"] == before["shift"]
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +304,7 @@ def test_a_column_that_a_table_needs_itself_is_refused_before_training(
     Manifest(clips).write(tmp_path / "odd.jsonl")
     changes = [f"corpus.path={tmp_path / 'odd.jsonl'}", *CHANGES, "labels.use=[fold]"]
     with pytest.raises(SereneError, match="no two columns may have one name"):
-        experiment.plan(recipe.load(tiny_recipe, changes), tmp_path / "runs")
+        make_plan(recipe.load(tiny_recipe, changes), tmp_path / "runs")
     assert not list((tmp_path / "runs").glob("tiny-*"))
 
 

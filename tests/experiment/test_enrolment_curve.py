@@ -14,10 +14,13 @@ import pytest
 from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
-from serene.experiment import experiment, recipe
+from serene.experiment import recipe
+from serene.experiment.corpus import load_corpus
 from serene.experiment.cross_corpus import evaluate_on
 from serene.experiment.enrolment_curve import evaluate_enrolled, strangers_of
 from serene.experiment.run import Run
+from serene.experiment.run_report import write_cards
+from serene.experiment.train import train
 from serene.experiment.unseen import CLIPS
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
@@ -32,13 +35,13 @@ SETTINGS = ["model={encoder: residual_tdnn, channels: 8, embedding_norm: speaker
 def run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose models standardise embeddings by speaker, measured on enrolled strangers."""
     changes = [*SETTINGS, "features.crop=0.2", "training.epochs=6", "training.learning_rate=0.01"]
-    trained = experiment.train(recipe.load(tiny_recipe, changes), tmp_path_factory.mktemp("enrolled") / "runs")
+    trained = train(recipe.load(tiny_recipe, changes), tmp_path_factory.mktemp("enrolled") / "runs")
     evaluate_enrolled(trained)
     return trained
 
 
 def manifest_of(run: Run) -> Manifest:
-    return experiment.load_corpus(run.recipe.corpus, run.folder.parent)
+    return load_corpus(run.recipe.corpus, run.folder.parent)
 
 
 @pytest.mark.parametrize("clips", [0, 1, 3, None])
@@ -136,7 +139,7 @@ def test_strangers_of_another_corpus_are_enrolled_as_well(run: Run, tmp_path: Pa
 
 def test_a_test_of_one_speaker_has_no_probe_and_a_curve_all_the_same(tiny_recipe: Path, tmp_path: Path) -> None:
     alone = ["protocol={name: leave_one_speaker_out, run: [S1F]}", "features.crop=0.2"]
-    trained = experiment.train(recipe.load(tiny_recipe, [*SETTINGS, *alone]), tmp_path / "runs")
+    trained = train(recipe.load(tiny_recipe, [*SETTINGS, *alone]), tmp_path / "runs")
     report, _ = evaluate_enrolled(trained)
     assert report.to_json()["speaker_probe"] is None
     assert (trained.folder / "enrolled" / "cold_start.json").exists()
@@ -149,7 +152,7 @@ def test_a_curve_of_other_trainings_than_the_reports_is_left_out_of_the_cards(ru
     curve = json.loads(path.read_text())
     curve["0"]["value"] += 0.01
     path.write_text(json.dumps(curve))
-    experiment.write_cards(other)
+    write_cards(other)
     assert "## Cold start" not in (other.finished()[0].folder / "model" / "README.md").read_text()
 
 

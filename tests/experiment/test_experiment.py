@@ -18,8 +18,12 @@ from serene.audio.mfcc import Mfcc
 from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
-from serene.experiment import experiment, recipe, trial
+from serene.experiment import recipe, trial
+from serene.experiment.corpus import load_corpus
+from serene.experiment.plan import make_plan
 from serene.experiment.run import Run
+from serene.experiment.run_report import report_of, write_report
+from serene.experiment.train import train
 from serene.models.model import EmotionModel
 
 TRAINED = "model/model.safetensors"
@@ -27,7 +31,7 @@ TRAINED = "model/model.safetensors"
 
 def test_folds_and_seeds_are_those_that_the_recipe_asks_for(tiny_recipe: Path, tmp_path: Path) -> None:
     def trials(*overrides: str) -> list[tuple[str, int]]:
-        plan = experiment.plan(recipe.load(tiny_recipe, overrides), tmp_path)
+        plan = make_plan(recipe.load(tiny_recipe, overrides), tmp_path)
         return [(split.fold, trial.seed) for split, trial in plan.trials]
 
     assert trials() == [("1", 0), ("2", 0)]
@@ -40,14 +44,14 @@ def test_enrolment_hears_so_many_clips_of_each_speaker_whatever_is_in_them(
     tiny_recipe: Path, made_up_manifest: Manifest, tmp_path: Path
 ) -> None:
     made = recipe.load(tiny_recipe, ["features={normalize: speaker, enrolment_clips: 2}"])
-    for split in experiment.plan(made, tmp_path).splits:
+    for split in make_plan(made, tmp_path).splits:
         assert split.saw_unlabelled_test_audio
         assert Counter(u.speaker for u in split.unlabelled) == dict.fromkeys(made_up_manifest.speakers, 2)
     heard = split.unlabelled
     joined = recipe.load(
         tiny_recipe, ["features={normalize: speaker, enrolment_clips: 2}", "labels.use=[anger, neutral]"]
     )
-    for split in experiment.plan(joined, tmp_path).splits:
+    for split in make_plan(joined, tmp_path).splits:
         assert split.unlabelled == heard, "they need no label, and no label chooses them"
 
 
@@ -57,7 +61,7 @@ def test_a_finished_cell_is_not_trained_again(tiny_run: Path, tiny_recipe: Path,
     before = {path: path.stat().st_mtime_ns for path in runs.rglob(TRAINED)}
     (runs / tiny_run.name / "fold-2/seed-0/predictions.csv").unlink()  # as if it had been killed just before the end
     told = []
-    run = experiment.train(recipe.load(tiny_recipe), runs, progress=lambda *news: told.append(news))
+    run = train(recipe.load(tiny_recipe), runs, progress=lambda *news: told.append(news))
     after = {path: path.stat().st_mtime_ns for path in runs.rglob(TRAINED)}
     assert {path.relative_to(run.folder).parts[0] for path in after if after[path] != before[path]} == {"fold-2"}
     assert [(done, of) for what, done, of in told if what == "training"] == [(1, 2), (2, 2), (2, 2)]
@@ -73,7 +77,7 @@ def test_a_report_is_rebuilt_from_files_alone(tiny_run: Path, tmp_path: Path) ->
         report.unlink()
     settings = (copy / "recipe.yaml").read_text()
     (copy / "recipe.yaml").write_text(settings.replace("made_up.jsonl", "gone.jsonl"))  # the corpus is out of reach
-    experiment.write_report(Run.open(copy))
+    write_report(Run.open(copy))
     rebuilt, original = (json.loads((folder / "report.json").read_text()) for folder in (copy, tiny_run))
     assert rebuilt.pop("recipe") == original.pop("recipe").replace("made_up.jsonl", "gone.jsonl")
     assert rebuilt == original
@@ -81,7 +85,7 @@ def test_a_report_is_rebuilt_from_files_alone(tiny_run: Path, tmp_path: Path) ->
 
 
 def test_a_report_says_what_was_run(tiny_run: Path, enrolled_run: Path) -> None:
-    plain, enrolled = (experiment.report_of(Run.open(folder)).content for folder in (tiny_run, enrolled_run))
+    plain, enrolled = (report_of(Run.open(folder)).content for folder in (tiny_run, enrolled_run))
     assert plain["protocol"] == "speaker_folds v1 (folds 3, validation speaker, seed 0)"
     assert plain["selection"] == "best validation UA over epochs; validation: speaker"
     assert (plain["method"], plain["normalize"]) == ("baseline", "training_set")
@@ -104,11 +108,11 @@ def test_a_report_says_what_was_run(tiny_run: Path, enrolled_run: Path) -> None:
 
 def test_probes_of_one_test_speaker_take_the_validating_stranger_in(tiny_recipe: Path, tmp_path: Path) -> None:
     changes = ["protocol={name: leave_one_speaker_out, run: [S1F]}", "training.epochs=1"]
-    strangers = experiment.train(recipe.load(tiny_recipe, changes), tmp_path).finished()[0]
+    strangers = train(recipe.load(tiny_recipe, changes), tmp_path).finished()[0]
     assert strangers.json("probes.json")["test"]["parts"] == ["validation", "test"]
     assert strangers.json("probes.json")["test"]["n_speakers"] == 2
     known = [changes[0].replace("run", "validation: random20, run"), changes[1]]
-    alone = experiment.train(recipe.load(tiny_recipe, known), tmp_path).finished()[0]
+    alone = train(recipe.load(tiny_recipe, known), tmp_path).finished()[0]
     assert alone.json("probes.json")["test"] is None  # who validates has been trained on: nobody to tell apart
 
 
@@ -119,7 +123,7 @@ def test_a_folder_is_prepared_once_and_anew_when_it_changes(made_up: Path, tiny_
 
     def read() -> Manifest:
         told.clear()
-        return experiment.load_corpus(made.corpus, tmp_path / "runs", lambda *news: told.append(news))
+        return load_corpus(made.corpus, tmp_path / "runs", lambda *news: told.append(news))
 
     assert len(read()) == 48
     assert told[-1] == ("decoding", 48, 48)
@@ -141,17 +145,17 @@ def test_a_corpus_that_is_made_only_now_is_not_remembered_as_absent(
     )
     for name, speakers in (("one", 2), ("two", 3), ("one", 2)):
         made = recipe.load(tiny_recipe, [f"corpus.path={tmp_path / name}"])
-        assert len(experiment.load_corpus(made.corpus, tmp_path / "runs").speakers) == speakers
+        assert len(load_corpus(made.corpus, tmp_path / "runs").speakers) == speakers
 
 
 def test_the_corpus_may_be_filtered(made_up: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     made = recipe.load(tiny_recipe, ["corpus.only={speaker: 'S?F', session: '[12]'}"])
-    assert experiment.load_corpus(made.corpus, tmp_path).speakers == ("S1F", "S2F")
+    assert load_corpus(made.corpus, tmp_path).speakers == ("S1F", "S2F")
     with pytest.raises(SereneError, match=r"No utterance matches .* check the patterns of `corpus.only`"):
-        experiment.load_corpus(recipe.load(tiny_recipe, ["corpus.only.speaker=nobody"]).corpus, tmp_path)
+        load_corpus(recipe.load(tiny_recipe, ["corpus.only.speaker=nobody"]).corpus, tmp_path)
     nowhere = replace(made.corpus, path=None)
     with pytest.raises(SereneError, match=r"does not say where the corpus 'synthetic' lies: add corpus\.path="):
-        experiment.load_corpus(nowhere, tmp_path)
+        load_corpus(nowhere, tmp_path)
 
 
 # --- more than an emotion corpus and its features
@@ -162,11 +166,11 @@ def quickly(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Give a function that trains one fold of the tiny recipe for one epoch, with a single draw of the probes."""
     monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
 
-    def train(*changes: str) -> Run:
+    def train_less(*changes: str) -> Run:
         less = ["protocol.run=1", "training.epochs=1"]
-        return experiment.train(recipe.load(tiny_recipe, [*changes, *less]), tmp_path / "runs")
+        return train(recipe.load(tiny_recipe, [*changes, *less]), tmp_path / "runs")
 
-    return train
+    return train_less
 
 
 def two_corpora(speakers: Path, *changes: str) -> list[str]:
@@ -188,7 +192,7 @@ def test_a_run_on_two_corpora_logs_both_and_says_so(quickly: Callable[..., Run],
         "speaker/accuracy",
     } <= set(row)
     assert {"speaker/ascent_gradient", "speaker/speaker_head_gradient"} <= set(row)
-    report = experiment.report_of(run).content
+    report = report_of(run).content
     assert (report["method"], report["speaker_corpus"]) == ("speaker_normalization", "synthetic")
     kept = (one.folder / "model/model.safetensors").read_bytes()
     assert b"speaker_head" not in kept, "what is needed only to learn does not ship"
@@ -198,7 +202,7 @@ def test_a_run_is_of_both_corpora_but_not_of_where_they_lie(
     made_up: Path, made_up_manifest: Manifest, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     def planned(speakers: Path) -> str:
-        return experiment.plan(recipe.load(tiny_recipe, two_corpora(speakers)), tmp_path / "runs").run.folder.name
+        return make_plan(recipe.load(tiny_recipe, two_corpora(speakers)), tmp_path / "runs").run.folder.name
 
     made_up_manifest.write(tmp_path / "moved.jsonl")
     Manifest(made_up_manifest.utterances[:-1]).write(tmp_path / "fewer.jsonl")
@@ -222,13 +226,13 @@ def test_a_speaker_corpus_that_cannot_serve_is_refused_before_a_run_begins(
 ) -> None:
     change = change % made_up if "%" in change else change
     with pytest.raises(SereneError, match=said):
-        experiment.plan(recipe.load(tiny_recipe, two_corpora(made_up, change)), tmp_path)
+        make_plan(recipe.load(tiny_recipe, two_corpora(made_up, change)), tmp_path)
     assert not list(tmp_path.glob("tiny-*"))
 
 
 def test_speakers_may_be_what_is_learnt(quickly: Callable[..., Run], made_up_manifest: Manifest) -> None:
     run = quickly("labels.target=speaker", "protocol={name: random_speaker_dependent}")
-    report = experiment.report_of(run).content
+    report = report_of(run).content
     assert report["target"] == "speaker"
     assert tuple(report["classes"]) == made_up_manifest.speakers
     assert report["speaker_independent"] is False
@@ -244,7 +248,7 @@ def test_a_table_of_speakers_is_of_those_who_train(quickly: Callable[..., Run]) 
     strangers = {*one.predictions().speaker.tolist()}
     assert len(model.speakers) == 2
     assert not {*model.speakers} & strangers
-    assert experiment.report_of(run).content["saw_unlabelled_test_audio"] is False
+    assert report_of(run).content["saw_unlabelled_test_audio"] is False
 
 
 def test_a_model_that_hears_voices_knows_the_training_speakers_statistics(
@@ -260,7 +264,7 @@ def test_a_model_that_hears_voices_knows_the_training_speakers_statistics(
     embedding = EmotionModel.load(one.folder / "model").speaker_embedding
     assert embedding.mean.numpy() == pytest.approx(np.mean(voices, axis=0), rel=1e-4, abs=1e-4)
     assert embedding.deviation.numpy() == pytest.approx(np.std(voices, axis=0), rel=1e-3, abs=1e-4)
-    report = experiment.report_of(run).content
+    report = report_of(run).content
     assert report["saw_unlabelled_test_audio"] is True
     assert any("unlabelled clips of the test speakers were heard" in stamp for stamp in report["stamps"])
 
@@ -292,7 +296,7 @@ def test_an_encoder_of_waveforms_keeps_no_features(quickly: Callable[..., Run], 
 def test_a_run_is_of_the_weights_that_it_begins_with_wherever_they_lie(tiny_recipe: Path, tmp_path: Path) -> None:
     def planned(folder: Path) -> str:
         made = recipe.load(tiny_recipe, ["model={encoder: hubert}", f"model.weights={folder}"])
-        return experiment.plan(made, tmp_path / "runs").run.folder.name
+        return make_plan(made, tmp_path / "runs").run.folder.name
 
     for name, content in (("one", b"weights"), ("same", b"weights"), ("other", b"others")):
         (tmp_path / name).mkdir()
@@ -305,14 +309,14 @@ def test_a_run_is_of_the_weights_that_it_begins_with_wherever_they_lie(tiny_reci
 def test_tensorboard_events_are_written_beside_the_log(tiny_recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra `track` is not installed")
     changes = ["protocol.run=1", "training.epochs=1"]
-    run = experiment.train(recipe.load(tiny_recipe, changes), tmp_path, tensorboard=True)
+    run = train(recipe.load(tiny_recipe, changes), tmp_path, tensorboard=True)
     (events,) = run.folder.glob("fold-1/seed-0/tensorboard/events.*")
     assert b"validation_ua" in events.read_bytes()
 
 
 @pytest.mark.slow
 def test_jobs_do_not_change_a_number(tiny_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    run = experiment.train(recipe.load(tiny_recipe), tmp_path / "runs", jobs=2)
+    run = train(recipe.load(tiny_recipe), tmp_path / "runs", jobs=2)
     for one, other in zip(Run.open(tiny_run).finished(), run.finished(), strict=True):
         for name in ("predictions.csv", TRAINED):
             assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()

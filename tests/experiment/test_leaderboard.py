@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from serene.experiment import experiment, recipe
+from serene.experiment import recipe
 from serene.experiment.leaderboard import COLUMNS, leaderboard, markdown
 from serene.experiment.run import Run
+from serene.experiment.run_report import report_of
 
 PLAIN = "synthetic, 4 emotions: speaker_folds v1 (folds 3, validation speaker, seed 0), folds 1 2"
 ENROLLED = f"{PLAIN}, hearing the speakers' unlabelled audio"
@@ -41,7 +42,7 @@ def runs(tiny_run: Path, enrolled_run: Path, tmp_path: Path) -> Path:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    return experiment.report_of(Run.open(folder)).to_json()
+    return report_of(Run.open(folder)).to_json()
 
 
 def described(tables: dict[str, Any]) -> dict[str, Any]:

@@ -479,7 +479,8 @@ def my_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_ones_own_method_and_corpus_are_named_by_module_and_class(my_lab: None, made_up: Path, tmp_path: Path) -> None:
-    from serene.experiment import experiment
+    from serene.experiment.run_report import report_of
+    from serene.experiment.train import train
 
     made = load(
         tmp_path,
@@ -491,8 +492,8 @@ def test_ones_own_method_and_corpus_are_named_by_module_and_class(my_lab: None, 
         """,
     )
     assert made.method == {"name": "my_lab:Mine", "weight": 3.0, "how": "so"}
-    run = experiment.train(made, tmp_path / "runs")
-    report = experiment.report_of(run).content
+    run = train(made, tmp_path / "runs")
+    report = report_of(run).content
     assert (report["method"], report["corpus"]) == ("my_lab:Mine", "my_lab:read")
     assert report["n_speakers"] == 1  # four speakers are left of six
     assert "Unknown setting in method my_lab:Mine 'wait'. Did you mean 'weight'?" in refused(

@@ -14,8 +14,9 @@ from transformers import HubertConfig, HubertModel
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.evaluation.ratings import Ratings
-from serene.experiment import experiment, recipe, trial
-from serene.experiment.experiment import Plan
+from serene.experiment import recipe, trial
+from serene.experiment.corpus import load_corpus, silent
+from serene.experiment.plan import Plan, make_plan
 from serene.experiment.recipe import RECIPES, Recipe
 from serene.training import pretraining, stages
 
@@ -69,7 +70,7 @@ def planned(file: Path, manifest: Path, weights: Path, folder: Path) -> Plan:
     changes += ["model.layers=2"] if made.model.get("layers") else []
     changes += ["corpus.only={}"] if "speaker" in made.corpus.only else []
     changes += [change for number, _ in enumerate(made.stages) for change in shortened(made, number, manifest)]
-    return experiment.plan(recipe.load(file, changes), folder)
+    return make_plan(recipe.load(file, changes), folder)
 
 
 def shortened(made: Recipe | stages.Pretraining, number: int, manifest: Path) -> list[str]:
@@ -156,7 +157,7 @@ def test_a_recipe_of_stages_meets_its_corpora(file: Path, everybody: Path, tmp_p
     assert all(corpus.path is None for stage in made.stages for corpus in stage.corpora)
     changes = [change for number, _ in enumerate(made.stages) for change in shortened(made, number, everybody)]
     made = stages.pretraining(recipe.read(file, changes), name(file))
-    planned_stages = pretraining.plan_stages(made, tmp_path, lambda corpus, _: experiment.load_corpus(corpus, tmp_path))
+    planned_stages = pretraining.plan_stages(made, tmp_path, lambda corpus, _: load_corpus(corpus, tmp_path))
     for stage in planned_stages:
         assert stage.trained
         assert set(stage.held_out.values()) == {"speakers", "texts"}
@@ -171,7 +172,7 @@ def test_a_recipe_trains(
     plan = planned(file, everybody, small_encoder, tmp_path)
     split, own = plan.trials[0]
     told: list[tuple[Path, int]] = []
-    beginning = pretraining.compute(plan.stages[-1], experiment.silent) if plan.stages else None
+    beginning = pretraining.compute(plan.stages[-1], silent) if plan.stages else None
     task = (plan.recipe, plan.emotions, plan.store, split, plan.speakers, beginning, len(plan.splits), own, False)
     trial.train_trial(*task, lambda *news: told.append(news))
     assert told == [(own.folder, 1), (own.folder, 1)]

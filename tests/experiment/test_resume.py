@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from serene.experiment import experiment, recipe
+from serene.experiment import recipe
 from serene.experiment.run import Run
+from serene.experiment.train import train
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,7 +36,7 @@ PATIENCE = 240  # seconds that a busy machine may take for anything
 def undisturbed(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     path = tmp_path_factory.mktemp("undisturbed") / "killed.yaml"
     path.write_text(RECIPE % (made_up, made_up))
-    return experiment.train(recipe.load(path), path.parent / "runs")
+    return train(recipe.load(path), path.parent / "runs")
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.experiment import experiment, recipe, trial
+from serene.experiment import recipe, trial
+from serene.experiment.plan import make_plan
+from serene.experiment.train import train
 from serene.methods.baseline import Baseline
 from serene.models.model import EmotionModel
 
@@ -220,7 +222,7 @@ def test_a_model_that_learns_votes_reports_on_the_dominant_class(
         return batch
 
     monkeypatch.setattr(Dataset, "batch", noted)
-    run = experiment.train(made(f"method.name={method}", "training.epochs=1"), tmp_path / "runs")
+    run = train(made(f"method.name={method}", "training.epochs=1"), tmp_path / "runs")
     (done,) = run.finished()
     predictions = done.predictions()
     place, names = {u.id: u for u in voted}, predictions.classes
@@ -257,7 +259,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(voted: Manifest, tmp_path: 
 def test_other_votes_are_another_run(made: Callable[..., recipe.Recipe], voted: Manifest, tmp_path: Path) -> None:
     def identity(**labels: str) -> str:
         wanted = [f"labels.{key}={value}" for key, value in labels.items()]
-        return experiment.plan(made(*wanted), tmp_path / "runs").run.identity
+        return make_plan(made(*wanted), tmp_path / "runs").run.identity
 
     before = {target: identity(target=target) for target in ("votes", "emotion")}
     first = voted.utterances[1]

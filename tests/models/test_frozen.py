@@ -29,7 +29,8 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError, SereneError
-from serene.experiment import experiment, recipe
+from serene.experiment import recipe
+from serene.experiment.train import train
 from serene.methods.baseline import Baseline
 from serene.models import frozen
 from serene.models.frozen import Frozen
@@ -370,11 +371,11 @@ def test_a_second_recipe_on_the_same_encoder_computes_nothing(
         "method": {"name": "baseline"},
         "training": {"epochs": 1, "batch_size": 8},
     }
-    first = experiment.train(recipe.check(tree, "first"), tmp_path)
+    first = train(recipe.check(tree, "first"), tmp_path)
     kept = json.loads(next(first.folder.rglob("preprocessor_config.json")).read_text())
     assert (kept["front_end"], kept["weights"]) == ("frozen", pretrained)
     forbid(monkeypatch)
-    second = experiment.train(recipe.check(tree | {"method": {"name": "multi_task"}}, "second"), tmp_path)
+    second = train(recipe.check(tree | {"method": {"name": "multi_task"}}, "second"), tmp_path)
     assert second.identity != first.identity
     assert len(second.finished()) == 1
 

@@ -18,8 +18,8 @@ from serene.corpora import CORPORA
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.ratings import Ratings
 from serene.evaluation.report import HEARD, build
-from serene.experiment import experiment
 from serene.experiment.run import Run
+from serene.experiment.run_report import write_cards
 from serene.inference.folder import ModelFolder
 from serene.reporting.card_metadata import licence_of
 from serene.reporting.model_card import write_card
@@ -228,7 +228,7 @@ def test_a_card_takes_up_what_was_measured_on_other_corpora(tiny_run: Path, tmp_
     (copy / "on/other/report.json").write_text(json.dumps(content(corpus="other")))
     gone = copy / "fold-2/seed-0/model"
     shutil.rmtree(gone)
-    experiment.write_cards(Run.open(copy))
+    write_cards(Run.open(copy))
     assert "| `other` | 48 | 6 |" in (copy / "fold-1/seed-0/model/README.md").read_text()
     assert not gone.exists(), "a model that was not kept has no card"
 

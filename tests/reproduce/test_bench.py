@@ -14,11 +14,10 @@ from PIL import Image
 from serene.corpora import synthetic
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.experiment import experiment
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
 from serene.models import weights
-from serene.reproduce import reproduce
+from serene.reproduce import bench, reproduce
 
 GAT = {"iemocap": "/i", "voxceleb1": "/v"}
 SIX = [f"HuBERT {size}{method}" for size in ("Base", "Large") for method in ("", " + SNP", " + TAP")]
@@ -49,7 +48,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Recipe]:
                 (folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return run
 
-    monkeypatch.setattr(experiment, "train", train)
+    monkeypatch.setattr(bench, "train", train)
     return asked
 
 
@@ -114,7 +113,7 @@ def test_the_probe_stands_on_models_that_are_trained_first(
     class Planned:
         splits = (type("Split", (), {"fold": "Session1"}), type("Split", (), {"fold": "Session2"}))
 
-    monkeypatch.setattr(experiment, "plan", lambda *_: Planned)
+    monkeypatch.setattr(bench, "make_plan", lambda *_: Planned)
     result = reproduce("gat2022-probe", GAT, tmp_path)
     names = [made.name.removeprefix("gat2022-") for made in trained]
     assert names == ["probe", "baseline", "probe", "tap", "probe", "snp", "probe"]

@@ -14,11 +14,10 @@ from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.experiment import experiment
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
 from serene.published import TABLES, Figure
-from serene.reproduce import Entry, Reproduction, reproduce
+from serene.reproduce import Entry, Reproduction, bench, reproduce
 from serene.reproduce.measures import Ours
 
 ROWS = ("SER-only", "MTL", "DAT", "CGT")
@@ -95,7 +94,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Recipe]:
                 Predictions.concatenate(parts).write(run.trial(fold, seed).folder / "predictions.csv")
         return run
 
-    monkeypatch.setattr(experiment, "train", train)
+    monkeypatch.setattr(bench, "train", train)
     return asked
 
 
@@ -163,7 +162,7 @@ def test_table_3_takes_any_manifest(
     trained: list[Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speakers: int, train: float
 ) -> None:
     clips = tuple(Utterance(id=f"{n}", audio=f"{n}.wav", speaker=f"{n}") for n in range(speakers))
-    monkeypatch.setattr(experiment, "load_corpus", lambda *_: Manifest(clips))
+    monkeypatch.setattr(bench, "load_corpus", lambda *_: Manifest(clips))
     result = reproduce("tu2019-table3", {"table": "mine.csv"}, tmp_path)
     assert all(made.model["size"] == "mandarin" and made.protocol["train"] == train for made in trained)
     assert ("10 speakers, the paper has 250" in result.differences[0]) == (speakers == 10)

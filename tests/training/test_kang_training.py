@@ -26,7 +26,8 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.experiment import experiment, recipe, trial
+from serene.experiment import recipe, trial
+from serene.experiment.train import train
 from serene.experiment.trial import measured
 from serene.methods.label_adaptive_mixup import LabelAdaptiveMixup
 from serene.methods.method import Group, Method, Update
@@ -355,7 +356,7 @@ KANG = [
 
 def test_a_small_random_hubert_runs_through(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
-    run = experiment.train(recipe.load(tiny_recipe, KANG), tmp_path)
+    run = train(recipe.load(tiny_recipe, KANG), tmp_path)
     (done,) = run.finished()
     terms = {
         "emotion/emotion",
@@ -376,7 +377,7 @@ def test_a_small_random_hubert_runs_through(tiny_recipe: Path, tmp_path: Path, m
 
 def refused(tiny_recipe: Path, folder: Path, *changes: str) -> str:
     with pytest.raises(SereneError) as caught:
-        experiment.train(recipe.load(tiny_recipe, [*KANG, *changes]), folder)
+        train(recipe.load(tiny_recipe, [*KANG, *changes]), folder)
     assert not list(folder.rglob("log.jsonl")), "something was trained"
     assert not list(folder.rglob("predictions.csv"))
     return str(caught.value)

@@ -24,8 +24,11 @@ from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 from serene.evaluation.ratings import Ratings
-from serene.experiment import experiment, recipe, trial
+from serene.experiment import recipe, trial
+from serene.experiment.corpus import load_corpus, silent
+from serene.experiment.plan import make_plan
 from serene.experiment.run import Run
+from serene.experiment.train import train
 from serene.methods.masked_prediction import MaskedPrediction
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
@@ -67,7 +70,7 @@ def second(corpus: Path, **changes: Any) -> Tree:
 def planned(trees: Iterable[Tree], runs: Path, config: Any = None, name: str = "tiny", **more: Any) -> list[Stage]:
     model = {"encoder": "hubert", "config": config or CONFIG}
     made = stages.pretraining({"model": model, "stages": list(trees), **more}, name)
-    return plan_stages(made, runs, lambda corpus, where: experiment.load_corpus(corpus, runs, section=where))
+    return plan_stages(made, runs, lambda corpus, where: load_corpus(corpus, runs, section=where))
 
 
 def compute(stage: Stage, told: list[Any] | None = None) -> Path:
@@ -290,7 +293,7 @@ def test_places_names_labels_and_what_comes_after_do_not(
 def test_weights_decide_by_their_content(whole: list[Stage], made_up: Path, tmp_path: Path) -> None:
     def begun(folder: Path) -> Stage:
         made = stages.pretraining({"model": {"weights": str(folder)}, "stages": [first(made_up)]}, "tiny")
-        return plan_stages(made, tmp_path, lambda corpus, where: experiment.load_corpus(corpus, tmp_path))[0]
+        return plan_stages(made, tmp_path, lambda corpus, where: load_corpus(corpus, tmp_path))[0]
 
     shutil.copytree(whole[0].product, tmp_path / "copy")
     assert begun(tmp_path / "copy").identity == begun(whole[0].product).identity != begun(whole[1].product).identity
@@ -487,8 +490,8 @@ def tree_of(corpus: Path, trees: list[Tree], **more: Any) -> Tree:
 
 
 def trained(tree: Tree, runs: Path, told: list[Any] | None = None, name: str = "tiny") -> Run:
-    progress = experiment.silent if told is None else lambda *news: told.append(news)
-    return experiment.train(recipe.check(tree, name), runs, progress=progress)
+    progress = silent if told is None else lambda *news: told.append(news)
+    return train(recipe.check(tree, name), runs, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -505,7 +508,7 @@ def scored_again(run: Run, folder: Path) -> None:
     (kept_cell,) = run.finished()
     shutil.copytree(kept_cell.folder / "model", folder)
     model = EmotionModel.load(folder)
-    (split, _), *_ = experiment.plan(run.recipe, run.folder.parent).trials
+    (split, _), *_ = make_plan(run.recipe, run.folder.parent).trials
     told = {"emotions": model.task.names, "speakers": (), "known": model.speakers, "dimensions": model.dimensions}
     outputs = score(model, Dataset(split.test, Store(folder, Waveform()), **told)).outputs  # pyright: ignore
     kept = kept_cell.predictions().select(part="test")
@@ -537,9 +540,7 @@ def test_the_shipped_model_has_the_vectors_of_pretraining_and_training(personal:
     assert list(model.speakers) == names
     table = model.speaker_embedding
     assert isinstance(table, PersonalVectors)
-    people = {
-        f"synthetic/{u.speaker}" for u in experiment.plan(personal.recipe, personal.folder.parent).splits[0].train
-    }
+    people = {f"synthetic/{u.speaker}" for u in make_plan(personal.recipe, personal.folder.parent).splits[0].train}
     for row, name in enumerate(names):
         learned = not torch.equal(table.vectors[row], vectors[row])
         assert learned == (name in people), "those who are not in the training part keep what pre-training gave them"
@@ -574,10 +575,10 @@ def test_audio_of_another_corpus_is_not_the_test_speakers(
 ) -> None:
     other = other_corpus(made_up_manifest, tmp_path, corpus="emodb", audio_hash=None)
     tree = first(made_up, corpora=[{"name": "emodb", "path": str(other)}])
-    planned_run = experiment.plan(recipe.check(tree_of(made_up, [tree]), "tiny"), tmp_path / "runs")
+    planned_run = make_plan(recipe.check(tree_of(made_up, [tree]), "tiny"), tmp_path / "runs")
     assert not planned_run.splits[0].saw_unlabelled_test_audio
     calibrated = tree_of(made_up, [tree], calibration={"neighbours": 2})
-    for split in experiment.plan(recipe.check(calibrated, "tiny"), tmp_path / "runs").splits:
+    for split in make_plan(recipe.check(calibrated, "tiny"), tmp_path / "runs").splits:
         assert split.saw_unlabelled_test_audio, "calibration hears the test speakers still"
 
 
@@ -588,7 +589,7 @@ def test_an_encoder_that_was_pretrained_here_says_so_wherever_it_goes(
     shutil.copytree(whole[1].product, tmp_path / "encoder")
     given = {"weights": str(tmp_path / "encoder"), "config": None, "speaker_embedding": "last"}
     tree = tree_of(made_up, [], model=given)
-    made = experiment.plan(recipe.check(tree, "tiny"), tmp_path / "runs")
+    made = make_plan(recipe.check(tree, "tiny"), tmp_path / "runs")
     heard = {u.id for stage in whole for u in stage.trained}
     for split in made.splits:
         assert {u.id for u in split.unlabelled} == heard
@@ -598,9 +599,9 @@ def test_an_encoder_that_was_pretrained_here_says_so_wherever_it_goes(
     ]
     frozen = {"weights": str(tmp_path / "encoder")}
     probed = tree | {"features": frozen, "model": {"encoder": "frozen"}}
-    assert all(s.saw_unlabelled_test_audio for s in experiment.plan(recipe.check(probed, "tiny"), tmp_path).splits)
+    assert all(s.saw_unlabelled_test_audio for s in make_plan(recipe.check(probed, "tiny"), tmp_path).splits)
     (tmp_path / "encoder" / "heard.json").unlink()  # as a folder of somebody else
-    assert not any(s.unlabelled for s in experiment.plan(recipe.check(tree, "tiny"), tmp_path).splits)
+    assert not any(s.unlabelled for s in make_plan(recipe.check(tree, "tiny"), tmp_path).splits)
 
 
 def test_vectors_that_cannot_be_read_are_named(whole: list[Stage], tmp_path: Path) -> None:
@@ -671,7 +672,7 @@ def test_mistakes_are_found_before_anything_is_computed(case: str, made_up: Path
     tree = first(made_up)
     change(tree, tmp_path)
     with pytest.raises(SereneError, match=message):
-        experiment.plan(recipe.check(tree_of(made_up, [tree]), "tiny"), tmp_path / "runs")
+        make_plan(recipe.check(tree_of(made_up, [tree]), "tiny"), tmp_path / "runs")
     assert not (tmp_path / "runs" / "stages").exists()
     with pytest.raises(SereneError, match=message):
         _ = planned([tree], tmp_path)[0].identity

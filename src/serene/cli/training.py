@@ -23,21 +23,22 @@ def train(
 ) -> None:
     """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
     with training():
-        from serene.experiment import experiment
+        from serene.experiment import train as line
         from serene.experiment.recipe import check, name_of, read
+        from serene.experiment.run_report import report_of
         from serene.training.stages import pretraining
 
         tree = read(recipe, overrides or [])
         if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
             with bars() as progress:
-                encoder = experiment.pretrain(pretraining(tree, name_of(recipe)), output, progress)
+                encoder = line.pretrain(pretraining(tree, name_of(recipe)), output, progress)
             _print_encoder(encoder, json)
             return
         with bars() as progress:
-            run = experiment.train(
+            run = line.train(
                 check(tree, name_of(recipe)), output, jobs=jobs, progress=progress, tensorboard=tensorboard
             )
-        _print_report(experiment.report_of(run), run.folder, json)
+        _print_report(report_of(run), run.folder, json)
 
 
 @app.command()
@@ -51,9 +52,9 @@ def evaluate(
 ) -> None:
     """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models."""
     with training():
-        from serene.experiment import experiment
         from serene.experiment.cross_corpus import evaluate_on
         from serene.experiment.run import Run
+        from serene.experiment.run_report import write_report
 
         opened = Run.open(run)
         if on is not None and enrolled:
@@ -66,7 +67,7 @@ def evaluate(
             _print_report(report, folder, json)
             return
         if on is None:
-            _print_report(experiment.write_report(opened), opened.folder, json)
+            _print_report(write_report(opened), opened.folder, json)
             return
         with bars() as progress:
             report, folder = evaluate_on(opened, on, progress)

@@ -21,8 +21,9 @@ from serene.evaluation.answers import Answers
 from serene.evaluation.predictions import MOST_CLASSES
 from serene.evaluation.report import Report, build
 from serene.evaluation.tables import predictions_of
-from serene.experiment.experiment import COLD_START, Progress, silent, write_cards
+from serene.experiment.corpus import Progress, silent
 from serene.experiment.run import Run
+from serene.experiment.run_report import COLD_START, write_cards
 from serene.experiment.trial import probe_of, voice_store
 from serene.experiment.unseen import Strangers, cold_start
 from serene.files import write_text

@@ -16,8 +16,9 @@ from serene.errors import SereneError
 from serene.evaluation.answers import Answers
 from serene.evaluation.probes import TooFewClips
 from serene.evaluation.report import Report, build
-from serene.experiment.experiment import COLD_START, Progress, load_corpus, silent, write_cards
+from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
+from serene.experiment.run_report import COLD_START, write_cards
 from serene.experiment.unseen import Strangers, cold_start
 from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel

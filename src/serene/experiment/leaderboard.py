@@ -15,9 +15,9 @@ from typing import Any
 
 from serene.errors import SereneError
 from serene.evaluation.report import Report
-from serene.experiment.experiment import report_of, shift_of
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
+from serene.experiment.run_report import report_of, shift_of
 from serene.files import whole_file, write_text
 from serene.reporting.page_words import classes_word
 from serene.training.stages import StageSettings

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 from serene.evaluation.report import Report
-from serene.experiment import experiment, recipe
-from serene.experiment.experiment import Progress, silent
+from serene.experiment import recipe
+from serene.experiment.corpus import Progress, silent
 from serene.experiment.recipe import RECIPES
+from serene.experiment.run_report import report_of
+from serene.experiment.train import train
 from serene.reporting.report_page import write_html
 
 ROWS = ("baseline", "domain_adversarial")
@@ -30,13 +32,13 @@ def quickstart(folder: Path, *, jobs: int | None = 1, progress: Progress = silen
         made = recipe.load(
             RECIPES / "quickstart" / f"{row}.yaml", [f"corpus.path={json.dumps(str(folder / 'synthetic'))}"]
         )
-        run = experiment.train(
+        run = train(
             made,
             folder / "runs",
             jobs=jobs,
             progress=lambda what, done, of, row=row: progress(f"{what} {row}", done, of),
         )
-        reports.append(experiment.report_of(run))
+        reports.append(report_of(run))
     page = folder / "report.html"
     write_html(reports, page, title="serene quickstart")
     return reports, page

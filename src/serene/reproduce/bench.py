@@ -11,9 +11,10 @@ from urllib.parse import unquote
 from serene import registry
 from serene.corpora.labels import choose
 from serene.errors import SereneError, unknown
-from serene.experiment import experiment
-from serene.experiment.experiment import Progress, silent
+from serene.experiment.corpus import Progress, load_corpus, silent
+from serene.experiment.plan import make_plan
 from serene.experiment.recipe import Recipe
+from serene.experiment.train import train
 from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
 from serene.protocols import PROTOCOLS
@@ -145,7 +146,7 @@ class _Bench:
             return ()
         key = _key(made)
         if key not in self.upstreams:
-            fold = made.run[0] if made.run else experiment.plan(made, self.runs, self.progress).splits[0].fold
+            fold = made.run[0] if made.run else make_plan(made, self.runs, self.progress).splits[0].fold
             trained = self._train(replace(made, run=(fold,), seeds=made.seeds[:1]))
             self.upstreams[key] = trained.run.trial(fold, made.seeds[0]).folder / "model"
         model = self.upstreams[key]
@@ -160,7 +161,7 @@ class _Bench:
         """Say whether a corpus that stands in cannot serve a column's protocol, and note it."""
         if not (self.recipes.stands_in and (column.overrides or column.steps)):
             return False
-        manifest = experiment.load_corpus(made.corpus, self.runs, self.progress)
+        manifest = load_corpus(made.corpus, self.runs, self.progress)
         labels = made.labels
         labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
         settings = {key: value for key, value in made.protocol.items() if key != "name"}
@@ -177,7 +178,7 @@ class _Bench:
             begins_random = made.model.get("config") is not None and made.model["weights"] is None
             if begins_random or (self.recipes.rehearse and "weights" in made.front_end):
                 self.random = True
-            run = experiment.train(made, self.runs, jobs=self.jobs, progress=self.progress)
+            run = train(made, self.runs, jobs=self.jobs, progress=self.progress)
             self.trained[key] = Trained(run, made)
         return self.trained[key]
 
@@ -192,7 +193,7 @@ def _dealt(recipes: RowRecipes, runs: Path, progress: Progress) -> tuple[RowReci
     if table.n_speakers is None or recipes.stands_in:
         return recipes, []
     made = recipes.of(table.rows[0], table.columns[0])
-    speakers = 0 if made is None else len(experiment.load_corpus(made.corpus, runs, progress).speakers)
+    speakers = 0 if made is None else len(load_corpus(made.corpus, runs, progress).speakers)
     if speakers == table.n_speakers:
         return recipes, []
     note = f"{speakers} speakers, the paper has {table.n_speakers}: {table.stand_in}."

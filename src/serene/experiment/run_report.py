@@ -1,0 +1,153 @@
+"""A run's report and its models' cards, rebuilt from what finished trials kept; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from serene import protocols
+from serene.evaluation import shift
+from serene.evaluation.answers import Answers
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.ratings import Ratings
+from serene.evaluation.report import Embedding, Report, build
+from serene.experiment.run import Run, Trial
+from serene.reporting.model_card import write_card
+from serene.reporting.report_page import write_html
+
+SAME = 1e-3  # of a figure that was computed twice, once from scores that were rounded for a table
+COLD_START = Path("enrolled") / "cold_start.json"  # in a run's folder: accuracy by clips of enrolment
+
+
+def write_report(run: Run) -> Report:
+    """Rebuild `report.json`, `report.html` and the cards of models from what finished trials kept; none is trained."""
+    report = report_of(run)
+    report.write(run.folder / "report.json")
+    write_html([report], run.folder / "report.html")
+    write_cards(run)
+    return report
+
+
+def write_cards(run: Run, *, licence: str | None = None) -> None:
+    """Write a card into the folder of every model that was kept, from the run's report and those on other corpora.
+
+    Args:
+        run: whose models they are.
+        licence: of the weights, as the Hugging Face hub writes it; none is stated without it.
+    """
+    if not (run.folder / "report.json").exists():
+        return
+    content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START, content), "licence": licence}
+    for trial in run.finished():
+        folder, facts = trial.folder / "model", trial.json("environment.json")
+        if (folder / "config.json").is_file():
+            write_card(folder, content, fold=trial.fold, seed=trial.seed, facts=facts, **more)
+
+
+def elsewhere_of(run: Run) -> list[dict[str, Any]]:
+    """Read the reports of a run's models on other corpora, each with its `cold_start` or None."""
+    found = []
+    for path in sorted(run.folder.glob("on/*/report.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found.append(content | {"cold_start": _curve(path.with_name(COLD_START.name), content)})
+    return found
+
+
+def _curve(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read a cold-start curve; None where there is none, or where it is of other trainings than the report."""
+    if not path.exists():
+        return None
+    curve = json.loads(path.read_text(encoding="utf-8"))
+    reported = next(iter(content["metrics"].values()))["value"]
+    return curve if abs(curve["0"]["value"] - reported) < SAME else None
+
+
+def report_of(run: Run) -> Report:
+    """Compute a run's report from its finished trials.
+
+    Raises:
+        SereneError: none has finished.
+    """
+    trials = run.finished()
+    predictions = Answers.concatenate(trial.predictions() for trial in trials)
+    kept = [trial.json("environment.json") for trial in trials]
+    settings = {key: value for key, value in run.recipe.protocol.items() if key != "name"}
+    rules = {entry["split"]["validation_rule"] for entry in kept}
+    stamps = [stamp for entry in kept for stamp in entry["split"]["stamps"]]
+    folds, of_folds = len({trial.fold for trial in trials}), kept[0]["of_folds"]
+    if run.recipe.model.get("config") and not run.recipe.model.get("weights") and not run.recipe.stages:
+        stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
+    if folds < of_folds:
+        stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
+    labels, corpus, speakers = run.recipe.labels, run.folder / "corpus.json", run.folder / "speakers.json"
+    known = json.loads(speakers.read_text()) if speakers.exists() else {}
+    facts: dict[str, Any] = {
+        "title": run.recipe.name,
+        "protocol": protocols.title(run.recipe.protocol["name"], settings),
+        "speaker_independent": all(entry["split"]["speaker_independent"] for entry in kept),
+        "selection": f"{_all(e['selection'] for e in kept)}; validation: {' and '.join(sorted(rules))}",
+        "saw_unlabelled_test_audio": any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
+        "stamps": list(dict.fromkeys(stamps)),
+        "corpus": run.recipe.corpus.name,
+        "only": run.recipe.corpus.only,
+        "data": json.loads(corpus.read_text()) if corpus.exists() else None,
+        "languages": sorted({*known.get("language", {}).values()}),
+        "target": labels.target,
+        "join": labels.join,
+        "method": run.recipe.method["name"],
+        "speaker_corpus": run.recipe.speakers.name if run.recipe.speakers else None,
+        "normalize": run.recipe.features.normalize,
+        "recipe": run.recipe.to_yaml(),
+        "recipe_hash": run.identity,
+        "machine": _all(f"{e['processor']}, {e['cores']} cores" for e in kept),
+        "seconds": round(sum(entry["seconds"] for entry in kept), 1),
+        "environment": {
+            "python": _all(e["python"] for e in kept),
+            "system": _all(e["system"] for e in kept),
+            "packages": {name: _all(str(e["packages"].get(name)) for e in kept) for name in kept[0]["packages"]},
+        },
+    }
+    return build(
+        predictions,
+        facts=facts,
+        probes=[trial.json("probes.json") for trial in trials],
+        shifts=[shift_of(trial) for trial in trials],
+        temperatures=[entry["temperature"] for entry in kept if "temperature" in entry],
+        groups_of=known,
+        logs=[trial.log() for trial in trials],
+        embedding=_embedding(trials[0], predictions),
+    )
+
+
+def _all(values: Iterable[str]) -> str:
+    """Name the different values: one, where all trials agree."""
+    return " and ".join(dict.fromkeys(values))
+
+
+def shift_of(trial: Trial) -> dict[str, float] | None:
+    """Tell how far each test speaker's embeddings are from the training's; None where neither is kept."""
+    kept, training, test = trial.json("shift.json"), trial.embeddings("train"), trial.embeddings("test")
+    if kept is not None or training is None or test is None:
+        return kept
+    answers = trial.predictions().select(part="test")
+    speaker = dict(zip(answers.id.tolist(), answers.speaker.tolist(), strict=True))
+    return shift.of_embeddings(training[1], test[1], [speaker[name] for name in test[0]])
+
+
+def _embedding(trial: Trial, predictions: Predictions | Ratings) -> Embedding | None:
+    """Give the validation embedding of a trial, as Tu et al.'s figure 2 shows it, or the test's; None if not kept."""
+    own = predictions.select(fold=trial.fold, seed=trial.seed)
+    for part in ("validation", "test"):
+        rows = own.select(part=part)
+        kept = trial.embeddings(part) if len(rows) else None
+        if kept is not None:
+            place = {name: i for i, name in enumerate(kept[0])}
+            vectors, speakers = kept[1][[place[name] for name in rows.id.tolist()]], rows.speaker.tolist()
+            name = f"{part}, fold {trial.fold}, seed {trial.seed}"
+            if isinstance(rows, Ratings):
+                return Embedding(vectors, None, speakers, name, dict(zip(rows.dimensions, rows.truth.T, strict=True)))
+            return Embedding(vectors, [rows.classes[i] for i in rows.truth], speakers, name)
+    return None
