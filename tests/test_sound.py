@@ -129,7 +129,7 @@ def test_more_than_the_longest_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(32_000), 16_000)
     assert len(sound.read(tmp_path / "a.wav", longest=2.0)) == 32_000
     assert len(sound.read(tmp_path / "a.wav", 0.5, 1.0, longest=1.0)) == 16_000
-    with pytest.raises(AudioError, match=r"a\.wav is 2\.0 s long, and no more than 1\.9 s are heard at once\. Cut it"):
+    with pytest.raises(AudioError, match=r"a\.wav is 2\.0 s long, and no more than 1\.9 s are read at once\. Cut it"):
         sound.read(tmp_path / "a.wav", longest=1.9)
 
 

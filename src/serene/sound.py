@@ -1,4 +1,4 @@
-"""A file, or a part of one, becomes mono float32 samples at 16 kHz; and the hash of what was heard."""
+"""A file, or a part of one, becomes mono float32 samples at 16 kHz; and the hash of these samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serene.errors import AudioError
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO
 
-SAMPLE_RATE = 16_000  # hertz: what every model of the project hears
+SAMPLE_RATE = 16_000  # hertz: what every model of the project reads
 RATES = (1_000, 1_000_000)  # hertz: a header that says less or more is damaged, and resampling would fill the memory
 AT_ONCE = 2**22  # values that are decoded in one go, all channels counted
 UNKNOWN = 2**63 - 1  # frames that the decoder reports where a stream's header names no length
@@ -105,10 +105,10 @@ def named(source: object) -> str:
 
 
 def refuse_longer(length: float, longest: float | None, name: str) -> None:
-    """Refuse a sound of so many seconds where less is heard at once."""
+    """Refuse a sound of so many seconds where less is read at once."""
     if longest is not None and length > longest:
         raise AudioError(
-            f"{name} is {length:.1f} s long, and no more than {longest:g} s are heard at once. Cut it, or ask for a "
+            f"{name} is {length:.1f} s long, and no more than {longest:g} s are read at once. Cut it, or ask for a "
             "timeline, which goes through it in windows: serene predict --timeline."
         )
 

@@ -198,7 +198,9 @@ def parted(manifest: Manifest, path: Path) -> Path:
     return path
 
 
-def test_audit_ends_with_1_where_a_split_leaks(serene: Serene, made_up_manifest: Manifest, tmp_path: Path) -> None:
+def test_audit_ends_with_1_where_a_split_shares_speakers(
+    serene: Serene, made_up_manifest: Manifest, tmp_path: Path
+) -> None:
     clean = parted(made_up_manifest, tmp_path / "clean.jsonl")
     ended = serene("audit", clean)
     assert ended.code == 0, ended.out
@@ -209,13 +211,13 @@ def test_audit_ends_with_1_where_a_split_leaks(serene: Serene, made_up_manifest:
     Manifest((*clips[:-1], replace(last, speaker=first.speaker))).write(tmp_path / "speaker.jsonl")
     ended = serene("audit", tmp_path / "speaker.jsonl")
     assert ended.code == 1
-    assert f"LEAK  speaker, train and test: 1 of 3 in test are also in train ({first.speaker})" in ended.out
+    assert f"OVERLAP  speaker, train and test: 1 of 3 in test are also in train ({first.speaker})" in ended.out
 
     Manifest((*clips[:-1], replace(last, audio_hash=first.audio_hash))).write(tmp_path / "audio.jsonl")
     ended = serene("audit", tmp_path / "audio.jsonl", "--json")
-    assert (ended.code, ended.json["leaks"]) == (1, True)
-    (leak,) = [overlap for overlap in ended.json["overlaps"] if overlap["leak"]]
-    assert (leak["kind"], leak["first"], leak["second"], leak["count"]) == ("audio", "train", "test", 1)
+    assert (ended.code, ended.json["passed"]) == (1, False)
+    (found,) = [overlap for overlap in ended.json["overlaps"] if overlap["fails"]]
+    assert (found["kind"], found["first"], found["second"], found["count"]) == ("audio", "train", "test", 1)
 
 
 def test_audit_takes_one_file_per_part_or_one_with_a_part_column(
@@ -226,7 +228,7 @@ def test_audit_takes_one_file_per_part_or_one_with_a_part_column(
         (tmp_path / f"{name}.csv").write_text("\n".join(["id", *chosen]))
     ended = serene("audit", made_up, "--splits", tmp_path / "train.csv", tmp_path / "test.csv")
     assert ended.code == 1
-    assert f"LEAK  speaker, train and test: 1 of 4 in test are also in train ({ids[20][:3]})" in ended.out
+    assert f"OVERLAP  speaker, train and test: 1 of 4 in test are also in train ({ids[20][:3]})" in ended.out
     lines = [f"{name},{'train' if place < 24 else 'test'}" for place, name in enumerate(ids)]
     (tmp_path / "parts.csv").write_text("\n".join(["id,part", *lines]))
     assert serene("audit", made_up, "--splits", tmp_path / "parts.csv").code == 0

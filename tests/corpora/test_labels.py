@@ -28,24 +28,24 @@ def labels(manifest: Manifest) -> dict[str, str | None]:
 
 
 def test_all_labels_that_occur_are_the_classes_sorted(manifest: Manifest) -> None:
-    chosen, classes = choose(manifest, join={})
-    assert classes == ("anger", "excitement", "happiness", "neutral", "sadness")
+    chosen, task = choose(manifest, join={})
+    assert task.names == ("anger", "excitement", "happiness", "neutral", "sadness")
     assert labels(chosen) == {str(n): e for n, e in enumerate(INTENDED) if e}  # a clip without a label is left out
     assert chosen.remarks == ("kept",)
     assert labels(manifest)["1"] == "excitement"  # the manifest itself is not changed
 
 
 def test_joining_comes_first_and_use_gives_the_order(manifest: Manifest) -> None:
-    chosen, classes = choose(
+    chosen, task = choose(
         manifest, use=["sadness", "happiness", "anger"], join={"excitement": "happiness", "frustration": "anger"}
     )
-    assert classes == ("sadness", "happiness", "anger")
+    assert task.names == ("sadness", "happiness", "anger")
     assert labels(chosen) == {"0": "anger", "1": "happiness", "2": "happiness", "4": "happiness", "6": "sadness"}
 
 
 def test_the_perceived_label_takes_the_intended_ones_place(manifest: Manifest) -> None:
-    chosen, classes = choose(manifest, target="emotion_perceived", join={})
-    assert classes == ("anger", "happiness", "neutral")
+    chosen, task = choose(manifest, target="emotion_perceived", join={})
+    assert task.names == ("anger", "happiness", "neutral")
     assert labels(chosen) == {"0": "neutral", "1": "happiness", "3": "neutral", "4": "anger", "5": "anger"}
     assert {u.id: u.emotion_perceived for u in chosen} == labels(chosen)
 
@@ -62,8 +62,8 @@ def test_a_class_that_does_not_occur_is_named_with_those_that_do(manifest: Manif
 
 def test_the_speaker_takes_the_emotions_place(manifest: Manifest) -> None:
     clips = [replace(u, speaker=name) for u, name in zip(manifest, "BABACAB", strict=True)]
-    chosen, classes = choose(Manifest(tuple(clips)), target="speaker", join={})
-    assert classes == ("A", "B", "C")
+    chosen, task = choose(Manifest(tuple(clips)), target="speaker", join={})
+    assert task.names == ("A", "B", "C")
     assert labels(chosen) == dict(zip("0123456", "BABACAB", strict=True))  # one without an emotion has a speaker too
     assert [u.speaker for u in chosen] == list("BABACAB")
     some, _ = choose(Manifest(tuple(clips)), target="speaker", use=["C", "A"], join={})

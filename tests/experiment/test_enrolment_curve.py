@@ -25,7 +25,7 @@ from serene.experiment.unseen import CLIPS
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.protocols.split import drawn
+from serene.protocols.split import enrolment_clips
 from serene.sound import read
 
 SETTINGS = ["model={encoder: residual_tdnn, channels: 8, embedding_norm: speaker, pooling: attentive}"]
@@ -52,7 +52,7 @@ def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | 
     known = [u for u in manifest_of(run) if u.id in place]
     for speaker in {u.speaker for u in known}:
         said = [u for u in known if u.speaker == speaker]
-        heard = [strangers.embeddings[place[u.id]].tolist() for u in drawn(said, clips)]
+        heard = [strangers.embeddings[place[u.id]].tolist() for u in enrolment_clips(said, clips)]
         share = len(heard) / (len(heard) + 5)
         for utterance in said:
             own = strangers.embeddings[place[utterance.id]].tolist()

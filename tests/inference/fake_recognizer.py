@@ -43,7 +43,7 @@ class FakeListener:
         except ValueError as error:
             raise AudioError("the sound cannot be read as audio") from error
         if seconds > self.longest:
-            raise AudioError(f"the sound is {seconds:g} s long, and no more than {self.longest:g} s are heard at once")
+            raise AudioError(f"the sound is {seconds:g} s long, and no more than {self.longest:g} s are read at once")
         return Clip(seconds, np.full((3, 2), seconds, np.float32))
 
 

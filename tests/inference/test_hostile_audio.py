@@ -204,7 +204,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: wav(spoken(1.0))[:24] + struct.pack("<I", 50_000_000) + wav(spoken(1.0))[28:],
         "claims 50000000 samples per second",
     ),
-    "a flac of weeks": (lambda: claiming(2**35), "is 2147483.6 s long, and no more than 600 s are heard at once"),
+    "a flac of weeks": (lambda: claiming(2**35), "is 2147483.6 s long, and no more than 600 s are read at once"),
     "a flac that claims five minutes": (lambda: claiming(16_000 * 300), "cut off|cannot be read"),
     "a wav of 2 GB": (lambda: huge_data(2**31 - 2**21), "cut off after"),
     "a sample dump": (lambda: wav(spoken(1.0), form="SDS"), "it is a MIDI sample dump"),

@@ -101,7 +101,7 @@ def test_any_rate_becomes_16_khz() -> None:
         ([0.1, 0.2], RATE, "A list is no sound"),
         (None, None, "A NoneType is no sound"),
         ({"samples": np.zeros(RATE)}, RATE, "A NoneType is no sound"),
-        (np.zeros(RATE * 11), RATE, "The array is 11.0 s long, and no more than 10 s are heard at once"),
+        (np.zeros(RATE * 11), RATE, "The array is 11.0 s long, and no more than 10 s are read at once"),
         (b"no sound at all", None, "the sound cannot be read as audio: Format not recognised"),
     ],
 )
@@ -119,5 +119,5 @@ def test_files_on_the_scale_of_integers_are_named(tmp_path: Path) -> None:
 def test_a_long_file_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "long.flac", np.zeros(RATE * 11), RATE)
     monkeypatch.setattr(decoder.soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("it was decoded"))
-    with pytest.raises(AudioError, match=r"long\.flac is 11\.0 s long, and no more than 10 s are heard at once"):
+    with pytest.raises(AudioError, match=r"long\.flac is 11\.0 s long, and no more than 10 s are read at once"):
         samples_of(tmp_path / "long.flac", longest=10)

@@ -1,4 +1,4 @@
-"""Audit: what it finds in anybody's split files, and what it does not take for a leak."""
+"""Audit: what it finds in anybody's split files, and what it does not fail a split for."""
 
 from __future__ import annotations
 
@@ -51,51 +51,51 @@ ROWS = [
 ]
 
 
-def test_shared_speakers_leak(tmp_path: Path) -> None:
+def test_shared_speakers_fail_the_split(tmp_path: Path) -> None:
     result = audit(manifest(tmp_path, ROWS), lists(tmp_path, train=["a1", "c1"], test=["a2", "d1"]))
     assert found(result) == [("speaker", "train", "test", 1, 2, ("ann",)), ("session", "train", "test", 1, 2, ("1",))]
-    assert result.leaks
+    assert not result.passed
     assert result.parts == {"train": 2, "test": 2}
-    assert "LEAK  speaker, train and test: 1 of 2 in test are also in train (ann)" in result.lines()
-    assert result.lines()[-1] == "The split leaks."
+    assert "OVERLAP  speaker, train and test: 1 of 2 in test are also in train (ann)" in result.lines()
+    assert result.lines()[-1] == "The split shares speakers between its parts."
 
 
-def test_shared_sessions_and_texts_are_told_and_are_no_leak(tmp_path: Path) -> None:
+def test_shared_sessions_and_texts_are_told_and_fail_nothing(tmp_path: Path) -> None:
     result = audit(manifest(tmp_path, ROWS), lists(tmp_path, train=["a1", "a2"], valid=["d1"], test=["b1"]))
     assert found(result) == [
         ("session", "train", "test", 1, 1, ("1",)),
         ("text", "train", "test", 1, 1, ("t1",)),
         ("text", "train", "validation", 1, 1, ("t2",)),
     ]
-    assert not result.leaks
+    assert result.passed
     assert result.lines()[-1] == "No speaker and no audio is shared between parts."
 
 
 @pytest.mark.parametrize("pair", [("train", "test"), ("dev", "test"), ("train", "val"), ("mine", "yours")])
-def test_any_two_parts_that_share_a_speaker_leak(tmp_path: Path, pair: tuple[str, str]) -> None:
+def test_any_two_parts_that_share_a_speaker_fail(tmp_path: Path, pair: tuple[str, str]) -> None:
     files = lists(tmp_path, **{pair[0]: ["a1"], pair[1]: ["a2"]})
-    assert audit(manifest(tmp_path, ROWS), files).leaks
+    assert not audit(manifest(tmp_path, ROWS), files).passed
 
 
 def test_two_tests_may_share_speakers(tmp_path: Path) -> None:
     files = lists(tmp_path, train=["c1"], test1=["a1"], test2=["a2"])
-    assert not audit(manifest(tmp_path, ROWS), files).leaks
+    assert audit(manifest(tmp_path, ROWS), files).passed
 
 
-def test_unknown_speakers_are_counted_and_are_a_leak_on_both_sides(tmp_path: Path) -> None:
+def test_unknown_speakers_are_counted_and_fail_on_both_sides(tmp_path: Path) -> None:
     rows = [*ROWS, row("u1", "Unknown"), row("u2", "Unknown")]
     one_side = audit(manifest(tmp_path, rows), lists(tmp_path, train=["a1", "u1"], test=["d1"]))
-    assert not one_side.leaks
+    assert one_side.passed
     assert "note  speaker not known for 1 of 3 clips" in one_side.lines()
     both = audit(manifest(tmp_path, rows), lists(tmp_path, train=["a1", "u1"], test=["d1", "u2"]))
-    assert [o.examples for o in both.overlaps if o.leak] == [("Unknown",)]
+    assert [o.examples for o in both.overlaps if o.fails] == [("Unknown",)]
 
 
-def test_identical_audio_leaks_under_any_name_and_speaker(tmp_path: Path) -> None:
+def test_identical_audio_fails_under_any_name_and_speaker(tmp_path: Path) -> None:
     rows = [*ROWS, row("e1", "eve") | {"audio_hash": "#c1"}]
     result = audit(manifest(tmp_path, rows), lists(tmp_path, train=["c1"], test=["e1"]))
     assert found(result) == [("audio", "train", "test", 1, 1, ("c1 = e1",))]
-    assert result.leaks
+    assert not result.passed
 
 
 def test_without_hashes_the_same_stretch_of_the_same_file_is_the_same_audio(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_without_hashes_the_same_stretch_of_the_same_file_is_the_same_audio(tmp_
     path = manifest(tmp_path, rows)
     assert [o.examples for o in audit(path, lists(tmp_path, train=["a"], test=["b"])).overlaps] == [("a = b",)]
     apart = audit(path, lists(tmp_path, train=["a"], test=["c"]))
-    assert not apart.leaks
+    assert apart.passed
     assert "note  audio hash not known for 2 of 2 clips; there only the same file counts as the same" in apart.lines()
     assert "note  session not known for 2 of 2 clips" in apart.lines()
 
@@ -181,7 +181,7 @@ def array_files(path: Path) -> list[Path]:
 def test_every_kind_of_file_is_known_by_what_it_holds(tmp_path: Path, make: Any, extension: str) -> None:
     result = audit(manifest(tmp_path, ROWS), make(tmp_path / f"splits.{extension}"))
     assert result.parts == {"train": 1, "validation": 1, "test1": 1}
-    assert [(o.kind, o.first, o.second, o.examples) for o in result.overlaps if o.leak] == [
+    assert [(o.kind, o.first, o.second, o.examples) for o in result.overlaps if o.fails] == [
         ("speaker", "train", "test1", ("ann",))
     ]
     assert result.unmatched == {}
@@ -196,20 +196,21 @@ def test_predictions_are_audited_within_their_folds(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(text.encode()))
     result = audit(manifest(tmp_path, ROWS), [path])
     assert result.folds == ("1", "2")
-    assert not result.leaks
+    assert result.passed
     assert "note  no part is called train: what training shares with the others was not looked at" in result.lines()
     path.write_bytes(gzip.compress((text + "a2,ann,test,1,0,anger,fear,0,1\n").encode()))
     again = audit(manifest(tmp_path, ROWS), [path])
-    assert [(o.fold, o.kind, o.examples) for o in again.overlaps if o.leak] == [("1", "speaker", ("ann",))]
+    assert [(o.fold, o.kind, o.examples) for o in again.overlaps if o.fails] == [("1", "speaker", ("ann",))]
     assert any(
-        line.startswith("LEAK  speaker, validation and test in 1 of 2 folds; fold 1: 1 of 2") for line in again.lines()
+        line.startswith("OVERLAP  speaker, validation and test in 1 of 2 folds; fold 1: 1 of 2")
+        for line in again.lines()
     )
 
 
 def test_a_training_list_without_folds_belongs_to_every_fold(tmp_path: Path) -> None:
     train = write(tmp_path / "train.txt", "a1")
     tests = write(tmp_path / "tests.csv", "id,part,fold\nc1,test,1\na2,test,2\n")
-    assert [(o.fold, o.examples) for o in audit(manifest(tmp_path, ROWS), [train, tests]).overlaps if o.leak] == [
+    assert [(o.fold, o.examples) for o in audit(manifest(tmp_path, ROWS), [train, tests]).overlaps if o.fails] == [
         ("2", ("ann",))
     ]
 
@@ -219,18 +220,18 @@ def test_folds_in_file_names_keep_the_folds_apart(tmp_path: Path) -> None:
         return write(tmp_path / f"fold_{fold}" / f"{name}.txt", clip)
 
     rotating = [part(1, "train", "a1"), part(1, "test", "c1"), part(2, "train", "c1"), part(2, "test", "a2")]
-    assert not audit(manifest(tmp_path, ROWS), rotating).leaks
+    assert audit(manifest(tmp_path, ROWS), rotating).passed
     # with a fold that would be compared with nothing, the names are not trusted
-    assert audit(manifest(tmp_path, ROWS), [*rotating[:2], rotating[3]]).leaks
+    assert not audit(manifest(tmp_path, ROWS), [*rotating[:2], rotating[3]]).passed
 
 
 def test_as_much_of_the_path_is_compared_as_tells_clips_apart(tmp_path: Path) -> None:
     rows = [row("00001", s, folder=f"wav/{s}/talk", id=f"{s}/1", audio_hash=s) for s in ("id1", "id2", "id3")]
     names = {"train": ["/data/vox/id1/talk/00001.wav", "/data/vox/id2/talk/00001.wav"], "test": ["id3/talk/00001.wav"]}
     result = audit(manifest(tmp_path, rows), lists(tmp_path, **names))
-    assert (result.parts, result.leaks) == ({"train": 2, "test": 1}, False)
+    assert (result.parts, result.passed) == ({"train": 2, "test": 1}, True)
     names["test"] = ["id2/talk/00001.wav"]
-    assert audit(manifest(tmp_path, rows), lists(tmp_path, **names)).leaks
+    assert not audit(manifest(tmp_path, rows), lists(tmp_path, **names)).passed
 
 
 def test_a_misnamed_file_is_found_by_the_name_its_id_has(tmp_path: Path) -> None:
@@ -250,8 +251,8 @@ def test_the_manifests_own_parts_and_its_identical_audio(tmp_path: Path) -> None
     rows += [row("a3", "ann", audio_hash="#a1", emotion="fear"), row("f1", "flo", audio_hash="#b1", emotion="anger")]
     rows += [row("c2", "cat", audio_hash="#c1", emotion="anger")]
     result = audit(manifest(tmp_path, rows))
-    assert [(o.kind, o.first, o.second) for o in result.overlaps if o.leak] == [("speaker", "train", "validation")]
-    assert [(t.differ_in, t.count, t.examples) for t in result.twins] == [
+    assert [(o.kind, o.first, o.second) for o in result.overlaps if o.fails] == [("speaker", "train", "validation")]
+    assert [(t.differ_in, t.count, t.examples) for t in result.copies] == [
         ("two labels", 1, ("a1 = a3",)),
         ("two names only", 1, ("c1 = c2",)),
         ("two speakers", 1, ("b1 = f1",)),
@@ -261,14 +262,14 @@ def test_the_manifests_own_parts_and_its_identical_audio(tmp_path: Path) -> None
 
 def test_a_manifest_without_a_split_column(tmp_path: Path) -> None:
     result = audit(manifest(tmp_path, ROWS))
-    assert not result.leaks
+    assert result.passed
     assert result.lines() == ["No parts to compare: the manifest has no split column."]
 
 
 def test_the_result_as_json(tmp_path: Path) -> None:
     result = audit(manifest(tmp_path, ROWS), lists(tmp_path, train=["a1"], test=["a2"]))
     plain = json.loads(json.dumps(result.to_json()))
-    assert plain["leaks"] is True
+    assert plain["passed"] is False
     assert plain["parts"] == {"train": 1, "test": 1}
     assert plain["overlaps"][0] == {
         "kind": "speaker",
@@ -278,7 +279,7 @@ def test_the_result_as_json(tmp_path: Path) -> None:
         "count": 1,
         "total": 1,
         "examples": ["ann"],
-        "leak": True,
+        "fails": True,
     }
 
 
@@ -286,7 +287,7 @@ def test_many_names_are_counted_and_a_few_are_shown(tmp_path: Path) -> None:
     rows = [row(f"{part}{n}", f"s{n}") for part in "ab" for n in range(8)]
     files = lists(tmp_path, train=[f"a{n}" for n in range(8)], test=[f"b{n}" for n in range(8)])
     lines = audit(manifest(tmp_path, rows), files).lines()
-    assert "LEAK  speaker, train and test: 8 of 8 in test are also in train (s0, s1, s2, s3, s4 and 3 more)" in lines
+    assert "OVERLAP  speaker, train and test: 8 of 8 in test are also in train (s0, s1, s2, s3, s4 and 3 more)" in lines
 
 
 def test_memory_grows_with_the_splits_and_not_with_the_manifest(tmp_path: Path) -> None:

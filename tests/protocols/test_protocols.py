@@ -132,21 +132,21 @@ def test_unlabelled_audio_is_drawn_of_every_speaker_whatever_the_labels() -> Non
     split = speaker_folds(manifest)[0]
     assert not split.saw_unlabelled_test_audio
     parts = (*split.train, *split.validation, *split.test)
-    heard = split.hearing_unlabelled(5)
+    heard = split.with_unlabelled(5)
     assert who(heard.unlabelled) == who(parts)
     for speaker in who(parts):
         own = [u.id for u in parts if u.speaker == speaker]
         hashed = sorted(own, key=lambda name: hashlib.blake2b(f"0\0enrolment\0{name}".encode()).digest())
         assert [u.id for u in heard.unlabelled if u.speaker == speaker] == sorted(hashed[:5])
     assert heard.saw_unlabelled_test_audio
-    assert heard.stamps == ("10 unlabelled clips of the test speakers were heard",)
-    assert split.hearing_unlabelled().unlabelled == tuple(sorted(parts, key=lambda u: u.id))
+    assert heard.stamps == ("test speakers are enrolled with 10 unlabelled clips of their own",)
+    assert split.with_unlabelled().unlabelled == tuple(sorted(parts, key=lambda u: u.id))
     unlabelled = [replace(u, id=f"{u.id} again", emotion=None) for u in manifest]
     stranger = replace(unlabelled[0], id="stranger", speaker="nobody of this split")
-    more = split.hearing_unlabelled(audio=[*manifest, *unlabelled, stranger]).unlabelled
+    more = split.with_unlabelled(audio=[*manifest, *unlabelled, stranger]).unlabelled
     assert len(more) == 2 * len(parts), "clips without a label count, other speakers do not"
     with pytest.raises(SereneError, match="at least 1 is needed"):
-        split.hearing_unlabelled(0)
+        split.with_unlabelled(0)
 
 
 def test_the_same_audio_under_another_speakers_name_is_no_stranger() -> None:
@@ -199,11 +199,11 @@ def test_clips_set_aside_are_in_no_part_and_are_all_that_is_heard_of_their_speak
     apart = replace(split, test=kept, set_aside=aside)
     assert (apart.unlabelled, apart.saw_unlabelled_test_audio, apart.stamps) == ((), False, ())
     for audio in (None, manifest):
-        heard = apart.hearing_unlabelled(audio=audio)
+        heard = apart.with_unlabelled(audio=audio)
         assert {u.id for u in heard.unlabelled if u.speaker in split.test_speakers} == {u.id for u in aside}
         assert who(heard.unlabelled) == set(manifest.speakers)
-        assert heard.stamps == ("6 unlabelled clips of the test speakers were heard",)
-    fewer = apart.hearing_unlabelled(2).unlabelled
+        assert heard.stamps == ("test speakers are enrolled with 6 unlabelled clips of their own",)
+    fewer = apart.with_unlabelled(2).unlabelled
     assert Counter(u.speaker for u in fewer) == dict.fromkeys(manifest.speakers, 2)
 
 
@@ -303,8 +303,8 @@ def test_speaker_holdout_balances_columns(seed: int) -> None:
         ({"train": 9, "validation": 1, "test": 1}, "numbers of speakers that sum to 10 or fractions that sum to 1"),
         ({"train": 0.8, "validation": 0.1, "test": 0.2}, "are 0.8, 0.1 and 0.2"),
         ({"train": 10, "validation": 0, "test": 0}, "training and test need at least one each"),
-        ({"train": 0.97, "validation": 0.01, "test": 0.02}, "10 speakers cannot be dealt"),
-        ({"train": -1, "validation": 1, "test": 10}, "10 speakers cannot be dealt"),
+        ({"train": 0.97, "validation": 0.01, "test": 0.02}, "10 speakers cannot be partitioned"),
+        ({"train": -1, "validation": 1, "test": 10}, "10 speakers cannot be partitioned"),
         ({"balance": ("gendre",)}, "Unknown column to balance 'gendre'. Did you mean 'gender'"),
     ],
 )

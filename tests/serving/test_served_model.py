@@ -120,7 +120,7 @@ def nan_wav() -> bytes:
         (encoded(spoken(1.0))[:9000], "it is cut off after 9000 of"),
         (encoded(np.zeros(0)), "holds no samples"),
         (nan_wav(), "not finite"),
-        (encoded(np.zeros(21 * 16_000)), "is 21.0 s long, and no more than 20 s are heard at once"),
+        (encoded(np.zeros(21 * 16_000)), "is 21.0 s long, and no more than 20 s are read at once"),
         (encoded(np.zeros(3600 * 16_000, np.int16), form="flac"), "is 3600.0 s long"),
     ],
     ids=["nothing", "words", "zeros", "cut off", "no samples", "NaN", "too long", "an hour in few bytes"],

@@ -143,7 +143,7 @@ def test_what_is_no_audio_is_refused(client: TestClient) -> None:
 
 
 def test_what_is_too_long_is_refused_by_the_services_limit(client: TestClient) -> None:
-    assert refused(ask(client, "101"), 422) == "the sound is 101 s long, and no more than 100 s are heard at once"
+    assert refused(ask(client, "101"), 422) == "the sound is 101 s long, and no more than 100 s are read at once"
 
 
 def test_what_is_too_large_is_refused_with_or_without_a_declared_length(client: TestClient) -> None:

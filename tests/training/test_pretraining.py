@@ -526,7 +526,7 @@ def test_fine_tuning_takes_up_the_encoder_and_says_whose_audio_it_has_heard(
     (finished,) = personal.finished()
     heard = {u.id for stage in whole for u in stage.trained}
     test = set(finished.predictions().select(part="test").id.tolist())
-    assert f"{len(heard & test)} unlabelled clips of the test speakers were heard" in report["stamps"]
+    assert f"test speakers are enrolled with {len(heard & test)} unlabelled clips of their own" in report["stamps"]
     assert not any("random weights" in stamp for stamp in report["stamps"]), "it did not begin with random ones"
     assert {"value", "low", "high"} <= report["metrics"]["ccc_arousal"].keys()
     assert "stages:" in report["recipe"]

@@ -18,7 +18,7 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
 from serene.errors import AudioError, SereneError
-from serene.protocols.split import drawn
+from serene.protocols.split import enrolment_clips
 from serene.task import Task
 
 MOST_SAMPLES = 120 * 16_000  # of a scored batch of waveforms, two minutes: an encoder's first layers hold a lot of each
@@ -293,7 +293,7 @@ def enrolment_of(utterances: Sequence[Utterance], store: Store, clips: int | Non
     own: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         own[utterance.speaker].append(utterance)
-    chosen = {speaker: drawn(said, clips) for speaker, said in own.items()}
+    chosen = {speaker: enrolment_clips(said, clips) for speaker, said in own.items()}
     return {
         speaker: Enrolment(frame_statistics(said, store), sum(frames_of(u, store) for u in said))
         for speaker, said in chosen.items()

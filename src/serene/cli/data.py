@@ -9,6 +9,7 @@ import typer
 
 from serene.cli.terminal import Json, app, bars, out, print_json, training
 from serene.corpora import CORPORA
+from serene.corpora.manifest import words
 from serene.errors import SereneError
 
 
@@ -45,7 +46,7 @@ def prepare(
     out.print(
         f"{summary['utterances']} utterances, {summary['speakers']} speakers, {summary['hours']} hours -> {output}"
     )
-    out.print("emotions: " + ", ".join(f"{name} {count}" for name, count in summary["emotions"].items()))
+    out.print("emotions: " + words(summary["emotions"]))
     for clip in manifest.left_out:
         out.print(f"left out: {clip.id}: {clip.reason}")
     for remark in manifest.remarks:
@@ -61,10 +62,11 @@ def audit(
     more: Annotated[list[Path] | None, typer.Argument(help="Further split files.")] = None,
     json: Json = False,
 ) -> None:
-    """Find speakers, sessions, texts and identical audio that the parts of a split share; exit 1 if it leaks.
+    """Find speakers, sessions, texts and identical audio that the parts of a split share.
 
     `--splits A B ...` takes one file per part, or one file with a part column: this project's, EmoBox's JSON lines,
-    s3prl's JSON, CSV. Without it the manifest's own `split` column is audited.
+    s3prl's JSON, CSV. Without it the manifest's own `split` column is audited. The exit code is 1 where speakers or
+    identical audio are shared.
     """
     from serene.protocols.audit import audit as audit_splits
 
@@ -74,7 +76,7 @@ def audit(
     else:
         for line in result.lines():
             out.print(line)
-    raise typer.Exit(1 if result.leaks else 0)
+    raise typer.Exit(0 if result.passed else 1)
 
 
 def _left_out(clip: Any) -> dict[str, str]:

@@ -41,7 +41,7 @@ def predict(
     model: Model = None,
     profile: ProfileFile = None,
     abstain: Abstain = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips that are heard at once.")] = 16,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips in a batch.")] = 16,
     device: Device = "auto",
     precision: Precision = "fp32",
     threads: Threads = None,

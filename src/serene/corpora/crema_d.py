@@ -2,9 +2,9 @@
 
 Layout: `AudioWAV/1001_IEO_HAP_LO.wav` = actor, sentence, intended emotion, level; `VideoDemographics.csv`;
 `processedResults/tabulatedVotes.csv`, where the first digit of a row's id is what raters were given: 1 the voice
-alone, 2 the face, 3 both. Votes and ratings are taken from the voice alone, since a model hears nothing else.
+alone, 2 the face, 3 both. Votes and ratings are taken from the voice alone, since a model is given nothing else.
 
-What the actor intended (`emotion`) and what listeners heard (`emotion_perceived`, their majority, absent in a tie)
+What the actor intended (`emotion`) and what listeners perceived (`emotion_perceived`, their majority, absent in a tie)
 are different labels: they agree for 41.6 % of the clips. `expressed_intensity` is the sum over the five emotions
 other than neutral of votes times mean response, divided by the number of responses (0 to 100).
 

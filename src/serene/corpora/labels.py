@@ -91,7 +91,7 @@ def _choose_votes(
     for utterance in manifest:
         votes = {name: joined.get(utterance.id, {}).get(name, 0.0) for name in classes}
         total = sum(votes.values())
-        if total > 0:  # some listener heard one of the classes
+        if total > 0:  # some listener voted for one of the classes
             shares = {name: count / total for name, count in votes.items()}
             kept.append(replace(utterance, votes=shares, emotion=max(shares, key=shares.__getitem__)))
     return replace(manifest, utterances=tuple(kept)), classes

@@ -18,19 +18,8 @@ from serene.errors import SereneError, unknown
 from serene.files import whole_file
 
 EMOTIONS = (
-    "anger",
-    "happiness",
-    "sadness",
-    "neutral",
-    "fear",
-    "disgust",
-    "surprise",
-    "contempt",
-    "boredom",
-    "calm",
-    "excitement",
-    "frustration",
-    "other",
+    *("anger", "happiness", "sadness", "neutral", "fear", "disgust", "surprise"),
+    *("contempt", "boredom", "calm", "excitement", "frustration", "other"),
 )
 
 
@@ -164,16 +153,14 @@ class Manifest:
     def check(self) -> Manifest:
         """Return the manifest itself, or raise SereneError where it is empty, repeats an id or lacks a speaker."""
         if not self.utterances:
-            reasons = Counter(item.kind for item in self.left_out)
-            detail = f" Left out: {dict(reasons)}." if reasons else ""
+            reasons = dict(Counter(item.kind for item in self.left_out))
+            detail = f" Left out: {reasons}." if reasons else ""
             raise SereneError(f"The manifest is empty: no utterance was found or kept.{detail}")
-        repeated = [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]
-        if repeated:
+        if repeated := [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]:
             raise SereneError(
                 f"The manifest repeats {len(repeated)} ids, for example '{repeated[0]}'; ids must be unique."
             )
-        nameless = [u.id for u in self.utterances if not u.speaker]
-        if nameless:
+        if nameless := [u.id for u in self.utterances if not u.speaker]:
             raise SereneError(
                 f"{len(nameless)} utterances have no speaker, for example '{nameless[0]}'. "
                 "Every utterance needs one: splits are made by speaker."
@@ -189,11 +176,9 @@ class Manifest:
         for column in filters:
             if column not in COLUMNS:
                 raise SereneError(unknown("manifest column", column, COLUMNS))
-        kept = tuple(
-            u
-            for u in self.utterances
-            if all(fnmatch.fnmatchcase(str(getattr(u, c)), pattern) for c, pattern in filters.items())
-        )
+        kept = self.utterances
+        for column, pattern in filters.items():
+            kept = tuple(u for u in kept if fnmatch.fnmatchcase(str(getattr(u, column)), pattern))
         if not kept:
             told = "".join(f" {remark}" for remark in self.remarks)
             raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `{where}`.{told}")
@@ -201,11 +186,10 @@ class Manifest:
 
     def summarise(self) -> dict[str, Any]:
         """Count utterances, speakers, emotions, seconds and what was left out."""
-        durations = [u.duration for u in self.utterances if u.duration is not None]
         return {
             "utterances": len(self.utterances),
             "speakers": len(self.speakers),
-            "hours": round(sum(durations) / 3600, 3),
+            "hours": round(sum(u.duration or 0 for u in self.utterances) / 3600, 3),
             "emotions": dict(sorted(Counter(u.emotion or "(none)" for u in self.utterances).items())),
             "left_out": dict(sorted(Counter(item.kind for item in self.left_out).items())),
             "remarks": list(self.remarks),
@@ -219,11 +203,9 @@ class Manifest:
         path = Path(path)
         with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for utterance in self.utterances:
-                row = utterance.to_dict() | {"audio": _portable(utterance.audio, path.parent)}
-                file.write(json.dumps(row) + "\n")
-        left_out = path.with_suffix(".left_out.csv")
+                file.write(json.dumps(utterance.to_dict() | {"audio": _portable(utterance.audio, path.parent)}) + "\n")
         with (
-            whole_file(left_out) as temporary,
+            whole_file(path.with_suffix(".left_out.csv")) as temporary,
             temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         ):
             writer = csv.writer(file)
@@ -238,12 +220,22 @@ class Manifest:
             SereneError: no such file, a line that is not an utterance (named by its number), or an empty file.
         """
         path = Path(path)
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SereneError(f"Cannot read the manifest {path}: {error}") from error
-        rows = [_parse(line, f"{path}, line {n}", path.parent) for n, line in enumerate(lines, 1) if line.strip()]
-        return cls(tuple(rows), _read_left_out(path.with_suffix(".left_out.csv"))).check()
+        return cls(tuple(utterances_of(path)), _read_left_out(path.with_suffix(".left_out.csv"))).check()
+
+
+def utterances_of(path: Path) -> Iterator[Utterance]:
+    """Read a manifest's utterances one by one; relative audio paths are taken from its folder.
+
+    Raises:
+        SereneError: no such file, or a line that is not an utterance (named by its number).
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _parse(line, f"{path}, line {number}", path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SereneError(f"Cannot read the manifest {path}: {error}") from error
 
 
 def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
@@ -252,21 +244,18 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
     Raises:
         SereneError: a missing or ill-typed column; the message begins with `where`.
     """
-    known: dict[str, Any] = {
-        key: value for key, value in row.items() if key in COLUMNS and value is not None and value != ""
-    }
+    given = {key: value for key, value in row.items() if value is not None and value != ""}
+    known: dict[str, Any] = {key: value for key, value in given.items() if key in COLUMNS}
     for column in ("id", "audio", "speaker"):
         if column not in known:
             raise SereneError(f"{where}: the column '{column}' is missing.")
     try:
-        for column in NUMERIC:
-            if column in known:
-                known[column] = _finite(known[column])
+        known |= {column: _finite(known[column]) for column in NUMERIC if column in known}
         if "sample_rate" in known:
             known["sample_rate"] = int(known["sample_rate"])
         if "votes" in known:
             known["votes"] = {str(label): _finite(count) for label, count in known["votes"].items()}
-        numbers = {k: _finite(v) for k, v in row.items() if k not in COLUMNS and v is not None and v != ""}
+        numbers = {key: _finite(value) for key, value in given.items() if key not in COLUMNS}
         if known.get("start", 0.0) < 0 or known.get("duration", 1.0) <= 0:
             raise SereneError(f"{where}: start must not be negative, and duration must be positive.")
     except (TypeError, ValueError, AttributeError) as error:
@@ -290,8 +279,8 @@ def _read_left_out(path: Path) -> tuple[LeftOut, ...]:
     if not path.exists():
         return ()
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file)
-        return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
+        rows = tuple(csv.DictReader(file))
+    return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
 
 
 def _finite(value: Any) -> float:

@@ -120,13 +120,13 @@ def _from_tables(consensus: Path, detailed: Path | None) -> tuple[list[Label], l
         return labels, ["labels_detailed.csv is not there: votes are unknown."]
     votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for where, row in _rows(detailed, ("FileName",)):
-        votes[_stem(row["FileName"])].update(_vote(_heard(row, where)))
+        votes[_stem(row["FileName"])].update(_vote(_chosen(row, where)))
     for label in labels:
         label.votes = votes[label.clip]
     return labels, []
 
 
-def _heard(row: Mapping[str, str], where: str) -> str:
+def _chosen(row: Mapping[str, str], where: str) -> str:
     """Give the emotion that one listener chose."""
     line = LISTENER.match(row.get("EmoDetail") or "")
     if line is None and "EmoClass_Major" not in row:

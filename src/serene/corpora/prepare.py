@@ -33,10 +33,10 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> Manifest:
-    """Read a corpus, listen to every clip once and leave out what no label can be trusted for.
+    """Read a corpus, decode every clip once and leave out what no label can be trusted for.
 
     Left out, each with its reason: unreadable, empty and not finite audio; silence; identical audio that carries two
-    labels (all copies, since none of the labels can be trusted). Identical means the same samples as models hear them
+    labels (all copies, since none of the labels can be trusted). Identical means the same samples as models get them
     (mono, 16 kHz), whatever the file's bytes. Identical audio with one label is kept and named in a remark.
 
     Args:
@@ -54,9 +54,9 @@ def prepare(
         SereneError: no such corpus or folder, or nothing is left.
     """
     manifest: Manifest = load(corpus, CORPORA, "corpus")(Path(folder))
-    heard = _in_parallel(_header if fast else _decoded, manifest.utterances, progress, workers)
-    kept = [clip for clip in heard if isinstance(clip, Utterance)]
-    left_out = [clip for clip in heard if isinstance(clip, LeftOut)]
+    clips = _in_parallel(_header if fast else _decoded, manifest.utterances, progress, workers)
+    kept = [clip for clip in clips if isinstance(clip, Utterance)]
+    left_out = [clip for clip in clips if isinstance(clip, LeftOut)]
     remarks = list(manifest.remarks)
     if fast:
         remarks.append("Only headers were read: silent, broken and identical audio was not looked for.")
@@ -76,11 +76,11 @@ def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = Non
     missing = [utterance for utterance in manifest if utterance.audio_hash is None]
     if not missing:
         return manifest
-    heard = {clip.id: clip for clip in _in_parallel(_decoded, missing, progress, None)}
-    for clip in heard.values():
+    decoded = {clip.id: clip for clip in _in_parallel(_decoded, missing, progress, None)}
+    for clip in decoded.values():
         if isinstance(clip, LeftOut):
             raise AudioError(f"{clip.audio}: {clip.reason}. Prepare the corpus without --fast, which leaves it out.")
-    return replace(manifest, utterances=tuple(heard.get(u.id, u) for u in manifest))  # pyright: ignore[reportArgumentType]
+    return replace(manifest, utterances=tuple(decoded.get(u.id, u) for u in manifest))  # pyright: ignore[reportArgumentType]
 
 
 def _in_parallel(
@@ -115,7 +115,7 @@ def _header(utterance: Utterance) -> Utterance | LeftOut:
 
 
 def _decoded(utterance: Utterance) -> Utterance | LeftOut:
-    """Fill in duration, sample rate and the hash of what models hear."""
+    """Fill in duration, sample rate and the hash of the samples that models get."""
     known = _header(utterance)
     if isinstance(known, LeftOut):
         return known

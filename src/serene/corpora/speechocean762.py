@@ -5,7 +5,7 @@ pronunciation scores, which it was made for, are not read.
 
 Layout: `WAVE/SPEAKER0001/000010011.WAV` = speaker (a zero and 4 digits), recording (4 digits); the lists `utt2spk`,
 `spk2gender`, `spk2age` and `text`, in Kaldi's form, once under `train` and once under `test`. Each part has 125
-speakers and 2500 clips, and no speaker is in both: for speaker identification every speaker's clips are dealt anew.
+speakers and 2500 clips, and no speaker is in both: speaker identification partitions every speaker's clips anew.
 
 Known defects: ten of speaker 9628's thirty clips (`096280001` to `096280010`) are in no list. They are sound speech of
 a known speaker, so they are kept, with no `split`; `only: {split: t*}` gives the corpus as its lists have it.

@@ -1,6 +1,6 @@
 """Synthetic speech: made-up speakers with known voices, and a dial that ties emotion to speaker.
 
-A detector of mechanisms, not a benchmark: it tells whether a method learns, leaks or forgets speakers on data whose
+A detector of mechanisms, not a benchmark: it tells whether a method learns or forgets speakers on data whose
 causes are known, and nothing about how well it would do on people. No figure on it compares with one on real speech.
 
 Every speaker has a voice (mean F0, formant scale, spectral tilt), every emotion a prosody (pitch level, range and
@@ -10,7 +10,7 @@ voice.
 
 The dial `shortcut` is the probability that a clip carries its speaker's favourite emotion rather than any of them
 with equal probability. At 0 speaker and emotion are independent; towards 1 the voice alone gives the emotion away,
-for the speakers heard in training and for no other. The emotions are dealt out in these proportions exactly, each of
+for the speakers seen in training and for no other. The emotions are shared out in these proportions exactly, each of
 them at least once to every speaker, and the favourites go round both genders, so that gender gives nothing away.
 """
 
@@ -36,7 +36,7 @@ CITATION = "none"
 
 VERSION = 1  # of the sound: a folder made by another version is not taken for this one
 MANIFEST, SETTINGS = "manifest.jsonl", "synthetic.json"
-RATINGS = {  # arousal, valence and dominance from 1 to 7, as one listener who always hears the emotion would give them
+RATINGS = {  # arousal, valence and dominance from 1 to 7, as a listener who is always right would give them
     "anger": (6.0, 2.0, 6.0),
     "happiness": (5.5, 6.0, 5.0),
     "neutral": (3.5, 4.0, 4.0),
@@ -136,26 +136,26 @@ def _made(folder: Path) -> dict | None:
 
 
 def _voices(speakers: int, seed: int) -> list[Voice]:
-    """Deal out voices, evenly spaced within each gender so that no two are alike, in an order drawn by the seed."""
+    """Make voices, evenly spaced within each gender so that no two are alike, in an order drawn by the seed."""
     draw = np.random.default_rng([seed, 0])
     women, men = (speakers + 1) // 2, speakers // 2
     by_gender = []
     for count, pitch, scale in ((women, (165, 245), (1.10, 1.24)), (men, (90, 140), (0.92, 1.06))):
         facts = (np.geomspace(*pitch, count), np.linspace(*scale, count), np.linspace(6, 12, count))
-        dealt = np.stack([draw.permutation(fact) for fact in facts], axis=1).round(3).tolist()
-        by_gender.append([Voice(*voice) for voice in dealt])
+        voices = np.stack([draw.permutation(fact) for fact in facts], axis=1).round(3).tolist()
+        by_gender.append([Voice(*voice) for voice in voices])
     return [by_gender[index % 2][index // 2] for index in range(speakers)]
 
 
 def _labels(index: int, settings: dict, draw: np.random.Generator) -> list[str]:
-    """Deal a speaker's emotions out: the favourite's share is the dial's, the rest is even, none is without a clip."""
+    """Share a speaker's emotions out: the favourite's share is the dial's, the rest is even, none is without a clip."""
     emotions, clips = settings["emotions"], settings["clips_per_speaker"]
     favourite = (index // 2 + index % 2) % len(emotions)  # goes round the emotions within each gender
     even = (1 - settings["shortcut"]) / len(emotions)
     others = max(round(clips * even * (len(emotions) - 1)), len(emotions) - 1)
     rest = [emotion for place, emotion in enumerate(emotions) if place != favourite]
-    turn = draw.permutation(len(rest))  # who gets the clips that cannot be shared evenly
-    labels = [rest[turn[place % len(rest)]] for place in range(others)]
+    order = draw.permutation(len(rest))  # who gets the clips that cannot be shared evenly
+    labels = [rest[order[place % len(rest)]] for place in range(others)]
     labels += [emotions[favourite]] * (clips - others)
     return [labels[place] for place in draw.permutation(clips)]
 

@@ -80,7 +80,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
     splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
     if recipe.features.normalize == "speaker" or parts.hears_voices:
-        splits = [split.hearing_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
+        splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if recipe.calibration:  # all of a speaker's clips are heard before the first is answered
         splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
     if before := _heard_before(recipe, stages, manifest):

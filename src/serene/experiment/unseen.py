@@ -15,7 +15,7 @@ from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
 from serene.evaluation.ratings import Ratings
 from serene.models.model import EmotionModel
-from serene.protocols.split import drawn_ids
+from serene.protocols.split import enrolment_ids
 
 CLIPS = (0, 1, 2, 5, 10, 20, None)  # that each speaker is enrolled by; None for all
 SMALLEST = 1e-5  # of a deviation
@@ -48,7 +48,7 @@ class Strangers:
         count = np.zeros(len(rows), dtype=np.int64)
         for speaker in np.unique(speakers):
             said = np.flatnonzero(speakers == speaker)
-            heard = set(drawn_ids(names[said].tolist(), clips))
+            heard = set(enrolment_ids(names[said].tolist(), clips))
             chosen = own[[row for row in said if names[row] in heard]]
             count[said] = len(chosen)
             if len(chosen):

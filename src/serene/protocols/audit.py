@@ -1,7 +1,7 @@
 """Audit of anybody's splits: speakers, sessions, texts and identical audio that two parts share.
 
-A split leaks if test, validation and training share a speaker or the same audio: what is measured is then partly
-memory. Shared sessions and texts are reported and are no leak here: acted corpora repeat their sentences for every
+A split fails if test, validation and training share a speaker or the same audio: what is measured is then partly
+memory. Shared sessions and texts are reported and fail nothing: acted corpora repeat their sentences for every
 speaker, and two talkers of one session may stand on both sides by intention.
 
 The manifest is read once, line by line; memory grows with the clips that the splits name, not with the manifest (only
@@ -10,21 +10,20 @@ where no splits are given, and so every clip is compared, does a line of each st
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.manifest import Utterance, utterance_from
+from serene.corpora.manifest import Utterance, utterances_of
 from serene.errors import SereneError
-from serene.protocols.overlaps import EXAMPLES, Cell, Clip, Overlap, Tally, rank
+from serene.protocols.overlaps import EXAMPLES, FAILING, Clip, Overlap, Place, Tally, rank
 from serene.protocols.split_files import Entry, find, part_of, read_split_files
 
 
 @dataclass(frozen=True)
-class Twins:
+class Copies:
     """Identical audio within a manifest: what its copies differ in, how many copies, the ids of some."""
 
     differ_in: str
@@ -39,8 +38,8 @@ class Audit:
     Attributes:
         parts: part -> number of clips, over all folds.
         folds: names of the folds; one empty name where there is one only.
-        overlaps: whatever is shared, leaks first.
-        twins: identical audio in the manifest itself; looked for only where no split files are given.
+        overlaps: whatever is shared, what fails the split first.
+        copies: identical audio in the manifest itself; looked for only where no split files are given.
         unmatched: part -> names of entries that the manifest does not hold.
         unknown: kind -> number of compared clips of which the manifest does not say it.
         clips: number of compared clips.
@@ -49,22 +48,22 @@ class Audit:
     parts: dict[str, int]
     folds: tuple[str, ...]
     overlaps: tuple[Overlap, ...]
-    twins: tuple[Twins, ...]
+    copies: tuple[Copies, ...]
     unmatched: dict[str, tuple[str, ...]]
     unknown: dict[str, int]
     clips: int
 
     @property
-    def leaks(self) -> bool:
-        """Whether any two of training, validation and test share a speaker or identical audio."""
-        return any(overlap.leak for overlap in self.overlaps)
+    def passed(self) -> bool:
+        """Whether no two of training, validation and test share a speaker or identical audio."""
+        return not any(overlap.fails for overlap in self.overlaps)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values for `json.dumps`."""
-        return {"leaks": self.leaks} | asdict(self)
+        return {"passed": self.passed} | asdict(self)
 
     def lines(self) -> list[str]:
-        """Say the result in lines for a terminal, leaks first."""
+        """Say the result in lines for a terminal, what fails the split first."""
         sizes = ", ".join(f"{part} {count}" for part, count in self.parts.items())
         folds = f", {len(self.folds)} folds" if len(self.folds) > 1 else ""
         lines = [
@@ -74,7 +73,9 @@ class Audit:
         for overlap in self.overlaps:
             pairs[overlap.kind, overlap.first, overlap.second].append(overlap)
         lines += [_line(found, len(self.folds)) for found in pairs.values()]
-        lines += [f"note  identical audio, {t.differ_in}: {t.count} ({_some(t.examples, t.count)})" for t in self.twins]
+        lines += [
+            f"note  identical audio, {t.differ_in}: {t.count} ({_some(t.examples, t.count)})" for t in self.copies
+        ]
         lines += [
             f"note  {len(names)} entries of {part} are not in the manifest ({_some(names, len(names))})"
             for part, names in self.unmatched.items()
@@ -86,8 +87,11 @@ class Audit:
             lines.append("note  no part is called train: what training shares with the others was not looked at")
         if self.parts:
             among = f" among the {self.clips} clips that were found" if self.unmatched else ""
+            shared = " and ".join(FAILING[kind] for kind in FAILING if any(o.kind == kind for o in self.overlaps))
             lines.append(
-                "The split leaks." if self.leaks else f"No speaker and no audio is shared between parts{among}."
+                f"The split shares {shared} between its parts."
+                if shared
+                else f"No speaker and no audio is shared between parts{among}."
             )
         return lines
 
@@ -103,14 +107,14 @@ def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
     Raises:
         SereneError: a file cannot be read, there are fewer than two parts, or a part has no clip in the manifest.
     """
-    tally, twins = Tally(), _TwinSearch()
+    tally, copies = Tally(), _CopySearch()
     unmatched: dict[str, tuple[str, ...]] = {}
     if splits:
-        unmatched = _match(read_split_files(splits), _stream(Path(manifest)), tally)
+        unmatched = _match(read_split_files(splits), utterances_of(Path(manifest)), tally)
     else:
-        for utterance in _stream(Path(manifest)):
+        for utterance in utterances_of(Path(manifest)):
             clip = Clip.of(utterance)
-            twins.add(clip, utterance.emotion)
+            copies.add(clip, utterance.emotion)
             tally.add(clip, [("", part_of(utterance.split) or utterance.split)] if utterance.split else [])
         if not tally.clips:
             raise SereneError(f"The manifest {manifest} is empty.")
@@ -121,14 +125,14 @@ def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
         parts={part: parts[part] for part in sorted(parts, key=rank)},
         folds=tuple(sorted({fold for fold, _ in tally.sizes if fold})) or ("",),
         overlaps=tuple(tally.overlaps()),
-        twins=twins.found(),
+        copies=copies.found(),
         unmatched=unmatched,
         unknown={kind: count for kind, count in sorted(tally.unknown.items()) if count},
         clips=tally.clips,
     )
 
 
-class _TwinSearch:
+class _CopySearch:
     """Identical audio within one manifest, by what its copies disagree about."""
 
     def __init__(self) -> None:
@@ -136,58 +140,38 @@ class _TwinSearch:
         self._found: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, clip: Clip, emotion: str | None) -> None:
-        twin, speaker, label = self._first.setdefault(clip.audio, (clip.id, clip.speaker, emotion))
-        if twin != clip.id:
+        first, speaker, label = self._first.setdefault(clip.audio, (clip.id, clip.speaker, emotion))
+        if first != clip.id:
             ways = ("two speakers", speaker != clip.speaker), ("two labels", label != emotion), ("two names only", True)
-            self._found[next(what for what, differs in ways if differs)].append(f"{twin} = {clip.id}")
+            self._found[next(what for what, differs in ways if differs)].append(f"{first} = {clip.id}")
 
-    def found(self) -> tuple[Twins, ...]:
-        return tuple(Twins(what, len(pairs), tuple(pairs[:EXAMPLES])) for what, pairs in sorted(self._found.items()))
-
-
-def _stream(path: Path) -> Iterator[Utterance]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield _utterance(line, f"{path}, line {number}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SereneError(f"Cannot read the manifest {path}: {error}") from error
-
-
-def _utterance(line: str, where: str) -> Utterance:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SereneError(f"{where}: not a JSON object ({error}).") from error
-    if not isinstance(row, dict):
-        raise SereneError(f"{where}: a JSON object was expected.")
-    return utterance_from(row, where)
+    def found(self) -> tuple[Copies, ...]:
+        return tuple(Copies(what, len(pairs), tuple(pairs[:EXAMPLES])) for what, pairs in sorted(self._found.items()))
 
 
 def _match(entries: Sequence[Entry], utterances: Iterable[Utterance], tally: Tally) -> dict[str, tuple[str, ...]]:
     """Count the clips of every entry in its part; return the names of entries that have none."""
     found = find(entries, ((u.id, u.audio, Clip.of(u)) for u in utterances))
-    cells_of: defaultdict[Clip, set[Cell]] = defaultdict(set)
+    places_of: defaultdict[Clip, set[Place]] = defaultdict(set)
     for entry, clips in found.items():
         for clip in clips:
-            cells_of[clip].add((entry.fold, entry.part))
-    for clip, cells in cells_of.items():
-        tally.add(clip, cells)
+            places_of[clip].add((entry.fold, entry.part))
+    for clip, places in places_of.items():
+        tally.add(clip, places)
     return _unmatched([entry for entry in entries if entry not in found], tally)
 
 
 def _unmatched(missing: Sequence[Entry], tally: Tally) -> dict[str, tuple[str, ...]]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for entry in missing:
-        cell = (entry.fold, entry.part)
-        if cell not in tally.sizes:
+        place = (entry.fold, entry.part)
+        if place not in tally.sizes:
             raise SereneError(
                 f"No clip of the part {entry.part}{f' of fold {entry.fold}' if entry.fold else ''} is in the manifest, "
                 f"for example '{entry.name}'. Entries are found by the manifest's ids, or by their file's name."
             )
         names[entry.part].append(entry.name)
-        tally.add_stranger(entry.path, cell)
+        tally.add_unmatched(entry.path, place)
     return {part: tuple(sorted(set(names[part]))) for part in sorted(names)}
 
 
@@ -196,8 +180,9 @@ def _line(found: Sequence[Overlap], folds: int) -> str:
     worst = max(found, key=lambda overlap: overlap.count / overlap.total)
     where = f" in {len(found)} of {folds} folds; fold {worst.fold}:" if folds > 1 else ":"
     return (
-        f"{'LEAK' if worst.leak else 'note'}  {worst.kind}, {worst.first} and {worst.second}{where} {worst.count} of "
-        f"{worst.total} in {worst.second} are also in {worst.first} ({_some(worst.examples, worst.count)})"
+        f"{'OVERLAP' if worst.fails else 'note'}  {worst.kind}, {worst.first} and {worst.second}{where} "
+        f"{worst.count} of {worst.total} in {worst.second} are also in {worst.first} "
+        f"({_some(worst.examples, worst.count)})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Protocols that deal the corpus into three parts: speakers, the corpus's own parts, or utterances at random."""
+"""Protocols that partition the corpus once: speakers, the corpus's own parts, or utterances at random."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def speaker_holdout(
     balance: tuple[str, ...] = (),
     seed: int = 0,
 ) -> list[Split]:
-    """Deal the speakers into three parts, as in the 200/25/25 of Tu et al. 2019, section 4.1; one split.
+    """Partition the speakers once, as in the 200/25/25 of Tu et al. 2019, section 4.1; one split.
 
     Args:
         manifest: any.
@@ -42,22 +42,22 @@ def speaker_holdout(
         validation: the same of validation speakers; 0 takes none.
         test: the same of test speakers; all speakers belong to one of the three parts.
         balance: columns, such as gender and ethnicity, whose mix each part should share; the first counts most.
-        seed: of the deal.
+        seed: of the partition.
     """
     for column in balance:
         if column not in DECISIVE:
             raise SereneError(unknown("column to balance", column, DECISIVE))
     need_two_speakers(manifest)
-    held_out, heard = sizes((train, validation, test), len(manifest.speakers), "speakers")
+    n_test, n_validation = sizes((train, validation, test), len(manifest.speakers), "speakers")
     strata: dict[str, tuple[str, ...]] = {}
     for u in in_order(manifest):
         strata.setdefault(u.speaker, tuple(str(getattr(u, column)) for column in balance))
     speakers = sorted(shuffled(strata, seed, ""), key=strata.__getitem__)
-    testing = evenly(speakers, held_out)
-    validating = evenly([s for s in speakers if s not in testing], heard)
+    testing = evenly(speakers, n_test)
+    validating = evenly([s for s in speakers if s not in testing], n_validation)
     part = {s: "test" if s in testing else "validation" if s in validating else "train" for s in speakers}
     learnt, held, tested = ([u for u in manifest if part[u.speaker] == p] for p in ("train", "validation", "test"))
-    return [make_split("speaker_holdout", "1", learnt, held, tested, "speaker" if heard else "none")]
+    return [make_split("speaker_holdout", "1", learnt, held, tested, "speaker" if n_validation else "none")]
 
 
 def official(manifest: Manifest, *, validation: OfficialValidation = "official", seed: int = 0) -> list[Split]:
@@ -68,7 +68,7 @@ def official(manifest: Manifest, *, validation: OfficialValidation = "official",
     Args:
         manifest: `split` is train, validation (or dev, ...), or a name that begins with test.
         validation: `official` takes the corpus's own part; `random20` and `random10` that share of the training part,
-            stratified by emotion; `none` nothing. The corpus's own part is then heard by nobody.
+            stratified by emotion; `none` nothing. The corpus's own part is then in none.
         seed: of the random validation.
     """
     check_choice(validation, get_args(OfficialValidation))
@@ -106,23 +106,23 @@ def random_speaker_dependent(
     repeats: int = 1,
     seed: int = 0,
 ) -> list[Split]:
-    """Deal the utterances at random, stratified by emotion: every speaker is on both sides, and every report says so.
+    """Partition the utterances at random, stratified by emotion: speakers are on both sides, as every report says.
 
     Args:
         manifest: any.
         train: fraction of each emotion's utterances; the three sum to 1.
         validation: the same for validation; 0 takes none.
         test: the same for the test.
-        repeats: number of independent deals; the folds are named 1, 2, ...
-        seed: of the deals.
+        repeats: number of independent partitions; the folds are named 1, 2, ...
+        seed: of the partitions.
     """
-    tested, heard = sizes((train, validation, test), len(manifest), "utterances")
+    n_test, n_validation = sizes((train, validation, test), len(manifest), "utterances")
     if repeats < 1:
         raise SereneError(f"Protocol random_speaker_dependent was asked for {repeats} repeats; at least 1 is needed.")
     splits = []
     for fold in map(str, range(1, repeats + 1)):
-        rest, testing = stratified(manifest, tested / len(manifest), seed, f"test {fold}")
-        rest, held = stratified(rest, heard / (len(manifest) - tested), seed, f"validation {fold}")
+        rest, testing = stratified(manifest, n_test / len(manifest), seed, f"test {fold}")
+        rest, held = stratified(rest, n_validation / (len(manifest) - n_test), seed, f"validation {fold}")
         rule = "random" if held else "none"
         splits.append(make_split("random_speaker_dependent", fold, rest, held, testing, rule, SpeakerDependentSplit))
     return splits

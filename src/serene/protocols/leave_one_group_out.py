@@ -1,4 +1,4 @@
-"""Protocols that let every session or speaker test in turn."""
+"""Protocols that leave one session, speaker or group of speakers out for the test, each once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GroupValidation = Literal["speaker", "random20", "random10", "none"]
 
 
 def leave_one_session_out(manifest: Manifest, *, validation: GroupValidation = "speaker", seed: int = 0) -> list[Split]:
-    """Test on each session in turn; the fold bears the session's name.
+    """Test on each session once; the fold bears the session's name.
 
     Args:
         manifest: every utterance has a session.
@@ -25,13 +25,13 @@ def leave_one_session_out(manifest: Manifest, *, validation: GroupValidation = "
         seed: of the random validation.
     """
     sessions = grouped_by("session", manifest)
-    return _in_turn("leave_one_session_out", manifest, sessions, validation, seed)
+    return _leave_one_out("leave_one_session_out", manifest, sessions, validation, seed)
 
 
 def tu2019(manifest: Manifest, *, validation: Literal["F", "M", "both"] = "F") -> list[Split]:
     """Hold out each two-talker session: one talker validates, the other tests (Tu et al. 2019, section 4.1).
 
-    The paper does not say which talker validates: `F` the woman, `M` the man, `both` each in turn (two splits per
+    The paper does not say which talker validates: `F` the woman, `M` the man, `both` each once (two splits per
     session). The fold `1F` is session 1 with its woman validating.
     """
     check_choice(validation, ("F", "M", "both"))
@@ -53,7 +53,7 @@ def tu2019(manifest: Manifest, *, validation: Literal["F", "M", "both"] = "F") -
 def speaker_folds(
     manifest: Manifest, *, folds: int = 5, validation: GroupValidation = "speaker", seed: int = 0
 ) -> list[Split]:
-    """Test on each of so many chunks of speakers in turn: sorted speaker ids, cut by `numpy.array_split`.
+    """Test on each of so many chunks of speakers once: sorted speaker ids, cut by `numpy.array_split`.
 
     Args:
         manifest: has at least as many speakers as folds.
@@ -70,11 +70,11 @@ def speaker_folds(
         )
     chunks = {str(n): set(chunk.tolist()) for n, chunk in enumerate(np.array_split(manifest.speakers, folds), 1)}
     groups = {fold: tuple(u for u in manifest if u.speaker in chunk) for fold, chunk in chunks.items()}
-    return _in_turn("speaker_folds", manifest, groups, validation, seed)
+    return _leave_one_out("speaker_folds", manifest, groups, validation, seed)
 
 
 def leave_one_speaker_out(manifest: Manifest, *, validation: GroupValidation = "speaker", seed: int = 0) -> list[Split]:
-    """Test on each speaker in turn; the fold bears the speaker's name.
+    """Test on each speaker once; the fold bears the speaker's name.
 
     Args:
         manifest: any.
@@ -83,10 +83,10 @@ def leave_one_speaker_out(manifest: Manifest, *, validation: GroupValidation = "
         seed: of the random validation.
     """
     speakers = grouped_by("speaker", manifest)
-    return _in_turn("leave_one_speaker_out", manifest, speakers, validation, seed)
+    return _leave_one_out("leave_one_speaker_out", manifest, speakers, validation, seed)
 
 
-def _in_turn(
+def _leave_one_out(
     name: str, manifest: Manifest, groups: Mapping[str, Sequence[Utterance]], validation: str, seed: int
 ) -> list[Split]:
     check_choice(validation, get_args(GroupValidation))
@@ -94,7 +94,7 @@ def _in_turn(
     needed = 3 if validation == "speaker" else 2
     if len(groups) < needed:
         raise SereneError(
-            f"Protocol {name} with validation {validation} needs at least {needed} groups of speakers to take turns; "
+            f"Protocol {name} with validation {validation} needs at least {needed} groups of speakers; "
             f"there are {len(groups)} ({some(groups)})."
         )
     splits, folds = [], list(groups)

@@ -12,11 +12,11 @@ from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance
 
 KINDS = ("speaker", "audio", "session", "text")
-LEAKING = ("speaker", "audio")
+FAILING = {"speaker": "speakers", "audio": "audio"}  # what no two of training, validation and test may share
 EXAMPLES = 5
 ORDER = ("train", "validation")  # of parts in a pair; tests and all others come after
 
-Cell = tuple[str, str]  # fold and part
+Place = tuple[str, str]  # fold and part
 
 
 class Clip(NamedTuple):
@@ -48,7 +48,7 @@ class Overlap:
         count: how many speakers (clips, sessions, texts) are shared.
         total: how many the second part has.
         examples: the first few of them; for audio the ids on both sides.
-        leak: whether sharing this makes the split leak.
+        fails: whether sharing this fails the split: a speaker or identical audio.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Overlap:
     count: int
     total: int
     examples: tuple[str, ...]
-    leak: bool
+    fails: bool
 
 
 class Tally:
@@ -72,34 +72,34 @@ class Tally:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.sizes: Counter[Cell] = Counter()
+        self.sizes: Counter[Place] = Counter()
         self.unknown: Counter[str] = Counter()
         self.clips = 0
-        self._seen: dict[str, defaultdict[str, dict[Cell, str]]] = {kind: defaultdict(dict) for kind in KINDS}
+        self._seen: dict[str, defaultdict[str, dict[Place, str]]] = {kind: defaultdict(dict) for kind in KINDS}
 
-    def add(self, clip: Clip, cells: Iterable[Cell]) -> None:
+    def add(self, clip: Clip, places: Iterable[Place]) -> None:
         """Count a clip in the parts of folds that hold it."""
-        cells = list(cells)
+        places = list(places)
         self.clips += 1
-        self.sizes.update(cells)
+        self.sizes.update(places)
         self.unknown["audio hash"] += not clip.hashed
         for kind in KINDS:
             value = getattr(clip, kind)
             self.unknown[kind] += value is None or (kind == "speaker" and value == UNKNOWN_SPEAKER)
             if value is None:
                 continue
-            for cell in cells:
-                self._seen[kind][value].setdefault(cell, clip.id)
+            for place in places:
+                self._seen[kind][value].setdefault(place, clip.id)
 
-    def add_stranger(self, name: str, cell: Cell) -> None:
+    def add_unmatched(self, name: str, place: Place) -> None:
         """Note a clip that the manifest does not hold: in two parts, the same name is the same audio."""
-        self._seen["audio"][f"not in the manifest: {name}"].setdefault(cell, name)
+        self._seen["audio"][f"not in the manifest: {name}"].setdefault(place, name)
 
     def overlaps(self) -> Iterator[Overlap]:
-        """Give what is shared, the kinds that leak first."""
+        """Give what is shared, the kinds that fail the split first."""
         for kind in KINDS:
-            shared: defaultdict[tuple[Cell, Cell], list[str]] = defaultdict(list)
-            totals: Counter[Cell] = Counter()
+            shared: defaultdict[tuple[Place, Place], list[str]] = defaultdict(list)
+            totals: Counter[Place] = Counter()
             for value, holders in self._seen[kind].items():
                 totals.update(holders.keys())
                 for a, b in _pairs(holders):
@@ -107,7 +107,7 @@ class Tally:
             for (a, b), values in sorted(shared.items()):
                 examples = tuple(sorted(values)[:EXAMPLES])
                 fold = a[0] or b[0]
-                yield Overlap(kind, fold, a[1], b[1], len(values), totals[b], examples, kind in LEAKING)
+                yield Overlap(kind, fold, a[1], b[1], len(values), totals[b], examples, kind in FAILING)
 
 
 def rank(part: str) -> tuple[int, str]:
@@ -115,14 +115,14 @@ def rank(part: str) -> tuple[int, str]:
     return (ORDER.index(part) if part in ORDER else 2 + part.startswith("test"), part)
 
 
-def _pairs(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Cell]]:
+def _pairs(places: Iterable[Place]) -> Iterator[tuple[Place, Place]]:
     """Pair the parts of each fold, the one learnt from first; parts without a fold belong to all, tests never pair."""
-    by_fold: defaultdict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        by_fold[cell[0]].append(cell)
+    by_fold: defaultdict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        by_fold[place[0]].append(place)
     for fold, own in by_fold.items():
         anywhere = by_fold.get("", []) if fold else []
         for pair in (*itertools.combinations(own, 2), *itertools.product(own, anywhere)):
-            a, b = sorted(pair, key=lambda cell: rank(cell[1]))
+            a, b = sorted(pair, key=lambda place: rank(place[1]))
             if a[1] != b[1] and not a[1].startswith("test"):
                 yield a, b

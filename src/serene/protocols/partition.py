@@ -1,4 +1,4 @@
-"""How utterances are dealt into parts: hashed shuffles, stratified shares, sizes; no random generator."""
+"""How utterances are partitioned: hashed shuffles, stratified shares, sizes; no random generator."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def sizes(parts: tuple[float, float, float], total: int, what: str) -> tuple[int
             f"train, validation and test are {parts[0]:g}, {parts[1]:g} and {parts[2]:g}; "
             f"numbers of {what} that sum to {total} or fractions that sum to 1 were expected."
         )
-    held_out, heard = ((int(part * total + 0.5) if fractions else int(part)) for part in (parts[2], parts[1]))
-    if min(parts) < 0 or held_out < 1 or held_out + heard >= total or (parts[1] > 0 and heard < 1):
+    test, validation = ((int(part * total + 0.5) if fractions else int(part)) for part in (parts[2], parts[1]))
+    if min(parts) < 0 or test < 1 or test + validation >= total or (parts[1] > 0 and validation < 1):
         raise SereneError(
-            f"{total} {what} cannot be dealt as {parts[0]:g}, {parts[1]:g} and {parts[2]:g} (train, validation, test): "
-            "training and test need at least one each, and so does a validation that is not 0."
+            f"{total} {what} cannot be partitioned as {parts[0]:g}, {parts[1]:g} and {parts[2]:g} (train, validation, "
+            "test): training and test need at least one each, and so does a validation that is not 0."
         )
-    return held_out, heard
+    return test, validation
 
 
 def grouped_by(column: str, manifest: Manifest) -> dict[str, Utterances]:

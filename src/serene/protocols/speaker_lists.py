@@ -1,4 +1,4 @@
-"""Protocol over lists of speakers or clips that the user gives: who tests, validates, trains, and is heard to adapt."""
+"""Protocol over lists of speakers or clips that the user gives: who tests, validates, trains, and which clips enrol."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def speaker_lists(
             `random20` or `random10`, that share of training, stratified by emotion; `none`.
         train: list of those who train; or `rest`, everybody else; `official`, the corpus's own part less the listed
             speakers.
-        adaptation: list of test speakers' clips that are not tested on. Where a model hears its speakers without
-            labels, it hears test speakers in these alone (test-a of Tran et al. 2023).
+        adaptation: list of test speakers' clips that are not tested on. Where speakers are enrolled with
+            unlabelled clips, test speakers are enrolled with these alone (test-a of Tran et al. 2023).
         strict: whether a name that the manifest does not hold is a mistake. Lists are read after the labels are chosen,
             so those that list every clip of a speaker need `false` where labels leave clips out.
         seed: of a random validation.
@@ -149,9 +149,9 @@ def _need_apart(listed: Mapping[str, Utterances]) -> None:
 
 def _less(tested: Utterances, aside: Utterances, *, by_speaker: bool) -> Utterances:
     """Take the clips set aside from the test, where it was listed by speaker; listed clips may not be in both."""
-    if strangers := speakers_of(aside) - speakers_of(tested):
+    if untested := speakers_of(aside) - speakers_of(tested):
         raise SereneError(
-            f"Protocol speaker_lists: `adaptation` lists clips of speakers who are not tested: {some(strangers)}."
+            f"Protocol speaker_lists: `adaptation` lists clips of speakers who are not tested: {some(untested)}."
         )
     adapting = {u.id for u in aside}
     if not by_speaker and (both := adapting & {u.id for u in tested}):

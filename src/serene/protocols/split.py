@@ -1,4 +1,4 @@
-"""Split: one fold of a protocol, which proves when it is made that its test speakers are strangers."""
+"""Split: one fold of a protocol, which proves when it is made that its test speakers are unseen."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ class Split:
         fold: the fold's name, unique within the protocol.
         train, validation, test: utterances in the order of their ids; validation may be empty.
         validation_rule: how validation was chosen. Only `random20` and `random10` let it share training's speakers.
-        unlabelled: audio that is heard without its labels; exempt from the proof, and stamped.
-        set_aside: clips of test speakers that are in no part: where their speakers are heard without labels, then in
-            these alone.
+        unlabelled: clips that speakers are enrolled with, without their labels; exempt from the proof, and stamped.
+        set_aside: clips of test speakers that are in no part: where their speakers are enrolled, then with these alone.
 
     Raises:
         SereneError: speakers are shared or unknown, an utterance is in two parts, train or test is empty, or training
@@ -68,15 +67,15 @@ class Split:
         if nameless := self.of_unknown_speakers:
             raise SereneError(
                 f"{self._where}: {len(nameless)} clips are of the speaker '{UNKNOWN_SPEAKER}', such as "
-                f"{nameless[0].id}. That may be anybody, so test speakers cannot be proven to be strangers. Leave such "
+                f"{nameless[0].id}. That may be anybody, so test speakers cannot be proven to be unseen. Leave such "
                 "clips out (on MSP-Podcast with corpus.only: {speaker: '[0-9]*'}), or take protocol official, whose "
                 "reports then say that it proves nothing."
             )
         shared = self.test_speakers & (speakers_of(self.train) | speakers_of(self.validation))
         if shared:
             raise SereneError(f"{self._where}: test shares speakers with training or validation: {some(shared)}.")
-        heard = {u.audio_hash: u.id for u in (*self.train, *self.validation) if u.audio_hash}
-        same = [f"{u.id} is {heard[u.audio_hash]}" for u in self.test if u.audio_hash in heard]
+        learnt = {u.audio_hash: u.id for u in (*self.train, *self.validation) if u.audio_hash}
+        same = [f"{u.id} is {learnt[u.audio_hash]}" for u in self.test if u.audio_hash in learnt]
         if same:
             raise SereneError(
                 f"{self._where}: test shares audio with training or validation under another speaker's name: "
@@ -105,7 +104,7 @@ class Split:
 
     @property
     def speaker_independent(self) -> bool:
-        """Whether test speakers are proven to be strangers to training and validation."""
+        """Whether test speakers are proven to be unseen in training and validation."""
         return True
 
     @property
@@ -115,7 +114,7 @@ class Split:
 
     @property
     def saw_unlabelled_test_audio(self) -> bool:
-        """Whether audio of a test speaker is heard without its label."""
+        """Whether a test speaker is enrolled with unlabelled clips of their own."""
         return not self.test_speakers.isdisjoint(speakers_of(self.unlabelled))
 
     @property
@@ -123,12 +122,12 @@ class Split:
         """What every report of this split has to say, in plain words; empty where nothing needs saying."""
         stamps = []
         trained = speakers_of(self.train)
-        heard = trained | speakers_of(self.validation)
+        seen = trained | speakers_of(self.validation)
         nameless = len(self.of_unknown_speakers)
         if nameless:
             stamps.append(f"speakers not proven to be apart: {nameless} clips are of unknown ones, who may be anybody")
         known = self.test_speakers - {UNKNOWN_SPEAKER}
-        count = len(known & heard)
+        count = len(known & seen)
         if count or not (nameless or self.speaker_independent):
             stamps.append(
                 f"speaker dependent: {count} of {len(known)} test speakers are also in training or validation"
@@ -137,16 +136,16 @@ class Split:
             stamps.append(f"validation ({self.validation_rule}) shares {len(shared)} speakers with training")
         if self.saw_unlabelled_test_audio:
             clips = sum(u.speaker in self.test_speakers for u in self.unlabelled)
-            stamps.append(f"{clips} unlabelled clips of the test speakers were heard")
+            stamps.append(f"test speakers are enrolled with {clips} unlabelled clips of their own")
         return tuple(stamps)
 
-    def hearing_unlabelled(self, clips: int | None = None, audio: Iterable[Utterance] | None = None) -> Split:
-        """Return a copy that hears its speakers' clips without their labels.
+    def with_unlabelled(self, clips: int | None = None, audio: Iterable[Utterance] | None = None) -> Split:
+        """Return a copy whose speakers are enrolled with unlabelled clips of their own.
 
         Args:
             clips: so many of each speaker, drawn by a hash of their ids; all without it.
             audio: where they are taken from, whatever their labels; the split's own three parts without it. Speakers
-                who have clips set aside are heard in these alone.
+                who have clips set aside are enrolled with these alone.
 
         Raises:
             SereneError: fewer than one clip.
@@ -155,10 +154,10 @@ class Split:
             raise SereneError(f"{clips} unlabelled clips per speaker were asked for; at least 1 is needed, or all.")
         free = speakers_of(self.labelled) - speakers_of(self.set_aside)
         own: defaultdict[str, list[Utterance]] = defaultdict(list)
-        heard = (u for u in (self.labelled if audio is None else audio) if u.speaker in free)
-        for utterance in (*heard, *self.set_aside):
+        others = (u for u in (self.labelled if audio is None else audio) if u.speaker in free)
+        for utterance in (*others, *self.set_aside):
             own[utterance.speaker].append(utterance)
-        return replace(self, unlabelled=in_order(u for said in own.values() for u in drawn(said, clips)))
+        return replace(self, unlabelled=in_order(u for said in own.values() for u in enrolment_clips(said, clips)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,14 +182,14 @@ def speakers_of(utterances: Iterable[Utterance]) -> frozenset[str]:
     return frozenset(u.speaker for u in utterances)
 
 
-def drawn(utterances: Iterable[Utterance], clips: int | None) -> Utterances:
+def enrolment_clips(utterances: Iterable[Utterance], clips: int | None) -> Utterances:
     """Draw so many utterances by a hash of their ids, which tells nothing of what is in them; all for None."""
     by_id = {u.id: u for u in utterances}
-    return tuple(by_id[name] for name in drawn_ids(by_id, clips))
+    return tuple(by_id[name] for name in enrolment_ids(by_id, clips))
 
 
-def drawn_ids(ids: Iterable[str], clips: int | None) -> list[str]:
-    """Draw so many ids by their hashes, as `drawn` does; all for None."""
+def enrolment_ids(ids: Iterable[str], clips: int | None) -> list[str]:
+    """Draw so many ids by their hashes, as `enrolment_clips` does; all for None."""
     return shuffled(ids, 0, "enrolment")[:clips]
 
 
