@@ -38,6 +38,7 @@ from serene.methods.baseline import Baseline
 from serene.models.frozen import Frozen
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
+from serene.task import Task
 from serene.training.trainer import Trainer
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
@@ -113,7 +114,9 @@ def write_encoder(folder: Path, settings: dict[str, Any]) -> float:
 
 def dataset_of(manifest: Manifest, store: Store) -> Dataset:
     """Make a dataset of all clips."""
-    return Dataset(manifest.utterances, store, emotions=EMOTIONS, speakers=sorted({u.speaker for u in manifest}))
+    return Dataset(
+        manifest.utterances, store, task=Task(tuple(EMOTIONS)), speakers=sorted({u.speaker for u in manifest})
+    )
 
 
 def new_head(width: int) -> EmotionModel:

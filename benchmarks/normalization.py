@@ -37,6 +37,7 @@ from serene.methods.method import Method
 from serene.methods.speaker_normalization import SpeakerNormalization
 from serene.models.model import EmotionModel, Normalization
 from serene.models.parts import Parts
+from serene.task import Task
 from serene.training.trainer import Trainer
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
@@ -119,7 +120,7 @@ class Learner:
         self.method, self.steps = method(), steps
         self.method.attach(self.model, SPEAKERS)
         size = encoder.batch_size
-        self.train = Dataset(clips(steps * size), store, emotions=EMOTIONS, speakers=speakers)
+        self.train = Dataset(clips(steps * size), store, task=Task(tuple(EMOTIONS)), speakers=speakers)
         self.stream = SpeakerStream(clips(4 * SPEAKERS), store, batch_size=size, crop=SECONDS)
         self.trainer = Trainer(epochs=1, batch_size=size, optimizer="adamw", select_on="last", device="cpu")
 

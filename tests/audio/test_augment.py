@@ -27,6 +27,7 @@ from serene.experiment import recipe
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.scoring import score
+from serene.task import Task
 
 SAMPLES = np.random.default_rng(9).uniform(-0.5, 0.5, 3000).astype(np.float32)
 KANG = {"gain": 0.3, "polarity_inversion": 0.9}  # of the released code, which changes 0.8 of the clips at all
@@ -185,7 +186,7 @@ def dataset(manifest: Manifest, folder: Path, changes: dict[str, float] | None =
     emotions = sorted({str(u.emotion) for u in manifest})
     change = None if changes is None else Augment(changes, 1.0)
     store = Store(folder, Waveform(**settings))
-    return Dataset(manifest.utterances[:6], store, emotions=emotions, speakers=(), augment=change)
+    return Dataset(manifest.utterances[:6], store, task=Task(tuple(emotions)), speakers=(), augment=change)
 
 
 def test_a_batch_is_changed_only_where_a_generator_is_given(made_up_manifest: Manifest, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from serene.audio.dataset import (
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError, SereneError
+from serene.task import Task
 
 
 class Chunks:
@@ -51,7 +52,7 @@ def dataset(made_up_manifest: Manifest, tmp_path) -> Dataset:
     speakers = sorted({u.speaker for u in chosen})
     enrolment = {name: Enrolment(np.full((2, 4), i + 1, dtype=np.float32), 100 * i) for i, name in enumerate(speakers)}
     store = Store(tmp_path, Chunks())
-    return Dataset(chosen, store, emotions=emotions, speakers=speakers[:-1], enrolment=enrolment)
+    return Dataset(chosen, store, task=Task(tuple(emotions)), speakers=speakers[:-1], enrolment=enrolment)
 
 
 def test_a_batch_is_padded_with_zeros_to_its_longest_clip(dataset: Dataset) -> None:

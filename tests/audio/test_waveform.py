@@ -14,12 +14,13 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
+from serene.task import Task
 
 
 def dataset(manifest: Manifest, folder: Path, **settings: float) -> Dataset:
     clips = [replace(u, duration=None) if n == 1 else u for n, u in enumerate(manifest.utterances[:4])]
     emotions = sorted({str(u.emotion) for u in manifest})
-    return Dataset(clips, Store(folder, Waveform(**settings)), emotions=emotions, speakers=())
+    return Dataset(clips, Store(folder, Waveform(**settings)), task=Task(tuple(emotions)), speakers=())
 
 
 @pytest.mark.parametrize(("longest", "heard"), [(None, 16_000), (2.0, 16_000), (0.25, 4000), (0.0001, 2)])

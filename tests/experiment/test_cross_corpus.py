@@ -61,7 +61,7 @@ def test_every_model_scores_the_classes_it_knows(run: Run, others: Path) -> None
     right = []
     for one in run.finished():
         model = EmotionModel.load(one.folder / "model")
-        answers = score(model, Dataset(known, store, emotions=model.task.names, speakers=())).outputs.argmax(axis=1)
+        answers = score(model, Dataset(known, store, task=model.task, speakers=())).outputs.argmax(axis=1)
         right += [model.task.names[answer] == u.emotion for answer, u in zip(answers, known, strict=True)]
     assert content["metrics"]["wa"]["value"] == pytest.approx(np.mean(right))
 
@@ -101,7 +101,7 @@ def test_a_model_that_is_told_who_speaks_takes_all_of_another_corpus_for_strange
     store = Store(told.folder.parent / "another store", Mfcc())
     cepstra = Store(told.folder.parent / "another store", Mfcc(coefficients=20, deltas=0, voice_activity=False))
     voices = voices_of(known, cepstra) if hears else None
-    answers = score(model, Dataset(known, store, emotions=model.task.names, speakers=(), voices=voices)).outputs
+    answers = score(model, Dataset(known, store, task=model.task, speakers=(), voices=voices)).outputs
     right = [model.task.names[a] == u.emotion for a, u in zip(answers.argmax(axis=1), known, strict=True)]
     assert content["metrics"]["wa"]["value"] == pytest.approx(np.mean(right))
 
@@ -136,7 +136,7 @@ def test_models_that_name_speakers_are_scored_on_those_speakers(naming: Run, mad
     own = [u for u in clips if u.speaker in known]
     labelled = [replace(u, emotion=u.speaker) for u in own]
     store = Store(tmp_path / "another store", Mfcc())
-    answers = score(model, Dataset(labelled, store, emotions=model.task.names, speakers=())).outputs
+    answers = score(model, Dataset(labelled, store, task=model.task, speakers=())).outputs
     right = [model.task.names[answer] == u.speaker for answer, u in zip(answers.argmax(axis=1), own, strict=True)]
     assert content["metrics"]["wa"]["value"] == pytest.approx(np.mean(right))
 

@@ -35,6 +35,7 @@ from serene.experiment.run_report import report_of, write_report
 from serene.experiment.train import train
 from serene.models.model import EmotionModel
 from serene.models.scoring import score
+from serene.task import Dimensions
 
 DIMENSIONS = ["arousal", "tension"]
 CHANGES = (
@@ -249,7 +250,7 @@ def test_models_are_scored_on_the_dimensions_of_another_corpus(copied: Run, othe
     store, truth, given = Store(copied.folder.parent / "another store", Mfcc()), [], []
     for one in copied.finished():
         model = EmotionModel.load(one.folder / "model")
-        given.append(score(model, Dataset(clips, store, emotions=DIMENSIONS, speakers=(), dimensions=True)).outputs)
+        given.append(score(model, Dataset(clips, store, task=Dimensions(tuple(DIMENSIONS)), speakers=())).outputs)
         truth.append([[u.number(name) for name in DIMENSIONS] for u in clips])
     expected = metrics.ccc(np.concatenate(truth), np.concatenate(given))
     found = [content["metrics"][f"ccc_{name}"]["value"] for name in DIMENSIONS]

@@ -24,6 +24,7 @@ from serene.experiment.plan import make_plan
 from serene.experiment.train import train
 from serene.methods.baseline import Baseline
 from serene.models.model import EmotionModel
+from serene.task import Votes
 
 HEARD: tuple[Mapping[str, float] | None, ...] = (
     {"anger": 3, "sadness": 1},
@@ -242,7 +243,7 @@ def test_a_model_that_learns_votes_reports_on_the_dominant_class(
 def test_the_loss_is_the_cross_entropy_of_the_shares(voted: Manifest, tmp_path: Path) -> None:
     kept, classes = choose(voted, target="votes", join={})
     store, speakers = Store(tmp_path, Mfcc()), sorted({u.speaker for u in kept})
-    train = Dataset(kept.utterances[:4], store, emotions=classes, speakers=speakers, votes=True)
+    train = Dataset(kept.utterances[:4], store, task=Votes(classes), speakers=speakers)
     torch.manual_seed(0)
     model, batch = EmotionModel(classes, store.maker.width).eval(), train.batch([0, 1, 2, 3])
     with torch.no_grad():

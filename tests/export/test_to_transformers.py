@@ -23,6 +23,7 @@ from serene.export import to_transformers
 from serene.export.to_transformers import export_transformers
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
+from serene.task import Dimensions, Task
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32,
@@ -65,7 +66,7 @@ def model_of(config: dict[str, Any] | None = None, *, parts: Parts | None = None
     own = {key: settings.pop(key) for key in ("normalize", "dimensions", "emotions", "speakers") if key in settings}
     torch.manual_seed(0)
     model = EmotionModel(
-        own.pop("emotions", EMOTIONS),
+        (Dimensions if own.pop("dimensions", False) else Task)(tuple(own.pop("emotions", EMOTIONS))),
         1,
         encoder="hubert",
         encoder_settings={"config": config or CONFIGS["hubert-base"], **settings},

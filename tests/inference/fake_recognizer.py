@@ -21,6 +21,7 @@ from serene.errors import AudioError
 from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.profile import Profile
+from serene.task import Dimensions, Task
 
 LABELS = ("anger", "neutral")
 
@@ -84,11 +85,11 @@ class FakeRecognizer:
             name="fake",
             identity="abc",
             personal=True,
-            dimensions=dimensions,
+            task=(Dimensions if dimensions else Task)(LABELS),
             config={"width": 2},
             parts=SimpleNamespace(hears_voices=False, enrols_embeddings=False),
         )
-        self.info = {"name": "fake", "classes": list(LABELS), "dimensions": dimensions}
+        self.info = {"name": "fake", "classes": list(LABELS), "noun": "emotion", "dimensions": dimensions}
         self.seconds, self.batches, self.threads = seconds, [], set()
         self.entered = 0
         self.may = threading.Event()

@@ -10,6 +10,7 @@ import soundfile
 from serene.inference.clip import Inputs, padded
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
+from serene.task import Dimensions, Task
 
 EMOTIONS = ("anger", "happiness", "neutral")
 
@@ -21,7 +22,7 @@ def make_folder(path: Path, *, dimensions: bool = False, emotions: tuple[str, ..
     from serene.models.model import EmotionModel
 
     torch.manual_seed(0)
-    model = EmotionModel(emotions, 39, dimensions=dimensions).eval()
+    model = EmotionModel((Dimensions if dimensions else Task)(emotions), 39).eval()
     model.save(path, {"front_end": "mfcc"})
     known = Recognizer.load(path, device="cpu")
     clips = [known.extract(spoken(1.0 + seed, seed), 16_000).features for seed in range(4)]

@@ -18,8 +18,8 @@ from serene.models import weights
 def test_a_folder_is_read_with_what_it_says(tmp_path: Path) -> None:
     found = ModelFolder.find(write_folder(tmp_path / "mine", speaker=True, temperature=1.5))
     assert (found.name, found.path) == ("mine", tmp_path / "mine")
-    assert found.emotions == ("anger", "happiness", "neutral")
-    assert (found.dimensions, found.temperature, found.by_speaker, found.personal) == (False, 1.5, True, True)
+    assert found.task.names == ("anger", "happiness", "neutral")
+    assert (found.task.gives, found.temperature, found.by_speaker, found.personal) == ("probabilities", 1.5, True, True)
     assert found.graph("fp32") == tmp_path / "mine" / "model.onnx"
     assert found.graph("int8") is None
     assert found.metrics is None

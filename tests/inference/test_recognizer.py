@@ -170,6 +170,7 @@ def test_info_is_plain_data(folder: Path, tmp_path: Path) -> None:
     assert json.loads(json.dumps(Recognizer.load(tmp_path / "m").info)) == {
         "name": "m",
         "classes": list(EMOTIONS),
+        "noun": "emotion",
         "dimensions": False,
         "personal": False,
         "rate": RATE,

@@ -31,6 +31,7 @@ from serene.inference.timeline import Timeline, merged, timeline
 from serene.inference.timeline_file import text_of, timelines, timestamp
 from serene.inference.timeline_file import write as write_timeline
 from serene.inference.timeline_picture import MOST_POINTS, figure_of
+from serene.task import Dimensions, Task
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,7 @@ def call(tmp_path: Path) -> Path:
 
 def made(kinds: str, *, dimensions: bool = False, name: str = "a.wav") -> Timeline:
     """Make a timeline of windows of 3 s every second: `a` and `n` for labels, `s` for silence, `u` for uncertain."""
+    task = (Dimensions if dimensions else Task)(("anger", "neutral"))
     shares = {"a": {"anger": 0.75, "neutral": 0.25}, "n": {"anger": 0.25, "neutral": 0.75}}
     shares |= {"u": {"anger": 0.5, "neutral": 0.5}, "s": {}}
     windows = [
@@ -63,9 +65,9 @@ def made(kinds: str, *, dimensions: bool = False, name: str = "a.wav") -> Timeli
         )
         for i, kind in enumerate(kinds)
     ]
-    seen = SimpleNamespace(folder=SimpleNamespace(dimensions=dimensions), abstain=None)
+    seen = SimpleNamespace(folder=SimpleNamespace(task=task), abstain=None)
     emotion = module._whole(windows, merged(windows, 1.0, apart=dimensions), seen)  # type: ignore[arg-type]
-    return Timeline(name, ("anger", "neutral"), dimensions, 3.0, 1.0, tuple(windows), emotion)
+    return Timeline(name, task, 3.0, 1.0, tuple(windows), emotion)
 
 
 # --- windows
@@ -181,7 +183,7 @@ def test_a_segment_has_the_mean_scores_of_its_windows() -> None:
 def test_windows_of_dimensions_stay_by_themselves(tmp_path: Path, call: Path) -> None:
     rated = make_folder(tmp_path / "rated", dimensions=True, emotions=("arousal", "valence", "dominance"))
     line = timeline(call, recognizer(rated))
-    assert line.dimensions
+    assert line.task.gives == "values"
     spoken_windows = sum(bool(window.scores) for window in line.windows)
     assert sum(bool(segment.scores) for segment in line.emotion.segments) == spoken_windows > 4
     assert (line.emotion.label, line.emotion.note, len(line.emotion.scores)) == (None, None, 3)
@@ -312,7 +314,7 @@ def test_names_cannot_break_the_subtitles() -> None:
     odd = "<b>a\n\n00:00 --> & b</b>"
     windows = (Segment(0.0, 3.0, odd, {odd: 1.0}),)
     emotion = SimpleNamespace(segments=(*windows, Segment(3.0, 3.0001, None, {}, "silence")))
-    line = Timeline("a", (odd,), False, 3.0, 1.0, windows, emotion)  # type: ignore[arg-type]
+    line = Timeline("a", Task((odd,)), 3.0, 1.0, windows, emotion)  # type: ignore[arg-type]
     ((_, _, words),) = cues("".join(text_of(line, "vtt")))  # a cue of no time is left out
     assert words == "&lt;b&gt;a 00:00 --&gt; &amp; b&lt;/b&gt; 100 %"
 
@@ -451,9 +453,9 @@ def test_any_number_of_classes_and_any_names_are_drawn(tmp_path: Path) -> None:
     labels = tuple(["$a_b$", "_hidden", *(f"class {i}" for i in range(38))])
     scores = {label: 1 / 40 for label in labels}
     windows = (Segment(0.0, 0.5, labels[0], scores),)
-    seen: Any = SimpleNamespace(folder=SimpleNamespace(dimensions=False), abstain=None)
+    seen: Any = SimpleNamespace(folder=SimpleNamespace(task=Task(("anger", "neutral"))), abstain=None)
     emotion = module._whole(windows, merged(windows, 1.0), seen)
-    line = Timeline("odd $name_.wav", labels, False, 3.0, 1.0, windows, emotion)
+    line = Timeline("odd $name_.wav", Task(labels), 3.0, 1.0, windows, emotion)
     write_timeline(line, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
     write_timeline(line, tmp_path / "b.png")

@@ -14,6 +14,7 @@ from torch.nn import functional
 from serene.audio.batch import Batch
 from serene.methods.cross_gradient import CrossGradient
 from serene.models.model import Frames
+from serene.task import Task
 
 KINDS = ("relative", "clip", "raw")
 LENGTHS, LONGEST, WIDTH, HIDDEN = (4, 6, 3), 6, 5, 3
@@ -23,7 +24,7 @@ Rows = list[list[float]]
 class Toy(nn.Module):
     """The seams of a model, all linear: frames are averaged (padding too where it leaks), then mapped twice."""
 
-    dimensions = False
+    task = Task(tuple("abcd"))
 
     def __init__(self, *, leaks: bool = False) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from serene.methods.method import Method, Stream, emotion_loss
 from serene.models.heads import ccc_loss, cross_entropy
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
+from serene.task import Dimensions
 
 DIMENSIONS = ("arousal", "valence")
 CASES = {
@@ -85,7 +86,7 @@ def test_the_loss_is_in_full_precision() -> None:
 
 def learner(name: str, **settings: Any) -> tuple[EmotionModel, Method]:
     torch.manual_seed(0)
-    model = EmotionModel(DIMENSIONS, 39, dimensions=True, parts=Parts(projector="relu"))
+    model = EmotionModel(Dimensions(tuple(DIMENSIONS)), 39, parts=Parts(projector="relu"))
     model.set_target_statistics(torch.tensor([[3.0, 40.0], [5.0, 80.0], [1.0, 0.0]]))
     method = registry.load(name, METHODS, "method")(**settings)
     method.attach(model, 3)
@@ -99,7 +100,7 @@ def rated(streams: dict[Stream, Batch]) -> dict[Stream, Batch]:
     return {name: b if name == "speakers" else replace(b, target=target) for name, b in streams.items()}
 
 
-NUMERIC = [n for n in METHODS if not registry.load(n, METHODS, "method").needs_classes]
+NUMERIC = [n for n in METHODS if registry.load(n, METHODS, "method").losses is None]
 
 
 @pytest.mark.parametrize("name", NUMERIC)

@@ -37,6 +37,7 @@ from serene.models.frozen import Frozen
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.scoring import score
+from serene.task import Task
 from serene.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {
@@ -166,7 +167,7 @@ class Anew(Frozen):
 def dataset_of(manifest: Manifest, store: Store) -> Dataset:
     clips = manifest.utterances
     speakers = sorted({u.speaker for u in clips})
-    return Dataset(clips, store, emotions=sorted({str(u.emotion) for u in clips}), speakers=speakers)
+    return Dataset(clips, store, task=Task(tuple(sorted({str(u.emotion) for u in clips}))), speakers=speakers)
 
 
 @pytest.mark.parametrize("pooled", [True, False])
@@ -179,7 +180,7 @@ def test_stored_and_recomputed_outputs_give_the_same_predictions(
         dataset = dataset_of(manifest, Store(tmp_path / "store", kind(weights=pretrained, pooled=pooled)))
         torch.manual_seed(1)
         parts = Parts(pooling="mean", hidden=(8,), head="relu_dropout_norm")
-        model = EmotionModel(dataset.emotions, 16, encoder="frozen", normalize="none", parts=parts)
+        model = EmotionModel(dataset.task, 16, encoder="frozen", normalize="none", parts=parts)
         trainer = Trainer(epochs=3, batch_size=4, optimizer="adam", learning_rate=0.01, select_on="last", device="cpu")
         trainer.fit(model, Baseline(), dataset, None, seed=3, folder=tmp_path / kind.__name__)
         scored.append(score(model, dataset))
@@ -443,7 +444,7 @@ def test_a_model_of_ours_gives_what_is_between_its_projector_and_its_heads(
     front_end, settings = OURS[kind][0](pretrained), OURS[kind][1]
     model = save_model(tmp_path / "ours", front_end, **settings)
     dataset = Dataset(
-        made_up_manifest.utterances[:5], Store(tmp_path, front_end), emotions=sorted(EMOTIONS), speakers=()
+        made_up_manifest.utterances[:5], Store(tmp_path, front_end), task=Task(tuple(sorted(EMOTIONS))), speakers=()
     )
     batch = dataset.batch(range(5))  # strangers, padded
     frames = model.project(model.context(model.features(batch)))

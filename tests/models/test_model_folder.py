@@ -69,7 +69,7 @@ def test_encoder_settings_come_back(tmp_path: Path) -> None:
 def test_saving_again_replaces_the_folder(folder: Path) -> None:
     (folder / "stray.bin").write_bytes(b"")
     EmotionModel(["yes", "no"], 39).save(folder, {})
-    assert EmotionModel.load(folder).emotions == ("yes", "no")
+    assert EmotionModel.load(folder).task.names == ("yes", "no")
     assert not (folder / "stray.bin").exists()
 
 
@@ -81,7 +81,7 @@ def test_a_failed_save_leaves_the_old_folder_and_no_temporary(folder: Path, monk
     with pytest.raises(SereneError, match=r"Cannot write .*model: No space left on device"):
         EmotionModel(["yes", "no"], 39).save(folder, {})
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
-    assert EmotionModel.load(folder).emotions == EMOTIONS
+    assert EmotionModel.load(folder).task.names == EMOTIONS
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

@@ -33,6 +33,7 @@ from serene.methods.label_adaptive_mixup import LabelAdaptiveMixup
 from serene.methods.method import Group, Method, Update
 from serene.models.model import EmotionModel, Frames
 from serene.models.parts import Parts
+from serene.task import Task
 from serene.training.trainer import Selected, Trainer
 
 EMOTIONS = ("anger", "sadness")
@@ -54,7 +55,7 @@ def clips(lengths: list[int]) -> Dataset:
         Utterance(id=f"{n}", audio="nowhere", speaker="AB"[n % 2], emotion=EMOTIONS[n % 2], audio_hash=f"{length}-{n}")
         for n, length in enumerate(lengths)
     ]
-    return Dataset(utterances, Held(), emotions=EMOTIONS, speakers=("A", "B"))  # pyright: ignore[reportArgumentType]
+    return Dataset(utterances, Held(), task=Task(tuple(EMOTIONS)), speakers=("A", "B"))  # pyright: ignore[reportArgumentType]
 
 
 class Mean(nn.Module):
@@ -295,7 +296,7 @@ def test_a_clip_and_its_partner_are_augmented_apart(made_up_manifest: Manifest, 
             return super().mix(own, other, batch, partners)
 
     clip = made_up_manifest.utterances[0]
-    store, known = Store(tmp_path, Waveform(longest=0.2)), {"emotions": (clip.emotion, "none"), "speakers": ("A",)}
+    store, known = Store(tmp_path, Waveform(longest=0.2)), {"task": Task((clip.emotion, "none")), "speakers": ("A",)}
     train = Dataset([clip] * 2, store, augment=Augment({"gain": 1.0}, 1.0), **known)
     method, model = Pairs(), simple(width=1)
     method.attach(model, 1)

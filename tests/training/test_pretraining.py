@@ -509,7 +509,7 @@ def scored_again(run: Run, folder: Path) -> None:
     shutil.copytree(kept_cell.folder / "model", folder)
     model = EmotionModel.load(folder)
     (split, _), *_ = make_plan(run.recipe, run.folder.parent).trials
-    told = {"emotions": model.task.names, "speakers": (), "known": model.speakers, "dimensions": model.dimensions}
+    told = {"task": model.task, "speakers": (), "known": model.speakers}
     outputs = score(model, Dataset(split.test, Store(folder, Waveform()), **told)).outputs  # pyright: ignore
     kept = kept_cell.predictions().select(part="test")
     assert kept.id.tolist() == [u.id for u in split.test]

@@ -24,6 +24,7 @@ from serene.methods.baseline import Baseline
 from serene.methods.domain_adversarial import DomainAdversarial
 from serene.methods.method import Group, Method, Update
 from serene.models.model import EmotionModel
+from serene.task import Task
 from serene.training.trainer import Selected, Trainer
 
 EMOTIONS = ("anger", "sadness")
@@ -51,7 +52,7 @@ def clips(arrays: Sequence[np.ndarray], emotions: Sequence[str] | None = None) -
         for n, name in enumerate(names)
     ]
     store = Held(dict(zip(names, arrays, strict=True)))
-    return Dataset(utterances, store, emotions=EMOTIONS, speakers=("A", "B"))  # pyright: ignore[reportArgumentType]
+    return Dataset(utterances, store, task=Task(tuple(EMOTIONS)), speakers=("A", "B"))  # pyright: ignore[reportArgumentType]
 
 
 def lines(path: Path) -> list[dict[str, float]]:
@@ -292,7 +293,7 @@ def test_the_norm_that_is_kept_is_that_before_clipping(tmp_path: Path) -> None:
 class Dial(nn.Module):
     """Answers the clips `right[epoch]` rightly; its only weight, lowered by 1 an epoch, tells the epoch."""
 
-    dimensions, temperature = False, 1.0
+    task, temperature = Task(EMOTIONS), 1.0
 
     def __init__(self, right: Sequence[set[int]]) -> None:
         super().__init__()

@@ -28,6 +28,7 @@ from serene.methods.method import Group, Method, Update
 from serene.methods.speaker_normalization import SpeakerConfusion, SpeakerNormalization
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
+from serene.task import Task
 from serene.training.trainer import Selected, Trainer
 
 EMOTIONS = ("anger", "sadness")
@@ -51,7 +52,7 @@ def clips(count: int, first: int, speakers: int) -> list[Utterance]:
 
 
 def acted(count: int, first: int = 0) -> Dataset:
-    return Dataset(clips(count, first, 2), Held(), emotions=EMOTIONS, speakers=("0", "1"))  # pyright: ignore
+    return Dataset(clips(count, first, 2), Held(), task=Task(tuple(EMOTIONS)), speakers=("0", "1"))  # pyright: ignore
 
 
 class Spoken(SpeakerStream):
