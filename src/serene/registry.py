@@ -8,26 +8,18 @@ from typing import Any
 
 from serene.errors import MissingExtra, SereneError, unknown
 
-EXTRA_OF = {
-    "torch": "train",
-    "sklearn": "train",
-    "scipy": "train",
-    "threadpoolctl": "train",
-    "matplotlib": "train",
-    "transformers": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-    "huggingface_hub": "hub",
-    "peft": "lora",
-    "audiomentations": "augment",
-    "tensorboard": "track",
-    "opensmile": "opensmile",
-    "fastapi": "serve",
-    "uvicorn": "serve",
-    "prometheus_client": "serve",
-    "python_multipart": "serve",
-    "gradio": "demo",
+EXTRAS = {  # extra -> the modules that it installs, beside those of other extras
+    "train": ("torch", "sklearn", "scipy", "threadpoolctl", "matplotlib", "transformers"),
+    "hub": ("huggingface_hub",),
+    "export": ("onnx", "onnxscript"),
+    "lora": ("peft",),
+    "augment": ("audiomentations",),
+    "track": ("tensorboard",),
+    "opensmile": ("opensmile",),
+    "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
+    "demo": ("gradio", "matplotlib"),
 }
+EXTRA_OF = {module: extra for extra, modules in reversed(EXTRAS.items()) for module in modules}  # the first that has it
 
 
 def load(name: str, table: Mapping[str, str], kind: str) -> Any:
@@ -49,11 +41,14 @@ def load(name: str, table: Mapping[str, str], kind: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in EXTRA_OF:
-            raise MissingExtra(missing, EXTRA_OF[missing]) from error
-        raise SereneError(
+        raise missing_extra(error) or SereneError(
             f"Cannot import the {kind} '{name}': there is no module '{error.name}'. Is it installed, and on the path?"
         ) from error
     except AttributeError as error:
         raise SereneError(f"Cannot import the {kind} '{name}': '{module_name}' has no '{attribute}'.") from error
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """Name the extra that installs a module which could not be imported; None where there is none."""
+    module = (error.name or "").partition(".")[0]
+    return MissingExtra(module, EXTRA_OF[module]) if module in EXTRA_OF else None

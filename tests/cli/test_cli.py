@@ -110,9 +110,11 @@ def test_doctor(serene: Serene) -> None:
     assert found["extras"]["train"] is True
     assert found["packages"]["numpy"] == np.__version__
     assert set(found) == {"python", "cores", "packages", "extras", "lines"}
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     assert found["extras"].keys() == extras.keys() - {"dev", "docs", "benchmarks"}
-    wanted = {re.match(r"[\w-]+", package)[0] for name in found["extras"] for package in extras[name]}
+    wanted = [*project["dependencies"], *(package for name in found["extras"] for package in extras[name])]
+    wanted = {re.match(r"[\w-]+", package)[0] for package in wanted}
     assert found["packages"].keys() >= wanted
     ended = apart("doctor")
     assert ended.returncode == 0, ended.stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -41,7 +42,7 @@ def prepare(
 
             summary["plots"] = str(write_corpus_report(manifest, output.with_suffix(".plots"), progress))
     if json:
-        print_json(summary | {"left_out_clips": [_left_out(clip) for clip in manifest.left_out]})
+        print_json(summary | {"left_out_clips": [asdict(clip) for clip in manifest.left_out]})
         return
     out.print(
         f"{summary['utterances']} utterances, {summary['speakers']} speakers, {summary['hours']} hours -> {output}"
@@ -77,8 +78,3 @@ def audit(
         for line in result.lines():
             out.print(line)
     raise typer.Exit(0 if result.passed else 1)
-
-
-def _left_out(clip: Any) -> dict[str, str]:
-    """Give a left-out clip as plain values."""
-    return {"id": clip.id, "audio": clip.audio, "reason": clip.reason}

@@ -9,36 +9,12 @@ from importlib import metadata
 from typing import Any
 
 from serene.cli.terminal import Json, app, out, print_json
+from serene.registry import EXTRAS
 
 BASE = (
-    "numpy",
-    "soundfile",
-    "soxr",
-    "kaldi-native-fbank",
-    "safetensors",
-    "onnxruntime",
-    "pydantic",
-    "typer",
-    "rich",
-    "PyYAML",
+    *("numpy", "soundfile", "soxr", "kaldi-native-fbank", "safetensors"),
+    *("onnxruntime", "pydantic", "typer", "rich", "PyYAML"),
 )
-EXTRAS = {
-    "train": (
-        *(("torch", "torch"), ("scikit-learn", "sklearn"), ("scipy", "scipy"), ("threadpoolctl", "threadpoolctl")),
-        *(("matplotlib", "matplotlib"), ("transformers", "transformers")),
-    ),
-    "hub": (("huggingface-hub", "huggingface_hub"),),
-    "export": (("onnx", "onnx"), ("onnxscript", "onnxscript")),
-    "lora": (("peft", "peft"),),
-    "augment": (("audiomentations", "audiomentations"),),
-    "track": (("tensorboard", "tensorboard"),),
-    "opensmile": (("opensmile", "opensmile"),),
-    "serve": (
-        *(("fastapi", "fastapi"), ("uvicorn", "uvicorn"), ("prometheus-client", "prometheus_client")),
-        ("python-multipart", "python_multipart"),
-    ),
-    "demo": (("gradio", "gradio"), ("matplotlib", "matplotlib")),
-}
 
 
 @app.command()
@@ -58,26 +34,24 @@ def _examine() -> dict[str, Any]:
     Returns:
         `python`, `cores`, `packages` (name -> version or None), `extras` (name -> complete or not), `lines` to print.
     """
-    names = [*BASE, *(package for parts in EXTRAS.values() for package, _ in parts)]
+    names = [*BASE, *(_package(module) for modules in EXTRAS.values() for module in modules)]
     packages = {name: _version(name) for name in ("serene-ser", *names)}
     extras = {
-        extra: all(importlib.util.find_spec(module) is not None for _, module in parts)
-        for extra, parts in EXTRAS.items()
+        extra: all(importlib.util.find_spec(module) is not None for module in modules)
+        for extra, modules in EXTRAS.items()
     }
     lines = [f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores"]
+    lines += [f"{name} {packages[name] or 'is missing'}" for name in ("serene-ser", *BASE)]
     lines += [
-        f"{name} {version or 'is missing'}" for name, version in packages.items() if name in (*BASE, "serene-ser")
+        f"extra {extra}: " + ("installed" if complete else f"not installed: pip install 'serene-ser[{extra}]'")
+        for extra, complete in extras.items()
     ]
-    for extra, complete in extras.items():
-        state = "installed" if complete else f"not installed: pip install 'serene-ser[{extra}]'"
-        lines.append(f"extra {extra}: {state}")
-    return {
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "packages": packages,
-        "extras": extras,
-        "lines": lines,
-    }
+    found = {"python": platform.python_version(), "cores": os.cpu_count(), "packages": packages, "extras": extras}
+    return found | {"lines": lines}
+
+
+def _package(module: str) -> str:
+    return "scikit-learn" if module == "sklearn" else module.replace("_", "-")
 
 
 def _version(package: str) -> str | None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from serene.errors import MissingExtra
+from serene.registry import missing_extra
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not cells
@@ -34,12 +34,9 @@ def training() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        from serene.registry import EXTRA_OF
-
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRA_OF:
-            raise
-        raise MissingExtra(missing, EXTRA_OF[missing]) from error
+        if missing := missing_extra(error):
+            raise missing from error
+        raise
 
 
 @contextmanager

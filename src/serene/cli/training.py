@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
+from serene.corpora.manifest import words
 from serene.errors import SereneError
 
 
@@ -53,24 +54,18 @@ def evaluate(
     """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models."""
     with training():
         from serene.experiment.cross_corpus import evaluate_on
+        from serene.experiment.enrolment_curve import evaluate_enrolled
         from serene.experiment.run import Run
         from serene.experiment.run_report import write_report
 
         opened = Run.open(run)
         if on is not None and enrolled:
             raise SereneError("--on and --enrolled are two evaluations; ask for one at a time.")
-        if enrolled:
-            from serene.experiment.enrolment_curve import evaluate_enrolled
-
-            with bars() as progress:
-                report, folder = evaluate_enrolled(opened, progress)
-            _print_report(report, folder, json)
-            return
-        if on is None:
+        if on is None and not enrolled:
             _print_report(write_report(opened), opened.folder, json)
             return
         with bars() as progress:
-            report, folder = evaluate_on(opened, on, progress)
+            report, folder = evaluate_enrolled(opened, progress) if on is None else evaluate_on(opened, on, progress)
         _print_report(report, folder, json)
 
 
@@ -164,7 +159,7 @@ def _print_report(report: Any, folder: Path, json: bool) -> None:
     out.print(f"{report.content['protocol']}; selection: {report.content['selection']}")
     left_out = (report.content.get("data") or {}).get("left_out", {})
     if left_out:
-        out.print("left out of the corpus: " + ", ".join(f"{reason} {count}" for reason, count in left_out.items()))
+        out.print(f"left out of the corpus: {words(left_out)}")
     for stamp in report.content["stamps"]:
         out.print(f"note: {stamp}")
     out.print(f"Report: {(folder / 'report.html').resolve()}")

@@ -63,9 +63,8 @@ def speaker_lists(
 ) -> list[Split]:
     """Test on the speakers or clips of a list, such as test-b and test-c of Tran et al. 2023; one split.
 
-    A list is a file (one name on a line, or any that `split_files` knows) or the names themselves. It lists speakers,
-    and stands for all their clips, or clips. Whoever is in a list is in no other part: further clips of a speaker whose
-    clips are listed are left out.
+    A list is a file (one name on a line, or any that `split_files` knows) or names: of clips, or of speakers for all
+    of theirs. Whoever is in a list is in no other part: further clips of a speaker whose clips are listed are left out.
 
     Args:
         manifest: any; `official` needs its column `split`.
@@ -81,21 +80,14 @@ def speaker_lists(
         seed: of a random validation.
 
     Raises:
-        SereneError: no test list, names that the manifest does not hold, lists that share speakers or clips, or no clip
-            left of a part.
+        SereneError: no test list, unknown names, lists that share speakers or clips, or no clip left of a part.
     """
-    given = {"test": names(test), "adaptation": names(adaptation)}
-    given |= {"validation": names(validation, rules=VALIDATIONS), "train": names(train, rules=TRAININGS)}
-    if not given["test"]:
-        raise SereneError(
-            "Protocol speaker_lists needs `test`: a file that lists test speakers or clips, or their names, such as "
-            "[1001, 1005]."
-        )
+    given = _given(test, validation, train, adaptation)
     clips = {part: _listed(part, who, manifest, strict) for part, who in given.items() if isinstance(who, tuple)}
     _need_apart({part: clips[part] for part in ("test", "validation", "train") if part in clips})
     tested = _less(clips["test"], clips["adaptation"], by_speaker=not speakers_of(manifest).isdisjoint(given["test"]))
     taken = speakers_of(u for listed in clips.values() for u in listed)
-    rule = "list" if "validation" in clips else str(given["validation"])
+    rule = "list" if "validation" in clips else given["validation"]
     held: Sequence[Utterance] = clips.get("validation", ())
     if rule == "official":
         held = _official("validation", VALIDATION_NAMES, manifest, taken)
@@ -109,6 +101,17 @@ def speaker_lists(
         learnt, held = hold_back(learnt, rule, seed, "speaker_lists")
     split = make_split("speaker_lists", "1", learnt, held, tested, rule)
     return [replace(split, set_aside=in_order(clips["adaptation"]))]
+
+
+def _given(test: Any, validation: Any, train: Any, adaptation: Any) -> dict[str, Any]:
+    """Read the lists, from files where these are given; rules stay as they are."""
+    if not (tested := names(test)):
+        raise SereneError(
+            "Protocol speaker_lists needs `test`: a file that lists test speakers or clips, or their names, such as "
+            "[1001, 1005]."
+        )
+    lists = {"test": tested, "adaptation": names(adaptation)}
+    return lists | {"validation": names(validation, rules=VALIDATIONS), "train": names(train, rules=TRAININGS)}
 
 
 def _listed(part: str, wanted: Sequence[str], manifest: Manifest, strict: bool) -> Utterances:
