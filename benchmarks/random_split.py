@@ -1,0 +1,91 @@
+"""The first picture of the docs: the same network under a random split of clips and on unseen speakers.
+
+python benchmarks/random_split.py  draws it from the reports under `results/`, in two themes, and writes its table
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot
+
+from serene.files import write_text
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "index.md"
+BEGIN, END = "<!-- random split -->", "<!-- /random split -->"
+CORPORA = {"emodb": "EmoDB (2 s), 10 speakers, 7 emotions", "ravdess": "RAVDESS, 24 speakers, 8 emotions"}
+ROWS = {  # where a report lies -> who is tested
+    "random_split/runs/random_split-{}-": "random split of clips:\ntest speakers also train",
+    "tu2019/runs/tu2019-{}-ser_only-": "unseen speakers",
+    "tu2019/runs/tu2019-{}-ser_only_enrolled-": "unseen speakers, enrolled\nwith all of their\nunlabelled clips",
+}
+INK = {"light": "#26272d", "dark": "#e2e4ec"}
+COLOURS = ("#d2573f", "#4f6bd8", "#3a9d75")
+
+
+def report(row: str, corpus: str) -> dict[str, Any]:
+    """Read the one report of a row on a corpus."""
+    (path,) = (ROOT / "results").glob(f"{row.format(corpus)}*/report.json")
+    return json.loads(path.read_text())
+
+
+def percent(of: dict[str, Any]) -> tuple[float, float, float]:
+    """Give UA and the ends of its interval in per cent."""
+    ua = of["metrics"]["ua"]
+    return 100 * ua["value"], 100 * ua["low"], 100 * ua["high"]
+
+
+def table() -> str:
+    """Write the figures of the picture as Markdown."""
+    lines = [
+        "| UA % [95 % interval over speakers] | " + " | ".join(CORPORA.values()) + " |",
+        "|---|" + "---|" * len(CORPORA),
+    ]
+    for row, what in ROWS.items():
+        cells = ("{:.1f} [{:.1f} to {:.1f}]".format(*percent(report(row, corpus))) for corpus in CORPORA)
+        lines.append(f"| {' '.join(what.split())} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(theme: str) -> Path:
+    """Draw the picture in the ink of a theme, on transparent ground."""
+    ink = INK[theme]
+    style = {"svg.hashsalt": "serene", "font.size": 11, "text.color": ink, "xtick.color": ink, "ytick.color": ink}
+    with pyplot.rc_context(style):
+        figure, panels = pyplot.subplots(1, len(CORPORA), figsize=(9.6, 2.9), sharey=True)
+        for panel, (corpus, title) in zip(panels, CORPORA.items(), strict=True):
+            for place, row in enumerate(ROWS):
+                value, low, high = percent(report(row, corpus))
+                panel.barh(-place, value, height=0.56, color=COLOURS[place], alpha=0.85)
+                panel.plot([low, high], [-place, -place], color=ink, linewidth=1.6)
+                panel.text(high + 1.5, -place, f"{value:.1f} %", va="center", fontweight="bold")
+            panel.set_title(title, loc="left", fontsize=11, color=ink)
+            panel.set_xlim(0, 100)
+            panel.set_xlabel("UA in %", color=ink)
+            panel.tick_params(length=0)
+            panel.spines[:].set_visible(False)
+            panel.set_yticks([-place for place in range(len(ROWS))], list(ROWS.values()))
+        figure.tight_layout()
+        path = ROOT / "docs" / "images" / f"random-split-{theme}.svg"
+        figure.savefig(path, transparent=True, metadata={"Date": None})
+        pyplot.close(figure)
+    return path
+
+
+def main() -> None:
+    """Draw the picture and put its table between the markers of the page."""
+    for theme in INK:
+        draw(theme)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_text(PAGE, f"{before}{BEGIN}\n{table()}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
