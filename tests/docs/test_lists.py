@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import tree
-from pages import DOCS, PAGES, PROJECT, VERBS, name, prose, snippets
+from pages import DOCS, PAGES, PROJECT, ROOT, VERBS, name, prose, snippets
 
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA
@@ -36,7 +37,7 @@ def test_tree_is_that_of_the_files_with_their_captions(page: Path) -> None:
 
 
 def test_every_file_has_a_caption_and_stands_below_a_layer() -> None:
-    listed = [tree.SOURCE / "__init__.py", *tree.entries()]
+    listed = [tree.SOURCE / "__init__.py", tree.SOURCE / "__main__.py", *tree.entries()]
     listed += [file for folder in tree.entries() if folder.is_dir() for file in tree.in_reading_order(folder)]
     files = {file for file in tree.SOURCE.rglob("*.py") if file.name != "__init__.py" or file.parent == tree.SOURCE}
     assert {file for file in listed if not file.is_dir()} == files
@@ -46,6 +47,22 @@ def test_every_file_has_a_caption_and_stands_below_a_layer() -> None:
 def test_architecture_shows_the_contract() -> None:
     (shown,) = (s.body.splitlines() for s in snippets(DOCS / "architecture.md") if s.body.startswith("cli\n"))
     assert shown == tree.layers()[::-1]
+
+
+def test_worked_diff_fits_the_files_and_its_encoder_keeps_what_every_encoder_promises() -> None:
+    (diff,) = (s.body for s in snippets(DOCS / "architecture.md") if s.language == "diff")
+    for old, new, hunk in re.findall(r"^--- (\S+)\n\+\+\+ b/(\S+)\n@@\n((?:[ +].*\n|\+\n)+)", diff, re.M):
+        if old == "/dev/null":
+            names: dict[str, Any] = {}
+            exec("".join(re.findall(r"^\+(.*\n)", hunk, re.M)), names)
+        else:
+            there = "".join(re.findall(r"^ (.*\n)", hunk, re.M))
+            assert there in (ROOT / new).read_text(), f"{new} no longer has the lines\n{there}"
+    encoder = names["Gru"](5, units=4).eval()
+    clips = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(9) < torch.tensor([[6], [9]])
+    assert encoder.out_width == 4
+    torch.testing.assert_close(encoder(clips, mask)[:1, :6], encoder(clips[:1, :6], mask[:1, :6]))
 
 
 def test_contract_keeps_every_paper_apart() -> None:

@@ -69,6 +69,7 @@ def of_files() -> str:
         lines.append(f"  {entry.name + '/' * entry.is_dir():<28}{caption(entry)}")
         if entry.is_dir():
             lines += [f"    {file.name:<26}{caption(file)}" for file in in_reading_order(entry)]
+    lines.append(f"  {'__main__.py':<28}{caption(SOURCE / '__main__.py')}")
     return fence(lines)
 
 
