@@ -6,6 +6,7 @@ python tests/docs/tree.py  writes it into docs/architecture.md, and its folders 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -22,10 +23,15 @@ def layers() -> list[str]:
     return [layer.replace("serene.", "") for layer in reversed(contract["layers"])]
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def caption(file: Path) -> str:
     """Give the first docstring line of a file; of a folder, that of its `__init__.py`."""
     module = file / "__init__.py" if file.is_dir() else file
-    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    return (ast.get_docstring(parsed(module)) or "").partition("\n")[0]
 
 
 def entries() -> list[Path]:
@@ -38,7 +44,7 @@ def imported(file: Path) -> list[Path]:
     """Give the files of the same folder that a file imports when it is imported itself."""
     names = set()
     package = f"serene.{file.parent.name}"
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in parsed(file).body:
         if isinstance(node, ast.ImportFrom) and node.module == package:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}."):
