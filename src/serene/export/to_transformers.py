@@ -148,7 +148,7 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
         )
     if model.encoder.transformer.config.feat_extract_norm == "group":
         notes.append(
-            "Give it one clip at a time: in transformers, the first convolution of this encoder hears the padding of a "
+            "Give it one clip at a time: in transformers, the first convolution of this encoder reads the padding of a "
             "batch."
         )
     if model.encoder.pre_norm and not model.encoder.ends_in_norm:
