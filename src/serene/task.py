@@ -66,6 +66,10 @@ class Task:
         """Say whether an utterance has a label of this task."""
         return clip.emotion in self.names
 
+    def truth(self, clips: Sequence[Any]) -> list[str] | np.ndarray:
+        """Give the label of each utterance (utterance,), or float64 values (utterance, dimension)."""
+        return [str(u.emotion) for u in clips]
+
     def targets(self, clips: Sequence[Any]) -> np.ndarray:
         """Give what is to be learnt of some utterances: float32 (utterance, name)."""
         place = {name: i for i, name in enumerate(self.names)}
@@ -81,6 +85,10 @@ class Task:
         logits = np.asarray(outputs, dtype=np.float64) / temperature
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """Decide by scores (utterance, name): int64 index of the class (utterance,), or the values as they are."""
+        return scores.argmax(axis=1)
 
     def label(self, scores: Mapping[str, float]) -> str | None:
         """Decide for one of the names by their scores; None where values are no decision."""
@@ -144,13 +152,21 @@ class Dimensions(Task):
         """Say whether an utterance has a value of each dimension."""
         return all(clip.number(name) is not None for name in self.names)
 
+    def truth(self, clips: Sequence[Any]) -> np.ndarray:
+        """Give the values of each clip: float64 (utterance, dimension)."""
+        return np.array([[u.number(name) for name in self.names] for u in clips], dtype=np.float64)
+
     def targets(self, clips: Sequence[Any]) -> np.ndarray:
         """Give the values of each clip: float32 (utterance, dimension)."""
-        return np.array([[u.number(name) for name in self.names] for u in clips], dtype=np.float32)
+        return self.truth(clips).astype(np.float32)
 
     def scores(self, outputs: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Give values (..., dimension) as float64; a temperature changes nothing."""
         return np.asarray(outputs, dtype=np.float64)
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """Take the values as they are."""
+        return scores
 
     def label(self, scores: Mapping[str, float]) -> str | None:
         """Decide nothing."""
@@ -190,3 +206,8 @@ def task_of(target: str, names: Sequence[str]) -> Task:
 def task_of_model(config: Mapping[str, Any]) -> Task:
     """Make the task that a model folder's `config.json` describes by `emotions` and `dimensions`."""
     return (Dimensions if config["dimensions"] else Task)(tuple(config["emotions"]))
+
+
+def task_of_report(content: Mapping[str, Any]) -> Task:
+    """Make the task that a `report.json` is of."""
+    return task_of(content["target"], content.get("dimensions") or content["classes"])

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serene.evaluation.metrics import mean_known, ratio
-from serene.evaluation.ratings import Ratings
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.resampling import Pool
 
 MOMENTS = 6  # sums over utterances of 1, y, x, yy, xx and yx
@@ -24,23 +24,23 @@ LEAST_SPREAD = 1e-10  # variance of a speaker's truths, as a share of everybody'
 ROUNDING = 1e-12  # deviation of everybody's truths, as a share of the largest, below which they are the same
 
 
-def figures(ratings: Ratings, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+def figures(predictions: Predictions, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
     """Pool the folds of each seed, of all rows or some: every metric per seed (seed,), seeds in ascending order.
 
     Returns:
         `ccc_<dimension>` and `ccc_<dimension>_of_speakers`; NaN where there is none.
     """
-    part = ratings.rows(np.arange(len(ratings))[rows])
+    part = predictions.rows(np.arange(len(predictions))[rows])
     sums = _sums(part)
     return _by_name(part, _ccc(sums.sum(axis=1)), mean_known(_own(sums), axis=1))
 
 
-def of_each_speaker(ratings: Ratings) -> tuple[list[str], np.ndarray]:
+def of_each_speaker(predictions: Predictions) -> tuple[list[str], np.ndarray]:
     """Give every speaker's own CCC, the mean over seeds: names, and (speaker, dimension), NaN where there is none."""
-    return np.unique(ratings.speaker).tolist(), mean_known(_own(_sums(ratings)), axis=0)
+    return np.unique(predictions.speaker).tolist(), mean_known(_own(_sums(predictions)), axis=0)
 
 
-def drawn_figures(systems: Sequence[Ratings], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
+def drawn_figures(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
     """Draw speakers and utterances once for all systems: every metric of each system (draw, seed).
 
     A speaker with n utterances who is drawn m times contributes m times n draws from the n, as in
@@ -54,7 +54,7 @@ def drawn_figures(systems: Sequence[Ratings], draws: int, seed: int) -> list[dic
         seed: of the draws; the same seed gives the same draws.
     """
     rng, pool = np.random.default_rng(seed), Pool.of(systems)
-    shape = (sum(pool.runs), len(systems[0].dimensions), MOMENTS)
+    shape = (sum(pool.runs), len(systems[0].names), MOMENTS)
     answers = np.zeros((len(pool.speaker), *shape))
     np.add.at(answers, (pool.utterance, pool.run), np.concatenate(_moments(systems)))
     times = pool.times(draws, rng)
@@ -71,16 +71,16 @@ def drawn_figures(systems: Sequence[Ratings], draws: int, seed: int) -> list[dic
     return [_by_name(system, *found) for system, *found in parts]
 
 
-def _by_name(ratings: Ratings, overall: np.ndarray, of_speakers: np.ndarray) -> dict[str, np.ndarray]:
+def _by_name(predictions: Predictions, overall: np.ndarray, of_speakers: np.ndarray) -> dict[str, np.ndarray]:
     """Name the figures (..., dimension) of each dimension."""
     named = {}
-    for place, dimension in enumerate(ratings.dimensions):
+    for place, dimension in enumerate(predictions.names):
         named[f"ccc_{dimension}"] = overall[..., place]
         named[f"ccc_{dimension}_of_speakers"] = of_speakers[..., place]
     return named
 
 
-def _moments(systems: Sequence[Ratings]) -> list[np.ndarray]:
+def _moments(systems: Sequence[Predictions]) -> list[np.ndarray]:
     """Give what is summed of each row (row, dimension, moment), on a scale where all truths have mean 0, deviation 1.
 
     CCC is the same on any scale that truths and answers share; this one keeps sums of squares from drowning it.
@@ -95,12 +95,12 @@ def _moments(systems: Sequence[Ratings]) -> list[np.ndarray]:
     return found
 
 
-def _sums(ratings: Ratings) -> np.ndarray:
+def _sums(predictions: Predictions) -> np.ndarray:
     """Add up the moments of each seed and speaker (seed, speaker, dimension, moment)."""
-    seeds, seed = np.unique(ratings.seed, return_inverse=True)
-    speakers, speaker = np.unique(ratings.speaker, return_inverse=True)
-    sums = np.zeros((len(seeds), len(speakers), len(ratings.dimensions), MOMENTS))
-    np.add.at(sums, (seed, speaker), _moments([ratings])[0])
+    seeds, seed = np.unique(predictions.seed, return_inverse=True)
+    speakers, speaker = np.unique(predictions.speaker, return_inverse=True)
+    sums = np.zeros((len(seeds), len(speakers), len(predictions.names), MOMENTS))
+    np.add.at(sums, (seed, speaker), _moments([predictions])[0])
     return sums
 
 

@@ -5,23 +5,20 @@ A metric is computed per seed and averaged over seeds inside every draw: seeds a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from serene.errors import SereneError
 from serene.evaluation import concordance
-from serene.evaluation.answers import alike
 from serene.evaluation.metrics import METRICS, mean_known, tally
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 from serene.evaluation.resampling import draw
 
 DRAWS = 2000
 PERCENTILES = (2.5, 97.5)
-
-Kind = Predictions | Ratings
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Difference:
         return asdict(self)
 
 
-def intervals(answers: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
+def intervals(answers: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
     """Pool the folds of each seed, and give every metric with its interval.
 
     Args:
@@ -88,7 +85,7 @@ def intervals(answers: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, 
     return result
 
 
-def mean_of_folds(answers: Kind) -> dict[str, dict]:
+def mean_of_folds(answers: Predictions) -> dict[str, dict]:
     """Give every metric as the mean over folds of the fold's figure, then over seeds.
 
     Folds of different sizes weigh the same here, which makes it another number than the pooled one.
@@ -113,7 +110,7 @@ def mean_of_folds(answers: Kind) -> dict[str, dict]:
 
 
 def weighted(
-    parts: Sequence[Kind], weights: Sequence[float], *, draws: int = DRAWS, seed: int = 0
+    parts: Sequence[Predictions], weights: Sequence[float], *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Interval]:
     """Sum the figures of several systems by weights, such as the points of a curve by their shares of its area.
 
@@ -128,7 +125,7 @@ def weighted(
     Returns:
         The metrics of `intervals`; without a deviation.
     """
-    parts = [alike(part, parts[0]) for part in parts]
+    parts = [part.like(parts[0]) for part in parts]
     for part in parts:
         _check_one_part(part)
     points, drawn = [figures(part) for part in parts], _drawn(parts, draws, seed)
@@ -140,7 +137,7 @@ def weighted(
     return result
 
 
-def paired(a: Kind, b: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
+def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
     """Compare two systems on the same utterances, with the same draws for both.
 
     Args:
@@ -155,7 +152,7 @@ def paired(a: Kind, b: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, 
     Raises:
         SereneError: one gives classes and the other dimensions, or the utterances, their speakers or labels differ.
     """
-    b = alike(b, a)
+    b = b.like(a)
     for answers in (a, b):
         _check_one_part(answers)
     _check_same_utterances(a, b)
@@ -171,12 +168,9 @@ def paired(a: Kind, b: Kind, *, draws: int = DRAWS, seed: int = 0) -> dict[str, 
     return result
 
 
-def figures(answers: Kind, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+def figures(answers: Predictions, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
     """Pool the folds of each seed, of all rows or some: every metric per seed (seed,), seeds in ascending order."""
-    if isinstance(answers, Ratings):
-        return concordance.figures(answers, rows)
-    counts = tallies(answers, rows)
-    return {name: metric(counts) for name, metric in METRICS.items()}
+    return OF_TASK[answers.task.metric][0](answers, rows)
 
 
 def tallies(predictions: Predictions, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -190,13 +184,25 @@ def deviation(values: np.ndarray) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _drawn(systems: Sequence[Kind], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
+def _drawn(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
     """Draw speakers and utterances once for all systems of one kind: every metric of each (draw, seed)."""
-    rated = [system for system in systems if isinstance(system, Ratings)]
-    if rated:
-        return concordance.drawn_figures(rated, draws, seed)
-    counts = draw([system for system in systems if isinstance(system, Predictions)], draws, seed)
+    return OF_TASK[systems[0].task.metric][1](systems, draws, seed)
+
+
+def _of_classes(predictions: Predictions, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
+    counts = tallies(predictions, rows)
+    return {name: metric(counts) for name, metric in METRICS.items()}
+
+
+def _drawn_of_classes(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
+    counts = draw(systems, draws, seed)
     return [{name: metric(found) for name, metric in METRICS.items()} for found in counts]
+
+
+OF_TASK: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {  # by a task's metric: figures, and drawn ones
+    "ua": (_of_classes, _drawn_of_classes),
+    "ccc": (concordance.figures, concordance.drawn_figures),
+}
 
 
 def _over_seeds(values: np.ndarray) -> np.ndarray:
@@ -212,10 +218,10 @@ def _ends(drawn: np.ndarray) -> tuple[float, float]:
 
 
 def _tally(predictions: Predictions, rows: np.ndarray) -> np.ndarray:
-    return tally(predictions.truth[rows], predictions.prediction[rows], len(predictions.classes))
+    return tally(predictions.truth[rows], predictions.prediction[rows], len(predictions.names))
 
 
-def _check_one_part(answers: Kind) -> None:
+def _check_one_part(answers: Predictions) -> None:
     parts = sorted(set(answers.part.tolist()))
     if len(parts) != 1:
         found = f"the parts {parts}" if parts else "no predictions at all"
@@ -224,7 +230,7 @@ def _check_one_part(answers: Kind) -> None:
         )
 
 
-def _check_same_utterances(a: Kind, b: Kind) -> None:
+def _check_same_utterances(a: Predictions, b: Predictions) -> None:
     facts_a, facts_b = (
         {i: (s, t) for i, s, t in zip(p.id.tolist(), p.speaker.tolist(), p.truth.tolist(), strict=True)} for p in (a, b)
     )

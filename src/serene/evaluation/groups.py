@@ -10,7 +10,6 @@ import numpy as np
 from serene.corpora.manifest import Utterance
 from serene.evaluation.confidence import intervals
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 
 COLUMNS = ("gender", "ethnicity", "language")  # of a manifest, whose values are a speaker's and not a clip's
 FEWEST = 3  # speakers of a group, below which its figures would be those of persons
@@ -31,7 +30,7 @@ def facts_of(clips: Iterable[Utterance]) -> dict[str, dict[str, str]]:
     return {column: people for column, people in agreed.items() if people}
 
 
-def measured(test: Predictions | Ratings, facts: Facts) -> dict[str, dict[str, dict[str, Any]]]:
+def measured(test: Predictions, facts: Facts) -> dict[str, dict[str, dict[str, Any]]]:
     """Give the figures of each group of test speakers.
 
     Args:
@@ -51,7 +50,7 @@ def measured(test: Predictions | Ratings, facts: Facts) -> dict[str, dict[str, d
     return found
 
 
-def _figures(own: Predictions | Ratings) -> dict[str, Any]:
+def _figures(own: Predictions) -> dict[str, Any]:
     speakers = len(np.unique(own.speaker))
     metrics = {name: one.to_dict() for name, one in intervals(own).items()} if speakers >= FEWEST else None
     return {"n_speakers": speakers, "n_utterances": len(np.unique(own.id)), "metrics": metrics}

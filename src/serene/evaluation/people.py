@@ -12,7 +12,6 @@ from serene.evaluation import concordance
 from serene.evaluation.confidence import tallies
 from serene.evaluation.metrics import mean_known, per_class_recall, ua, wa
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 
 
 def classified(test: Predictions, *, by_class: bool) -> list[dict[str, Any]]:
@@ -35,12 +34,12 @@ def classified(test: Predictions, *, by_class: bool) -> list[dict[str, Any]]:
         }
         if by_class:
             recall = per_class_recall(counts.sum(axis=0)).tolist()
-            one["recall"] = dict(zip(test.classes, recall, strict=True))
+            one["recall"] = dict(zip(test.names, recall, strict=True))
         people.append(one)
     return sorted(people, key=lambda one: (one["ua"], one["speaker"]))
 
 
-def rated(test: Ratings) -> list[dict[str, Any]]:
+def rated(test: Predictions) -> list[dict[str, Any]]:
     """Describe each speaker, the lowest mean CCC over dimensions first and those without any last.
 
     `ccc` holds the speaker's own CCC of each dimension, the mean over seeds: NaN where the true values do not differ.
@@ -50,7 +49,7 @@ def rated(test: Ratings) -> list[dict[str, Any]]:
     clips = Counter(test.speaker[np.unique(test.id, return_index=True)[1]].tolist())
     found = sorted(zip(means, names, own.tolist(), strict=True))
     return [
-        {"speaker": name, "n": clips[name], "ccc": dict(zip(test.dimensions, ccc, strict=True))}
+        {"speaker": name, "n": clips[name], "ccc": dict(zip(test.names, ccc, strict=True))}
         for _, name, ccc in found
     ]
 

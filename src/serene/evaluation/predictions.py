@@ -1,66 +1,87 @@
-"""Predictions: the class that a model decided for and its score for each, utterance by utterance."""
+"""Predictions: what models said of each utterance beside what is true; and their table on disk (CSV, also in gzip)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
 from serene.errors import SereneError, unknown
-from serene.evaluation.answers import COLUMNS, Answers, shared_columns
+from serene.evaluation.columns import COLUMNS, SHARED, check_names, parsed, task_of
+from serene.files import whole_file
+from serene.task import Task
 
-DECISIONS = ("truth", "prediction")
-MOST_CLASSES = 20  # laid out one by one, in a row of the table, a confusion matrix or beside every speaker
-BEST = 10  # scores of a row that are kept where there are more classes
+PARTS = ("validation", "test")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Predictions(Answers):
+class Predictions:
     """Scores and decisions of one or more runs, a row per utterance, part, fold and seed.
 
-    Above `MOST_CLASSES` classes a row of the table on disk holds its `BEST` scores (more where the last of them is
-    shared) and the true class's. The other cells are empty, and are read as 0. Should a score be negative, all cells
-    are written. Scores are written with 6 significant digits.
-
     Attributes:
-        truth: the label as an index into `classes` (utterance,).
-        prediction: the decision as an index into `classes` (utterance,).
-        scores: float64 (utterance, emotion); usually probabilities, larger is likelier.
-        classes: name of each emotion.
+        task: what was predicted.
+        id: name of each utterance (utterance,).
+        speaker: who speaks (utterance,).
+        part: `validation` or `test` (utterance,).
+        fold: name of the fold (utterance,), text.
+        seed: seed of the run (utterance,), integers.
+        truth: index of the true class (utterance,), or float64 (utterance, dimension) on the native scale of each.
+        prediction: what was decided, in the same way.
+        scores: float64 (utterance, name): of classes usually probabilities, larger is likelier; or the values of
+            dimensions, which are the decision too.
 
     Raises:
-        SereneError: what `Answers` refuses, a score that is not finite, an unknown class, or a class named like a
-            column.
+        SereneError: columns of different lengths, an unknown part, an utterance that occurs twice in one part of one
+            run, names that the columns of a table could not tell apart, a number that is not finite, or a class that
+            there is not.
     """
 
-    kind = "predictions"
-    numbers = "scores"
-    labels = "emotions"
-    words = len(DECISIONS)
-    wanted = f"{','.join(DECISIONS)}' and one column per emotion"
-
+    task: Task
+    id: np.ndarray
+    speaker: np.ndarray
+    part: np.ndarray
+    fold: np.ndarray
+    seed: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
     scores: np.ndarray
-    classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Check what the docstring promises."""
-        super().__post_init__()
-        if self.scores.shape != (len(self), len(self.classes)):
-            raise SereneError(f"Predictions have scores {self.scores.shape} for {len(self.classes)} classes.")
-        taken = (*COLUMNS, *DECISIONS)
-        if set(self.classes) & set(taken) or len(set(self.classes)) != len(self.classes):
-            raise SereneError(f"The classes {list(self.classes)} must differ from each other and from {list(taken)}.")
-        self._check_finite(self.scores)
-        for column in (self.truth, self.prediction):
-            if len(self) and not 0 <= column.min() <= column.max() < len(self.classes):
-                raise SereneError(f"A class index is outside 0 to {len(self.classes) - 1} ({list(self.classes)}).")
+        columns = COLUMNS[self.task.gives]
+        lengths = {name: len(getattr(self, name)) for name in self._arrays()}
+        if set(lengths.values()) != {len(self.id)}:
+            raise SereneError(f"Predictions have columns of different lengths: {lengths}.")
+        for part in set(self.part.tolist()) - set(PARTS):
+            raise SereneError(unknown("part", part, PARTS))
+        self._check_once()
+        check_names(self.task)
+        if self.scores.shape != (len(self), len(self.names)):
+            raise SereneError(
+                f"Predictions have {columns.numbers} {self.scores.shape} for {len(self.names)} {self.task.noun}s."
+            )
+        for labels in (self.truth, self.prediction):
+            columns.check(self.task, labels)
+        for numbers in (self.scores, self.truth.reshape(len(self), -1)):
+            if not np.isfinite(numbers).all():
+                row = int(np.argmin(np.isfinite(numbers).all(axis=1)))
+                raise SereneError(f"The {columns.numbers} of utterance '{self.id[row]}' are not finite numbers.")
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.id)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The classes."""
-        return self.classes
+        """The classes or the dimensions."""
+        return self.task.names
 
     @classmethod
     def from_scores(
@@ -68,89 +89,178 @@ class Predictions(Answers):
         *,
         ids: Sequence[str],
         speakers: Sequence[str],
-        truth: Sequence[str] | np.ndarray,
-        scores: np.ndarray,
-        classes: Sequence[str],
+        truth: Sequence[Any] | np.ndarray,
+        scores: np.ndarray | Sequence[Sequence[float]],
+        task: Task,
         part: str,
         fold: str | int,
         seed: int,
-    ) -> Predictions:
-        """Decide for the highest score of each row (utterance, emotion).
+    ) -> Self:
+        """Make the table of one part of one run; of classes, the highest score of each row is decided for.
 
         Args:
             ids: names of the utterances (utterance,).
             speakers: who speaks (utterance,).
-            truth: labels as names, or as indices into `classes` (utterance,).
-            scores: (utterance, emotion).
-            classes: name of each emotion.
+            truth: labels as names, or as indices of classes (utterance,); or true values (utterance, dimension).
+            scores: (utterance, name).
+            task: what is predicted.
             part: `validation` or `test`.
             fold: the fold's name or number.
             seed: the run's seed.
         """
-        n, classes = len(ids), tuple(classes)
-        scores = np.asarray(scores, dtype=np.float64).reshape(n, -1)
+        n, given = len(ids), np.asarray(scores, dtype=np.float64)
+        given = given if given.size else given.reshape(n, len(task.names))
         return cls(
-            **shared_columns(ids, speakers, [part] * n, [fold] * n, [int(seed)] * n),
-            truth=_indices(truth, classes, "predictions"),
-            prediction=scores.argmax(axis=1) if scores.size else np.zeros(0, dtype=np.int64),
-            scores=scores,
-            classes=classes,
+            task=task,
+            **_shared(ids, speakers, [part] * n, [fold] * n, [int(seed)] * n),
+            truth=COLUMNS[task.gives].truth(truth, task, "predictions"),
+            prediction=task.decide(given),
+            scores=given,
         )
 
-    def _reordered(self, places: list[int]) -> Self:
-        new = np.argsort(places)
+    @classmethod
+    def of_clips(
+        cls, clips: Sequence[Any], scores: np.ndarray, task: Task, *, part: str, fold: str | int, seed: int
+    ) -> Self:
+        """Put what a model says of some clips (utterance, name) beside the clips' own labels."""
+        return cls.from_scores(
+            ids=[clip.id for clip in clips],
+            speakers=[clip.speaker for clip in clips],
+            truth=task.truth(clips),
+            scores=scores,
+            task=task,
+            part=part,
+            fold=fold,
+            seed=seed,
+        )
+
+    @staticmethod
+    def concatenate(parts: Iterable[Predictions]) -> Predictions:
+        """Put the rows of several runs under each other; their names must be the same, in any order.
+
+        Raises:
+            SereneError: there is none, or they are of different kinds or names.
+        """
+        parts = list(parts)
+        if not parts:
+            raise SereneError("There are no predictions to put together: no run has finished.")
+        parts = [part.like(parts[0]) for part in parts]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0]._arrays()}
+        return replace(parts[0], **columns)
+
+    def select(self, *, part: str | None = None, fold: str | int | None = None, seed: int | None = None) -> Self:
+        """Keep the rows of a part, a fold, a seed, or any combination; there may be none."""
+        keep = np.ones(len(self), dtype=bool)
+        if part is not None:
+            keep &= self.part == part
+        if fold is not None:
+            keep &= self.fold == str(fold)
+        if seed is not None:
+            keep &= self.seed == seed
+        return self.rows(keep)
+
+    def rows(self, which: np.ndarray) -> Self:
+        """Keep rows by a mask or by their indices (utterance,)."""
+        return replace(self, **{name: getattr(self, name)[which] for name in self._arrays()})
+
+    def rescored(self, scores: np.ndarray) -> Self:
+        """Decide again, by other scores of the same utterances (utterance, name)."""
+        return replace(self, scores=scores, prediction=self.task.decide(scores))
+
+    def ordered(self, names: Sequence[str]) -> Self:
+        """Bring the names into another order.
+
+        Raises:
+            SereneError: the two sets of names differ.
+        """
+        names, columns = tuple(names), COLUMNS[self.task.gives]
+        if names == self.names:
+            return self
+        if set(names) != set(self.names):
+            raise SereneError(
+                f"The predictions are over different {self.task.noun}s: {sorted(self.names)} and {sorted(names)}. "
+                "Only runs with the same `labels` can be put together."
+            )
+        places = [self.names.index(name) for name in names]
         return replace(
             self,
-            truth=new[self.truth],
-            prediction=new[self.prediction],
+            task=replace(self.task, names=names),
+            truth=columns.reordered(self.truth, places),
+            prediction=columns.reordered(self.prediction, places),
             scores=self.scores[:, places],
-            classes=tuple(self.classes[place] for place in places),
         )
 
-    def _header(self) -> list[str]:
-        return [*DECISIONS, *self.classes]
+    def like(self, other: Predictions) -> Self:
+        """Bring the names into another's order.
 
-    def _cells(self) -> Iterator[list[str]]:
-        """Write label, decision and the scores of each row, or those that are kept of it."""
-        whole = not self._sparse(len(self.classes)) or self.scores.min(initial=0.0) < 0
-        for truth, prediction, scores in zip(self.truth, self.prediction, self.scores, strict=True):
-            decided = [self.classes[truth], self.classes[prediction]]
-            if whole:
-                yield decided + [f"{score:.6g}" for score in scores.tolist()]
-                continue
-            kept = (scores >= np.partition(scores, -BEST)[-BEST]) & (scores > 0)
-            kept[truth] = True
-            cells = [""] * len(scores)
-            for place in np.flatnonzero(kept).tolist():
-                cells[place] = f"{scores[place]:.6g}"
-            yield decided + cells
+        Raises:
+            SereneError: the other predictions are of another kind, or of other names.
+        """
+        if self.task.gives != other.task.gives:
+            raise SereneError(
+                f"Some of these runs give {other.task.noun}s and some {self.task.noun}s: they answer different "
+                "questions, and cannot be put together or compared."
+            )
+        return self.ordered(other.names)
+
+    def write(self, path: str | Path) -> None:
+        """Write the table whole or not at all; in gzip where the name ends in `.gz`.
+
+        The same predictions give the same bytes, and so do the predictions that are read back.
+        """
+        table = io.BytesIO()  # a byte a letter, where a StringIO takes four
+        text, columns = io.TextIOWrapper(table, encoding="utf-8", newline=""), COLUMNS[self.task.gives]
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*SHARED, *columns.header(self.names)])
+        shared = (getattr(self, name).tolist() for name in SHARED)
+        own = columns.rows(self.task, self.truth, self.prediction, self.scores)
+        writer.writerows((*row, *cells) for *row, cells in zip(*shared, own, strict=True))
+        text.flush()
+        data = table.getvalue()
+        with whole_file(path) as temporary:
+            temporary.write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
 
     @classmethod
-    def _named(cls, header: list[str]) -> tuple[str, ...]:
-        return tuple(header[cls.words :]) if tuple(header[: cls.words]) == DECISIONS else ()
+    def read(cls, path: str | Path) -> Self:
+        """Read a table that `write` made; its header tells the task, as far as whether it is of classes or dimensions.
 
-    @classmethod
-    def _sparse(cls, width: int) -> bool:
-        return width > MOST_CLASSES
+        Raises:
+            SereneError: no such file, not such a table, or a bad row (named by its line).
+        """
+        try:
+            data = Path(path).read_bytes()
+            data = gzip.decompress(data) if str(path).endswith(".gz") else data
+            rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="\n"))
+            task = task_of(next(rows, []), str(path))
+            columns = COLUMNS[task.gives]
+            words, numbers = parsed(rows, task, data.count(b"\n"), str(path))
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+            raise SereneError(f"Cannot read the predictions {path}: {error}") from error
+        shared, own = _shared(*words[: len(SHARED)]), words[len(SHARED) :]
+        return cls(task=task, **shared, **columns.parsed(task, own, numbers, str(path)))
 
-    @classmethod
-    def _made(
-        cls,
-        shared: dict[str, np.ndarray],
-        texts: list[tuple[str, ...]],
-        numbers: np.ndarray,
-        names: tuple[str, ...],
-        where: str,
-    ) -> Self:
-        truth, prediction = (_indices(column, names, where) for column in texts)
-        return cls(**shared, truth=truth, prediction=prediction, scores=numbers, classes=names)
+    def _arrays(self) -> list[str]:
+        """Name the columns that have a row per utterance."""
+        return [field.name for field in fields(self) if field.name != "task"]
+
+    def _check_once(self) -> None:
+        """Refuse an utterance that occurs twice in one part of one run."""
+        seen: set[tuple] = set()
+        for key in zip(self.id.tolist(), self.part.tolist(), self.fold.tolist(), self.seed.tolist(), strict=True):
+            if key in seen:
+                raise SereneError(
+                    f"Utterance '{key[0]}' occurs twice in the {key[1]} part of fold {key[2]}, seed {key[3]}."
+                )
+            seen.add(key)
 
 
-def _indices(labels: Sequence[str] | np.ndarray, classes: tuple[str, ...], where: str) -> np.ndarray:
-    if isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer):
-        return labels.astype(np.int64)
-    place = {name: index for index, name in enumerate(classes)}
-    strange = next((str(label) for label in labels if str(label) not in place), None)
-    if strange is not None:
-        raise SereneError(f"{where}: {unknown('emotion', strange, classes)}")
-    return np.array([place[str(label)] for label in labels], dtype=np.int64)
+def _shared(
+    ids: Iterable[object],
+    speakers: Iterable[object],
+    parts: Iterable[object],
+    folds: Iterable[object],
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    """Make the columns of every table (utterance,): words, and seeds as integers."""
+    texts = (np.array([str(value) for value in column], dtype=np.str_) for column in (ids, speakers, parts, folds))
+    return dict(zip(SHARED, (*texts, np.array(seeds, dtype=np.int64)), strict=True))

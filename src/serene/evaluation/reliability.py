@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from serene.evaluation.confidence import DRAWS, PERCENTILES, Interval, deviation
+from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.metrics import mean_known, ratio
-from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.resampling import Pool, classes_are_speakers
 
 BINS = 15
@@ -154,6 +155,6 @@ def _decided(test: Predictions) -> tuple[np.ndarray, np.ndarray]:
 
 def _probabilities(test: Predictions) -> bool:
     """Say whether the scores of each row are shares of 1; of many classes, not all of a row are kept."""
-    sums, few = test.scores.sum(axis=1), len(test.classes) <= MOST_CLASSES
+    sums, few = test.scores.sum(axis=1), len(test.names) <= MOST_CLASSES
     whole = bool((sums >= 1 - ROUNDING).all()) or not few
     return whole and bool(test.scores.min() >= 0) and bool((sums <= 1 + ROUNDING).all())

@@ -4,33 +4,88 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from serene.errors import SereneError
 from serene.evaluation import groups, people, reliability, shift
-from serene.evaluation.confidence import Interval, intervals, mean_of_folds, tallies
+from serene.evaluation.columns import MOST_CLASSES
+from serene.evaluation.confidence import intervals, mean_of_folds, tallies
 from serene.evaluation.metrics import confusion, per_class_recall
-from serene.evaluation.predictions import MOST_CLASSES, Predictions
-from serene.evaluation.ratings import Ratings
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.resampling import classes_are_speakers
 from serene.files import write_text
+from serene.task import Task, task_of, task_of_report
 
 PROBES = ("linear", "nonlinear")
-FACTS = ("protocol", "speaker_independent", "selection", "saw_unlabelled_test_audio")
-DEPENDENT = "Speaker dependent: test speakers are also heard in training, so this says nothing about new speakers."
+DEPENDENT = "Speaker dependent: test speakers are also in training, so this says nothing about unseen speakers."
 NAMED = (
     "Speaker identification: the speakers to be named are those of the training. This says nothing about emotion, nor "
-    "about new speakers."
+    "about unseen speakers."
 )
-HEARD = (
-    "Test speakers' other audio was heard, without labels: never compare with a system that hears one clip at a time."
+ENROLLED = (
+    "Test speakers are enrolled with their other clips, unlabelled: never compare with a system that is given one clip "
+    "at a time."
 )
 ALONE = "One test speaker only: the intervals cover that speaker's utterances, not other speakers."
 INCOMPLETE = "Not every seed has run every fold: figures are over what there is."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFacts:
+    """What predictions cannot tell of a run; kept in the report as it is.
+
+    Attributes:
+        title: of the report.
+        protocol: by which speakers were split, and its settings.
+        speaker_independent: whether no test speaker is in training or validation.
+        selection: how the epoch was selected, and by what validation.
+        saw_unlabelled_test_audio: whether test speakers are enrolled with their other, unlabelled clips.
+        stamps: warnings in plain words.
+        target: what a recipe calls what is predicted; as the predictions have it without.
+        corpus: that is tested on.
+        only: what its clips are restricted to.
+        data: which files of it were used.
+        languages: of the corpus.
+        join: labels that were joined to others.
+        method: how the models learnt.
+        speaker_corpus: from which a method learnt speakers.
+        normalize: how features are standardised.
+        recipe: its text.
+        recipe_hash: what identifies the run.
+        machine: that trained.
+        seconds: that training took.
+        environment: versions.
+    """
+
+    title: str
+    protocol: str
+    speaker_independent: bool
+    selection: str
+    saw_unlabelled_test_audio: bool
+    stamps: Sequence[str] = ()
+    target: str | None = None
+    corpus: str | None = None
+    only: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
+    languages: Sequence[str] = ()
+    join: Mapping[str, str] | None = None
+    method: str | None = None
+    speaker_corpus: str | None = None
+    normalize: str | None = None
+    recipe: str | None = None
+    recipe_hash: str | None = None
+    machine: str | None = None
+    seconds: float | None = None
+    environment: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """Take the facts from what a `report.json` holds."""
+        return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +94,11 @@ class Embedding:
 
     Attributes:
         vectors: (utterance, feature).
-        emotions: label of each (utterance,); None where dimensions are learnt.
-        speakers: who speaks (utterance,).
-        name: whose embedding it is, such as "validation, fold 1, seed 0".
-        values: dimension -> true value of each (utterance,).
+        predictions: of the same utterances, one part of one run.
     """
 
     vectors: np.ndarray
-    emotions: Sequence[str] | None
-    speakers: Sequence[str]
-    name: str
-    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    predictions: Predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +109,18 @@ class Report:
         content: what `report.json` holds.
         logs: of each training, what it logged per epoch.
         embedding: for the t-SNE picture; None for none.
-        ratings: of the test, for the picture of dimensions; None for none.
+        predictions: of the test, for pictures of them; None for none.
     """
 
     content: Mapping[str, Any]
     logs: Sequence[Sequence[Mapping[str, float]]] = ()
     embedding: Embedding | None = None
-    ratings: Ratings | None = None
+    predictions: Predictions | None = None
+
+    @property
+    def task(self) -> Task:
+        """What was predicted."""
+        return task_of_report(self.content)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as plain dictionaries and lists, without NaN."""
@@ -78,14 +132,14 @@ class Report:
 
 
 def build(
-    predictions: Predictions | Ratings,
+    predictions: Predictions,
+    facts: ReportFacts,
     *,
-    facts: Mapping[str, Any],
-    probes: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
+    probes: Sequence[Mapping[str, Any] | None] = (),
     shifts: Sequence[Mapping[str, float] | None] = (),
     temperatures: Sequence[float] = (),
     groups_of: groups.Facts | None = None,
-    logs: Sequence[Sequence[Mapping[str, float]]] | None = None,
+    logs: Sequence[Sequence[Mapping[str, float]]] = (),
     embedding: Embedding | None = None,
 ) -> Report:
     """Compute all figures of a run.
@@ -94,13 +148,10 @@ def build(
     where the classes are the speakers.
 
     Args:
-        predictions: of all folds and seeds, of classes or of dimensions; a test part, and a validation part where there
-            is one.
-        facts: what predictions cannot tell, kept in the report as it is: `protocol`, `speaker_independent`,
-            `selection`, `saw_unlabelled_test_audio`, and any of `title`, `method`, `corpus`, `recipe` (its text),
-            `recipe_hash`, `environment`, `machine`, `seconds`, `stamps` (warnings in plain words).
-        probes: of one trial or of each, `{"test": speaker_probe(...) or None, "train": ...}`; averaged over
-            the trials that have it.
+        predictions: of all folds and seeds; a test part, and a validation part where there is one.
+        facts: what predictions cannot tell.
+        probes: of each trial, `{"test": speaker_probe(...) or None, "train": ...}`; averaged over the trials that have
+            it.
         shifts: of each trial, `serene.evaluation.shift.of_embeddings`; averaged over the trials that have it.
         temperatures: by which the models' scores were scaled; of those models of classes that say so.
         groups_of: what is known of speakers, as `serene.evaluation.groups.facts_of` collects it.
@@ -108,48 +159,50 @@ def build(
         embedding: for the t-SNE picture.
 
     Raises:
-        SereneError: no test predictions, a missing fact, or a validation speaker who is also tested in the same fold
-            although the facts say that speakers are independent.
+        SereneError: no test predictions, or a validation speaker who is also tested in the same fold although the
+            facts say that speakers are independent.
     """
-    missing = [name for name in FACTS if name not in facts]
-    if missing:
-        raise SereneError(f"A report needs the facts {', '.join(missing)}.")
     test, validation = predictions.select(part="test"), predictions.select(part="validation")
     if not len(test):
         raise SereneError("There are no test predictions to report on.")
-    if facts["speaker_independent"]:
+    if facts.speaker_independent:
         _check_independent(test, validation)
-    tested = intervals(test)
-    validated = intervals(validation) if len(validation) else None
-    own, performance = _of_dimensions(test) if isinstance(test, Ratings) else _of_classes(test, temperatures)
+    task = task_of(facts.target or test.task.target, test.names)
+    metrics, validated = _figures(test), _figures(validation) if len(validation) else None
+    own, performance = OF_TASK[task.metric](test, temperatures)
     content = {
-        **facts,
-        "stamps": list(dict.fromkeys([*_stamps(test, facts), *facts.get("stamps", ())])),
+        **asdict(facts),
+        "target": task.target,
+        "stamps": list(dict.fromkeys([*_stamps(test, facts, task), *facts.stamps])),
         "seeds": np.unique(test.seed).tolist(),
         "folds": list(dict.fromkeys(test.fold.tolist())),
         "n_utterances": len(np.unique(test.id)),
         "n_speakers": len(own["per_speaker"]),
-        "metrics": {name: interval.to_dict() for name, interval in tested.items()},
+        "metrics": metrics,
         "metrics_mean_of_folds": mean_of_folds(test),
-        "validation": {name: interval.to_dict() for name, interval in validated.items()} if validated else None,
-        "gap": _headline(validated, test) - _headline(tested, test) if validated else None,
+        "validation": validated,
+        "gap": task.merit(validated) - task.merit(metrics) if validated else None,
         **own,
         "per_group": groups.measured(test, groups_of or {}),
-        "speaker_probe": _over_trials([probes] if isinstance(probes, Mapping) else probes or []),
+        "speaker_probe": _over_trials(probes),
         "shift": shift.described(predictions, performance, shifts) if performance else None,
     }
-    return Report(content, tuple(logs or ()), embedding, test if isinstance(test, Ratings) else None)
+    return Report(content, logs, embedding, test)
+
+
+def _figures(predictions: Predictions) -> dict[str, dict[str, float | None]]:
+    return {name: interval.to_dict() for name, interval in intervals(predictions).items()}
 
 
 def _of_classes(test: Predictions, temperatures: Sequence[float]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Give what is particular to a task of classes, and each speaker's performance; none where they are the classes."""
-    few, named = len(test.classes) <= MOST_CLASSES, classes_are_speakers(test)
+    few, named = len(test.names) <= MOST_CLASSES, classes_are_speakers(test)
     everyone = people.classified(test, by_class=few and not named)
     recall = per_class_recall(tallies(test).sum(axis=0)).tolist()
     own = {
-        "classes": list(test.classes),
-        "per_class_recall": dict(zip(test.classes, recall, strict=True)),
-        "confusion": confusion(test.truth, test.prediction, len(test.classes)).tolist() if few else None,
+        "classes": list(test.names),
+        "per_class_recall": dict(zip(test.names, recall, strict=True)),
+        "confusion": confusion(test.truth, test.prediction, len(test.names)).tolist() if few else None,
         "per_speaker": everyone,
         "speaker_spread": people.spread([one["ua"] for one in everyone]),
         "reliability": reliability.described(test, temperatures),
@@ -157,12 +210,12 @@ def _of_classes(test: Predictions, temperatures: Sequence[float]) -> tuple[dict[
     return own, {} if named else {shift.TARGET: {one["speaker"]: one["ua"] for one in everyone}}
 
 
-def _of_dimensions(test: Ratings) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+def _of_dimensions(test: Predictions, _: Sequence[float]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Give what is particular to dimensions, and each speaker's performance."""
     everyone = people.rated(test)
-    reached = {name: {one["speaker"]: one["ccc"][name] for one in everyone} for name in test.dimensions}
+    reached = {name: {one["speaker"]: one["ccc"][name] for one in everyone} for name in test.names}
     own = {
-        "dimensions": list(test.dimensions),
+        "dimensions": list(test.names),
         "per_speaker": everyone,
         "speaker_spread": {name: people.spread([*ccc.values()]) for name, ccc in reached.items()},
         "speakers_without_ccc": {name: sum(v != v for v in ccc.values()) for name, ccc in reached.items()},
@@ -170,10 +223,7 @@ def _of_dimensions(test: Ratings) -> tuple[dict[str, Any], dict[str, dict[str, f
     return own, reached
 
 
-def _headline(found: Mapping[str, Interval], test: Predictions | Ratings) -> float:
-    """Give the figure by which validation and test are compared: UA, or the mean of the dimensions' CCC."""
-    names = ["ua"] if isinstance(test, Predictions) else [f"ccc_{name}" for name in test.dimensions]
-    return sum(found[name].value for name in names) / len(names)
+OF_TASK = {"ua": _of_classes, "ccc": _of_dimensions}  # by a task's metric
 
 
 def average_probes(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -193,18 +243,18 @@ def average_probes(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return averaged | ({"note": " ".join(notes)} if notes else {})
 
 
-def _stamps(test: Predictions | Ratings, facts: Mapping[str, Any]) -> list[str]:
-    cells = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
+def _stamps(test: Predictions, facts: ReportFacts, task: Task) -> list[str]:
+    trials = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
     rules = (
-        (not facts["speaker_independent"], NAMED if facts.get("target") == "speaker" else DEPENDENT),
-        (facts["saw_unlabelled_test_audio"], HEARD),
+        (not facts.speaker_independent, NAMED if task.kind == "speakers" else DEPENDENT),
+        (facts.saw_unlabelled_test_audio, ENROLLED),
         (len(np.unique(test.speaker)) == 1, ALONE),
-        (cells < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),
+        (trials < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),
     )
     return [stamp for applies, stamp in rules if applies]
 
 
-def _check_independent(test: Predictions | Ratings, validation: Predictions | Ratings) -> None:
+def _check_independent(test: Predictions, validation: Predictions) -> None:
     for fold in np.unique(test.fold):
         shared = {*test.select(fold=fold).speaker.tolist()} & {*validation.select(fold=fold).speaker.tolist()}
         if shared:
@@ -214,8 +264,8 @@ def _check_independent(test: Predictions | Ratings, validation: Predictions | Ra
             )
 
 
-def _over_trials(cells: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    parts = {part: [cell[part] for cell in cells if cell and cell.get(part)] for part in ("test", "train")}
+def _over_trials(trials: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    parts = {part: [trial[part] for trial in trials if trial and trial.get(part)] for part in ("test", "train")}
     if not any(parts.values()):
         return None
     nothing: dict[str, Any] = dict.fromkeys(("accuracy", "chance", "majority"))

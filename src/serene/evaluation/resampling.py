@@ -15,14 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serene.evaluation.answers import Answers
 from serene.evaluation.metrics import ANSWERS, HITS, TRUE
 from serene.evaluation.predictions import Predictions
 
 
 def classes_are_speakers(predictions: Predictions) -> bool:
     """Say whether the task is to name the speaker."""
-    return bool((np.array(predictions.classes)[predictions.truth] == predictions.speaker).all())
+    return bool((np.array(predictions.names)[predictions.truth] == predictions.speaker).all())
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Pool:
     speaker: np.ndarray
 
     @classmethod
-    def of(cls, systems: Sequence[Answers]) -> Pool:
+    def of(cls, systems: Sequence[Predictions]) -> Pool:
         """Number the runs, utterances and speakers of systems."""
         ids = np.concatenate([s.id for s in systems])
         _, first, utterance = np.unique(ids, return_index=True, return_inverse=True)
@@ -67,7 +66,7 @@ class Pool:
         return np.split(drawn, np.cumsum(self.runs)[:-1], axis=1)
 
 
-def draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
+def draw(systems: Sequence[Predictions], draws: int, seed: int) -> list[np.ndarray]:
     """Draw speakers and utterances once for all systems: per system float64 (draw, seed, 3, class).
 
     A speaker with n utterances who is drawn m times contributes m times n draws from the n: a multinomial count per
@@ -79,7 +78,7 @@ def draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
         seed: of the draws; the same seed gives the same draws.
     """
     rng = np.random.default_rng(seed)
-    pool, n_classes = Pool.of(systems), len(systems[0].classes)
+    pool, n_classes = Pool.of(systems), len(systems[0].names)
     answers, runs = _answers(systems, pool), sum(pool.runs)
     if classes_are_speakers(systems[0]):
         times = np.ones((draws, pool.speakers), dtype=np.int64)
@@ -94,13 +93,13 @@ def draw(systems: list[Predictions], draws: int, seed: int) -> list[np.ndarray]:
     return pool.apart(total.reshape(draws, runs, 3, n_classes))
 
 
-def _answers(systems: list[Predictions], pool: Pool) -> np.ndarray:
+def _answers(systems: Sequence[Predictions], pool: Pool) -> np.ndarray:
     """List each utterance's cells (run, truth, prediction), as minus the cell's number: int64 (utterance, answer).
 
     The numbers of a row fall, and rows with fewer answers are filled up with less than any number: rows are sorted as
     the counts (utterance, run x truth x prediction) would be that they stand for, which are too many to keep.
     """
-    n_classes, unit = len(systems[0].classes), pool.utterance
+    n_classes, unit = len(systems[0].names), pool.utterance
     truth, prediction = (np.concatenate([getattr(s, name) for s in systems]) for name in ("truth", "prediction"))
     cell, many = (pool.run * n_classes + truth) * n_classes + prediction, np.bincount(unit)
     order = np.lexsort((cell, unit))

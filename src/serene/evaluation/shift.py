@@ -32,7 +32,6 @@ from scipy.stats import binom
 from sklearn.decomposition import PCA
 
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 
 SHARE, MOST = 0.9, 20  # of the embeddings' variance; and principal components at most
 BINS = 10
@@ -78,7 +77,7 @@ def normal_divergence(clips: np.ndarray) -> float:
     return float((variance + mean**2 - variance / n - 1 - logarithm).sum() / 2)
 
 
-def of_labels(answers: Predictions | Ratings) -> dict[str, dict[str, float]]:
+def of_labels(answers: Predictions) -> dict[str, dict[str, float]]:
     """Estimate how far each test speaker's labels are from the other speakers'; see the formula above.
 
     Args:
@@ -90,12 +89,8 @@ def of_labels(answers: Predictions | Ratings) -> dict[str, dict[str, float]]:
     _, first = np.unique(answers.id, return_index=True)
     tested = set(answers.select(part="test").speaker.tolist())
     clips = answers.rows(first)
-    if isinstance(clips, Predictions):
-        places = {TARGET: (clips.truth, len(clips.classes))}
-    else:
-        places = {name: (_bins(clips.truth[:, n]), BINS) for n, name in enumerate(clips.dimensions)}
     shifts = {}
-    for target, (place, width) in places.items():
+    for target, (place, width) in PLACES[clips.task.gives](clips).items():
         counts = {s: np.bincount(place[clips.speaker == s], minlength=width) for s in np.unique(clips.speaker).tolist()}
         everybody = sum(counts.values())
         shifts[target] = {
@@ -116,7 +111,7 @@ def label_divergence(own: np.ndarray, others: np.ndarray) -> float:
 
 
 def described(
-    answers: Predictions | Ratings, performance: Mapping[str, Mapping[str, float]], cells: Sequence[Mapping | None]
+    answers: Predictions, performance: Mapping[str, Mapping[str, float]], cells: Sequence[Mapping | None]
 ) -> dict[str, Any]:
     """Put both shifts of every test speaker beside each other, and correlate them with performance.
 
@@ -142,7 +137,7 @@ def described(
             for name, pair in pairs.items()
         }
     return {
-        "performance": "ua" if isinstance(answers, Predictions) else "ccc",
+        "performance": answers.task.metric,
         "against": AGAINST,
         "correlations": correlations,
         "per_speaker": [
@@ -179,3 +174,14 @@ def _bins(labels: np.ndarray) -> np.ndarray:
     """Number the bin of each label (utterance,)."""
     edges = np.linspace(labels.min(), labels.max(), BINS + 1)[1:-1]
     return np.searchsorted(edges, labels, side="right")
+
+
+def _of_classes(clips: Predictions) -> dict[str, tuple[np.ndarray, int]]:
+    return {TARGET: (clips.truth, len(clips.names))}
+
+
+def _of_values(clips: Predictions) -> dict[str, tuple[np.ndarray, int]]:
+    return {name: (_bins(clips.truth[:, n]), BINS) for n, name in enumerate(clips.names)}
+
+
+PLACES = {"probabilities": _of_classes, "values": _of_values}  # target -> place of each label (utterance,), of how many
