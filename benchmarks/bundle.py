@@ -17,8 +17,8 @@ import json
 import shutil
 from pathlib import Path
 
-from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals
+from serene.evaluation.predictions import Predictions
 from serene.experiment.enrolment_curve import strangers_of
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, elsewhere_of, write_cards
@@ -63,7 +63,7 @@ def beside(run: Run) -> str:
         "| --- | --- | --- |",
     ]
     for heard, (clips, theirs) in HEARD.items():
-        ours = intervals(Answers.concatenate(own.answered(clips) for own in strangers))["ua"]
+        ours = intervals(Predictions.concatenate(own.answered(clips) for own in strangers))["ua"]
         shown = f"{100 * ours.value:.1f} [{100 * ours.low:.1f} to {100 * ours.high:.1f}]"
         lines.append(f"| {heard} | {theirs} | {shown} |")
     return "\n".join(lines)

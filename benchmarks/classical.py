@@ -41,6 +41,7 @@ from serene.evaluation.confidence import intervals
 from serene.evaluation.predictions import Predictions
 from serene.files import whole_file, write_text
 from serene.protocols import Split, make_splits, title
+from serene.task import Task
 
 FEATURES = {
     "egemaps": ("eGeMAPSv02", opensmile.FeatureSet.eGeMAPSv02),
@@ -132,7 +133,7 @@ def run_split(features: np.ndarray, place: dict[str, int], split: Split, name: s
         speakers=[u.speaker for u in split.test],
         truth=[u.emotion or "" for u in split.test],
         scores=margins if margins.ndim == 2 else np.stack([-margins, margins], axis=1),
-        classes=svm.classes_.tolist(),
+        task=Task(tuple(svm.classes_.tolist())),
         part="test",
         fold=split.fold,
         seed=0,

@@ -10,11 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import tallies
 from serene.evaluation.metrics import ccc, ua
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 from serene.experiment.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -40,12 +38,12 @@ def test_there_are_results() -> None:
     assert RUNS
 
 
-def figures(by_seed: list[list[Predictions | Ratings]]) -> dict[str, float]:
+def figures(by_seed: list[list[Predictions]]) -> dict[str, float]:
     """Give the mean over seeds of what the folds give together: UA, or the CCC of every dimension."""
-    if isinstance(by_seed[0][0], Predictions):
+    if by_seed[0][0].task.metric == "ua":
         values = [ua(sum(tallies(p)[0] for p in predictions)) for predictions in by_seed]
         return {"ua": sum(values) / len(values)}
-    pooled = [Answers.concatenate(predictions) for predictions in by_seed]
+    pooled = [Predictions.concatenate(predictions) for predictions in by_seed]
     values = [ccc(p.truth, p.prediction) for p in pooled]
     return {f"ccc_{name}": sum(v[i] for v in values) / len(values) for i, name in enumerate(pooled[0].names)}
 

@@ -11,23 +11,22 @@ import pytest
 
 from serene.errors import SereneError
 from serene.evaluation import concordance
-from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals, mean_of_folds, paired, weighted
 from serene.evaluation.metrics import ccc
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
+from serene.task import Dimensions, Task
 
 
 def run(
     truth, given, speakers, *, seed: int = 0, fold: str = "1", part: str = "test", names=("v",), ids=None
-) -> Ratings:
+) -> Predictions:
     truth, given = (np.asarray(values, dtype=float).reshape(len(speakers), -1) for values in (truth, given))
-    return Ratings.from_values(
+    return Predictions.from_scores(
         ids=[f"u{i}" for i in range(len(truth))] if ids is None else ids,
         speakers=[str(s) for s in speakers],
         truth=truth,
-        prediction=given,
-        dimensions=names,
+        scores=given,
+        task=Dimensions(tuple(names)),
         part=part,
         fold=fold,
         seed=seed,
@@ -43,7 +42,7 @@ def by_hand(truth: Sequence[float], given: Sequence[float]) -> float:
     return 2 * together / (spread_y + spread_x + (x - y) ** 2)
 
 
-def some(n_speakers: int, clips: int, *, seed: int = 0, noise: float = 0.7, scale: float = 1.0) -> Ratings:
+def some(n_speakers: int, clips: int, *, seed: int = 0, noise: float = 0.7, scale: float = 1.0) -> Predictions:
     """Follow truths by more or less, speaker by speaker; the truths and speakers are those of every seed."""
     rng, made = np.random.default_rng(seed), np.random.default_rng(99)
     speakers = np.repeat(np.arange(n_speakers), clips)
@@ -62,7 +61,7 @@ def test_a_hand_worked_case() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 1e6, 1e-6])
 def test_pooled_and_speakers_own_ccc_are_those_of_loops(scale: float) -> None:
-    ratings = Answers.concatenate([some(5, 7, seed=s, scale=scale) for s in (0, 1)])
+    ratings = Predictions.concatenate([some(5, 7, seed=s, scale=scale) for s in (0, 1)])
     overall, of_speakers = [], []
     for seed in (0, 1):
         one = ratings.select(seed=seed)
@@ -146,7 +145,7 @@ def test_one_speakers_mean_is_drawn_as_the_speakers_utterances() -> None:
 
 def test_seeds_that_answer_alike_are_no_further_evidence() -> None:
     one = some(6, 8)
-    both = Answers.concatenate([one, run(one.truth, one.prediction, one.speaker, seed=7)])
+    both = Predictions.concatenate([one, run(one.truth, one.prediction, one.speaker, seed=7)])
     for name, found in intervals(one, draws=100).items():
         double = intervals(both, draws=100)[name]
         assert (double.low, double.high, double.std) == (pytest.approx(found.low), pytest.approx(found.high), 0)
@@ -154,7 +153,7 @@ def test_seeds_that_answer_alike_are_no_further_evidence() -> None:
 
 def test_a_seed_that_lacks_a_fold_is_averaged_over_what_it_ran() -> None:
     big, small = some(4, 6), run([1, 2, 3, 1, 2, 4], [1, 2, 3, 4, 2, 1], "xxxyyy", fold="2", ids=[*"abcdef"])
-    both = Answers.concatenate([big, small, run(big.truth, big.truth, big.speaker, seed=1)])
+    both = Predictions.concatenate([big, small, run(big.truth, big.truth, big.speaker, seed=1)])
     of_big, of_small = (by_hand(p.truth[:, 0].tolist(), p.prediction[:, 0].tolist()) for p in (big, small))
     found = mean_of_folds(both)["ccc_v"]
     assert found["value"] == pytest.approx(((of_big + of_small) / 2 + 1) / 2)
@@ -192,7 +191,14 @@ def test_only_what_is_alike_can_be_compared() -> None:
     with pytest.raises(SereneError, match="12 utterances have another speaker or label in the second run"):
         paired(a, run(a.truth + 1, a.prediction, a.speaker), draws=10)
     classes = Predictions.from_scores(
-        ids=["u0"], speakers=["0"], truth=["x"], scores=np.eye(2)[:1], classes=("x", "y"), part="test", fold=1, seed=0
+        ids=["u0"],
+        speakers=["0"],
+        truth=["x"],
+        scores=np.eye(2)[:1],
+        task=Task(("x", "y")),
+        part="test",
+        fold=1,
+        seed=0,
     )
     for pair in ((a, classes), (classes, a)):
         with pytest.raises(

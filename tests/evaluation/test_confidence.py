@@ -11,6 +11,7 @@ from serene.errors import SereneError
 from serene.evaluation.confidence import intervals, mean_of_folds, paired
 from serene.evaluation.metrics import tally, ua
 from serene.evaluation.predictions import Predictions
+from serene.task import Task
 
 
 def run(truth, answer, speakers, *, seed: int = 0, fold: str = "1", part: str = "test", n_classes: int = 2, ids=None):
@@ -20,7 +21,7 @@ def run(truth, answer, speakers, *, seed: int = 0, fold: str = "1", part: str = 
         speakers=[str(s) for s in speakers],
         truth=truth,
         scores=np.eye(n_classes)[answer],
-        classes=[f"c{i}" for i in range(n_classes)],
+        task=Task(tuple(f"c{i}" for i in range(n_classes))),
         part=part,
         fold=fold,
         seed=seed,

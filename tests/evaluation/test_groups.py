@@ -9,7 +9,7 @@ from serene.corpora.manifest import Utterance
 from serene.evaluation.confidence import intervals
 from serene.evaluation.groups import FEWEST, facts_of, measured
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
+from serene.task import Dimensions, Task
 
 GENDERS = {"a": "female", "b": "female", "c": "female", "d": "male", "e": "male"}
 
@@ -32,7 +32,7 @@ def test_a_groups_figures_are_of_its_own_clips_and_few_speakers_have_none() -> N
         speakers=speakers,
         truth=np.array([i % 2 if ok else 1 - i % 2 for i, ok in enumerate(right)]),
         scores=np.eye(2)[[i % 2 for i in range(20)]],
-        classes=("anger", "calm"),
+        task=Task(("anger", "calm")),
         part="test",
         fold="1",
         seed=0,
@@ -51,12 +51,12 @@ def test_a_groups_figures_are_of_its_own_clips_and_few_speakers_have_none() -> N
 def test_dimensions_have_groups_too() -> None:
     truth = [[float(i % 4)] for i in range(24)]
     speakers = [f"s{i // 4}" for i in range(24)]
-    test = Ratings.from_values(
+    test = Predictions.from_scores(
         ids=[f"u{i}" for i in range(24)],
         speakers=speakers,
         truth=truth,
-        prediction=[[value if i < 12 else -value] for i, (value,) in enumerate(truth)],
-        dimensions=("arousal",),
+        scores=[[value if i < 12 else -value] for i, (value,) in enumerate(truth)],
+        task=Dimensions(("arousal",)),
         part="test",
         fold="1",
         seed=0,

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from serene.errors import SereneError
-from serene.evaluation.predictions import BEST, MOST_CLASSES, Predictions
+from serene.evaluation.columns import BEST, MOST_CLASSES
+from serene.evaluation.predictions import Predictions
+from serene.task import Task
 
 HEADER = "id,speaker,part,fold,seed,truth,prediction,anger,sadness"
 
@@ -21,7 +23,7 @@ def made(part: str = "test", fold: str | int = 1, seed: int = 0, ids: tuple[str,
         speakers=["01", "01", "02"],
         truth=["anger", "sadness", "sadness"],
         scores=np.array([[0.75, 0.25], [1 / 3, 2 / 3], [0.9, 0.1]]),
-        classes=("anger", "sadness"),
+        task=Task(("anger", "sadness")),
         part=part,
         fold=fold,
         seed=seed,
@@ -49,7 +51,7 @@ def test_writing_and_reading_keep_everything(tmp_path, name: str) -> None:
     for column in ("id", "speaker", "part", "fold", "seed", "truth", "prediction"):
         assert getattr(after, column).tolist() == getattr(before, column).tolist()
     assert after.speaker.tolist()[0] == "01", "a speaker named like a number stays a name"
-    assert after.classes == before.classes
+    assert after.names == before.names
     np.testing.assert_allclose(after.scores, before.scores, rtol=1e-5)
 
 
@@ -68,7 +70,7 @@ def many(scores: list[list[float]] | np.ndarray, truth: list[int]) -> Prediction
         speakers=[f"s{t}" for t in truth],
         truth=np.array(truth),
         scores=np.array(scores),
-        classes=[f"s{n}" for n in range(n_classes)],
+        task=Task(tuple(f"s{n}" for n in range(n_classes))),
         part="test",
         fold="official",
         seed=0,
@@ -95,7 +97,7 @@ def test_of_very_many_classes_the_best_scores_and_the_true_class_are_kept(tmp_pa
     for row, places in enumerate(kept):
         assert after.scores[row].tolist() == [rising[place] if place in places else 0.0 for place in range(n)]
     assert after.prediction.tolist() == before.prediction.tolist() == [n - 1, n - 1]
-    assert (after.truth.tolist(), after.classes) == ([n - 1, 0], before.classes)
+    assert (after.truth.tolist(), after.names) == ([n - 1, 0], before.names)
 
 
 @pytest.mark.parametrize("kind", ["random", "shared in the sixth digit", "few above zero", "true class at zero"])
@@ -153,8 +155,8 @@ def test_select_narrows_by_part_fold_and_seed() -> None:
 
 def test_reordered_classes_name_the_same_things() -> None:
     turned = made().ordered(("sadness", "anger"))
-    assert [turned.classes[i] for i in turned.truth] == ["anger", "sadness", "sadness"]
-    assert [turned.classes[i] for i in turned.prediction] == ["anger", "sadness", "anger"]
+    assert [turned.names[i] for i in turned.truth] == ["anger", "sadness", "sadness"]
+    assert [turned.names[i] for i in turned.prediction] == ["anger", "sadness", "anger"]
     assert turned.scores[0].tolist() == [0.25, 0.75]
 
 
@@ -164,12 +166,12 @@ def test_three_classes_are_reordered_by_the_right_permutation() -> None:
         speakers=["1"] * 3,
         truth=["a", "b", "c"],
         scores=np.array([[5.0, 1, 2], [1, 5, 2], [1, 2, 5]]),
-        classes=("a", "b", "c"),
+        task=Task(("a", "b", "c")),
         part="test",
         fold=0,
         seed=0,
     ).ordered(("c", "a", "b"))
-    assert [p.classes[i] for i in p.truth] == ["a", "b", "c"]
+    assert [p.names[i] for i in p.truth] == ["a", "b", "c"]
     assert p.scores.argmax(axis=1).tolist() == p.prediction.tolist() == p.truth.tolist()
 
 
@@ -179,7 +181,7 @@ def test_runs_over_other_emotions_cannot_be_put_together() -> None:
         speakers=["1"],
         truth=["calm"],
         scores=np.ones((1, 2)),
-        classes=("calm", "anger"),
+        task=Task(("calm", "anger")),
         part="test",
         fold=1,
         seed=0,
@@ -206,7 +208,7 @@ def test_scores_that_are_not_finite_name_the_utterance() -> None:
             speakers=["1", "1"],
             truth=[0, 1],
             scores=scores,
-            classes=("0", "1"),
+            task=Task(("0", "1")),
             part="test",
             fold=1,
             seed=0,

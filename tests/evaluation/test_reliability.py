@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serene.evaluation.predictions import MOST_CLASSES, Predictions
+from serene.evaluation.columns import MOST_CLASSES
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.reliability import BINS, THRESHOLDS, bins, described, ece, interval, risks
-from serene.evaluation.report import Report, build
+from serene.evaluation.report import Report, ReportFacts, build
 from serene.reporting.reliability_plots import reliability
 from serene.reporting.report_page import write_html
+from serene.task import Task
 
-FACTS: dict[str, Any] = {
-    "protocol": "speaker_folds",
-    "speaker_independent": True,
-    "selection": "last epoch",
-    "saw_unlabelled_test_audio": False,
-}
+FACTS = ReportFacts(
+    title="a report",
+    protocol="speaker_folds",
+    speaker_independent=True,
+    selection="last epoch",
+    saw_unlabelled_test_audio=False,
+)
 
 
 def answers(scores: list[float], right: list[bool], speakers: list[str] | None = None, seed: int = 0) -> Predictions:
@@ -31,7 +34,7 @@ def answers(scores: list[float], right: list[bool], speakers: list[str] | None =
         speakers=speakers or [f"s{i % 3}" for i in range(n)],
         truth=np.array([0 if ok else 1 for ok in right]),
         scores=np.array([[score, 1 - score] for score in scores]),
-        classes=("anger", "calm"),
+        task=Task(("anger", "calm")),
         part="test",
         fold="1",
         seed=seed,
@@ -122,7 +125,7 @@ def test_scores_that_are_no_probabilities_have_no_reliability() -> None:
     n = MOST_CLASSES + 1
     kept = np.full((4, n), 0.0)
     kept[:, 0] = 0.7  # of so many classes, a table keeps some scores of each row
-    shared: dict[str, Any] = {"part": "test", "fold": "1", "seed": 0, "classes": [f"c{i}" for i in range(n)]}
+    shared: dict[str, Any] = {"part": "test", "fold": "1", "seed": 0, "task": Task(tuple(f"c{i}" for i in range(n)))}
     some = Predictions.from_scores(ids="abcd", speakers="stst", truth=np.zeros(4, dtype=int), scores=kept, **shared)
     found = described(some)
     assert found is not None and found["ece"]["value"] == pytest.approx(0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ import pytest
 from serene.errors import SereneError
 from serene.evaluation import report as reports
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.report import Report, average_probes, build
+from serene.evaluation.report import Report, ReportFacts, average_probes, build
+from serene.task import Task
 
 CLASSES = ("anger", "calm", "joy")
-FACTS: dict[str, Any] = {
-    "protocol": "speaker_folds",
-    "speaker_independent": True,
-    "selection": "best validation UA",
-    "saw_unlabelled_test_audio": False,
-}
+FACTS = ReportFacts(
+    title="a report",
+    protocol="speaker_folds",
+    speaker_independent=True,
+    selection="best validation UA",
+    saw_unlabelled_test_audio=False,
+)
 
 
 def cell(truth, answer, speakers, *, fold="1", seed=0, part="test") -> Predictions:
@@ -29,7 +32,7 @@ def cell(truth, answer, speakers, *, fold="1", seed=0, part="test") -> Predictio
         speakers=list(speakers),
         truth=np.asarray(truth),
         scores=np.eye(3)[list(answer)],
-        classes=CLASSES,
+        task=Task(CLASSES),
         part=part,
         fold=fold,
         seed=seed,
@@ -66,10 +69,9 @@ def probe(linear: float = 0.4, nonlinear: float = 0.6, **more: Any) -> dict[str,
 
 
 def test_the_report_holds_what_was_promised(two_folds: Predictions, tmp_path) -> None:
-    build(two_folds, facts=FACTS, probes={"test": probe(), "train": None}).write(tmp_path / "report.json")
+    build(two_folds, facts=FACTS, probes=[{"test": probe(), "train": None}]).write(tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())
-    for name, value in FACTS.items():
-        assert content[name] == value
+    assert ReportFacts.of(content) == replace(FACTS, target="emotion", stamps=[], languages=[])
     assert content["seeds"] == [0]
     assert (content["n_utterances"], content["n_speakers"]) == (8, 3)
     assert set(content["metrics"]) == {"ua", "wa", "macro_f1"}
@@ -115,8 +117,8 @@ def test_speakers_come_worst_first_averaged_over_seeds() -> None:
 
 
 def test_warnings_follow_from_the_facts(two_folds: Predictions) -> None:
-    facts = FACTS | {"speaker_independent": False, "saw_unlabelled_test_audio": True, "stamps": ["seen", "seen"]}
-    assert build(two_folds, facts=facts).content["stamps"] == [reports.DEPENDENT, reports.HEARD, "seen"]
+    facts = replace(FACTS, speaker_independent=False, saw_unlabelled_test_audio=True, stamps=["seen", "seen"])
+    assert build(two_folds, facts=facts).content["stamps"] == [reports.DEPENDENT, reports.ENROLLED, "seen"]
     assert build(two_folds, facts=FACTS).content["stamps"] == []
     assert build(cell([0, 1], [0, 1], "aa"), facts=FACTS).content["stamps"] == [reports.ALONE]
     ragged = Predictions.concatenate([two_folds, cell([0, 1], [0, 1], "ab", fold="1", seed=1)])
@@ -134,7 +136,7 @@ def many(n_classes: int, *, speakers: bool) -> Predictions:
         speakers=[classes[t] for t in truth] if speakers else [f"s{i % 4}" for i in range(len(truth))],
         truth=truth,
         scores=np.eye(n_classes)[answer],
-        classes=classes,
+        task=Task(tuple(classes)),
         part="test",
         fold="1",
         seed=0,
@@ -152,7 +154,7 @@ def test_more_classes_than_can_be_read_are_not_laid_out_against_each_other() -> 
 
 
 def test_speakers_who_are_the_classes_have_one_figure_each() -> None:
-    facts = FACTS | {"speaker_independent": False, "target": "speaker"}
+    facts = replace(FACTS, speaker_independent=False, target="speaker")
     content = build(many(5, speakers=True), facts=facts).to_json()
     assert content["per_speaker"][0] == {"speaker": "c004", "n": 3, "ua": 0.0, "wa": 0.0}
     assert content["per_speaker"][1] == {
@@ -170,7 +172,7 @@ def test_a_report_on_many_speakers_takes_little_memory() -> None:
     predictions = many(300, speakers=True)
     tracemalloc.start()
     try:
-        report = build(predictions, facts=FACTS | {"speaker_independent": False, "target": "speaker"})
+        report = build(predictions, facts=replace(FACTS, speaker_independent=False, target="speaker"))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -182,12 +184,10 @@ def test_a_shared_speaker_contradicts_independence() -> None:
     shared = Predictions.concatenate([cell([0, 1], [0, 1], "ab"), cell([0, 1], [0, 1], "bc", part="validation")])
     with pytest.raises(SereneError, match="share 1 speakers, for example 'b'"):
         build(shared, facts=FACTS)
-    assert build(shared, facts=FACTS | {"speaker_independent": False}).content["stamps"] == [reports.DEPENDENT]
+    assert build(shared, facts=replace(FACTS, speaker_independent=False)).content["stamps"] == [reports.DEPENDENT]
 
 
-def test_what_is_missing_is_named(two_folds: Predictions) -> None:
-    with pytest.raises(SereneError, match="needs the facts protocol, selection"):
-        build(two_folds, facts={"speaker_independent": True, "saw_unlabelled_test_audio": False})
+def test_without_a_test_there_is_no_report(two_folds: Predictions) -> None:
     with pytest.raises(SereneError, match="no test predictions"):
         build(two_folds.select(part="validation"), facts=FACTS)
 
@@ -210,7 +210,7 @@ def test_training_speakers_stand_beside_and_a_part_may_be_unmeasured(two_folds: 
     found = build(two_folds, facts=FACTS, probes=cells).to_json()["speaker_probe"]
     assert (found["accuracy"], found["trials"]) == (0.8, 1)
     assert (found["train_speakers"]["accuracy"], found["train_speakers"]["trials"]) == (pytest.approx(0.3), 2)
-    only_train = build(two_folds, facts=FACTS, probes={"test": None, "train": probe()}).to_json()["speaker_probe"]
+    only_train = build(two_folds, facts=FACTS, probes=[{"test": None, "train": probe()}]).to_json()["speaker_probe"]
     assert only_train["accuracy"] is None and only_train["train_speakers"]["accuracy"] == 0.6
     assert build(two_folds, facts=FACTS, probes=[None]).to_json()["speaker_probe"] is None
 

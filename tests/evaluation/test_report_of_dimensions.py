@@ -13,37 +13,36 @@ import pytest
 
 from serene.evaluation import metrics
 from serene.evaluation import report as reports
-from serene.evaluation.answers import Answers
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
-from serene.evaluation.report import Embedding, Report, build
+from serene.evaluation.report import Embedding, Report, ReportFacts, build
 from serene.reporting.page_style import STYLE
 from serene.reporting.report_page import write_html
+from serene.task import Dimensions, Task
 
-FACTS: dict[str, Any] = {
-    "title": "papt",
-    "protocol": "speaker_folds",
-    "speaker_independent": True,
-    "selection": "best validation CCC",
-    "saw_unlabelled_test_audio": False,
-    "target": "dimensions",
-}
+FACTS = ReportFacts(
+    title="papt",
+    protocol="speaker_folds",
+    speaker_independent=True,
+    selection="best validation CCC",
+    saw_unlabelled_test_audio=False,
+    target="dimensions",
+)
 DIMENSIONS = ("arousal", "<valence>")
 
 
-def cell(part: str = "test", *, seed: int = 0, speakers: int = 6, clips: int = 8, dimensions=DIMENSIONS) -> Ratings:
+def cell(part: str = "test", *, seed: int = 0, speakers: int = 6, clips: int = 8, dimensions=DIMENSIONS) -> Predictions:
     """One part of a cell; its first speaker has no spread in the last dimension."""
     draw, noise = np.random.default_rng(len(part)), np.random.default_rng(seed)
     names = np.repeat([f"{part[0]}{s}" for s in range(speakers)], clips)
     truth = draw.normal(4, 1, (len(names), len(dimensions)))
     truth[:clips, -1] = 2.5
     given = 4 + 0.5 * (truth - 4) + 0.4 * noise.normal(size=truth.shape)
-    return Ratings.from_values(
+    return Predictions.from_scores(
         ids=[f"{part}{i}" for i in range(len(names))],
         speakers=names.tolist(),
         truth=truth,
-        prediction=given,
-        dimensions=dimensions,
+        scores=given,
+        task=Dimensions(tuple(dimensions)),
         part=part,
         fold="1",
         seed=seed,
@@ -51,28 +50,27 @@ def cell(part: str = "test", *, seed: int = 0, speakers: int = 6, clips: int = 8
 
 
 @pytest.fixture(scope="module")
-def ratings() -> Ratings:
-    return Answers.concatenate([cell(), cell(seed=1), cell("validation"), cell("validation", seed=1)])
+def ratings() -> Predictions:
+    return Predictions.concatenate([cell(), cell(seed=1), cell("validation"), cell("validation", seed=1)])
 
 
-def made(ratings: Ratings, **more: Any) -> Report:
+def made(ratings: Predictions, **more: Any) -> Report:
     rng, test = np.random.default_rng(0), ratings.select(part="test", seed=0)
     logs = [[{"epoch": e, "emotion/emotion": 1 / e, "validation_ccc": 0.5 - 0.1 / e} for e in (1, 2, 3)]]
-    values = dict(zip(ratings.dimensions, test.truth.T, strict=True))
     vectors = np.c_[test.truth, rng.normal(size=(len(test), 2))]
     return build(
         ratings,
-        facts=FACTS | more,
+        facts=replace(FACTS, **more),
         shifts=[{name: float(place) for place, name in enumerate(np.unique(test.speaker).tolist())}],
         logs=logs,
-        embedding=Embedding(vectors, None, test.speaker.tolist(), "test, fold 1, seed 0", values),
+        embedding=Embedding(vectors, test),
     )
 
 
-def test_the_report_holds_what_was_promised(ratings: Ratings, tmp_path) -> None:
+def test_the_report_holds_what_was_promised(ratings: Predictions, tmp_path) -> None:
     made(ratings).write(tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())
-    assert {name: content[name] for name in FACTS} == FACTS
+    assert ReportFacts.of(content) == replace(FACTS, stamps=[], languages=[])
     assert (content["seeds"], content["folds"], content["n_utterances"], content["n_speakers"]) == (
         [0, 1],
         ["1"],
@@ -89,7 +87,7 @@ def test_the_report_holds_what_was_promised(ratings: Ratings, tmp_path) -> None:
     assert not {"classes", "confusion", "per_class_recall"} & content.keys()
 
 
-def test_figures_by_hand(ratings: Ratings) -> None:
+def test_figures_by_hand(ratings: Predictions) -> None:
     content = made(ratings).to_json()
     reached = {}
     for part in ("test", "validation"):
@@ -134,14 +132,14 @@ def test_one_clip_of_each_speaker_leaves_the_overall_figure() -> None:
     assert content["shift"]["correlations"]["arousal"]["labels"] is None
 
 
-def test_warnings_follow_from_the_facts(ratings: Ratings) -> None:
+def test_warnings_follow_from_the_facts(ratings: Predictions) -> None:
     facts = {"speaker_independent": False, "saw_unlabelled_test_audio": True}
-    assert made(ratings, **facts).content["stamps"] == [reports.DEPENDENT, reports.HEARD]
-    ragged = Answers.concatenate([ratings, replace(cell(seed=1), fold=np.full(48, "2"))])
+    assert made(ratings, **facts).content["stamps"] == [reports.DEPENDENT, reports.ENROLLED]
+    ragged = Predictions.concatenate([ratings, replace(cell(seed=1), fold=np.full(48, "2"))])
     assert build(ragged, facts=FACTS).content["stamps"] == [reports.INCOMPLETE]
 
 
-def test_shifts_of_both_kinds_stand_in_the_report(ratings: Ratings) -> None:
+def test_shifts_of_both_kinds_stand_in_the_report(ratings: Predictions) -> None:
     found = made(ratings).to_json()["shift"]
     ccc = {one["speaker"]: one["performance"]["arousal"] for one in found["per_speaker"]}
     embedding = {one["speaker"]: one["embedding"] for one in found["per_speaker"]}
@@ -159,12 +157,12 @@ def test_shifts_of_a_task_of_classes_are_set_against_ua() -> None:
         speakers=[f"s{i // 8}" for i in range(40)],
         truth=truth,
         scores=np.eye(2)[np.where(np.arange(40) % 8 < 3 + np.arange(40) // 8, truth, 1 - truth)],
-        classes=("anger", "calm"),
+        task=Task(("anger", "calm")),
         part="test",
         fold=1,
         seed=0,
     )
-    content = build(answers, facts=FACTS | {"target": "emotion"}, shifts=[{f"s{i}": -i for i in range(5)}]).to_json()
+    content = build(answers, facts=replace(FACTS, target="emotion"), shifts=[{f"s{i}": -i for i in range(5)}]).to_json()
     assert content["shift"]["performance"] == "ua"
     r = content["shift"]["correlations"]["emotion"]["embedding"]["r"]
     ua = [one["performance"]["emotion"] for one in sorted(content["shift"]["per_speaker"], key=lambda o: o["speaker"])]
@@ -172,13 +170,13 @@ def test_shifts_of_a_task_of_classes_are_set_against_ua() -> None:
 
 
 @pytest.fixture(scope="module")
-def text(ratings: Ratings, tmp_path_factory: pytest.TempPathFactory) -> str:
+def text(ratings: Predictions, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_html([made(ratings)], path)
     return path.read_text(encoding="utf-8")
 
 
-def test_the_page_shows_what_the_report_holds(text: str, ratings: Ratings) -> None:
+def test_the_page_shows_what_the_report_holds(text: str, ratings: Predictions) -> None:
     content = made(ratings).to_json()
     for name in ("arousal", "&lt;valence&gt;"):
         figure = content["metrics"][f"ccc_{name.replace('&lt;', '<').replace('&gt;', '>')}"]
@@ -206,18 +204,18 @@ def test_without_embedding_values_or_logs_the_page_is_shorter(tmp_path) -> None:
     assert (tmp_path / "r.html").read_text().count("<svg") == 1
 
 
-def test_classes_and_dimensions_have_tables_of_their_own_on_one_page(ratings: Ratings, tmp_path) -> None:
+def test_classes_and_dimensions_have_tables_of_their_own_on_one_page(ratings: Predictions, tmp_path) -> None:
     answers = Predictions.from_scores(
         ids=[f"u{i}" for i in range(12)],
         speakers=[f"s{i % 3}" for i in range(12)],
         truth=np.arange(12) % 2,
         scores=np.eye(2)[np.arange(12) % 2],
-        classes=("anger", "calm"),
+        task=Task(("anger", "calm")),
         part="test",
         fold=1,
         seed=0,
     )
-    plain = build(answers, facts=FACTS | {"title": "classes", "target": "emotion"})
+    plain = build(answers, facts=replace(FACTS, title="classes", target="emotion"))
     bare = [Report(made(ratings, title=title).content) for title in ("first", "second")]
     write_html([bare[0], plain, bare[1]], tmp_path / "r.html")
     first, second = re.findall(r'<table class="summary">.*?</table>', (tmp_path / "r.html").read_text())

@@ -10,6 +10,7 @@ import pytest
 from serene.evaluation.confidence import intervals, paired
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.resampling import classes_are_speakers, draw
+from serene.task import Task
 
 
 def cell(truth, answer, ids, speakers, *, n_classes: int, seed: int, fold: str = "1", prefix: str = "c") -> Predictions:
@@ -18,7 +19,7 @@ def cell(truth, answer, ids, speakers, *, n_classes: int, seed: int, fold: str =
         speakers=speakers,
         truth=truth,
         scores=np.eye(n_classes)[answer],
-        classes=[f"{prefix}{i}" for i in range(n_classes)],
+        task=Task(tuple(f"{prefix}{i}" for i in range(n_classes))),
         part="test",
         fold=fold,
         seed=seed,

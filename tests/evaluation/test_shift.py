@@ -9,7 +9,7 @@ import pytest
 
 from serene.evaluation import shift
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
+from serene.task import Dimensions, Task
 
 EULER = 0.5772156649015329
 
@@ -90,13 +90,13 @@ def test_few_labels_alone_make_no_divergence(n: int) -> None:
     assert np.mean(same) == pytest.approx(0, abs=0.03)
 
 
-def rated(truth: list[float], speakers: str, *, part: str = "test", prefix: str = "u", seed: int = 0) -> Ratings:
-    return Ratings.from_values(
+def rated(truth: list[float], speakers: str, *, part: str = "test", prefix: str = "u", seed: int = 0) -> Predictions:
+    return Predictions.from_scores(
         ids=[f"{prefix}{i}" for i in range(len(truth))],
         speakers=[*speakers],
         truth=[[value, -value] for value in truth],
-        prediction=np.zeros((len(truth), 2)),
-        dimensions=("a", "b"),
+        scores=np.zeros((len(truth), 2)),
+        task=Dimensions(("a", "b")),
         part=part,
         fold=1,
         seed=seed,
@@ -106,8 +106,8 @@ def rated(truth: list[float], speakers: str, *, part: str = "test", prefix: str 
 def test_labels_of_a_dimension_are_counted_in_bins_of_its_scale_each_clip_once() -> None:
     """From 0 to 20: bins of width 2; 20 itself is in the last. The other speakers' clips are those of v too."""
     test = rated([0, 1, 20, 10, 11, 12], "xxxyyz")
-    both = Ratings.concatenate([test, rated([0, 1, 20, 10, 11, 12], "xxxyyz", seed=1)])
-    whole = Ratings.concatenate([both, rated([4.0, 5.0], "vv", part="validation", prefix="w")])
+    both = Predictions.concatenate([test, rated([0, 1, 20, 10, 11, 12], "xxxyyz", seed=1)])
+    whole = Predictions.concatenate([both, rated([4.0, 5.0], "vv", part="validation", prefix="w")])
     found = shift.of_labels(whole)
     assert found.keys() == {"a", "b"} and found["a"].keys() == {"x", "y"}, "z has one clip, v is not tested"
     own, others = np.zeros(10, dtype=int), np.zeros(10, dtype=int)
@@ -125,7 +125,7 @@ def test_labels_of_a_task_of_classes_are_its_classes() -> None:
         speakers=[*"xxxyyy"],
         truth=truth,
         scores=np.eye(3)[truth],
-        classes=("anger", "calm", "joy"),
+        task=Task(("anger", "calm", "joy")),
         part="test",
         fold=1,
         seed=0,

@@ -115,7 +115,7 @@ def naming(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_models_that_name_speakers_are_scored_on_those_speakers(naming: Run, made_up: Path, tmp_path: Path) -> None:
     clips = [*Manifest.read(made_up)]
-    known = naming.finished()[0].predictions().classes[:2]
+    known = naming.finished()[0].predictions().names[:2]
     clips = [u if u.speaker in known else replace(u, speaker=f"new {u.speaker}") for u in clips]
     clips = [replace(u, emotion=None) for u in clips]  # which they do not need
     Manifest(tuple(clips)).write(tmp_path / "more.jsonl")
@@ -142,7 +142,7 @@ def test_models_that_name_speakers_are_scored_on_those_speakers(naming: Run, mad
 
 
 def test_they_are_not_scored_on_namesakes_of_another_corpus(naming: Run, others: Path) -> None:
-    known = naming.finished()[0].predictions().classes
+    known = naming.finished()[0].predictions().names
     assert {u.speaker for u in Manifest.read(others)} <= {*known}
     with pytest.raises(SereneError) as caught:
         evaluate_on(naming, others)
@@ -171,7 +171,7 @@ def voted(run: Run) -> Run:
 
 def test_models_of_votes_are_scored_on_what_most_listeners_heard(voted: Run, others: Path, tmp_path: Path) -> None:
     """Of the classes that the models know: most listeners heard awe, which they do not."""
-    known = voted.finished()[0].predictions().classes
+    known = voted.finished()[0].predictions().names
     clips = [replace(u, votes={"awe": 5, known[n % 2]: 3, known[2]: 1}) for n, u in enumerate(Manifest.read(others))]
     clips[0] = replace(clips[0], votes={"awe": 2})
     Manifest(tuple(clips)).write(tmp_path / "heard.jsonl")

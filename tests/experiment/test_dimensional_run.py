@@ -25,7 +25,6 @@ from serene.corpora.prepare import hashed
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation import metrics, shift
-from serene.evaluation.ratings import Ratings
 from serene.experiment import recipe, trial
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.leaderboard import SHARED, leaderboard
@@ -101,8 +100,7 @@ def test_a_run_keeps_what_was_true_and_what_was_predicted(run: Run, rated: Path)
     corpus = {u.id: u for u in Manifest.read(rated)}
     for one in run.finished():
         answers = one.predictions()
-        assert isinstance(answers, Ratings)
-        assert answers.dimensions == tuple(DIMENSIONS)
+        assert answers.task == Dimensions(tuple(DIMENSIONS))
         for name, truth in zip(answers.id.tolist(), answers.truth.tolist(), strict=True):
             assert truth == pytest.approx([corpus[name].arousal, corpus[name].numbers["tension"]])
         header = (one.folder / "predictions.csv").read_text().partition("\n")[0]

@@ -103,7 +103,7 @@ def test_a_profile_gives_what_the_evaluation_gave(run: Run) -> None:
     profile = recognizer.enrol(sounds)
     assert profile.clips == len(rows)
     answers = recognizer(sounds, profile=profile)
-    given = np.array([[answer.scores[name] for name in expected.classes] for answer in answers])
+    given = np.array([[answer.scores[name] for name in expected.names] for answer in answers])
     assert given == pytest.approx(expected.scores[rows], abs=1e-4)
     again = Recognizer.load(trial.folder / "model", device="cpu", profile=profile).enrol(sounds)
     assert again.embedding == pytest.approx(profile.embedding, abs=1e-6), "a known voice is enrolled as a stranger's"

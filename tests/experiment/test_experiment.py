@@ -239,7 +239,7 @@ def test_speakers_may_be_what_is_learnt(quickly: Callable[..., Run], made_up_man
     assert tuple(report["classes"]) == made_up_manifest.speakers
     assert report["speaker_independent"] is False
     answers = run.finished()[0].predictions()
-    assert [answers.classes[i] for i in answers.truth] == answers.speaker.tolist()
+    assert [answers.names[i] for i in answers.truth] == answers.speaker.tolist()
     assert EmotionModel.load(run.finished()[0].folder / "model").emotions == made_up_manifest.speakers
 
 

@@ -16,6 +16,7 @@ from serene.evaluation.predictions import Predictions
 from serene.experiment import recipe
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run, Trial
+from serene.task import Task
 from serene.training.environment import environment
 
 
@@ -25,7 +26,7 @@ def made(tiny_recipe: Path) -> Recipe:
 
 
 def finish(trial: Trial, name: str = "predictions.csv") -> None:
-    answers = {"ids": ["a", "b"], "speakers": ["A", "B"], "truth": ["x", "y"], "classes": ["x", "y"]}
+    answers = {"ids": ["a", "b"], "speakers": ["A", "B"], "truth": ["x", "y"], "task": Task(("x", "y"))}
     scores = np.array([[0.75, 0.25], [0.5, 0.5]])
     Predictions.from_scores(**answers, scores=scores, part="test", fold=trial.fold, seed=trial.seed).write(
         trial.folder / name

@@ -226,7 +226,7 @@ def test_a_model_that_learns_votes_reports_on_the_dominant_class(
     run = train(made(f"method.name={method}", "training.epochs=1"), tmp_path / "runs")
     (done,) = run.finished()
     predictions = done.predictions()
-    place, names = {u.id: u for u in voted}, predictions.classes
+    place, names = {u.id: u for u in voted}, predictions.names
     meant = 0
     for name, truth in zip(predictions.id.tolist(), predictions.truth, strict=True):
         votes = place[name].votes or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,29 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from serene.corpora import CORPORA
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
-from serene.evaluation.report import HEARD, build
+from serene.evaluation.report import ENROLLED, ReportFacts, build
 from serene.experiment.run import Run
 from serene.experiment.run_report import write_cards
 from serene.inference.folder import ModelFolder
 from serene.reporting.card_metadata import licence_of
 from serene.reporting.model_card import write_card
+from serene.task import Dimensions, Task
 
 PEOPLE = ("Ann Autumn", "Bob Birch", "Cat Cedar", "Dan Dune", "Eve Elder", "Fay Fern")
 GENDERS = {"gender": {name: "female" if i % 2 else "male" for i, name in enumerate(PEOPLE)}}
-FACTS: dict[str, Any] = {
-    "title": "my run",
-    "protocol": "leave_one_speaker_out v1 (validation speaker)",
-    "speaker_independent": True,
-    "selection": "best validation UA over epochs; validation: speaker",
-    "saw_unlabelled_test_audio": False,
-    "corpus": "crema_d",
-    "languages": ["english", "german", "Klingon"],
-    "data": {"utterances": 40, "speakers": 6, "hours": 1.25},
-    "method": "baseline",
-    "recipe": "model: {encoder: hubert, weights: facebook/hubert-base-ls960}\n",
-    "recipe_hash": "0a1b2c3d4e",
-}
+FACTS = ReportFacts(
+    title="my run",
+    protocol="leave_one_speaker_out v1 (validation speaker)",
+    speaker_independent=True,
+    selection="best validation UA over epochs; validation: speaker",
+    saw_unlabelled_test_audio=False,
+    corpus="crema_d",
+    languages=["english", "german", "Klingon"],
+    data={"utterances": 40, "speakers": 6, "hours": 1.25},
+    method="baseline",
+    recipe="model: {encoder: hubert, weights: facebook/hubert-base-ls960}\n",
+    recipe_hash="0a1b2c3d4e",
+)
 CELL = {"selected_epoch": 3, "epochs_run": 9, "of_folds": 6, "temperature": 1.25}
 CONFIG = {
     "encoder": "tdnn_bilstm",
@@ -57,14 +58,14 @@ def answers() -> Predictions:
         given = 1 - truth if place == 0 else np.where(np.arange(8) % 4 == 3, 1 - truth, truth)
         sure = draw.uniform(0.55, 1, size=8)
         scores = np.stack([np.where(given == 0, sure, 1 - sure), np.where(given == 1, sure, 1 - sure)], axis=1)
-        shared: dict[str, Any] = {"classes": ("anger", "calm|<b>"), "part": "test", "fold": name, "seed": 7}
+        shared: dict[str, Any] = {"task": Task(("anger", "calm|<b>")), "part": "test", "fold": name, "seed": 7}
         ids = [f"{name}{i}" for i in range(8)]
         parts.append(Predictions.from_scores(ids=ids, speakers=[name] * 8, truth=truth, scores=scores, **shared))
     return Predictions.concatenate(parts)
 
 
 def content(**facts: Any) -> dict[str, Any]:
-    return build(answers(), facts=FACTS | facts, groups_of=GENDERS, temperatures=[1.25]).to_json()
+    return build(answers(), facts=replace(FACTS, **facts), groups_of=GENDERS, temperatures=[1.25]).to_json()
 
 
 def card(folder: Path, report: dict[str, Any], *, fold: str = PEOPLE[1], config: Any = CONFIG, **more: Any) -> str:
@@ -128,7 +129,7 @@ def test_the_text_holds_the_reports_figures(tmp_path: Path) -> None:
 
 def test_what_was_heard_and_warned_of_stands_above_the_figures(tmp_path: Path) -> None:
     text = card(tmp_path, content(saw_unlabelled_test_audio=True, stamps=["few <clips> | of all"]))
-    assert text.index(f"> * {HEARD}") < text.index("## How to load it")
+    assert text.index(f"> * {ENROLLED}") < text.index("## How to load it")
     assert "> * Few &lt;clips> \\| of all" in text
     assert "their other audio was heard, without labels" in text
     assert "calm\\|&lt;b>" in text, "a class called like a table's edge"
@@ -161,17 +162,17 @@ def test_the_numbers_lie_beside_it(tmp_path: Path) -> None:
 
 def test_dimensions_have_a_card_of_their_own(tmp_path: Path) -> None:
     truth = [[float(i % 5), float(i % 3)] for i in range(30)]
-    ratings = Ratings.from_values(
+    ratings = Predictions.from_scores(
         ids=[f"u{i}" for i in range(30)],
         speakers=[f"s{i // 10}" for i in range(30)],
         truth=truth,
-        prediction=[[a, 1 + b / 2] for a, b in truth],
-        dimensions=("arousal", "my_own"),
+        scores=[[a, 1 + b / 2] for a, b in truth],
+        task=Dimensions(("arousal", "my_own")),
         part="test",
         fold="1",
         seed=7,
     )
-    report = build(ratings, facts=FACTS | {"target": "dimensions"}).to_json()
+    report = build(ratings, facts=replace(FACTS, target="dimensions")).to_json()
     text = card(tmp_path, report, fold="1", cold_start={"1": {"value": 0.5}})
     assert "gives values of 2 dimensions: arousal, my_own." in text
     assert "CCC of arousal 1.000 [1.000 to 1.000]" in text
@@ -218,7 +219,7 @@ def test_training_writes_a_card_for_every_model(tiny_run: Path, enrolled_run: Pa
     ]
     assert report["languages"] == [], "made-up speech is in none"
     enrolled = next(enrolled_run.rglob("model/README.md")).read_text()
-    assert HEARD in enrolled and "serene enrol" in enrolled
+    assert ENROLLED in enrolled and "serene enrol" in enrolled
 
 
 def test_a_card_takes_up_what_was_measured_on_other_corpora(tiny_run: Path, tmp_path: Path) -> None:

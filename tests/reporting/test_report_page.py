@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
-from serene.evaluation.report import DEPENDENT, MOST_CLASSES, Embedding, Report, build
+from serene.evaluation.report import DEPENDENT, Embedding, Report, ReportFacts, build
 from serene.reporting.page_style import STYLE, svg
 from serene.reporting.plots import INK, confusion
 from serene.reporting.report_page import write_html
+from serene.task import Task
 
 EVIL = '--><script>alert("x")</script>'
 
@@ -29,18 +31,24 @@ def naming(n_speakers: int) -> Report:
         speakers=[names[t] for t in truth],
         truth=truth,
         scores=rng.random((len(truth), n_speakers)) + np.eye(n_speakers)[truth],
-        classes=names,
+        task=Task(tuple(names)),
         part="test",
         fold="official",
         seed=0,
     )
-    facts = {"protocol": "official", "speaker_independent": False, "selection": "last epoch", "target": "speaker"}
-    spoken = [names[t] for t in truth]
+    facts = ReportFacts(
+        title="named",
+        protocol="official",
+        speaker_independent=False,
+        selection="last epoch",
+        saw_unlabelled_test_audio=False,
+        target="speaker",
+    )
     return build(
         predictions,
-        facts=facts | {"saw_unlabelled_test_audio": False},
+        facts,
         probes=[{"test": None, "train": None}],
-        embedding=Embedding(rng.normal(size=(len(truth), 4)), spoken, spoken, "test, fold official, seed 0"),
+        embedding=Embedding(rng.normal(size=(len(truth), 4)), predictions),
     )
 
 
@@ -53,7 +61,7 @@ def made(title: str, **facts: Any) -> Report:
             speakers=[f"{part[0]}-{name}" for name in names],
             truth=truth,
             scores=rng.random((36, 2)) + np.eye(2)[truth],
-            classes=("anger", "<calm>"),
+            task=Task(("anger", "<calm>")),
             part=part,
             fold=1,
             seed=0,
@@ -61,7 +69,7 @@ def made(title: str, **facts: Any) -> Report:
         for part in ("validation", "test")
     )
     x = rng.normal(size=(36, 4))
-    given = {
+    given: dict[str, Any] = {
         "title": title,
         "protocol": "speaker_folds",
         "speaker_independent": True,
@@ -74,10 +82,10 @@ def made(title: str, **facts: Any) -> Report:
     }
     return build(
         predictions,
-        facts=given | facts,
-        probes={"test": speaker_probe(x, names.tolist(), draws=1), "train": None},
+        ReportFacts(**(given | facts)),
+        probes=[{"test": speaker_probe(x, names.tolist(), draws=1), "train": None}],
         logs=[[{"epoch": e, "loss": 1 / e, "validation_ua": 0.5} for e in (1, 2, 3)]],
-        embedding=Embedding(x, [("anger", "<calm>")[t] for t in truth], names.tolist(), "validation, fold 1, seed 0"),
+        embedding=Embedding(x, predictions.select(part="validation")),
     )
 
 

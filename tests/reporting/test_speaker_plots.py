@@ -41,11 +41,8 @@ def test_many_speakers_lose_their_names_but_not_their_dots() -> None:
 
 def test_tsne_shows_the_same_four_speakers_twice() -> None:
     rng = np.random.default_rng(0)
-    x, speakers, emotions = (
-        rng.normal(size=(60, 4)),
-        [f"_{i % 6}" for i in range(60)],
-        [NAMES[i % 3] for i in range(60)],
-    )
+    x, speakers = rng.normal(size=(60, 4)), [f"_{i % 6}" for i in range(60)]
+    emotions = {"emotion": np.array([NAMES[i % 3] for i in range(60)])}
     x[:, 3] = 1.0
     figure = speaker_plots.tsne(x, emotions, speakers, seed=1)
     left, right = figure.axes
@@ -61,7 +58,7 @@ def test_tsne_shows_the_same_four_speakers_twice() -> None:
 
 def test_tsne_of_speakers_alone_is_one_picture() -> None:
     x, speakers = np.random.default_rng(0).normal(size=(30, 4)), ["a", "b", "c"] * 10
-    (axes,) = speaker_plots.tsne(x, None, speakers).axes
+    (axes,) = speaker_plots.tsne(x, {}, speakers).axes
     assert len(axes.collections) == 3
     assert axes.get_title(loc="left") == "by speaker"
 
@@ -69,14 +66,14 @@ def test_tsne_of_speakers_alone_is_one_picture() -> None:
 def test_tsne_does_not_lay_out_more_points_than_it_can_show(monkeypatch) -> None:
     monkeypatch.setattr(speaker_plots, "MOST_POINTS", 8)
     x = np.random.default_rng(0).normal(size=(60, 3))
-    figure = speaker_plots.tsne(x, ["anger"] * 60, ["a", "b"] * 30)
+    figure = speaker_plots.tsne(x, {"emotion": np.full(60, "anger")}, ["a", "b"] * 30)
     assert sum(len(np.asarray(dots.get_offsets())) for dots in figure.axes[0].collections) == 16
 
 
 def test_values_are_laid_out_from_dark_to_light_with_a_bar_beside_the_speakers() -> None:
     rng = np.random.default_rng(0)
     x, speakers, values = rng.normal(size=(24, 3)), ["a", "b", "c"] * 8, {"$arousal$": np.arange(24.0)}
-    figure = speaker_plots.tsne(x, None, speakers, values=values)
+    figure = speaker_plots.tsne(x, values, speakers)
     field, by_speaker, bar = figure.axes
     assert [axes.get_title(loc="left") for axes in (field, by_speaker)] == [r"by \$arousal\$", "by speaker"]
     (dots,) = field.collections
@@ -84,7 +81,7 @@ def test_values_are_laid_out_from_dark_to_light_with_a_bar_beside_the_speakers()
     assert bar.get_ylim() == (0, 23)
     assert len(by_speaker.collections) == 3
     assert drawn(figure)
-    three = speaker_plots.tsne(x, None, speakers, values=values | {"valence": -np.arange(24.0)})
+    three = speaker_plots.tsne(x, values | {"valence": -np.arange(24.0)}, speakers)
     shown = [axes.get_title(loc="left") for axes in three.axes if axes.get_visible()]
     assert shown[:3] == [r"by \$arousal\$", "by valence", "by speaker"]
 

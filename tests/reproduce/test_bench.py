@@ -18,6 +18,7 @@ from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
 from serene.models import weights
 from serene.reproduce import bench, reproduce
+from serene.task import Task
 
 GAT = {"iemocap": "/i", "voxceleb1": "/v"}
 SIX = [f"HuBERT {size}{method}" for size in ("Base", "Large") for method in ("", " + SNP", " + TAP")]
@@ -60,7 +61,7 @@ def plant(fold: str, seed: int, right: int, of: int = 100) -> Predictions:
         speakers=[f"{fold}-{n % 5}" for n in range(of)],
         truth=truth,
         scores=np.eye(2)[answer],
-        classes=["anger", "sadness"],
+        task=Task(("anger", "sadness")),
         part="test",
         fold=fold,
         seed=seed,

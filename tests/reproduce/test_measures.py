@@ -18,6 +18,7 @@ from serene.experiment.recipe import RECIPES
 from serene.experiment.run import Run
 from serene.published import Figure
 from serene.reproduce.measures import MEASURES, Ours, Trained
+from serene.task import Task
 
 CLASSES = ("anger", "sadness")
 
@@ -32,7 +33,7 @@ def answers(part: str, fold: str, seed: int, right: int, of: int) -> Predictions
         speakers=[f"{fold}-{n % 3}" for n in range(of)],
         truth=truth,
         scores=scores,
-        classes=CLASSES,
+        task=Task(CLASSES),
         part=part,
         fold=fold,
         seed=seed,

@@ -19,6 +19,7 @@ from serene.experiment.run import Run
 from serene.published import TABLES, Figure
 from serene.reproduce import Entry, Reproduction, bench, reproduce
 from serene.reproduce.measures import Ours
+from serene.task import Task
 
 ROWS = ("SER-only", "MTL", "DAT", "CGT")
 OURS = ("our validation", "our test", "interval", "our gap", "our error reduction", "run")
@@ -65,7 +66,7 @@ def plant(run: Run, part: str, fold: str, seed: int, right: int, of: int) -> Pre
         speakers=[f"{part}-{fold}-{n % 3}" for n in range(of)],
         truth=truth,
         scores=np.eye(2)[answer],
-        classes=["anger", "sadness"],
+        task=Task(("anger", "sadness")),
         part=part,
         fold=fold,
         seed=seed,

@@ -23,7 +23,6 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
-from serene.evaluation.ratings import Ratings
 from serene.experiment import recipe, trial
 from serene.experiment.corpus import load_corpus, silent
 from serene.experiment.plan import make_plan
@@ -513,7 +512,7 @@ def scored_again(run: Run, folder: Path) -> None:
     outputs = score(model, Dataset(split.test, Store(folder, Waveform()), **told)).outputs  # pyright: ignore
     kept = kept_cell.predictions().select(part="test")
     assert kept.id.tolist() == [u.id for u in split.test]
-    shown = kept.prediction[:, 0] if isinstance(kept, Ratings) else kept.scores[:, 0]
+    shown = kept.scores[:, 0]
     assert shown == pytest.approx(outputs[:, 0], abs=2e-4)
     assert np.ptp(shown) > 0
 

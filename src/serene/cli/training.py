@@ -76,14 +76,15 @@ def compare(
 ) -> None:
     """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
     with training():
-        from serene.evaluation.answers import Answers
         from serene.evaluation.confidence import paired
+        from serene.evaluation.predictions import Predictions
         from serene.experiment.run import Run
 
         if len(runs) < 2:
             raise SereneError("compare needs two runs or more.")
         tests = [
-            Answers.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test") for run in runs
+            Predictions.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test")
+            for run in runs
         ]
         rows = []
         for run, test in zip(runs[1:], tests[1:], strict=True):

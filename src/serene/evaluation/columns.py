@@ -165,9 +165,7 @@ def task_of(header: list[str], where: str) -> Task:
     return task
 
 
-def parsed(
-    rows: Iterable[list[str]], task: Task, most: int, where: str
-) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tuple[list[tuple[Any, ...]], np.ndarray]:
     """Parse a table's rows, at most so many: the columns of words and seeds; and numbers (utterance, place).
 
     Raises:

@@ -49,8 +49,7 @@ def rated(test: Predictions) -> list[dict[str, Any]]:
     clips = Counter(test.speaker[np.unique(test.id, return_index=True)[1]].tolist())
     found = sorted(zip(means, names, own.tolist(), strict=True))
     return [
-        {"speaker": name, "n": clips[name], "ccc": dict(zip(test.names, ccc, strict=True))}
-        for _, name, ccc in found
+        {"speaker": name, "n": clips[name], "ccc": dict(zip(test.names, ccc, strict=True))} for _, name, ccc in found
     ]
 
 

@@ -69,10 +69,11 @@ class Predictions:
             )
         for labels in (self.truth, self.prediction):
             columns.check(self.task, labels)
-        for numbers in (self.scores, self.truth.reshape(len(self), -1)):
-            if not np.isfinite(numbers).all():
-                row = int(np.argmin(np.isfinite(numbers).all(axis=1)))
-                raise SereneError(f"The {columns.numbers} of utterance '{self.id[row]}' are not finite numbers.")
+        for numbers in (self.scores, self.truth):
+            finite = np.isfinite(numbers).all(axis=tuple(range(1, numbers.ndim)))
+            if not finite.all():
+                name = self.id[int(np.argmin(finite))]
+                raise SereneError(f"The {columns.numbers} of utterance '{name}' are not finite numbers.")
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from serene.evaluation.confidence import DRAWS, PERCENTILES, Interval, deviation
 from serene.evaluation.columns import MOST_CLASSES
+from serene.evaluation.confidence import DRAWS, PERCENTILES, Interval, deviation
 from serene.evaluation.metrics import mean_known, ratio
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.resampling import Pool, classes_are_speakers

@@ -246,7 +246,7 @@ def average_probes(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _stamps(test: Predictions, facts: ReportFacts, task: Task) -> list[str]:
     trials = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
     rules = (
-        (not facts.speaker_independent, NAMED if task.kind == "speakers" else DEPENDENT),
+        (not facts.speaker_independent, {"speakers": NAMED}.get(task.kind, DEPENDENT)),
         (facts.saw_unlabelled_test_audio, ENROLLED),
         (len(np.unique(test.speaker)) == 1, ALONE),
         (trials < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),

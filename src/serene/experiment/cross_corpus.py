@@ -17,10 +17,9 @@ from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
 from serene.errors import SereneError
 from serene.evaluation import shift
-from serene.evaluation.answers import Answers
-from serene.evaluation.predictions import MOST_CLASSES
-from serene.evaluation.report import Report, build
-from serene.evaluation.tables import predictions_of
+from serene.evaluation.columns import MOST_CLASSES
+from serene.evaluation.predictions import Predictions
+from serene.evaluation.report import Report, ReportFacts, build
 from serene.experiment.corpus import Progress, silent
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, write_cards
@@ -66,25 +65,25 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
     for done, (trial, model) in enumerate(zip(trials, models, strict=True), 1):
         scores = score(model, _dataset(model, clips, store, task, enrolment_clips))
         which = {"part": "test", "fold": trial.fold, "seed": trial.seed}
-        predictions.append(predictions_of(scores.outputs, clips, task, **which))
+        predictions.append(Predictions.of_clips(clips, scores.outputs, task, **which))
         if model.parts.enrols_embeddings:
             strange_voices.append(Strangers(model, predictions[-1], scores.embeddings))
         training = trial.embeddings("train")
         shifts.append(training and shift.of_embeddings(training[1], scores.embeddings, [u.speaker for u in clips]))
         progress("scoring", done, len(trials))
-    facts = {
-        "title": f"{run.recipe.name} on {path.stem}",
-        "protocol": f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
-        "speaker_independent": strangers,
-        "selection": trials[0].json("environment.json")["selection"],
-        "saw_unlabelled_test_audio": models[0].normalize == "speaker" or models[0].parts.hears_voices,
-        "stamps": _stamps(run, target, strangers, len(manifest) - len(clips), {u.corpus for u in clips}),
-        "target": target,
-        "corpus": path.stem,
-        "method": run.recipe.method["name"],
-        "recipe_hash": run.identity,
-    }
-    report = build(Answers.concatenate(predictions), facts=facts, shifts=shifts)
+    facts = ReportFacts(
+        title=f"{run.recipe.name} on {path.stem}",
+        protocol=f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
+        speaker_independent=strangers,
+        selection=trials[0].json("environment.json")["selection"],
+        saw_unlabelled_test_audio=models[0].normalize == "speaker" or models[0].parts.hears_voices,
+        stamps=_stamps(run, target, strangers, len(manifest) - len(clips), {u.corpus for u in clips}),
+        target=target,
+        corpus=path.stem,
+        method=run.recipe.method["name"],
+        recipe_hash=run.identity,
+    )
+    report = build(Predictions.concatenate(predictions), facts, shifts=shifts)
     folder = run.folder / "on" / path.stem
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from serene.errors import SereneError
-from serene.evaluation.answers import Answers
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips
-from serene.evaluation.report import Report, build
+from serene.evaluation.report import Report, ReportFacts, build
 from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
 from serene.experiment.run_report import COLD_START, write_cards
@@ -25,11 +26,7 @@ from serene.models.model import EmotionModel
 from serene.reporting.picture_style import png
 from serene.reporting.plots import curves
 from serene.reporting.report_page import write_html
-
-FACTS = (  # of the run's own report, which hold for the enrolled models as well
-    *("corpus", "only", "data", "languages", "target", "join", "method", "speaker_corpus", "normalize"),
-    *("protocol", "speaker_independent", "selection", "stamps", "recipe", "recipe_hash", "machine", "environment"),
-)
+from serene.task import task_of_report
 
 
 def strangers_of(trial: Trial) -> Strangers:
@@ -72,31 +69,31 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     curve = cold_start(strangers)
     progress("enrolling", 1, 1)
     content = json.loads(kept.read_text(encoding="utf-8"))
-    facts = {name: content[name] for name in FACTS if name in content}
-    facts["title"] = f"{run.recipe.name}, speakers enrolled"
-    facts["stamps"] = [
-        *facts["stamps"],
-        "each test speaker is enrolled by all of their test clips, without labels: not to be compared with a system "
-        "that hears one clip at a time",
-    ]
+    facts = replace(
+        ReportFacts.of(content),
+        title=f"{run.recipe.name}, speakers enrolled",
+        saw_unlabelled_test_audio=True,
+        stamps=[*content["stamps"], "each test speaker is enrolled with all of their unlabelled test clips"],
+        seconds=None,
+    )
     report = build(
-        Answers.concatenate(own.answered(None) for own in strangers),
-        facts=facts | {"saw_unlabelled_test_audio": True},
-        probes=[{"test": _probe(run, own, texts), "train": None} for own in strangers],
+        Predictions.concatenate(own.answered(None) for own in strangers),
+        facts,
+        probes=[{"test": _probe(own, texts), "train": None} for own in strangers],
         temperatures=[own.model.temperature for own in strangers],
     )
     folder = run.folder / "enrolled"
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
     write_text(run.folder / COLD_START, json.dumps(curve, indent=2) + "\n")
-    _draw(curve, "CCC" if "dimensions" in content else "UA", (run.folder / COLD_START).with_suffix(".png"))
+    _draw(curve, task_of_report(content).metric.upper(), (run.folder / COLD_START).with_suffix(".png"))
     write_cards(run)
     return report, folder
 
 
-def _probe(run: Run, strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
+def _probe(strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
     """Probe the embeddings; None where no two speakers can be told apart, or where that is the model's very task."""
-    if run.recipe.labels.target != "speaker":
+    if strangers.model.task.speaker_probe:
         with contextlib.suppress(TooFewClips):
             return strangers.probe(texts)
     return None
@@ -106,6 +103,6 @@ def _draw(curve: dict[str, Any], measure: str, path: Path) -> None:
     where: Sequence[float | str] = [int(name) if name.isdecimal() else name for name in curve]
     low, high = ([figure[end] for figure in curve.values()] for end in ("low", "high"))
     line = (where, [figure["value"] for figure in curve.values()], low, high)
-    figure = curves({measure: line}, "clips of the speaker that are enrolled, without labels", measure)
+    figure = curves({measure: line}, "unlabelled clips that each test speaker is enrolled with", measure)
     with whole_file(path) as temporary:
         temporary.write_bytes(png(figure))

@@ -6,13 +6,13 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
-from serene.evaluation.answers import Answers
 from serene.evaluation.label_calibration import (
     LabelCalibration,
     Neighbourhood,
@@ -22,8 +22,6 @@ from serene.evaluation.label_calibration import (
     speaker_vectors,
 )
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
-from serene.evaluation.tables import predictions_of
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Trial
 from serene.experiment.trial import describe
@@ -66,7 +64,7 @@ def calibrate_trial(
     write_text(trial.folder / TOLD, json.dumps(told, indent=2) + "\n")
     facts = {**trained.json("environment.json"), "split": describe(split)}
     write_text(trial.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
-    type(answers[0]).concatenate(answers).write(trial.folder / "predictions.csv")
+    Predictions.concatenate(answers).write(trial.folder / "predictions.csv")
 
 
 def _calibrated(
@@ -76,15 +74,15 @@ def _calibrated(
     clips: Sequence[Utterance],
     part: str,
     task: Task,
-) -> tuple[Answers, dict[str, Neighbourhood]]:
+) -> tuple[Predictions, dict[str, Neighbourhood]]:
     rows = trained.predictions().select(part=part)
     place = {name: i for i, name in enumerate(rows.id.tolist())}
     order = [place[u.id] for u in clips]
-    table = (rows.prediction if isinstance(rows, Ratings) else _shares(rows))[order]
-    predicted = Spoken(table, [u.speaker for u in clips], _vectors(trained, part, clips))
-    done = (calibrate_values if task.gives == "values" else calibrate_scores)(predicted, known, settings)
+    of_rows, calibrate = WAYS[task.gives]
+    predicted = Spoken(of_rows(rows)[order], [u.speaker for u in clips], _vectors(trained, part, clips))
+    done = calibrate(predicted, known, settings)
     where: dict[str, Any] = {"part": part, "fold": trained.fold, "seed": trained.seed}
-    return predictions_of(done.outputs, clips, task, **where), done.speakers
+    return Predictions.of_clips(clips, done.outputs, task, **where), done.speakers
 
 
 def _known(task: Task, split: Split, trained: Trial) -> Spoken:
@@ -108,6 +106,9 @@ def _vectors(trained: Trial, part: str, clips: Sequence[Utterance]) -> dict[str,
 def _shares(rows: Predictions) -> np.ndarray:
     """Make scores, which were rounded when they were kept, sum to 1 again."""
     return rows.scores / rows.scores.sum(axis=1, keepdims=True)
+
+
+WAYS = {"probabilities": (_shares, calibrate_scores), "values": (attrgetter("scores"), calibrate_values)}
 
 
 def _plain(neighbourhood: Neighbourhood) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
+from serene.evaluation.columns import check_names
 from serene.evaluation.groups import facts_of
-from serene.evaluation.tables import check_names
 from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run, Trial

@@ -13,7 +13,6 @@ import safetensors.numpy
 
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 from serene.experiment.recipe import Recipe, load
 from serene.files import write_text
 
@@ -40,10 +39,10 @@ class Trial:
         """Whether the predictions, which are written last, are there."""
         return any((self.folder / name).exists() for name in PREDICTIONS)
 
-    def predictions(self) -> Predictions | Ratings:
+    def predictions(self) -> Predictions:
         """Read the trial's predictions, plain or compressed: of classes or dimensions, as the table's header says."""
         path = next(self.folder / name for name in PREDICTIONS if (self.folder / name).exists())
-        return (Ratings if Ratings.heads(path) else Predictions).read(path)
+        return Predictions.read(path)
 
     def log(self) -> list[dict[str, float]]:
         """Read the training log, a dictionary per epoch."""

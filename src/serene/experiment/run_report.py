@@ -9,10 +9,8 @@ from typing import Any
 
 from serene import protocols
 from serene.evaluation import shift
-from serene.evaluation.answers import Answers
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
-from serene.evaluation.report import Embedding, Report, build
+from serene.evaluation.report import Embedding, Report, ReportFacts, build
 from serene.experiment.run import Run, Trial
 from serene.reporting.model_card import write_card
 from serene.reporting.report_page import write_html
@@ -72,7 +70,7 @@ def report_of(run: Run) -> Report:
         SereneError: none has finished.
     """
     trials = run.finished()
-    predictions = Answers.concatenate(trial.predictions() for trial in trials)
+    predictions = Predictions.concatenate(trial.predictions() for trial in trials)
     kept = [trial.json("environment.json") for trial in trials]
     settings = {key: value for key, value in run.recipe.protocol.items() if key != "name"}
     rules = {entry["split"]["validation_rule"] for entry in kept}
@@ -84,35 +82,35 @@ def report_of(run: Run) -> Report:
         stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
     labels, corpus, speakers = run.recipe.labels, run.folder / "corpus.json", run.folder / "speakers.json"
     known = json.loads(speakers.read_text()) if speakers.exists() else {}
-    facts: dict[str, Any] = {
-        "title": run.recipe.name,
-        "protocol": protocols.title(run.recipe.protocol["name"], settings),
-        "speaker_independent": all(entry["split"]["speaker_independent"] for entry in kept),
-        "selection": f"{_all(e['selection'] for e in kept)}; validation: {' and '.join(sorted(rules))}",
-        "saw_unlabelled_test_audio": any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
-        "stamps": list(dict.fromkeys(stamps)),
-        "corpus": run.recipe.corpus.name,
-        "only": run.recipe.corpus.only,
-        "data": json.loads(corpus.read_text()) if corpus.exists() else None,
-        "languages": sorted({*known.get("language", {}).values()}),
-        "target": labels.target,
-        "join": labels.join,
-        "method": run.recipe.method["name"],
-        "speaker_corpus": run.recipe.speakers.name if run.recipe.speakers else None,
-        "normalize": run.recipe.features.normalize,
-        "recipe": run.recipe.to_yaml(),
-        "recipe_hash": run.identity,
-        "machine": _all(f"{e['processor']}, {e['cores']} cores" for e in kept),
-        "seconds": round(sum(entry["seconds"] for entry in kept), 1),
-        "environment": {
+    facts = ReportFacts(
+        title=run.recipe.name,
+        protocol=protocols.title(run.recipe.protocol["name"], settings),
+        speaker_independent=all(entry["split"]["speaker_independent"] for entry in kept),
+        selection=f"{_all(e['selection'] for e in kept)}; validation: {' and '.join(sorted(rules))}",
+        saw_unlabelled_test_audio=any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
+        stamps=list(dict.fromkeys(stamps)),
+        corpus=run.recipe.corpus.name,
+        only=run.recipe.corpus.only,
+        data=json.loads(corpus.read_text()) if corpus.exists() else None,
+        languages=sorted({*known.get("language", {}).values()}),
+        target=labels.target,
+        join=labels.join,
+        method=run.recipe.method["name"],
+        speaker_corpus=run.recipe.speakers.name if run.recipe.speakers else None,
+        normalize=run.recipe.features.normalize,
+        recipe=run.recipe.to_yaml(),
+        recipe_hash=run.identity,
+        machine=_all(f"{e['processor']}, {e['cores']} cores" for e in kept),
+        seconds=round(sum(entry["seconds"] for entry in kept), 1),
+        environment={
             "python": _all(e["python"] for e in kept),
             "system": _all(e["system"] for e in kept),
             "packages": {name: _all(str(e["packages"].get(name)) for e in kept) for name in kept[0]["packages"]},
         },
-    }
+    )
     return build(
         predictions,
-        facts=facts,
+        facts,
         probes=[trial.json("probes.json") for trial in trials],
         shifts=[shift_of(trial) for trial in trials],
         temperatures=[entry["temperature"] for entry in kept if "temperature" in entry],
@@ -137,7 +135,7 @@ def shift_of(trial: Trial) -> dict[str, float] | None:
     return shift.of_embeddings(training[1], test[1], [speaker[name] for name in test[0]])
 
 
-def _embedding(trial: Trial, predictions: Predictions | Ratings) -> Embedding | None:
+def _embedding(trial: Trial, predictions: Predictions) -> Embedding | None:
     """Give the validation embedding of a trial, as Tu et al.'s figure 2 shows it, or the test's; None if not kept."""
     own = predictions.select(fold=trial.fold, seed=trial.seed)
     for part in ("validation", "test"):
@@ -145,9 +143,5 @@ def _embedding(trial: Trial, predictions: Predictions | Ratings) -> Embedding | 
         kept = trial.embeddings(part) if len(rows) else None
         if kept is not None:
             place = {name: i for i, name in enumerate(kept[0])}
-            vectors, speakers = kept[1][[place[name] for name in rows.id.tolist()]], rows.speaker.tolist()
-            name = f"{part}, fold {trial.fold}, seed {trial.seed}"
-            if isinstance(rows, Ratings):
-                return Embedding(vectors, None, speakers, name, dict(zip(rows.dimensions, rows.truth.T, strict=True)))
-            return Embedding(vectors, [rows.classes[i] for i in rows.truth], speakers, name)
+            return Embedding(kept[1][[place[name] for name in rows.id.tolist()]], rows)
     return None

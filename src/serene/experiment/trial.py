@@ -24,9 +24,8 @@ from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
 from serene.evaluation import metrics, temperature
-from serene.evaluation.answers import Answers
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
-from serene.evaluation.tables import predictions_of
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Trial
 from serene.files import whole_file, write_text
@@ -102,8 +101,8 @@ def train_trial(
         "fold": trial.fold,
         "seed": trial.seed,
     }
-    Answers.concatenate(
-        predictions_of(scores[part].outputs, clips, task, part=part, **run)
+    Predictions.concatenate(
+        Predictions.of_clips(clips, scores[part].outputs, task, part=part, **run)
         for part, clips in (("validation", split.validation), ("test", split.test))
         if clips
     ).write(trial.folder / "predictions.csv")

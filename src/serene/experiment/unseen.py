@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from serene.evaluation.answers import Answers
 from serene.evaluation.confidence import intervals
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
-from serene.evaluation.ratings import Ratings
 from serene.models.model import EmotionModel
 from serene.protocols.split import enrolment_ids
 
@@ -32,7 +30,7 @@ class Strangers:
     """
 
     model: EmotionModel
-    answers: Predictions | Ratings
+    answers: Predictions
     embeddings: np.ndarray
 
     def enrolled(self, clips: int | None, rows: np.ndarray | None = None) -> np.ndarray:
@@ -58,13 +56,11 @@ class Strangers:
             return self.model.enrolled(*tensors).numpy()
 
     @torch.no_grad()
-    def answered(self, clips: int | None) -> Predictions | Ratings:
+    def answered(self, clips: int | None) -> Predictions:
         """Answer again, each speaker enrolled by so many clips; all for None."""
         outputs = self.model.classify(self.model.hidden(torch.from_numpy(self.enrolled(clips)))).numpy()
         scores = self.model.task.scores(outputs, self.model.temperature)
-        if isinstance(self.answers, Ratings):
-            return replace(self.answers, prediction=scores)
-        return replace(self.answers, scores=scores, prediction=scores.argmax(axis=1))
+        return self.answers.rescored(scores)
 
     def probe(self, texts: Mapping[str, str | None]) -> dict[str, Any]:
         """Probe the embeddings of speakers who are enrolled by all clips, inside each half of the probe's alone.
@@ -92,6 +88,6 @@ def cold_start(strangers: Sequence[Strangers]) -> dict[str, dict[str, Any]]:
     """
     curve = {}
     for clips in CLIPS:
-        found = intervals(Answers.concatenate(own.answered(clips) for own in strangers))
+        found = intervals(Predictions.concatenate(own.answered(clips) for own in strangers))
         curve["all" if clips is None else str(clips)] = next(iter(found.values())).to_dict()
     return curve

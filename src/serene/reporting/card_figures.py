@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serene.evaluation.predictions import MOST_CLASSES
+from serene.evaluation.columns import MOST_CLASSES
 from serene.reporting.card_words import Subject, corpus_of, decimal, metric, percent, plain, share, table
 
 

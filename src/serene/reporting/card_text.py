@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serene.evaluation.predictions import MOST_CLASSES
+from serene.evaluation.columns import MOST_CLASSES
 from serene.reporting.card_metadata import licence_of, pretrained, upstream_words
 from serene.reporting.card_words import Subject, code, corpus_of, count, decimal, plain, share
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serene.evaluation.predictions import MOST_CLASSES
+from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.report import Report
 from serene.reporting import plots, reliability_plots, speaker_plots
 from serene.reporting.page_style import svg

@@ -56,9 +56,9 @@ def drawn(_: Mapping[str, Any]) -> str:
 
 def answers(report: Report, content: Mapping[str, Any], name: str) -> str:
     """Draw what was predicted over what is true."""
-    if report.ratings is None:
+    if report.predictions is None:
         return ""
-    picture = plots.agreement(report.ratings.truth, report.ratings.prediction, content["dimensions"])
+    picture = plots.agreement(report.predictions.truth, report.predictions.prediction, content["dimensions"])
     over = " (all seeds together)" if len(content["seeds"]) > 1 else ""
     note = (
         "Perfect predictions lie on the dashed line. A cloud that is flatter than the line shrinks what it predicts "

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from serene.evaluation.report import Report
 from serene.files import write_text
 from serene.reporting import page_of_classes, page_of_dimensions, plots, speaker_plots
@@ -15,6 +17,10 @@ from serene.reporting.page_style import FRAME, STYLE, svg
 from serene.reporting.page_words import count, duration, escaped, names_speakers, percent
 
 WORST = 5  # speakers in the short table
+KINDS = {  # what the embedding is coloured by, beside the speaker: name -> what each utterance has of it
+    "probabilities": lambda own: {"emotion": np.array(own.names)[own.truth]},
+    "values": lambda own: dict(zip(own.names, own.truth.T, strict=True)),
+}
 FEWEST_POINTS = 10  # that a layout in the plane can say anything about
 
 
@@ -184,16 +190,17 @@ def _layout(report: Report, content: Mapping[str, Any], name: str) -> str:
     e = report.embedding
     if e is None or len(e.vectors) < FEWEST_POINTS:
         return ""
-    named = names_speakers(content)
-    figure = speaker_plots.tsne(e.vectors, None if named else e.emotions, e.speakers, values=e.values)
+    named, own = names_speakers(content), e.predictions
+    kinds = {} if named else KINDS[own.task.gives](own)
+    figure = speaker_plots.tsne(e.vectors, kinds, own.speaker)
     picture = svg(figure, f"{name}-tsne")
     note = "A layout by t-SNE: distances between far groups mean little. "
     if named:
         note += "Where speakers are told apart, each has a place of their own."
     else:
-        place = "by speaker" if len(e.values) > 1 else "on the right"
+        place = "by speaker" if len(kinds) > 1 else "on the right"
         note += f"Where little of the speaker is left, the colours {place} are mixed."
-    title = f"The embedding of up to four speakers ({escaped(e.name)})"
+    title = f"The embedding of up to four speakers ({own.part[0]}, fold {escaped(own.fold[0])}, seed {own.seed[0]})"
     return f'<h3>{title}</h3>{picture}<p class="soft">{note}</p>'
 
 

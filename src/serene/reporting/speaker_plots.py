@@ -96,43 +96,33 @@ def shifts(found: Mapping[str, Any], unit: str) -> Figure:
     return figure
 
 
-def tsne(
-    embeddings: np.ndarray,
-    emotions: Sequence[str] | None,
-    speakers: Sequence[str],
-    *,
-    values: Mapping[str, np.ndarray] | None = None,
-    seed: int = 0,
-) -> Figure:
+def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequence[str], *, seed: int = 0) -> Figure:
     """Lay out the embeddings of four random speakers in a plane, coloured by what is learnt and by speaker.
 
     As in figure 2 of Tu et al. 2019: emotions should gather on the left, speakers should be mixed on the right.
 
     Args:
         embeddings: (utterance, feature).
-        emotions: label of each (utterance,); None draws the speakers alone, or with the values of dimensions.
+        kinds: what is learnt -> label of each utterance, or value, drawn from dark to light (utterance,).
         speakers: who speaks (utterance,).
-        values: dimension -> value of each (utterance,), drawn from dark to light.
         seed: of the choice of speakers and of the layout.
     """
     rng = np.random.default_rng(seed)
     names = np.asarray(speakers, dtype=np.str_)
-    kinds: dict[str, np.ndarray] = {} if emotions is None else {"emotion": np.asarray(emotions, dtype=np.str_)}
-    kinds |= {name: np.asarray(own, dtype=float) for name, own in (values or {}).items()}
-    kinds |= {"speaker": names}
+    fields_of = {**kinds, "speaker": names}
     four = rng.permutation(np.unique(names))[:4]
     rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
     x = embeddings[rows] - embeddings[rows].mean(axis=0)
     scale = x.std(axis=0)
     x = x / np.where(scale > 0, scale, 1)
     plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
-    columns = min(2, len(kinds))
-    lines = -(-len(kinds) // columns)
+    columns = min(2, len(fields_of))
+    lines = -(-len(fields_of) // columns)
     figure = Figure(figsize=(4.7 * columns, 4.6 * lines), layout="constrained")
     fields = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in fields[len(kinds) :]:
+    for axes in fields[len(fields_of) :]:
         axes.set_visible(False)
-    for axes, (title, kind) in zip(fields, kinds.items(), strict=False):
+    for axes, (title, kind) in zip(fields, fields_of.items(), strict=False):
         _layout(axes, plane, kind[rows])
         axes.set_title(f"by {plain([title])[0].strip()}", loc="left", size=11, color=INK)
         axes.set_xticks([])

@@ -11,10 +11,8 @@ import numpy as np
 
 from serene.errors import SereneError
 from serene.evaluation import confidence
-from serene.evaluation.answers import Answers
 from serene.evaluation.metrics import area_under_curve
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.ratings import Ratings
 from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run, Trial
 from serene.published import Figure
@@ -44,9 +42,9 @@ class Trained:
         return [c for c in self.run.finished() if c.seed in seeds and (folds is None or c.fold in folds)]
 
     @cached_property
-    def predictions(self) -> Predictions | Ratings:
+    def predictions(self) -> Predictions:
         """All that they answered."""
-        return Answers.concatenate(trial.predictions() for trial in self.trials)
+        return Predictions.concatenate(trial.predictions() for trial in self.trials)
 
     def batches(self, trial: Trial) -> list[float]:
         """Read the training accuracy of each batch (batch,), in the order of training.
@@ -137,7 +135,7 @@ def validation_wa(trained: Trained, over_epochs: Callable[[Sequence[float]], flo
 def loss(trained: Trained) -> Ours:
     """Cross entropy (natural logarithm) of the test's probabilities, pooled over folds; mean over seeds."""
     test = trained.predictions.select(part="test")
-    if not isinstance(test, Predictions):
+    if test.task.gives != "probabilities":
         raise SereneError(f"The cross entropy is of classes, and the runs of {trained.run.folder} give dimensions.")
     runs = [test.select(seed=seed) for seed in trained.recipe.seeds]
     chosen = [run.scores[np.arange(len(run)), run.truth] for run in runs]
@@ -183,7 +181,7 @@ def _along(steps: Mapping[float, Trained], metric: str, weights: Sequence[float]
     return _of_interval(confidence.weighted(parts, weights)[metric])
 
 
-def _apart(predictions: Predictions | Ratings) -> Predictions | Ratings:
+def _apart(predictions: Predictions) -> Predictions:
     """Let every fold and seed count as a run of its own, so that runs are averaged and not pooled."""
     keys = np.array([f"{seed} {fold}" for seed, fold in zip(predictions.seed, predictions.fold, strict=True)])
     return replace(predictions, seed=np.unique(keys, return_inverse=True)[1])
