@@ -81,7 +81,7 @@ def test_the_curve_begins_at_the_report_and_ends_at_the_enrolled_report(run: Run
     assert curve["all"]["value"] == pytest.approx(enrolled["metrics"]["ua"]["value"], abs=1e-9)
     assert curve["all"]["low"] <= curve["all"]["value"] <= curve["all"]["high"]
     assert (content["saw_unlabelled_test_audio"], enrolled["saw_unlabelled_test_audio"]) == (False, True)
-    assert "not to be compared with a system that hears one clip at a time" in enrolled["stamps"][-1]
+    assert "enrolled with all of their unlabelled test clips" in enrolled["stamps"][-1]
     assert enrolled["speaker_probe"]["standardized"] == "by speaker inside each half"
     assert (run.folder / "enrolled" / "cold_start.png").read_bytes().startswith(b"\x89PNG")
 
