@@ -29,7 +29,19 @@ model: {dropout: 0.3}
 method: {name: speaker_normalization, ascent: adam, warmup_steps: 3}
 training: {epochs: 5, batch_size: 8, momentum: 0.9, select_on: validation WA}
 """
-PATIENCE = 240  # seconds that a busy machine may take for anything
+PATIENCE = 600  # seconds; only a test that fails waits so long
+WATCH = """
+import os, signal, sys, time
+action, count, name = os.environ["STOP"].split(" ")
+count = int(count)
+def watch(event, arguments):
+    global count
+    if event == "os.rename" and str(arguments[1]).endswith(name):
+        count -= 1
+        if count == 0:
+            os.kill(os.getpid(), signal.SIGKILL) if action == "kill" else time.sleep(3600)
+sys.addaudithook(watch)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +56,15 @@ def start(undisturbed: Run, tmp_path: Path) -> Iterator[Callable[..., subprocess
     """Start `serene train` on that recipe, its runs in this test's folder; ended when the test is."""
     started: list[subprocess.Popen] = []
 
-    def begin(*words: str) -> subprocess.Popen:
-        file = undisturbed.folder.parents[1] / "killed.yaml"
-        command = [sys.executable, "-c", "from serene.cli import main; main()", "train", str(file), *words]
+    def begin(jobs: int, stop: str) -> subprocess.Popen:
+        """Let the run, or each of its workers, `kill` itself or `wait` when it writes a file the n-th time."""
+        (tmp_path / "sitecustomize.py").write_text(WATCH)
+        path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+        file, runs = undisturbed.folder.parents[1] / "killed.yaml", tmp_path / "runs"
+        command = [sys.executable, "-m", "serene", "train", str(file), "--jobs", str(jobs), "-o", str(runs)]
         with (tmp_path / "output.txt").open("a") as output:
-            started.append(subprocess.Popen([*command, "-o", str(tmp_path / "runs")], stdout=output, stderr=output))
+            environment = os.environ | {"PYTHONPATH": path, "STOP": stop}
+            started.append(subprocess.Popen(command, stdout=output, stderr=output, env=environment))
         return started[-1]
 
     yield begin
@@ -57,17 +73,11 @@ def start(undisturbed: Run, tmp_path: Path) -> Iterator[Callable[..., subprocess
         process.wait()
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen) -> None:
-    """Wait until something is so, while a process is at it."""
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
-
-
-def finish(process: subprocess.Popen, folder: Path) -> None:
-    assert process.wait(PATIENCE) == 0, (folder / "output.txt").read_text()
+        time.sleep(0.05)
 
 
 def epochs(log: Path) -> int:
@@ -84,30 +94,21 @@ def test_killed_at_several_moments_it_ends_the_same(
 ) -> None:
     run = tmp_path / "runs" / undisturbed.folder.name
     first, second = (run / f"fold-{fold}/seed-0" for fold in (1, 2))
-    moments = [
-        lambda: any((tmp_path / "runs/store").rglob("*.npy")),  # features are being computed
-        lambda: epochs(first / "log.jsonl") >= 2,  # between epochs
-        lambda: (first / "model").exists(),  # trained, not yet all kept
-        lambda: (second / "training.pt").exists(),  # an epoch is kept, the log perhaps not
-    ]
-    kept = None
-    for number, moment in enumerate(moments):
-        process = start("--jobs", "1")
-        until(moment, process)
-        if number == 1:
-            time.sleep(0.05)  # into the next epoch
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if (first / "predictions.csv").exists() and kept is None:
-            kept = (first / "predictions.csv").stat().st_mtime_ns
-    assert kept, "the first fold should be finished by now"
+    for moment in (
+        "10 .npy",  # features are being computed
+        "3 fold-1/seed-0/training.pt",  # two epochs are kept
+        "1 fold-1/seed-0/predictions.csv",  # trained, not yet all kept
+        "2 fold-2/seed-0/log.jsonl",  # an epoch is kept, its row of the log not
+    ):
+        assert start(1, f"kill {moment}").wait(PATIENCE) == -signal.SIGKILL, moment
+    kept = (first / "predictions.csv").stat().st_mtime_ns
     assert not (second / "predictions.csv").exists()
-    finish(start("--jobs", "1"), tmp_path)
+    train(undisturbed.recipe, tmp_path / "runs")
     assert (first / "predictions.csv").stat().st_mtime_ns == kept  # what is finished is not done again
     assert files(run) == files(undisturbed.folder)
     assert [epochs(trial / "log.jsonl") for trial in (first, second)] == [5, 5]
     assert not list(run.rglob("training.pt"))
-    finish(start("--jobs", "1"), tmp_path)  # once more, with nothing left to do
+    train(undisturbed.recipe, tmp_path / "runs")  # once more, with nothing left to do
     assert files(run) == files(undisturbed.folder)
 
 
@@ -136,15 +137,12 @@ def test_workers_end_with_their_parent_and_two_give_what_one_gives(
     undisturbed: Run, start: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
     run = tmp_path / "runs" / undisturbed.folder.name
-    process = start("--jobs", "2")
-    until(lambda: all(epochs(run / f"fold-{fold}/seed-0/log.jsonl") for fold in (1, 2)), process)
+    process = start(2, "wait 2 log.jsonl")
+    until(lambda: all(epochs(run / f"fold-{fold}/seed-0/log.jsonl") for fold in (1, 2)))
     workers = children(process.pid)
     assert len(workers) >= 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    deadline = time.monotonic() + PATIENCE
-    while any(alive(worker) for worker in workers):
-        assert time.monotonic() < deadline, "a worker goes on without its parent"
-        time.sleep(0.05)
-    finish(start("--jobs", "2"), tmp_path)
+    until(lambda: not any(alive(worker) for worker in workers))
+    train(undisturbed.recipe, tmp_path / "runs", jobs=2)
     assert files(run) == files(undisturbed.folder)
