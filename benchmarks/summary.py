@@ -1,4 +1,4 @@
-"""The tables of the results, written from the files under `results/`, so that no figure in them is typed by hand.
+"""The tables of the results, written from what is kept under `results/`, so that no figure in them is typed by hand.
 
 python benchmarks/summary.py          print them
 python benchmarks/summary.py --write  put them between the markers of results/README.md, and the first into the README
@@ -6,13 +6,16 @@ python benchmarks/summary.py --write  put them between the markers of results/RE
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serene.experiment.archive import ARCHIVE, unpack
 from serene.experiment.run import Run
 from serene.files import write_text
 
@@ -53,14 +56,10 @@ ADAPTED = {  # Tran et al. 2023: recipe -> system
     "tapt": "TAPT",
     "papt": "PAPT",
 }
-RATED = (
-    "system",
-    "overall CCC [95 % interval]",
-    "mean CCC of speakers [95 % interval]",
-    "folds x seeds",
-    "leak, strangers %",
-)
-HEAD = ("system", "UA % [95 % interval]", "WA %", "folds x seeds", "leak, strangers %", "leak, training speakers %")
+UNSEEN, TRAINING = "speaker probe, unseen speakers %", "speaker probe, training speakers %"
+RATED = ("system", "overall CCC [95 % interval]", "mean CCC of speakers [95 % interval]", "folds x seeds", UNSEEN)
+HEAD = ("system", "UA % [95 % interval]", "WA %", "folds x seeds", UNSEEN, TRAINING)
+ENROLLED = "enrolled with all of each test speaker's clips, unlabelled"
 
 
 @dataclass(frozen=True)
@@ -68,18 +67,18 @@ class Line:
     """A row of a table.
 
     Attributes:
-        heard: whether the test speakers' other clips were heard.
+        enrolled: whether with the test speakers' unlabelled clips.
         folds: how many were run.
         cells: as `HEAD` names them.
     """
 
-    heard: bool
+    enrolled: bool
     folds: int
     cells: tuple[str, ...]
 
 
 def tables() -> list[str]:
-    """Write a table for each paper and corpus: first what hears one clip at a time, then what hears the others too."""
+    """Write a table for each paper and corpus, and one more for systems that are enrolled with unlabelled clips."""
     found = []
     for paper, title in TITLES.items():
         for corpus, (name, classical) in CORPORA.items():
@@ -87,10 +86,10 @@ def tables() -> list[str]:
             if paper == "tu2019":
                 lines += _classical(classical)
             most = max((line.folds for line in lines), default=0)
-            for heard, folds in sorted({(li.heard, li.folds) for li in lines}, key=lambda k: (k[0], -k[1])):
-                chosen = [line.cells for line in lines if (line.heard, line.folds) == (heard, folds)]
+            for enrolled, folds in sorted({(li.enrolled, li.folds) for li in lines}, key=lambda k: (k[0], -k[1])):
+                chosen = [line.cells for line in lines if (line.enrolled, line.folds) == (enrolled, folds)]
                 heading = f"{name}: {title}"
-                heading += "; hearing all of the test speaker's clips, unlabelled" if heard else ""
+                heading += f"; {ENROLLED}" if enrolled else ""
                 part = f"; the first {folds} folds only, not to be compared with rows of {most}"
                 found.append(f"**{heading}{part if folds < most else ''}**\n\n{_markdown(chosen)}")
     return found
@@ -101,14 +100,13 @@ def adapted() -> str:
     rows = []
     for row, system in ADAPTED.items():
         for suffix, more in (("", ""), ("_pldc", ", PLDC")):
-            for path in sorted(ROOT.glob(f"results/tran2023/runs/tran2023-crema_d-{row}{suffix}-*/report.json")):
-                report = json.loads(path.read_text())
+            for _, report in _runs_of("tran2023", f"tran2023-crema_d-{row}{suffix}"):
                 overall, people = (report["metrics"][f"ccc_expressed_intensity{of}"] for of in ("", "_of_speakers"))
-                folds = f"{len(report['folds'])} x {len(report['seeds'])}"
-                rows.append((system + more, _ccc(overall), _ccc(people), folds, _against(report["leak"])))
+                found = _against(report["speaker_probe"])
+                rows.append((system + more, _ccc(overall), _ccc(people), _trained(report), found))
     title = (
-        "**CREMA-D, expressed intensity, the first of 5 speaker folds: Tran et al. 2023, a small HuBERT; all hear the "
-        "test speakers' audio, unlabelled**"
+        "**CREMA-D, expressed intensity, the first of 5 speaker folds: Tran et al. 2023, a small HuBERT; all "
+        f"{ENROLLED}**"
     )
     return f"{title}\n\n{_markdown(rows, RATED)}"
 
@@ -125,21 +123,15 @@ def _ccc(metric: Mapping[str, Any]) -> str:
 
 def own_speakers() -> str:
     """Write what fresh probes read of the very speakers that the adversaries of Gat et al.'s methods learnt."""
-    path = ROOT / "results" / "gat2022" / "own_speakers.json"
-    leaks = json.loads(path.read_text()) if path.exists() else {}
-    found = sorted((Run.open(ROOT / "results/gat2022/runs" / name) for name in leaks), key=_by_method)
-    lines = ["| system | linear probe % | non-linear probe % | equal-error rate % |", "| --- | --- | --- | --- |"]
-    for run in found:
-        leak = leaks[run.folder.name]
-        row = run.recipe.name.rpartition("-")[2]
-        cells = (leak["linear"]["mean"], leak["nonlinear"]["mean"], leak["eer"])
-        lines.append(f"| {PAPERS['gat2022'][row]}{_step(run)} | {' | '.join(f'{100 * c:.1f}' for c in cells)} |")
+    probed = json.loads((ROOT / "results" / "gat2022" / "own_speakers.json").read_text())
+    rows = []
+    for row, system in sorted(PAPERS["gat2022"].items()):
+        for run, _ in _runs_of("gat2022", f"gat2022-crema_d-{row}"):
+            found = probed[run.folder.name]
+            figures = (found["linear"]["mean"], found["nonlinear"]["mean"], found["eer"])
+            rows.append((system + _step(run), *(f"{100 * figure:.1f}" for figure in figures)))
     title = "**speechocean762's 250 speakers, whom TAP and SNP should unlearn: how many fresh probes still name**"
-    return f"{title}\n\n" + "\n".join(lines) + "\n"
-
-
-def _by_method(run: Run) -> tuple[str, str, float]:
-    return run.recipe.name, run.recipe.method["name"], run.recipe.method.get("step", 0.0)
+    return f"{title}\n\n{_markdown(rows, ('system', 'linear probe %', 'non-linear probe %', 'equal-error rate %'))}"
 
 
 def quoted(count: int | None) -> str:
@@ -147,21 +139,38 @@ def quoted(count: int | None) -> str:
     return "\n".join([bundled(), *tables()[:count], *([adapted(), own_speakers()] if count is None else [])])
 
 
+@functools.cache
+def _runs(paper: str) -> list[tuple[Run, dict[str, Any]]]:
+    """Give the runs of a paper's archive with their reports."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(ROOT / "results" / paper / ARCHIVE, Path(folder))
+        opened = [Run.open(path) for path in sorted(Path(folder).iterdir())]
+        return [(run, json.loads((run.folder / "report.json").read_text())) for run in opened]
+
+
+def _runs_of(paper: str, recipe: str) -> list[tuple[Run, dict[str, Any]]]:
+    """Give those of a recipe, by method and step."""
+    found = [(run, report) for run, report in _runs(paper) if run.recipe.name == recipe]
+    return sorted(found, key=lambda own: (own[0].recipe.method["name"], own[0].recipe.method.get("step", 0.0)))
+
+
 def _ours(paper: str, corpus: str) -> Iterator[Line]:
     for row, system in PAPERS[paper].items():
-        runs = [Run.open(p.parent) for p in ROOT.glob(f"results/{paper}/runs/{paper}-{corpus}-{row}-*/report.json")]
-        for run in sorted(runs, key=_by_method):
-            report = json.loads((run.folder / "report.json").read_text())
-            leak, ua = report["leak"], report["metrics"]["ua"]
+        for run, report in _runs_of(paper, f"{paper}-{corpus}-{row}"):
+            found, metrics = report["speaker_probe"], report["metrics"]
             cells = (
                 f"TDNN-BiLSTM, {system}{_step(run)}",
-                _interval(ua),
-                f"{100 * report['metrics']['wa']['value']:.1f}",
-                f"{len(report['folds'])} x {len(report['seeds'])}",
-                _against(leak),
-                _against(leak["train_speakers"]),
+                _interval(metrics["ua"]),
+                f"{100 * metrics['wa']['value']:.1f}",
+                _trained(report),
+                _against(found),
+                _against(found["train_speakers"]),
             )
             yield Line(report["saw_unlabelled_test_audio"], len(report["folds"]), cells)
+
+
+def _trained(report: Mapping[str, Any]) -> str:
+    return f"{len(report['folds'])} x {len(report['seeds'])}"
 
 
 def _step(run: Run) -> str:
@@ -191,8 +200,8 @@ def _interval(metric: Mapping[str, Any]) -> str:
     return f"{100 * metric['value']:.1f} [{100 * metric['low']:.1f} to {100 * metric['high']:.1f}]"
 
 
-def _against(leak: Mapping[str, Any] | None) -> str:
-    return "" if not leak else f"{100 * leak['accuracy']:.1f} (chance {100 * leak['chance']:.0f})"
+def _against(probe: Mapping[str, Any] | None) -> str:
+    return "" if not probe else f"{100 * probe['accuracy']:.1f} (chance {100 * probe['chance']:.0f})"
 
 
 def _markdown(rows: list[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:

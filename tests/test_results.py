@@ -1,22 +1,51 @@
-"""What is committed under `results/` is whole, says nothing of machines' folders, and is what the README quotes."""
+"""What is committed under `results/` is whole, says nothing of machines' folders, and is what the pages quote."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from serene.corpora.prepare import prepare
 from serene.evaluation.confidence import tallies
 from serene.evaluation.metrics import ccc, ua
 from serene.evaluation.predictions import Predictions
+from serene.experiment import recipe
+from serene.experiment.archive import ARCHIVE, pack, unpack
 from serene.experiment.run import Run
 
 ROOT = Path(__file__).parents[1]
-RUNS = sorted(path.parent for path in ROOT.glob("results/*/runs/*/recipe.yaml"))
+ARCHIVES = sorted(ROOT.glob(f"results/*/{ARCHIVE}"))
+MOST = 3500 * 1024  # bytes of an archive
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """Give the rows of a folder's tables."""
+    return [row for path in sorted(folder.glob("*.csv")) for row in csv.DictReader(path.open(newline=""))]
+
+
+RUNS = [(archive.parent.name, row["run"]) for archive in ARCHIVES for row in rows(archive.parent)]
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The runs of a folder of results, unpacked once."""
+    unpacked: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in unpacked:
+            unpacked[name] = tmp_path_factory.mktemp(name)
+            unpack(ROOT / "results" / name / ARCHIVE, unpacked[name])
+        return unpacked[name]
+
+    return of
 
 
 def benchmark(name: str) -> ModuleType:
@@ -38,6 +67,20 @@ def test_there_are_results() -> None:
     assert RUNS
 
 
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.parent.name)
+def test_an_archive_holds_the_runs_of_its_tables_and_is_small(archive: Path, kept: Callable[[str], Path]) -> None:
+    names = {path.name for path in kept(archive.parent.name).iterdir()}
+    assert names == {row["run"] for row in rows(archive.parent)}
+    assert all(re.fullmatch(r"\S+-[0-9a-f]{10}", name) for name in names)
+    assert archive.stat().st_size < MOST
+
+
+def test_packed_again_it_has_the_same_bytes(kept: Callable[[str], Path], tmp_path: Path) -> None:
+    smallest = min(ARCHIVES, key=lambda path: path.stat().st_size)
+    pack(kept(smallest.parent.name), tmp_path / ARCHIVE)
+    assert (tmp_path / ARCHIVE).read_bytes() == smallest.read_bytes()
+
+
 def figures(by_seed: list[list[Predictions]]) -> dict[str, float]:
     """Give the mean over seeds of what the folds give together: UA, or the CCC of every dimension."""
     if by_seed[0][0].task.metric == "ua":
@@ -48,18 +91,47 @@ def figures(by_seed: list[list[Predictions]]) -> dict[str, float]:
     return {f"ccc_{name}": sum(v[i] for v in values) / len(values) for i, name in enumerate(pooled[0].names)}
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parents[1].name}/{folder.name}")
-def test_a_kept_run_gives_its_figures_again(folder: Path) -> None:
+@pytest.mark.parametrize(("name", "run_name"), RUNS, ids=lambda word: word)
+def test_a_kept_run_gives_its_figures_again(name: str, run_name: str, kept: Callable[[str], Path]) -> None:
+    folder = kept(name) / run_name
     run = Run.open(folder)
     report = json.loads((folder / "report.json").read_text())
     trials = run.finished()
+    assert report["recipe_hash"] == run.identity
     assert sorted({trial.fold for trial in trials}) == sorted(report["folds"])
     assert sorted({trial.seed for trial in trials}) == report["seeds"]
     for trial in trials:
         assert trial.log() and trial.json("environment.json") and trial.json("probes.json")
     by_seed = [[c.predictions().select(part="test") for c in trials if c.seed == seed] for seed in report["seeds"]]
+    (row,) = (row for row in rows(ROOT / "results" / name) if row["run"] == run_name)
     for metric, figure in figures(by_seed).items():
         assert figure == pytest.approx(report["metrics"][metric]["value"])
+        column, shown = ("UA", f"{100 * figure:.1f}") if metric == "ua" else (f"CCC {metric[4:]}", f"{figure:.3f}")
+        assert row[column] == shown
     assert run.recipe.corpus.path is None
     for path in folder.rglob("*.json"):
         assert '"/' not in path.read_text(), f"{path} names a folder of some machine"
+
+
+@pytest.mark.parametrize("name", [archive.parent.name for archive in ARCHIVES])
+def test_every_kept_run_is_of_a_recipe_and_each_recipe_s_own_run_is_there(
+    name: str, kept: Callable[[str], Path]
+) -> None:
+    """The identity without the data's digest, which is not kept: further runs of a recipe have other settings."""
+    shipped = {own.name: own.identity("") for own in map(recipe.load, sorted((ROOT / "recipes").rglob("*.yaml")))}
+    found: dict[str, set[str]] = {}
+    for path in kept(name).iterdir():
+        run = Run.open(path)
+        found.setdefault(run.recipe.name, set()).add(run.recipe.identity(""))
+    assert {own for own in found if shipped[own] not in found[own]} == set()
+
+
+@pytest.mark.slow
+def test_a_training_finds_the_kept_runs_again(speech: Path, tmp_path: Path) -> None:
+    prepare("emodb", speech / "emodb").write(tmp_path / "emodb.jsonl")
+    unpack(ROOT / "results/tu2019" / ARCHIVE, tmp_path / "runs")
+    for row in ("dat", "ser_only_enrolled"):
+        own = recipe.load(ROOT / f"recipes/tu2019/emodb/{row}.yaml", [f"corpus.path={tmp_path / 'emodb.jsonl'}"])
+        trials = make_plan(own, tmp_path / "runs").trials
+        assert len(trials) == 15
+        assert all(trial.finished for _, trial in trials)

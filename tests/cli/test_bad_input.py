@@ -280,7 +280,7 @@ def test_what_is_no_run(serene: Serene, tiny_run: Path, made_up: Path, tmp_path:
     assert "compare needs two runs or more." in message(serene("compare", tiny_run))
     assert f"{tmp_path} is not a readable model folder" in message(serene("probe", tmp_path, made_up))
     said = message(serene("leaderboard", tmp_path, "-o", tmp_path / "tables"))
-    assert f"There is no finished run in {tmp_path} or {tmp_path / 'tables' / 'runs'}" in said
+    assert f"There is no finished run in {tmp_path} or {tmp_path / 'tables' / 'runs.tar.bz2'}" in said
     assert not (tmp_path / "tables").exists()
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from serene.experiment import recipe
+from serene.experiment.archive import ARCHIVE, pack, unpack
 from serene.experiment.leaderboard import COLUMNS, leaderboard, markdown
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of
 
 PLAIN = "synthetic, 4 emotions: speaker_folds v1 (folds 3, validation speaker, seed 0), folds 1 2"
-ENROLLED = f"{PLAIN}, hearing the speakers' unlabelled audio"
+ENROLLED = f"{PLAIN}, enrolled with the test speakers' unlabelled clips"
 
 
 @pytest.fixture
@@ -43,6 +44,13 @@ def runs(tiny_run: Path, enrolled_run: Path, tmp_path: Path) -> Path:
 
 def content(folder: Path) -> dict[str, Any]:
     return report_of(Run.open(folder)).to_json()
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    """The runs of an archive, in a folder that is made for them."""
+    folder.mkdir()
+    unpack(archive, folder)
+    return folder
 
 
 def described(tables: dict[str, Any]) -> dict[str, Any]:
@@ -71,11 +79,11 @@ def test_a_table_for_each_protocol_best_first_enrolled_apart(
     assert row["UA"] == f"{100 * ua['value']:.1f}"
     assert row["UA interval"] == f"{100 * ua['low']:.1f} to {100 * ua['high']:.1f}"
     assert row["gap"] == f"{100 * report['gap']:.1f}"
-    assert row["speaker probe, unseen"] == f"{100 * found['accuracy']:.1f}"
-    assert row["speaker probe, training"] == f"{100 * found['train_speakers']['accuracy']:.1f}"
-    assert row["chance"] == "50.0 / 50.0"  # two strangers and two training speakers in every fold
-    assert (row["seeds"], row["folds"], row["UA std"], row["heard unlabelled"]) == ("1", "2", "", "no")
-    assert tables[ENROLLED][0]["heard unlabelled"] == "yes"
+    assert row["speaker probe, unseen speakers"] == f"{100 * found['accuracy']:.1f}"
+    assert row["speaker probe, training speakers"] == f"{100 * found['train_speakers']['accuracy']:.1f}"
+    assert row["chance"] == "50.0 / 50.0"  # two unseen and two training speakers in every fold
+    assert (row["seeds"], row["folds"], row["UA std"], row["enrolled, unlabelled clips"]) == ("1", "2", "", "no")
+    assert tables[ENROLLED][0]["enrolled, unlabelled clips"] == "yes"
 
 
 def test_tables_are_written_as_markdown_and_csv(runs: Path, tmp_path: Path) -> None:
@@ -93,32 +101,23 @@ def test_tables_are_written_as_markdown_and_csv(runs: Path, tmp_path: Path) -> N
 
 
 def test_what_is_kept_is_small_complete_and_says_nothing_of_where_things_lay(runs: Path, tmp_path: Path) -> None:
-    (tmp_path / "board").mkdir()
     leaderboard(runs, tmp_path / "board")
-    kept = tmp_path / "board/runs"
+    kept = unpacked(tmp_path / "board" / ARCHIVE, tmp_path / "kept")
     assert {path.name for path in kept.rglob("*") if path.is_file()} == {
-        *(
-            "recipe.yaml",
-            "corpus.json",
-            "speakers.json",
-            "report.json",
-            "environment.json",
-            "probes.json",
-            "log.jsonl",
-            "shift.json",
-            "predictions.csv.gz",
-        ),
+        *("recipe.yaml", "report.json", "corpus.json", "speakers.json"),
+        *("environment.json", "probes.json", "log.jsonl", "shift.json", "predictions.csv"),
     }
-    for path in (tmp_path / "board").rglob("*"):
+    for path in (*kept.rglob("*"), *(tmp_path / "board").glob("*.md"), *(tmp_path / "board").glob("*.csv")):
         if path.is_file():
-            text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-            assert str(tmp_path) not in text, path
-            assert "/tmp" not in text, path
+            assert str(tmp_path) not in path.read_text(), path
+            assert "/tmp" not in path.read_text(), path
     for run in runs.glob("tiny-*"):
         compact, whole = content(kept / run.name), content(run)
         assert compact.pop("recipe") != whole.pop("recipe")  # the path of the corpus
         assert compact == whole
         assert json.loads((kept / run.name / "report.json").read_text())["metrics"] == whole["metrics"]
+        for table in run.glob("fold-*/seed-*/predictions.csv"):
+            assert (kept / table.relative_to(runs)).read_bytes() == table.read_bytes()
 
 
 HUBERT = ("method={name: speaker_normalization}", "model={encoder: hubert}", "features={}")
@@ -148,9 +147,9 @@ def test_where_a_second_corpus_and_weights_lay_is_not_kept_either(
     before = recipe.load(run / "recipe.yaml", changes)
     (run / "recipe.yaml").write_text(before.to_yaml())
     leaderboard(run.parent, tmp_path / "board")
-    text = (tmp_path / "board/runs" / run.name / "recipe.yaml").read_text()
-    assert str(tmp_path) not in text
-    kept = recipe.load(tmp_path / "board/runs" / run.name / "recipe.yaml")
+    path = unpacked(tmp_path / "board" / ARCHIVE, tmp_path / "kept") / run.name / "recipe.yaml"
+    assert str(tmp_path) not in path.read_text()
+    kept = recipe.load(path)
     assert (kept.model.get("weights") or kept.front_end["weights"]) == kept_as
     assert kept.speakers is None or kept.speakers.path is None
     assert kept.identity("data") == before.identity("data")
@@ -162,12 +161,17 @@ def test_a_later_table_is_made_from_what_was_kept(runs: Path, tiny_run: Path, tm
     (board / "mine.csv").write_text("my,own\n1,2\n")
     (board / "mine.md").write_text("my own")
     first = leaderboard(runs, board)
-    assert leaderboard(board / "runs", board) == first
+    packed = (board / ARCHIVE).read_bytes()
+    assert leaderboard(board / ARCHIVE, board) == first
+    assert leaderboard(board / ARCHIVE, tmp_path / "second") == first  # elsewhere, from the archive alone
+    assert (board / ARCHIVE).read_bytes() == (tmp_path / "second" / ARCHIVE).read_bytes() == packed
     shutil.rmtree(runs)
     assert leaderboard(tmp_path / "nothing here", board) == first
-    shutil.rmtree(board / "runs" / tiny_run.name / "fold-2")  # a run of fewer folds is of another table
-    shutil.rmtree(board / "runs" / "tiny-0123456789")
-    later = leaderboard(board / "runs", board)
+    kept = unpacked(board / ARCHIVE, tmp_path / "kept")
+    shutil.rmtree(kept / tiny_run.name / "fold-2")  # a run of fewer folds is of another table
+    shutil.rmtree(kept / "tiny-0123456789")
+    pack(kept, board / ARCHIVE)
+    later = leaderboard(board / ARCHIVE, board)
     assert described(later).keys() == {PLAIN.replace("folds 1 2", "folds 1"), ENROLLED}
     assert len(list(board.glob("*.csv"))) == len(later) + 1  # the tables of before are gone
     assert (board / "mine.csv").read_text() == "my,own\n1,2\n"  # and nobody else's file
@@ -198,10 +202,24 @@ def test_where_speakers_are_named_they_are_what_is_counted(runs: Path, tiny_run:
     assert tables.keys() == {PLAIN, f"{speakers}, label speaker", ENROLLED}
 
 
-def test_the_name_of_a_committed_table_is_found_again(tmp_path: Path) -> None:
+def test_the_names_of_committed_tables_are_found_again(tmp_path: Path) -> None:
     """Title and file name, with the digest in both: what is quoted and linked must not move."""
-    run = next((Path(__file__).parents[2] / "results/tu2019-sweep/runs").iterdir())
-    shutil.copytree(run, tmp_path / "runs" / run.name)
-    ((title, _),) = leaderboard(tmp_path / "runs", tmp_path / "board").items()
+    results = Path(__file__).parents[2] / "results/tu2019-sweep"
+    kept = unpacked(results / ARCHIVE, tmp_path / "kept")
+    for run in sorted(kept.iterdir())[1:]:  # one is enough
+        shutil.rmtree(run)
+    ((title, _),) = leaderboard(kept, tmp_path / "board").items()
     (path,) = (tmp_path / "board").glob("*.md")
-    assert (run.parents[1] / path.name).read_text().startswith(f"# {title}\n")
+    assert (results / path.name).read_text().startswith(f"# {title}\n")
+
+
+def test_folders_that_an_older_version_kept_are_taken_over(runs: Path, tmp_path: Path) -> None:
+    first = leaderboard(runs, tmp_path / "first")
+    old = unpacked(tmp_path / "first" / ARCHIVE, tmp_path / "old")
+    for path in old.glob("*/fold-*/seed-*/predictions.csv"):
+        path.with_name("predictions.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    (tmp_path / "board").mkdir()
+    shutil.move(old, tmp_path / "board/runs")
+    assert leaderboard(tmp_path / "nothing", tmp_path / "board") == first
+    assert (tmp_path / "board" / ARCHIVE).read_bytes() == (tmp_path / "first" / ARCHIVE).read_bytes()

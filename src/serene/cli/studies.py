@@ -10,14 +10,16 @@ import typer
 from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
 from serene.errors import SereneError
 
+SHOWN = ("system", "UA", "UA interval", "WA", "speaker probe, unseen speakers")  # columns of a table, on a screen
+
 
 @app.command()
 def leaderboard(
-    runs: Annotated[Path, typer.Argument(help="A folder of runs.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the tables.")],
+    runs: Annotated[Path, typer.Argument(help="A folder of runs, or an archive of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the tables and their archive.")],
     json: Json = False,
 ) -> None:
-    """Write one table per protocol, and keep what a later table needs of every run."""
+    """Write one table per protocol, and keep what a later table needs of every run in `runs.tar.bz2`."""
     with training():
         from serene.experiment.leaderboard import leaderboard as write_tables
 
@@ -27,10 +29,7 @@ def leaderboard(
         return
     for title, rows in tables.items():
         out.print(title)
-        told = [
-            k for k in rows[0] if k in ("system", "UA", "UA interval", "WA", "speaker probe, unseen") or k[:4] == "CCC "
-        ]
-        print_table([{k: row[k] for k in told} for row in rows])
+        print_table([{k: v for k, v in row.items() if k in SHOWN or k.startswith("CCC ")} for row in rows])
 
 
 @app.command()
