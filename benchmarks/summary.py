@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serene.experiment.archive import ARCHIVE, unpack
-from serene.experiment.run import Run
+import yaml
+
+from serene.experiment.archive import ARCHIVE, members
 from serene.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def adapted() -> str:
     rows = []
     for row, system in ADAPTED.items():
         for suffix, more in (("", ""), ("_pldc", ", PLDC")):
-            for _, report in _runs_of("tran2023", f"tran2023-crema_d-{row}{suffix}"):
+            for _, report in _of_recipe("tran2023", f"tran2023-crema_d-{row}{suffix}"):
                 overall, people = (report["metrics"][f"ccc_expressed_intensity{of}"] for of in ("", "_of_speakers"))
                 found = _against(report["speaker_probe"])
                 rows.append((system + more, _ccc(overall), _ccc(people), _trained(report), found))
@@ -126,10 +126,10 @@ def own_speakers() -> str:
     probed = json.loads((ROOT / "results" / "gat2022" / "own_speakers.json").read_text())
     rows = []
     for row, system in sorted(PAPERS["gat2022"].items()):
-        for run, _ in _runs_of("gat2022", f"gat2022-crema_d-{row}"):
-            found = probed[run.folder.name]
+        for run, report in _of_recipe("gat2022", f"gat2022-crema_d-{row}"):
+            found = probed[run]
             figures = (found["linear"]["mean"], found["nonlinear"]["mean"], found["eer"])
-            rows.append((system + _step(run), *(f"{100 * figure:.1f}" for figure in figures)))
+            rows.append((system + _step(report["method"]), *(f"{100 * figure:.1f}" for figure in figures)))
     title = "**speechocean762's 250 speakers, whom TAP and SNP should unlearn: how many fresh probes still name**"
     return f"{title}\n\n{_markdown(rows, ('system', 'linear probe %', 'non-linear probe %', 'equal-error rate %'))}"
 
@@ -140,26 +140,25 @@ def quoted(count: int | None) -> str:
 
 
 @functools.cache
-def _runs(paper: str) -> list[tuple[Run, dict[str, Any]]]:
-    """Give the runs of a paper's archive with their reports."""
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(ROOT / "results" / paper / ARCHIVE, Path(folder))
-        opened = [Run.open(path) for path in sorted(Path(folder).iterdir())]
-        return [(run, json.loads((run.folder / "report.json").read_text())) for run in opened]
+def _reports(paper: str) -> dict[str, dict[str, Any]]:
+    """Give the report of each run in a paper's archive, with its recipe's `method`."""
+    files = members(ROOT / "results" / paper / ARCHIVE)
+    found = {name.partition("/")[0]: json.loads(text) for name, text in files if name.endswith("/report.json")}
+    return {run: report | {"method": yaml.safe_load(report["recipe"])["method"]} for run, report in found.items()}
 
 
-def _runs_of(paper: str, recipe: str) -> list[tuple[Run, dict[str, Any]]]:
-    """Give those of a recipe, by method and step."""
-    found = [(run, report) for run, report in _runs(paper) if run.recipe.name == recipe]
-    return sorted(found, key=lambda own: (own[0].recipe.method["name"], own[0].recipe.method.get("step", 0.0)))
+def _of_recipe(paper: str, recipe: str) -> list[tuple[str, dict[str, Any]]]:
+    """Give the runs of a recipe and their reports, by method and step."""
+    found = [(run, report) for run, report in _reports(paper).items() if report["title"] == recipe]
+    return sorted(found, key=lambda own: (own[1]["method"]["name"], own[1]["method"].get("step", 0.0)))
 
 
 def _ours(paper: str, corpus: str) -> Iterator[Line]:
     for row, system in PAPERS[paper].items():
-        for run, report in _runs_of(paper, f"{paper}-{corpus}-{row}"):
+        for _, report in _of_recipe(paper, f"{paper}-{corpus}-{row}"):
             found, metrics = report["speaker_probe"], report["metrics"]
             cells = (
-                f"TDNN-BiLSTM, {system}{_step(run)}",
+                f"TDNN-BiLSTM, {system}{_step(report['method'])}",
                 _interval(metrics["ua"]),
                 f"{100 * metrics['wa']['value']:.1f}",
                 _trained(report),
@@ -173,9 +172,8 @@ def _trained(report: Mapping[str, Any]) -> str:
     return f"{len(report['folds'])} x {len(report['seeds'])}"
 
 
-def _step(run: Run) -> str:
+def _step(method: Mapping[str, Any]) -> str:
     """Tell apart the rows of one recipe by the step against the speaker."""
-    method = run.recipe.method
     if method["name"] == "speaker_confusion":
         return f" by confusion, step {method['step']:g}"
     return f", lambda {method['step']:g}" if method["name"] == "speaker_normalization" else ""

@@ -65,30 +65,15 @@ def pack(runs: Path, archive: Path) -> None:
                 tar.addfile(entry, file)
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Write an archive's files into a folder of scratch.
+def members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Read an archive without unpacking it.
+
+    Yields:
+        Name, such as `<run>/fold-1/seed-0/log.jsonl`, and content of each file.
 
     Raises:
-        SereneError: it is cut, damaged or no archive of `serene leaderboard`: it holds something beside the small files
-            of runs, or not all that a run needs. The folder may then hold a part of it.
+        SereneError: as `unpack` does, as soon as it is known.
     """
-    names = set()
-    for name, content in _members(archive):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        names.add(name)
-    runs = {name.partition("/")[0] for name in names}
-    trials = {name.rpartition("/")[0] for name in names if name.count("/") > 1}
-    needed = [f"{run}/recipe.yaml" for run in runs]
-    needed += [f"{trial}/{name}" for trial in trials for name in ("environment.json", "predictions.csv")]
-    missing = min({*needed} - names, default=None) if trials else "predictions.csv"
-    if missing:
-        raise _not_ours(archive, f"it has no {missing}")
-
-
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Give the name and content of each file in an archive, once its name is known to be a run's."""
     try:
         with bz2.open(archive) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
             for entry in tar:
@@ -100,6 +85,28 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
                 pass
     except (OSError, EOFError, ValueError, tarfile.TarError) as error:
         raise _not_ours(archive, f"it is cut, damaged or something else ({error})") from error
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write an archive's files into a folder of scratch.
+
+    Raises:
+        SereneError: it is cut, damaged or no archive of `serene leaderboard`: it holds something beside the small files
+            of runs, or not all that a run needs. The folder may then hold a part of it.
+    """
+    names = set()
+    for name, content in members(archive):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        names.add(name)
+    runs = {name.partition("/")[0] for name in names}
+    trials = {name.rpartition("/")[0] for name in names if name.count("/") > 1}
+    needed = [f"{run}/recipe.yaml" for run in runs]
+    needed += [f"{trial}/{name}" for trial in trials for name in ("environment.json", "predictions.csv")]
+    missing = min({*needed} - names, default=None) if trials else "predictions.csv"
+    if missing:
+        raise _not_ours(archive, f"it has no {missing}")
 
 
 def _not_ours(archive: Path, reason: str) -> SereneError:
