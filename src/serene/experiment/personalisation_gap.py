@@ -1,4 +1,4 @@
-"""The personalisation gap: what a model gains from having heard those it is tested on, by how many speakers train it.
+"""The personalisation gap: what a model gains from training on those it is tested on, by how many speakers train it.
 
 Speaker-dependent minus speaker-independent accuracy, after figure 1 of Tran et al. 2023. Here the two models of a pair
 are tested on the same clips and trained on equally many clips of equally many speakers, and the number of clips is the
