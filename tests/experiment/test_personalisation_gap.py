@@ -15,7 +15,8 @@ import pytest
 
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
-from serene.experiment.personalisation_gap import accuracy, clip_features, deals, personalisation_gap
+from serene.experiment.personalisation_gap import accuracy, clip_features, draw_pairs, personalisation_gap
+from serene.task import Dimensions, Task
 
 SPEAKERS = [f"s{i % 9}" for i in range(9 * 20)] + ["few"] * 3
 
@@ -33,46 +34,46 @@ def who(rows: np.ndarray) -> Counter[str]:
 
 
 def test_only_whose_clips_they_are_differs() -> None:
-    dealt = deals(SPEAKERS, numbers=(4, 1, 3), draws=5)
-    assert [deal.number for deal in dealt] == [1, 3, 4] * 5
-    for deal in dealt:
-        dependent, independent, test = who(deal.dependent), who(deal.independent), who(deal.test)
-        assert len(deal.dependent) == len(deal.independent) == 10  # half of one speaker's clips, for any number
+    pairs = draw_pairs(SPEAKERS, numbers=(4, 1, 3), draws=5)
+    assert [pair.number for pair in pairs] == [1, 3, 4] * 5
+    for pair in pairs:
+        dependent, independent, test = who(pair.dependent), who(pair.independent), who(pair.test)
+        assert len(pair.dependent) == len(pair.independent) == 10  # half of one speaker's clips, for any number
         assert sorted(dependent.values()) == sorted(independent.values())
         assert max(dependent.values()) - min(dependent.values()) <= 1
         assert dependent.keys() == test.keys()
-        assert len(dependent) == len(independent) == deal.number
+        assert len(dependent) == len(independent) == pair.number
         assert not independent.keys() & test.keys()
         assert set(test.values()) == {10}
-        rows = [*deal.dependent.tolist(), *deal.independent.tolist(), *deal.test.tolist()]
+        rows = [*pair.dependent.tolist(), *pair.independent.tolist(), *pair.test.tolist()]
         assert len(set(rows)) == len(rows)
         assert "few" not in dependent | independent
 
 
 def test_smaller_numbers_are_part_of_larger_ones_within_a_draw() -> None:
-    dealt = deals(SPEAKERS, numbers=(1, 2, 4), draws=3)
-    for one, two, four in (dealt[i : i + 3] for i in (0, 3, 6)):
+    pairs = draw_pairs(SPEAKERS, numbers=(1, 2, 4), draws=3)
+    for one, two, four in (pairs[i : i + 3] for i in (0, 3, 6)):
         for part in ("test", "dependent", "independent"):
-            people = [set(who(getattr(deal, part))) for deal in (one, two, four)]
+            people = [set(who(getattr(pair, part))) for pair in (one, two, four)]
             assert people[0] < people[1] < people[2]
         assert set(one.test) < set(two.test) < set(four.test)
 
 
 def test_draws_are_repeatable_and_differ() -> None:
-    first = deals(SPEAKERS, numbers=(2, 4), draws=4, seed=3)
-    assert same(first, deals(SPEAKERS, numbers=(2, 4), draws=4, seed=3))
-    assert same(first[:4], deals(SPEAKERS, numbers=(2, 4), draws=2, seed=3))
-    assert not same(first, deals(SPEAKERS, numbers=(2, 4), draws=4, seed=4))
-    assert len({tuple(sorted(who(deal.test))) for deal in first if deal.number == 4}) > 1
+    first = draw_pairs(SPEAKERS, numbers=(2, 4), draws=4, seed=3)
+    assert same(first, draw_pairs(SPEAKERS, numbers=(2, 4), draws=4, seed=3))
+    assert same(first[:4], draw_pairs(SPEAKERS, numbers=(2, 4), draws=2, seed=3))
+    assert not same(first, draw_pairs(SPEAKERS, numbers=(2, 4), draws=4, seed=4))
+    assert len({tuple(sorted(who(pair.test))) for pair in first if pair.number == 4}) > 1
 
 
 def test_how_many_clips() -> None:
-    assert {len(deal.dependent) for deal in deals(SPEAKERS, numbers=(2, 4), draws=1)} == {20}
-    assert {len(deal.dependent) for deal in deals(SPEAKERS, numbers=(2, 4), clips=7, draws=1)} == {7}
-    uneven = deals(["a"] * 20 + ["b"] * 8 + ["c"] * 5 + ["d"] * 6 + ["e"] * 3, numbers=(2,), draws=3)
-    assert {len(deal.dependent) for deal in uneven} == {4}, "the fourth longest has five clips, of which two may train"
-    (deal,) = deals(SPEAKERS, numbers=(4,), clips=10, draws=1)
-    assert sorted(who(deal.dependent).values()) == sorted(who(deal.independent).values()) == [2, 2, 3, 3]
+    assert {len(pair.dependent) for pair in draw_pairs(SPEAKERS, numbers=(2, 4), draws=1)} == {20}
+    assert {len(pair.dependent) for pair in draw_pairs(SPEAKERS, numbers=(2, 4), clips=7, draws=1)} == {7}
+    uneven = draw_pairs(["a"] * 20 + ["b"] * 8 + ["c"] * 5 + ["d"] * 6 + ["e"] * 3, numbers=(2,), draws=3)
+    assert {len(pair.dependent) for pair in uneven} == {4}, "the fourth longest has five clips, of which two may train"
+    (pair,) = draw_pairs(SPEAKERS, numbers=(4,), clips=10, draws=1)
+    assert sorted(who(pair.dependent).values()) == sorted(who(pair.independent).values()) == [2, 2, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -88,16 +89,16 @@ def test_how_many_clips() -> None:
         ({"numbers": (2,), "draws": 0}, "0 draws of"),
     ],
 )
-def test_what_cannot_be_dealt(changes: dict, message: str) -> None:
+def test_what_cannot_be_drawn(changes: dict, message: str) -> None:
     with pytest.raises(SereneError, match=message):
-        deals(SPEAKERS, **changes)
+        draw_pairs(SPEAKERS, **changes)
 
 
 def test_values_are_scored_by_ccc() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3)) * [1, 100, 0] + [5, 0, 7]  # of other scales, and one constant
     y = np.stack([40 + 30 * x[:, 0], rng.normal(size=60)], axis=1)
-    figures = accuracy(x, y, ("arousal", "valence"), np.arange(40), np.arange(40, 60))
+    figures = accuracy(x, y, Dimensions(("arousal", "valence")), np.arange(40), np.arange(40, 60))
     assert list(figures) == ["CCC of arousal", "CCC of valence"]
     assert figures["CCC of arousal"] > 0.99
     assert abs(figures["CCC of valence"]) < 0.5
@@ -113,30 +114,31 @@ def test_the_ridge_by_hand() -> None:
     covariance = ((1 - 3) * (predicted[0] - means[1]) + (5 - 3) * (predicted[1] - means[1])) / 2
     spread = sum((p - means[1]) ** 2 for p in predicted) / 2
     expected = 2 * covariance / (4 + spread + (means[0] - means[1]) ** 2)
-    figures = accuracy(x, y, ("valence",), np.arange(3), np.array([3, 4]))
+    figures = accuracy(x, y, Dimensions(("valence",)), np.arange(3), np.array([3, 4]))
     assert figures == {"CCC of valence": pytest.approx(expected)}
 
 
 def test_classes_are_scored_by_ua() -> None:
     x = np.array([[0.0], [0.1], [1.0], [1.1], [0.05], [1.05], [0.9], [1.2]])
-    y = np.array([0, 0, 2, 2, 0, 2, 2, 0])
-    assert accuracy(x, y, "abc", np.arange(4), np.arange(4, 8)) == {"UA": pytest.approx((1 / 2 + 1) / 2)}
-    assert accuracy(x, y, "abc", np.arange(2), np.arange(4, 8)) == {"UA": pytest.approx((1 + 0) / 2)}
+    y = np.array(list("aaccacca"))
+    assert accuracy(x, y, Task(tuple("abc")), np.arange(4), np.arange(4, 8)) == {"UA": pytest.approx((1 / 2 + 1) / 2)}
+    assert accuracy(x, y, Task(tuple("abc")), np.arange(2), np.arange(4, 8)) == {"UA": pytest.approx((1 + 0) / 2)}
 
 
 def test_a_gap_is_there_where_speakers_differ_and_not_where_they_do_not() -> None:
-    """Half of the speakers mean the opposite by the same feature: one heard before is understood, a stranger is not."""
+    """Half of the speakers mean the opposite by the same feature: only a speaker of the training is understood."""
     rng = np.random.default_rng(1)
     speakers = [f"s{i % 8}" for i in range(8 * 40)]
     x = rng.normal(size=(len(speakers), 1))
     meant = np.array([[1.0 if speaker < "s4" else -1.0] for speaker in speakers])
     for sense, lowest, highest in ((meant, 0.5, 1.5), (np.ones_like(meant), -0.02, 0.02)):
         gaps = []
-        for deal in deals(speakers, numbers=(1, 2), draws=20):
-            pair = [
-                accuracy(x, sense * x, "v", rows, deal.test)["CCC of v"] for rows in (deal.dependent, deal.independent)
+        for pair in draw_pairs(speakers, numbers=(1, 2), draws=20):
+            reached = [
+                accuracy(x, sense * x, Dimensions(("v",)), rows, pair.test)["CCC of v"]
+                for rows in (pair.dependent, pair.independent)
             ]
-            gaps += [pair[0] - pair[1]] if deal.number == 1 else []
+            gaps += [reached[0] - reached[1]] if pair.number == 1 else []
         assert lowest < sum(gaps) / len(gaps) < highest
 
 

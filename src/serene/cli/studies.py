@@ -123,7 +123,7 @@ def gap(
     output: Runs = Path("runs"),
     json: Json = False,
 ) -> None:
-    """Measure what a linear model gains from knowing the speakers it is tested on, by how many it is trained on."""
+    """Measure what a linear model gains from training on the speakers it is tested on, by how many there are."""
     with training():
         from serene.experiment.personalisation_gap import NUMBERS, personalisation_gap
 

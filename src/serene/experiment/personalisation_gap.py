@@ -35,16 +35,17 @@ from serene.files import whole_file, write_text
 from serene.models.frozen import Frozen
 from serene.reporting import plots
 from serene.reporting.picture_style import png
+from serene.task import TASKS, Task
 
 NUMBERS = (1, 2, 5, 10, 20, 40)
 DRAWS = 50
 PENALTY = 0.1  # on squared weights, where features have unit variance divided by the root of their number
-TARGETS = ("emotion", "emotion_perceived", "votes", "dimensions")
+TARGETS = tuple(target for target in TASKS if target != "speaker")
 MODELS = ("dependent", "independent")
 
 
 @dataclass(frozen=True)
-class Deal:
+class Pair:
     """Which clips train and test a pair of models, as rows of the clips.
 
     Attributes:
@@ -109,31 +110,31 @@ def personalisation_gap(
     """
     if target not in TARGETS:
         raise SereneError(unknown("target of a gap", target, TARGETS))
-    manifest, names = choose(Manifest.read(path), target=target, use=use, join={})
-    said = sorted(manifest, key=lambda clip: clip.id)
-    pairs = deals([clip.speaker for clip in said], numbers=numbers, clips=clips, draws=draws, seed=seed)
-    heard = hashed(Manifest(tuple(said)), lambda done, of: progress("decoding", done, of)).utterances
+    manifest, task = choose(Manifest.read(path), target=target, use=use, join={})
+    labelled = Manifest(tuple(sorted(manifest, key=lambda clip: clip.id)))
+    pairs = draw_pairs([clip.speaker for clip in labelled], numbers=numbers, clips=clips, draws=draws, seed=seed)
+    decoded = hashed(labelled, lambda done, of: progress("decoding", done, of)).utterances
     maker: Any = Mfcc() if weights is None else Frozen(weights=weights)
     store = Store(runs / "store", maker)
-    warm(heard, store, lambda done, of: progress("features", done, of))
-    x, y = clip_features(heard, store), _targets(heard, names, target)
+    warm(decoded, store, lambda done, of: progress("features", done, of))
+    x, y = clip_features(decoded, store), np.array(task.truth(decoded))
     found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
     with threadpool_limits(1):  # the models are small
-        for done, deal in enumerate(pairs, 1):
-            both = [accuracy(x, y, names, getattr(deal, model), deal.test) for model in MODELS]
+        for done, pair in enumerate(pairs, 1):
+            both = [accuracy(x, y, task, getattr(pair, model), pair.test) for model in MODELS]
             for metric in both[0]:
-                found[metric, deal.number].append([of[metric] for of in both])
+                found[metric, pair.number].append([of[metric] for of in both])
             progress("draws", done, len(pairs))
     facts = {"manifest": path.stem, "data": manifest.digest, "features": maker.identity, "target": target}
-    facts |= {"names": list(names), "speakers": list(numbers), "clips": len(pairs[0].dependent)}
+    facts |= {"names": list(task.names), "speakers": list(numbers), "clips": len(pairs[0].dependent)}
     facts |= {"draws": draws, "seed": seed, "penalty": PENALTY}
     return _write(facts, [_row(*place, np.array(figures)) for place, figures in sorted(found.items())], runs)
 
 
-def deals(
+def draw_pairs(
     speakers: Sequence[str], *, numbers: Sequence[int], clips: int | None = None, draws: int = DRAWS, seed: int = 0
-) -> list[Deal]:
-    """Deal speakers and clips: a draw's smaller numbers of speakers are the first of its larger ones.
+) -> list[Pair]:
+    """Draw speakers and clips: a draw's smaller numbers of speakers are the first of its larger ones.
 
     One half of a speaker's clips may train, and the other half tests.
 
@@ -167,7 +168,7 @@ def deals(
             f"with {2 * each} clips and at least a clip of each; {len(able)} of {len(own)} speakers have as many. Ask "
             "for other numbers of speakers or clips."
         )
-    return [deal for draw in range(draws) for deal in _draw(own, able, sorted(numbers), clips, (seed, draw))]
+    return [pair for draw in range(draws) for pair in _draw(own, able, sorted(numbers), clips, (seed, draw))]
 
 
 def clip_features(clips: Sequence[Utterance], store: Store) -> np.ndarray:
@@ -178,15 +179,13 @@ def clip_features(clips: Sequence[Utterance], store: Store) -> np.ndarray:
     return np.stack([np.concatenate([own.mean(axis=0), own.std(axis=0)]) for own in frames])
 
 
-def accuracy(
-    x: np.ndarray, y: np.ndarray, names: Sequence[str], train: np.ndarray, test: np.ndarray
-) -> dict[str, float]:
+def accuracy(x: np.ndarray, y: np.ndarray, task: Task, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
     """Train a linear model on some clips and score it on others.
 
     Args:
         x: (utterance, feature).
-        y: values (utterance, dimension), or indices of classes (utterance,).
-        names: of the dimensions or classes.
+        y: what is true of them, as `task.truth` gives it.
+        task: what is learnt.
         train: rows of some clips.
         test: rows of others.
 
@@ -195,20 +194,35 @@ def accuracy(
     """
     mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
     scaled = (x - mean) / np.where(scale > 0, scale, 1) / np.sqrt(x.shape[1])
-    if y.ndim == 2:
-        model = Ridge(alpha=PENALTY).fit(scaled[train], y[train])
-        figures = metrics.ccc(y[test], model.predict(scaled[test]).reshape(len(test), -1))
-        return {f"CCC of {name}": float(figure) for name, figure in zip(names, figures, strict=True)}
+    return LINEAR[task.metric](scaled, y, task.names, train, test)
+
+
+def _classified(
+    x: np.ndarray, y: np.ndarray, names: Sequence[str], train: np.ndarray, test: np.ndarray
+) -> dict[str, float]:
+    place = {name: number for number, name in enumerate(names)}
+    y = np.array([place[name] for name in y.tolist()])
     answers = np.full(len(test), y[train[0]])
     if len(np.unique(y[train])) > 1:
-        answers = LogisticRegression(C=1 / PENALTY, max_iter=1000).fit(scaled[train], y[train]).predict(scaled[test])
+        answers = LogisticRegression(C=1 / PENALTY, max_iter=1000).fit(x[train], y[train]).predict(x[test])
     return {"UA": float(metrics.ua(metrics.tally(y[test], answers, len(names))))}
+
+
+def _regressed(
+    x: np.ndarray, y: np.ndarray, names: Sequence[str], train: np.ndarray, test: np.ndarray
+) -> dict[str, float]:
+    model = Ridge(alpha=PENALTY).fit(x[train], y[train])
+    figures = metrics.ccc(y[test], model.predict(x[test]).reshape(len(test), -1))
+    return {f"CCC of {name}": float(figure) for name, figure in zip(names, figures, strict=True)}
+
+
+LINEAR = {"ua": _classified, "ccc": _regressed}  # by the task's metric
 
 
 def _draw(
     own: dict[str, list[int]], able: list[str], numbers: list[int], clips: int, seed: tuple[int, int]
-) -> list[Deal]:
-    """Deal the pairs of one draw."""
+) -> list[Pair]:
+    """Draw one set of speakers, and a pair for each number of them."""
     rng, most = np.random.default_rng(seed), numbers[-1]
     chosen = rng.permutation(able)[: 2 * most]
     order = {speaker: rng.permutation(own[speaker]) for speaker in chosen}
@@ -218,14 +232,8 @@ def _draw(
         tested, others = chosen[:number], chosen[most : most + number]
         trains = [[order[s][:n] for s, n in zip(group, share, strict=True)] for group in (tested, others)]
         tests = [order[speaker][len(order[speaker]) // 2 :] for speaker in tested]
-        found.append(Deal(number, *(np.concatenate(rows) for rows in (*trains, tests))))
+        found.append(Pair(number, *(np.concatenate(rows) for rows in (*trains, tests))))
     return found
-
-
-def _targets(clips: Sequence[Utterance], names: Sequence[str], target: str) -> np.ndarray:
-    if target == "dimensions":
-        return np.array([[clip.number(name) for name in names] for clip in clips], dtype=float)
-    return np.array([list(names).index(str(clip.emotion)) for clip in clips])
 
 
 def _row(metric: str, number: int, figures: np.ndarray) -> dict[str, Any]:
