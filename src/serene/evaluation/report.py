@@ -27,8 +27,8 @@ NAMED = (
     "about unseen speakers."
 )
 ENROLLED = (
-    "Test speakers are enrolled with their other clips, unlabelled: never compare with a system that is given one clip "
-    "at a time."
+    "The models were enrolled with, or adapted to, test speakers' other, unlabelled clips: never compare with a system "
+    "that is given one clip at a time."
 )
 ALONE = "One test speaker only: the intervals cover that speaker's utterances, not other speakers."
 INCOMPLETE = "Not every seed has run every fold: figures are over what there is."

@@ -11,15 +11,23 @@ from typing import Any
 import yaml
 
 from serene.corpora import CORPORA
+from serene.reporting.figures import metric_name
+from serene.task import task_of_report
 
 OWN = ("table", "synthetic")  # readers of what is nobody's published corpus
 LANGUAGES = {"english": "en", "german": "de", "mandarin": "zh"}  # as manifests write them
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 TASK = "audio-classification"
-METRICS = {  # of a report -> type on the hub, name, and what distinguishes it
-    "ua": ("recall", "UA, mean recall over classes", {"average": "macro"}),
-    "wa": ("accuracy", "WA, share of right answers", {}),
-    "macro_f1": ("f1", "macro-F1", {"average": "macro"}),
+METRICS = {  # of a report -> type on the hub, and what distinguishes it
+    "ua": ("recall", {"average": "macro"}),
+    "wa": ("accuracy", {}),
+    "macro_f1": ("f1", {"average": "macro"}),
+}
+TAGS = {  # by a task's kind
+    "classes": ["speech-emotion-recognition"],
+    "votes": ["speech-emotion-recognition"],
+    "dimensions": ["speech-emotion-recognition", "dimensional-emotion"],
+    "speakers": ["speaker-identification"],
 }
 DIGITS = 4  # of figures
 
@@ -34,10 +42,7 @@ def front_matter(
         elsewhere: the same, of the run's models on other corpora.
         licence: of the weights, in the hub's words, such as `cc-by-4.0`; not stated where nobody has chosen one.
     """
-    named = content.get("target") == "speaker"
-    tags = ["speech", "speaker-identification" if named else "speech-emotion-recognition"]
-    tags += ["dimensional-emotion"] if "dimensions" in content else []
-    tags += ["speaker-independent"] if content["speaker_independent"] else []
+    tags = ["speech", *TAGS[task_of_report(content).kind], *["speaker-independent"] * content["speaker_independent"]]
     codes = [LANGUAGES.get(name.lower(), name.lower()) for name in content.get("languages") or ()]
     upstream = pretrained(content)
     found = {
@@ -94,14 +99,14 @@ def _result(content: Mapping[str, Any]) -> dict[str, Any]:
     for key, figure in content["metrics"].items():
         if figure["value"] is None:
             continue
-        kind, name, more = METRICS.get(key) or ("ccc", f"CCC, {key.removeprefix('ccc_').replace('_', ' ')}", {})
+        kind, more = METRICS.get(key, ("ccc", {}))
         ends = [round(figure[end], DIGITS) for end in ("low", "high") if figure[end] is not None]
         more = {**more, **({"interval_95": ends} if ends else {})}
-        measured.append({"type": kind, "value": round(figure["value"], DIGITS), "name": name, "args": more})
+        measured.append({"type": kind, "value": round(figure["value"], DIGITS), "name": metric_name(key), "args": more})
     facts = {"protocol": content["protocol"], "speaker_independent": content["speaker_independent"]}
-    named = content.get("target") == "speaker"
+    name = TAGS[task_of_report(content).kind][0].replace("-", " ").capitalize()
     return {
-        "task": {"type": TASK, "name": "Speaker identification" if named else "Speech emotion recognition"},
+        "task": {"type": TASK, "name": name},
         "dataset": {"name": corpus, "type": re.sub(r"[^\w.-]+", "_", corpus), "split": "test", "args": facts},
         "metrics": measured,
     }

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from serene.reporting.picture_style import BLUE, INK, PALETTE, color_and_marker, dress, legend, plain
+from serene.reporting.picture_style import BLUE, DASHES, INK, PALETTE, color_and_marker, dress, legend, plain
 
 BEYOND = PALETTE[4]
 WIDTHS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of a bar of the histogram, in seconds
@@ -38,7 +38,7 @@ def durations(seconds: np.ndarray, limit: float) -> Figure:
         [(mean, f"mean {mean:.2f} s"), (limit, f"{len(parts[1]) / len(seconds):.1%} are longer than {limit:g} s")]
     )
     for (at, words), side in ((first, "right"), (second, "left")):  # the two never meet
-        axes.axvline(at, color=INK, lw=1.0, ls=(0, (4, 3)))
+        axes.axvline(at, color=INK, lw=1.0, ls=DASHES)
         text = f"{words} " if side == "right" else f" {words}"
         axes.text(at, 1.01, text, transform=axes.get_xaxis_transform(), ha=side, va="bottom", size=9, color=INK)
     axes.set_xlim(0, 1.03 * max(longest, limit))

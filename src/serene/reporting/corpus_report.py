@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from serene.corpora.prepare import SILENCE
 from serene.errors import AudioError
 from serene.files import whole_file, write_text
 from serene.reporting import corpus_plots
-from serene.reporting.page_style import FRAME, STYLE, svg
+from serene.reporting.figures import count
+from serene.reporting.page_style import escaped, page, soft, svg
 from serene.reporting.picture_style import png
 
 LIMIT = 3.0  # seconds: the 48,000 samples at 16 kHz to which one often cuts or pads clips
@@ -66,9 +66,9 @@ def write_corpus_report(
             temporary.write_bytes(png(picture.figure))
     for name in set(NAMES) - {picture.name for picture in pictures}:
         (folder / f"{name}.png").unlink(missing_ok=True)
-    page = folder / "index.html"
-    write_text(page, _page(manifest, folder.stem, pictures, [words for words in found if isinstance(words, str)]))
-    return page
+    path = folder / "index.html"
+    write_text(path, _page(manifest, folder.stem, pictures, [words for words in found if isinstance(words, str)]))
+    return path
 
 
 def mean_voices(
@@ -118,12 +118,12 @@ def _durations(manifest: Manifest) -> Picture | str:
     beyond = int((seconds > LIMIT).sum())
     rates = Counter(f"{u.sample_rate:,} Hz" for u in manifest if u.sample_rate is not None)
     longer = (
-        f"{_count(beyond, 'clip')} ({beyond / len(seconds):.1%}) {'is' if beyond == 1 else 'are'}"
+        f"{count(beyond, 'clip')} ({beyond / len(seconds):.1%}) {'is' if beyond == 1 else 'are'}"
         if beyond
         else "No clip is"
     )
     caption = (
-        f"{_count(len(seconds), 'clip')} of {seconds.mean():.3f} s on average "
+        f"{count(len(seconds), 'clip')} of {seconds.mean():.3f} s on average "
         f"({seconds.mean() * sound.SAMPLE_RATE:,.0f} samples at 16 kHz), from {seconds.min():.2f} s to "
         f"{seconds.max():.2f} s; {seconds.sum() / 3600:.2f} hours in all. {longer} longer than {LIMIT:g} s "
         f"({LIMIT * sound.SAMPLE_RATE:,.0f} samples at 16 kHz), to which one often cuts or pads. "
@@ -136,7 +136,7 @@ def _emotions(manifest: Manifest) -> Picture | str:
     counts = _by_frequency(Counter(u.emotion or UNSTATED for u in manifest))
     if set(counts) == {UNSTATED}:
         return "The manifest names no emotions."
-    caption = f"{_count(len(manifest), 'clip')}: {_listed(counts)}."
+    caption = f"{count(len(manifest), 'clip')}: {_listed(counts)}."
     return Picture("emotions", "Emotions", corpus_plots.emotions(counts), caption)
 
 
@@ -153,8 +153,8 @@ def _people(manifest: Manifest, kind: str) -> Picture | str:
     ordered = dict(sorted(counts.items(), key=_decade)) if kind == "age" else _by_frequency(counts)
     clips = Counter(stated.get(u.speaker, UNSTATED) for u in manifest)
     caption = (
-        f"{_count(len(manifest.speakers), 'speaker')}: {_listed(ordered)}.{caption} "
-        f"{_count(len(manifest), 'clip')}: {_listed({name: clips[name] for name in ordered})}."
+        f"{count(len(manifest.speakers), 'speaker')}: {_listed(ordered)}.{caption} "
+        f"{count(len(manifest), 'clip')}: {_listed({name: clips[name] for name in ordered})}."
     )
     return Picture(kind, kind.capitalize(), corpus_plots.people(ordered, clips), caption)
 
@@ -177,7 +177,7 @@ def _voices(manifest: Manifest, progress: Callable[[str, int, int], None] | None
         "it."
     )
     if unheard:
-        how += f" {_count(unheard, 'clip')} could not be heard."
+        how += f" {count(unheard, 'clip')} could not be heard."
     found: list[Picture | str] = []
     for kind, of in stated.items():
         if not of:
@@ -216,19 +216,16 @@ def _stated(manifest: Manifest, kind: str) -> dict[str, str]:
 
 
 def _page(manifest: Manifest, name: str, pictures: Sequence[Picture], missing: Sequence[str]) -> str:
-    left_out = Counter(item.kind for item in manifest.left_out)
-    parts = [
-        f"<h1>{html.escape(name)}</h1>",
-        f'<p class="soft">{_count(len(manifest), "clip")} of {_count(len(manifest.speakers), "speaker")}. Left out of '
-        f"the corpus: {html.escape(_listed(left_out)) or 'nothing'}.</p>",
-    ]
+    left_out = _listed(Counter(item.kind for item in manifest.left_out)) or "nothing"
+    counted = f"{count(len(manifest), 'clip')} of {count(len(manifest.speakers), 'speaker')}"
+    parts = [f"<h1>{escaped(name)}</h1>", soft(f"{counted}. Left out of the corpus: {escaped(left_out)}.")]
     for picture in pictures:
         file = f'<a href="{picture.name}.png">{picture.name}.png</a>'
         parts.append(f"<h3>{picture.title}</h3>{svg(picture.figure, picture.name)}")
-        parts.append(f'<p class="soft">{html.escape(picture.caption)} ({file})</p>')
+        parts.append(soft(f"{escaped(picture.caption)} ({file})"))
     if missing:
-        parts.append(f'<h3>Not shown</h3><p class="soft">{html.escape(" ".join(missing))}</p>')
-    return FRAME.format(title=html.escape(name), style=STYLE, body="\n".join(parts))
+        parts.append(f"<h3>Not shown</h3>{soft(escaped(' '.join(missing)))}")
+    return page(name, "\n".join(parts))
 
 
 def _by_frequency(counts: Counter[str]) -> dict[str, int]:
@@ -241,7 +238,3 @@ def _decade(count: tuple[str, int]) -> float:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

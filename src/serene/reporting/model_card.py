@@ -12,15 +12,15 @@ from typing import Any
 
 from serene.files import write_text
 from serene.models.training_speakers import TrainingSpeakers
-from serene.reporting import card_figures, card_text
+from serene.reporting import card_sections as sections
 from serene.reporting.card_metadata import front_matter
-from serene.reporting.card_words import Figure, Subject
+from serene.reporting.card_subject import Subject
+from serene.reporting.figures import Figure
 
 CARD, METRICS = "README.md", "metrics.json"
 SECTIONS = (
-    *(card_text.head, card_text.use, card_text.limits, card_text.data, card_text.training),
-    *(card_figures.figures, card_figures.speakers, card_figures.probe, card_figures.calibration),
-    *(card_figures.elsewhere, card_figures.cold_start),
+    *(sections.head, sections.use, sections.limits, sections.data, sections.training, sections.figures),
+    *(sections.speakers, sections.probe, sections.calibration, sections.elsewhere, sections.cold_start),
 )
 KEPT = (  # of a report: what is no name, path or machine
     *("title", "corpus", "speaker_corpus", "languages", "target", "method", "normalize", "recipe_hash"),
@@ -50,8 +50,8 @@ def write_card(
         seed: of its training.
         facts: of its training, as `environment.json` holds them.
         elsewhere: what reports of the run's models on other corpora hold.
-        cold_start: what clips of the speaker were heard before, such as "none" or "10" -> `value`, and `low` and
-            `high` where there is an interval: UA, or CCC of a model of dimensions.
+        cold_start: with how many unlabelled clips a speaker is enrolled, such as "none" or "10" -> the first headline
+            figure: `value`, and `low` and `high` where there is an interval.
         licence: of the weights, as the Hugging Face hub writes it, such as `cc-by-4.0`.
     """
     folder = Path(folder)
@@ -66,7 +66,7 @@ def write_card(
         facts=facts,
         config=config,
         preprocessor=preprocessor,
-        met=None if known is None else _met(known, content),
+        speakers=None if known is None else _counted(known, content),
         elsewhere=elsewhere,
         cold_start=cold_start or {},
         licence=licence,
@@ -93,7 +93,7 @@ def numbers(subject: Subject) -> dict[str, Any]:
     return found | ({"cold_start": dict(subject.cold_start)} if subject.cold_start else {})
 
 
-def _met(known: TrainingSpeakers, content: Mapping[str, Any]) -> tuple[int, int]:
+def _counted(known: TrainingSpeakers, content: Mapping[str, Any]) -> tuple[int, int]:
     """Count the speakers of the run's corpus that a model was trained on, and the others that it was selected by."""
     other, corpus = content.get("speaker_corpus"), content.get("corpus")  # clips of one's own may name no corpus
     trained = {person for person in known.trained if person[0] == corpus or person[0] != other}

@@ -1,10 +1,12 @@
-"""How the report page looks: style sheet, frame and pictures; printable, light or dark by the reader's setting."""
+"""How a page looks: style sheet, frame, tables and pictures; printable, light or dark by the reader's setting."""
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import warnings
+from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -66,6 +68,28 @@ FRAME = """<!doctype html>
 </body>
 </html>
 """
+
+
+def page(title: str, body: str) -> str:
+    """Make a page that needs nothing else; the title is no HTML, the body is."""
+    return FRAME.format(title=escaped(title), style=STYLE, body=body.replace(" %", "&nbsp;%"))
+
+
+def escaped(value: object) -> str:
+    """Write anything as text of a page."""
+    return html.escape(str(value))
+
+
+def soft(text: str) -> str:
+    """Make a note of what is HTML already."""
+    return f'<p class="soft">{text}</p>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """Make a table of cells that are HTML already, below names that are not."""
+    names = "".join(f"<th>{escaped(name)}</th>" for name in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table{kind}><tr>{names}</tr>{lines}</table></div>'
 
 
 def svg(figure: Figure, name: str) -> str:

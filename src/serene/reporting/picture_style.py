@@ -21,6 +21,8 @@ SHADE = "#135ea3"  # of fields, over a clear ground
 # Okabe and Ito's colours, told apart by colour-blind readers as well; grey stands for their black
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c8c", "#b8a800")
 MARKERS = "osD^vPX*"
+DASHES = (0, (4, 3))  # of lines to compare with
+ABREAST = 2  # fields of a picture beside each other
 RESOLUTION = 150  # dots per inch of a PNG
 
 
@@ -32,6 +34,17 @@ def color_and_marker(place: int) -> dict[str, Any]:
 def plain(names: Iterable[str]) -> list[str]:
     """Keep matplotlib from reading a name as a formula, or as an entry that its legend hides."""
     return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
+
+
+def fields(many: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Lay out so many axes of this size in inches, two beside each other."""
+    columns = min(many, ABREAST)
+    rows = -(-many // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in places[many:]:
+        axes.set_visible(False)
+    return figure, places[:many]
 
 
 def dress(axes: Axes, *, frame: bool = True, grid: Literal["x", "y"] = "y") -> None:

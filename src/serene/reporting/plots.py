@@ -1,7 +1,6 @@
-"""Pictures of answers and of trainings: confusion, agreement, learning curves; and curves of any kind.
+"""Pictures of trainings: learning curves, accuracy by batch, pre-training; and curves of any kind.
 
-Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state). Fields are shades
-of one blue over a clear ground, so that they read on white and on black.
+Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state).
 """
 
 from __future__ import annotations
@@ -15,74 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from serene.files import whole_file
-from serene.reporting.picture_style import BLUE, INK, MARKERS, PALETTE, dress, legend, plain, png, shade
+from serene.reporting.picture_style import INK, MARKERS, PALETTE, dress, legend, plain, png
 
-MOST_DOTS = 1000  # of an agreement; above, a field shows how dense they are
-CELLS = 48  # of that field, along each axis
-ABREAST = 2  # fields of an agreement beside each other
 MOST_TICKS = 12  # values of a logarithmic axis that fit below it one by one
 LINE_HEIGHT = 0.055  # of a name beside the curves, as a share of their height
 WINDOW = 31  # batches of a running mean
 
 Line = tuple[Sequence[float | str], Sequence[float], Sequence[float] | None, Sequence[float] | None]
 """Where, how much, and from where to where a band around it reaches; no band where that is None."""
-
-
-def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix (emotion, emotion): share of each true emotion, and the count below it."""
-    n = len(classes)
-    figure = Figure(figsize=(2.1 + 0.82 * n, 1.5 + 0.68 * n), layout="constrained")
-    axes = figure.add_subplot()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shade(shares), aspect="auto", interpolation="nearest")
-    for row, column in np.ndindex(n, n):
-        share, strong = shares[row, column], shares[row, column] > 0.62
-        color = "#ffffff" if strong else INK
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row - 0.12, f"{share:.0%}", ha="center", va="center", color=color, size=11, weight=weight)
-        axes.text(column, row + 0.24, f"{matrix[row, column]:,.0f}", ha="center", va="center", color=color, size=8)
-    axes.set_xticks(range(n), plain(classes), rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), plain(classes))
-    axes.set_xlabel("recognised as")
-    axes.set_ylabel("is")
-    dress(axes, frame=False)
-    return figure
-
-
-def agreement(truth: np.ndarray, prediction: np.ndarray, dimensions: Sequence[str]) -> Figure:
-    """Draw what was predicted over what is true, a field for each dimension, and the line on which both are the same.
-
-    Many utterances are drawn as how dense they lie: the stronger the blue, the more.
-
-    Args:
-        truth: true values (utterance, dimension).
-        prediction: predicted values (utterance, dimension).
-        dimensions: name of each.
-    """
-    columns = min(len(dimensions), ABREAST)
-    rows = -(-len(dimensions) // columns)
-    figure = Figure(figsize=(4.4 * columns, 4.2 * rows), layout="constrained")
-    fields = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in fields[len(dimensions) :]:
-        axes.set_visible(False)
-    for axes, name, y, x in zip(fields, plain(dimensions), truth.T, prediction.T, strict=False):
-        ends = min(y.min(), x.min()), max(y.max(), x.max())
-        margin = 0.03 * (ends[1] - ends[0]) or 0.5
-        low, high = ends[0] - margin, ends[1] + margin
-        if len(y) > MOST_DOTS:
-            counts, _, _ = np.histogram2d(x, y, bins=CELLS, range=((low, high), (low, high)))
-            image = shade(np.where(counts > 0, np.sqrt(counts / counts.max()), np.nan))
-            axes.imshow(image, extent=(low, high, low, high), origin="lower", interpolation="nearest")
-        else:
-            axes.scatter(y, x, s=18, color=BLUE, alpha=0.45, linewidths=0)
-        axes.plot((low, high), (low, high), color=INK, lw=0.9, ls=(0, (4, 3)))
-        axes.set_xlim(low, high)
-        axes.set_ylim(low, high)
-        axes.set_aspect("equal")
-        axes.set_xlabel(f"true {name.strip()}")
-        axes.set_ylabel(f"predicted {name.strip()}")
-        dress(axes)
-    return figure
 
 
 def learning_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> Figure:

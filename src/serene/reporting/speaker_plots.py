@@ -14,57 +14,49 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.manifold import TSNE
 
-from serene.reporting.picture_style import BLUE, INK, color_and_marker, dress, legend, plain, shade
+from serene.reporting.picture_style import BLUE, DASHES, INK, color_and_marker, dress, fields, legend, plain, shade
 
 MOST_POINTS = 100  # of each speaker in the t-SNE: more are slow to lay out and cover each other
 MOST_NAMES = 50  # speakers whose names fit under a picture
 
 
-def per_speaker_recall(speakers: Sequence[str], ua: np.ndarray, recall: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw how well each speaker is recognised, the worst on the left: UA above, each emotion's recall below.
-
-    Args:
-        speakers: names (speaker,).
-        ua: mean recall of each (speaker,).
-        recall: share of each emotion that was recognised (speaker, emotion); NaN where the speaker has none.
-        classes: names of the emotions.
-    """
-    order, n = np.argsort(ua, kind="stable"), len(ua)
-    figure = Figure(figsize=(_width(n), 2.6 + 0.26 * len(classes)), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 0.24 * len(classes)))
-    _dots(top, ua[order], f"{ua.mean():.0%}")
-    top.set_ylim(0, 1)
-    top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    top.set_ylabel("UA")
-    bottom.imshow(shade(recall[order].T), aspect="auto", interpolation="nearest")
-    bottom.set_yticks(range(len(classes)), plain(classes))
-    how = "the worst recognised first\n(the stronger the blue, the better recognised)"
-    _name(bottom, np.asarray(speakers)[order].tolist(), how)
-    top.tick_params(axis="x", length=0, labelbottom=False)
-    dress(bottom, frame=False)
-    return figure
-
-
-def per_speaker_ccc(speakers: Sequence[str], ccc: Mapping[str, Sequence[float | None]]) -> Figure:
-    """Draw each speaker's own CCC, a row for each dimension.
+def per_speaker(
+    speakers: Sequence[str],
+    measures: Mapping[str, Sequence[float | None]],
+    recall: Mapping[str, Sequence[float | None]],
+    shares: bool,
+) -> Figure:
+    """Draw how well each speaker is recognised, the worst on the left: a row for each measure, recalls below.
 
     Args:
         speakers: names (speaker,), in the order in which they are drawn.
-        ccc: dimension -> CCC of each speaker (speaker,); None, and no dot, where there is none.
+        measures: name -> figure of each speaker (speaker,); None, and no dot, where there is none.
+        recall: class -> share of it that was recognised (speaker,); none of them are drawn where there are none.
+        shares: whether the measures are shares, to be written as percentages.
     """
-    n = len(speakers)
-    figure = Figure(figsize=(_width(n), 1.4 + 1.9 * len(ccc)), layout="constrained")
-    rows = figure.subplots(len(ccc), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, own) in zip(rows, ccc.items(), strict=True):
-        values = np.array([np.nan if value is None else value for value in own], dtype=float)
+    n, heights = len(speakers), [1.7] * len(measures) + [0.26 * len(recall)] * bool(recall)
+    figure = Figure(figsize=(_width(n), 1.1 + sum(heights)), layout="constrained")
+    rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (name, own) in zip(rows, measures.items(), strict=False):
+        values = _numbers(own)
         known = values[~np.isnan(values)]
-        _dots(axes, values, f"{known.mean():.2f}" if len(known) else "")
-        axes.set_ylim(min([0.0, *known.tolist()]) - 0.05, 1)
+        _dots(axes, values, f"{known.mean():{'.0%' if shares else '.2f'}}" if len(known) else "")
+        low = min([0.0, *known.tolist()])
+        axes.set_ylim(low if shares else low - 0.05, 1)
         axes.set_xlim(-0.5, n - 0.5)
-        axes.set_ylabel(f"CCC, {plain([name])[0].strip()}")
+        if shares:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_ylabel(plain([name])[0].strip())
     for axes in rows[:-1]:
         axes.tick_params(axis="x", length=0, labelbottom=False)
-    _name(rows[-1], speakers, "the lowest CCC first" + "\n(by the mean over dimensions)" * (len(ccc) > 1))
+    how = "the worst recognised first" if len(measures) == 1 else "the lowest mean first"
+    if recall:
+        field = np.array([_numbers(own) for own in recall.values()])
+        rows[-1].imshow(shade(field), aspect="auto", interpolation="nearest")
+        rows[-1].set_yticks(range(len(recall)), plain(recall))
+        dress(rows[-1], frame=False)
+        how += "\n(the stronger the blue, the better recognised)"
+    _name(rows[-1], speakers, how)
     return figure
 
 
@@ -109,20 +101,15 @@ def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequ
     """
     rng = np.random.default_rng(seed)
     names = np.asarray(speakers, dtype=np.str_)
-    fields_of = {**kinds, "speaker": names}
+    shown = {**kinds, "speaker": names}
     four = rng.permutation(np.unique(names))[:4]
     rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
     x = embeddings[rows] - embeddings[rows].mean(axis=0)
     scale = x.std(axis=0)
     x = x / np.where(scale > 0, scale, 1)
     plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
-    columns = min(2, len(fields_of))
-    lines = -(-len(fields_of) // columns)
-    figure = Figure(figsize=(4.7 * columns, 4.6 * lines), layout="constrained")
-    fields = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in fields[len(fields_of) :]:
-        axes.set_visible(False)
-    for axes, (title, kind) in zip(fields, fields_of.items(), strict=False):
+    figure, places = fields(len(shown), 4.7, 4.6)
+    for axes, (title, kind) in zip(places, shown.items(), strict=True):
         _layout(axes, plane, kind[rows])
         axes.set_title(f"by {plain([title])[0].strip()}", loc="left", size=11, color=INK)
         axes.set_xticks([])
@@ -160,7 +147,7 @@ def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
     axes.plot(places, values[known], "o", color=BLUE, ms=max(2.5, 6 - n / 40))
     if known.any():
         height = float(values[known].mean())
-        axes.axhline(height, color=INK, lw=0.8, ls=(0, (4, 3)))
+        axes.axhline(height, color=INK, lw=0.8, ls=DASHES)
         axes.text(n - 0.5, height, f" mean {mean}", va="center", ha="left", size=9, color=INK)
     dress(axes)
 

@@ -1,0 +1,83 @@
+"""How figures are written for people, by a task's metric: what it is called, in percent or not, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serene.task import Task
+
+Figure = Mapping[str, Any]
+"""`value`, and `low`, `high` and `std` where there are such; each None where there is none."""
+
+NAMES = {"ua": "UA, mean recall over classes", "wa": "WA, share of right answers", "macro_f1": "macro-F1"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How the figures of a metric are written.
+
+    Attributes:
+        name: of the metric.
+        scale: what figures are multiplied by.
+        digits: behind the point.
+        sign: behind a figure.
+        differences: what is said behind a difference of two.
+        hint: how large a figure may be.
+    """
+
+    name: str
+    scale: float
+    digits: int
+    sign: str
+    differences: str
+    hint: str
+
+    def bare(self, value: float | None, missing: str = "–") -> str:
+        """Write a figure where its unit is said elsewhere."""
+        return missing if value is None else f"{round(self.scale * value, self.digits) + 0.0:.{self.digits}f}"  # no -0
+
+    def one(self, value: float | None, missing: str = "none") -> str:
+        """Write a figure: `61.3 %`, or `0.613`."""
+        return missing if value is None else self.bare(value) + self.sign
+
+    def interval(self, figure: Figure) -> str:
+        """Write a figure with its interval, where it has one: `61.3 % [58.2 to 64.1]`."""
+        low, high = figure.get("low"), figure.get("high")
+        ends = "" if low is None or high is None else f" [{self.bare(low)} to {self.bare(high)}]"
+        return self.one(figure["value"]) + ends
+
+
+SHARE = Unit("UA", 100, 1, " %", "points of UA", "")
+UNITS = {"ua": SHARE, "ccc": Unit("CCC", 1, 3, "", "of CCC", " (1 is perfect agreement, 0 none)")}
+
+
+def metric_name(key: str) -> str:
+    """Name a metric of a report."""
+    dimension, of_speakers = key.removeprefix("ccc_").removesuffix("_of_speakers"), key.endswith("_of_speakers")
+    return NAMES.get(key) or f"CCC of {dimension}" + ", mean of speakers' own" * of_speakers
+
+
+def short_name(key: str) -> str:
+    """Name a metric in a word, or two."""
+    return metric_name(key).partition(",")[0]
+
+
+def spreads(task: Task, content: Mapping[str, Any]) -> dict[str, Mapping[str, float | None]]:
+    """Give how far the speakers are apart in each headline metric of a report."""
+    found = content["speaker_spread"]
+    return dict(zip(task.headline, {"ua": lambda: [found], "ccc": found.values}[task.metric](), strict=True))
+
+
+def count(how_many: int, what: str) -> str:
+    """Write how many there are of something."""
+    return f"{how_many:,} {what}{'' if how_many == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that suits it."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
