@@ -11,10 +11,8 @@ import pytest
 
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.reliability import BINS, THRESHOLDS, bins, described, ece, interval, risks
-from serene.evaluation.report import Report, ReportFacts, build
-from serene.reporting.reliability_plots import reliability
-from serene.reporting.report_page import write_html
+from serene.evaluation.reliability import THRESHOLDS, bins, described, ece, interval, risks
+from serene.evaluation.report import ReportFacts, build
 from serene.task import Task
 
 FACTS = ReportFacts(
@@ -167,26 +165,6 @@ def test_the_same_answers_give_the_same_interval_in_any_order() -> None:
     assert interval(whole).to_dict() == pytest.approx(interval(turned).to_dict())
 
 
-def test_report_and_page_show_it(tmp_path) -> None:
+def test_the_report_holds_it() -> None:
     report = build(answers(SCORES, RIGHT), facts=FACTS, temperatures=[0.8, 1.25])
-    found = report.to_json()["reliability"]
-    assert found["temperatures"] == [0.8, 1.25]
-    write_html([report], tmp_path / "r.html")
-    text = (tmp_path / "r.html").read_text()
-    assert "Do the scores mean what they say?" in text and "after temperatures of 0.80 to 1.25" in text
-    assert f"is {100 * found['ece']['value']:.1f}&nbsp;%" in text
-    old = {key: value for key, value in report.content.items() if key not in ("reliability", "per_group")}
-    write_html([Report(old)], tmp_path / "r.html")
-    assert "Do the scores" not in (tmp_path / "r.html").read_text()
-
-
-def test_the_picture_draws_bins_curve_and_thresholds() -> None:
-    found = described(answers(SCORES, RIGHT))
-    assert found is not None
-    left, right = reliability(found).axes
-    places = np.asarray(left.collections[0].get_offsets())
-    assert places[:, 0].tolist() == pytest.approx([one["score"] for one in found["bins"]])
-    assert places[:, 1].tolist() == pytest.approx([one["right"] for one in found["bins"]])
-    assert np.asarray(right.lines[1].get_ydata()).tolist() == pytest.approx(found["curve"]["risk"])
-    assert [text.get_text() for text in right.texts] == [f"{threshold:g}" for threshold in THRESHOLDS]
-    assert BINS == 15
+    assert report.to_json()["reliability"] == described(answers(SCORES, RIGHT), [0.8, 1.25])

@@ -111,27 +111,27 @@ def test_the_text_holds_the_reports_figures(tmp_path: Path) -> None:
     text = card(tmp_path, report)
     ua, error = report["metrics"]["ua"], report["reliability"]["ece"]
     written = f"{100 * ua['value']:.1f} % [{100 * ua['low']:.1f} to {100 * ua['high']:.1f}]"
-    assert f"**On speakers whom it has never heard: UA {written}**, where chance is 50.0 %" in text
-    assert f"| UA (mean recall over classes) | {written} | one seed | no such part |" in section(text, "Figures")
+    assert f"**On unseen speakers: UA {written}**, where chance is 50.0 %" in text
+    assert f"| UA, mean recall over classes | {written} | one seed | no such part |" in section(text, "Figures")
     groups = report["per_group"]["gender"]
     for name in ("female", "male"):
         figure = groups[name]["metrics"]["ua"]["value"]
         assert f"| {name} | 3 | 24 | {100 * figure:.1f} % [" in section(text, "Speakers and groups")
     assert "goes from 0.0 % to 75.0 %" in section(text, "Speakers and groups")
-    calibration = section(text, "Calibration")
+    calibration = section(text, "Reliability")
     assert "divides its logits by 1.25" in calibration and f"{100 * error['value']:.1f} % [" in calibration
     first = report["reliability"]["coverage"][1]
     assert f"| 0.6 | {100 * first['answered']:.1f} % | {100 * first['risk']:.1f} % |" in calibration
-    assert "was not heard, not even unlabelled" in text
+    assert "given none of their other, unlabelled clips" in text
     assert "Open Database License" in section(text, "Data") and "CREMA-D: Crowd-sourced" in section(text, "Data")
     assert "fold Bob Birch, seed 7**, after epoch 3 of 9. That fold alone has UA 75.0 %." in text
 
 
-def test_what_was_heard_and_warned_of_stands_above_the_figures(tmp_path: Path) -> None:
+def test_enrolment_and_warnings_stand_above_the_figures(tmp_path: Path) -> None:
     text = card(tmp_path, content(saw_unlabelled_test_audio=True, stamps=["few <clips> | of all"]))
     assert text.index(f"> * {ENROLLED}") < text.index("## How to load it")
     assert "> * Few &lt;clips> \\| of all" in text
-    assert "their other audio was heard, without labels" in text
+    assert "enrolled with, or adapted to, their other, unlabelled clips" in text
     assert "calm\\|&lt;b>" in text, "a class called like a table's edge"
 
 
@@ -180,10 +180,10 @@ def test_dimensions_have_a_card_of_their_own(tmp_path: Path) -> None:
     assert f"| CCC of my_own | {own:.3f} [" in section(text, "Figures")
     assert "| CCC of my_own, mean of speakers' own |" in section(text, "Figures")
     assert "CCC of my_own of single test speakers goes from" in text
-    assert "## Calibration" not in text and "answer.label" not in text
+    assert "## Reliability" not in text and "answer.label" not in text
     assert "| 1 | 0.500 |" in section(text, "Cold start")
     kinds = {(r.metric_type, r.metric_name) for r in ModelCard(text).data.eval_results or ()}
-    assert ("ccc", "CCC, arousal") in kinds and ("ccc", "CCC, my own of speakers") in kinds
+    assert ("ccc", "CCC of arousal") in kinds and ("ccc", "CCC of my_own, mean of speakers' own") in kinds
 
 
 def test_how_it_is_loaded_depends_on_the_model(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_card_takes_up_what_was_measured_on_other_corpora(tiny_run: Path, tmp_
 
 
 @pytest.mark.parametrize("file", ["trained_on.json", "nothing"])
-def test_whom_it_met_is_counted_where_it_is_known(tmp_path: Path, file: str) -> None:
+def test_the_speakers_of_its_training_are_counted_where_it_is_known(tmp_path: Path, file: str) -> None:
     met = {"trained": [["crema_d", "1"], ["crema_d", "2"], ["voxceleb1", "x"]], "validated": [["crema_d", "3"]]}
     (tmp_path / file).write_text(json.dumps(met))
     text = card(tmp_path, content(speaker_corpus="voxceleb1"))

@@ -27,14 +27,6 @@ def words(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-def test_confusion_shows_shares_and_counts() -> None:
-    figure = plots.confusion(np.array([[3, 1, 0], [0, 2000, 0], [0, 0, 0]]), NAMES)
-    assert words(figure.axes[0])[:4] == ["75%", "3", "25%", "1"]
-    assert words(figure.axes[0])[8:10] == ["100%", "2,000"]
-    assert words(figure.axes[0])[-2:] == ["0%", "0"], "an emotion that does not occur divides by nothing"
-    assert drawn(figure)
-
-
 def test_learning_curves_draw_the_mean_of_the_trainings() -> None:
     logs = [
         [
@@ -65,39 +57,6 @@ def test_what_agrees_goes_to_the_right_on_a_scale_of_its_own() -> None:
     assert right.get_title(loc="left") == "agreement (CCC)"
     _, right = plots.learning_curves([[row | {"speaker/accuracy": 0.5} for row in rows]]).axes
     assert right.get_title(loc="left") == "agreement (CCC) and shares recognised"
-
-
-def test_few_predictions_are_dots_beside_the_line_of_agreement() -> None:
-    truth, prediction = np.array([[1.0, 10], [2, 30], [4, 20]]), np.array([[2.0, 10], [2, 20], [3, 60]])
-    figure = plots.agreement(truth, prediction, ["_arousal", "$v$"])
-    for place, axes in enumerate(figure.axes):
-        dots = np.asarray(axes.collections[0].get_offsets())
-        assert dots.tolist() == np.stack([truth[:, place], prediction[:, place]], axis=1).tolist()
-        x, y = axes.lines[0].get_data()
-        assert np.array_equal(x, y) and tuple(x) == axes.get_xlim() == axes.get_ylim()
-        assert axes.get_xlim()[0] < min(truth[:, place].min(), prediction[:, place].min())
-    assert figure.axes[0].get_xlabel() == "true _arousal"
-    assert drawn(figure)
-    assert (
-        len([axes for axes in plots.agreement(np.ones((2, 3)), np.ones((2, 3)), "abc").axes if axes.get_visible()]) == 3
-    )
-
-
-def test_many_predictions_are_a_field_that_is_strongest_where_most_lie(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "MOST_DOTS", 5)
-    truth = np.array([1.0] * 4 + [3.0, 2.0])[:, None]
-    prediction = np.array([2.0] * 4 + [3.0, 1.0])[:, None]
-    (axes,) = plots.agreement(truth, prediction, ["arousal"]).axes
-    image = np.asarray(axes.images[0].get_array())[..., 3]
-    low, high = axes.get_xlim()
-    assert tuple(axes.images[0].get_extent()) == (low, high, low, high)
-    strength = {}
-    for x, y in ((1, 2), (3, 3), (2, 1), (3, 1)):
-        column, row = (int((value - low) / (high - low) * plots.CELLS) for value in (x, y))
-        strength[x, y] = image[row, column]
-    assert strength[1, 2] == 1
-    assert strength[3, 3] == strength[2, 1] == pytest.approx(0.04 + 0.96 / 2), "a quarter as many: half, by the root"
-    assert strength[3, 1] == 0
 
 
 def names_at_ends(axes: Axes) -> dict[str, tuple[float, float]]:

@@ -13,8 +13,9 @@ from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
 from serene.evaluation.report import DEPENDENT, Embedding, Report, ReportFacts, build
+from serene.reporting.answer_plots import confusion
 from serene.reporting.page_style import STYLE, svg
-from serene.reporting.plots import INK, confusion
+from serene.reporting.picture_style import INK
 from serene.reporting.report_page import write_html
 from serene.task import Task
 
@@ -159,10 +160,10 @@ def test_warnings_stand_in_their_section_and_are_marked_in_the_summary(text: str
 def test_one_report_needs_no_summary_and_may_lack_probe_logs_and_embedding(tmp_path) -> None:
     content = made("bare").content
     bare = {**content, "speaker_probe": None, "validation": None, "gap": None}
-    write_html([Report({k: v for k, v in bare.items() if k not in ("recipe", "environment")})], tmp_path / "r.html")
+    write_html([Report(bare | {"recipe": None, "environment": None})], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert 'class="summary"' not in text
-    assert "Speaker probe was not measured." in text
+    assert "Speaker probe: not measured." in text
     assert text.count("<svg") == 2
     assert "<summary>Recipe" not in text
 
@@ -173,14 +174,42 @@ def test_the_page_of_a_speaker_task_speaks_of_speakers(tmp_path, n_speakers: int
     text = (tmp_path / "r.html").read_text()
     said = re.sub(r"<li>.*?</li>", "", text.replace(STYLE, ""))  # what the warning says of emotion is right
     assert not re.search("emotion|by class", said, flags=re.IGNORECASE)
-    assert "Speaker probe was not measured: the task itself is to name the speaker." in text
-    assert "UA, mean recall over speakers" in text and "utterances of each speaker drawn with replacement" in text
+    assert "Speaker probe: not measured, the task itself is the speaker." in text
+    assert "UA, mean recall over classes" in text and "utterances of each speaker drawn with replacement" in text
     assert f"{100 / n_speakers:.2g}&nbsp;%" in text and f"one of {n_speakers} speakers" in text
     assert "<th>utterances</th><th>recall</th></tr>" in text, "one figure for each speaker"
     drawn = n_speakers <= MOST_CLASSES
     sentence = f"a picture of {n_speakers} speakers against each other cannot be read. It is made for up to"
     assert (sentence in text) is not drawn
     assert text.count("<svg") == 2 + drawn, "speakers, t-SNE, and the confusion matrix of few"
+
+
+def test_the_page_shows_whether_scores_mean_what_they_say(tmp_path) -> None:
+    scores = np.array([0.55, 0.58, 0.61, 0.9, 0.92, 0.99])
+    predictions = Predictions.from_scores(
+        ids=list("abcdef"),
+        speakers=list("xyzxyz"),
+        truth=np.array([0, 1, 0, 0, 0, 1]),
+        scores=np.stack([scores, 1 - scores], axis=1),
+        task=Task(("anger", "calm")),
+        part="test",
+        fold="1",
+        seed=0,
+    )
+    facts = ReportFacts(
+        title="sure",
+        protocol="official",
+        speaker_independent=True,
+        selection="last epoch",
+        saw_unlabelled_test_audio=False,
+    )
+    report = build(predictions, facts, temperatures=[1.25, 0.8])
+    write_html([report], tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "Do the scores mean what they say?" in text and "after temperature scaling by 0.80 to 1.25" in text
+    assert f"is {100 * report.to_json()['reliability']['ece']['value']:.1f}&nbsp;%" in text
+    write_html([Report({**report.content, "reliability": None})], tmp_path / "r.html")
+    assert "Do the scores" not in (tmp_path / "r.html").read_text()
 
 
 def test_rows_of_other_protocols_are_said_not_to_compare(tmp_path, text: str) -> None:

@@ -19,9 +19,9 @@ def drawn(figure: Figure) -> bytes:
     return data.getvalue()
 
 
-def test_speakers_stand_from_worst_to_best() -> None:
-    ua, recall = np.array([0.9, 0.2, 0.5]), np.array([[1, 0.8, np.nan], [0, 0.4, 0.2], [0.5, 0.5, 0.5]])
-    figure = speaker_plots.per_speaker_recall(["$a$", "_b", "c"], ua, recall, NAMES)
+def test_speakers_stand_in_the_order_given() -> None:
+    recall = dict(zip(NAMES, ([0, 0.5, 1], [0.4, 0.5, 0.8], [0.2, 0.5, None]), strict=True))
+    figure = speaker_plots.per_speaker(["_b", "c", "$a$"], {"UA": [0.2, 0.5, 0.9]}, recall, shares=True)
     top, bottom = figure.axes
     assert np.asarray(top.lines[0].get_ydata()).tolist() == [0.2, 0.5, 0.9]
     assert [label.get_text() for label in bottom.get_xticklabels()] == [" _b", "c", r"\$a\$"]
@@ -34,7 +34,8 @@ def test_speakers_stand_from_worst_to_best() -> None:
 
 def test_many_speakers_lose_their_names_but_not_their_dots() -> None:
     n = speaker_plots.MOST_NAMES + 1
-    figure = speaker_plots.per_speaker_recall([f"s{i}" for i in range(n)], np.linspace(0, 1, n), np.ones((n, 3)), NAMES)
+    ua, recall = {"UA": np.linspace(0, 1, n).tolist()}, dict.fromkeys(NAMES, [1.0] * n)
+    figure = speaker_plots.per_speaker([f"s{i}" for i in range(n)], ua, recall, shares=True)
     assert len(figure.axes[0].lines[0].get_xdata()) == n
     assert not figure.axes[1].get_xticklabels()
 
@@ -88,14 +89,14 @@ def test_values_are_laid_out_from_dark_to_light_with_a_bar_beside_the_speakers()
 
 def test_speakers_without_a_ccc_have_a_place_and_no_dot() -> None:
     ccc = {"arousal": [-0.3, 0.2, None], "valence": [0.1, 0.3, None]}
-    first, second = speaker_plots.per_speaker_ccc(["a", "_b", "c"], ccc).axes
+    first, second = speaker_plots.per_speaker(["a", "_b", "c"], ccc, {}, shares=False).axes
     assert np.asarray(first.lines[0].get_data()).tolist() == [[0, 1], [-0.3, 0.2]]
     assert first.get_ylim() == (pytest.approx(-0.35), 1)
     assert second.get_ylim() == (pytest.approx(-0.05), 1)
     assert first.texts[0].get_text() == " mean -0.05"
     assert [label.get_text() for label in second.get_xticklabels()] == ["a", " _b", "c"]
     assert second.get_xlim() == (-0.5, 2.5)
-    nobody = speaker_plots.per_speaker_ccc(["a"], {"arousal": [None]})
+    nobody = speaker_plots.per_speaker(["a"], {"arousal": [None]}, {}, shares=False)
     assert not nobody.axes[0].texts and drawn(nobody)
 
 
