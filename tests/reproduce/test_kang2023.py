@@ -172,7 +172,7 @@ def test_tiny_runs_the_table(
     table: str, rows: list[str], serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
-    monkeypatch.setattr("serene.reporting.report_pictures.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
+    monkeypatch.setattr("serene.reporting.report_pictures.FEWEST_POINTS", 10**6)  # laying out takes a second
     asked = [word for row in rows for word in ("--row", row)]
     ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", *asked, "--json")
     assert ended.code == 0, ended.err

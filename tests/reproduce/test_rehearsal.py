@@ -27,7 +27,7 @@ def rehearse(
     serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, dict[str, str]]]:
     monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
-    monkeypatch.setattr("serene.reporting.report_pictures.FEWEST_POINTS", 10**6)  # the layout in the plane takes a second
+    monkeypatch.setattr("serene.reporting.report_pictures.FEWEST_POINTS", 10**6)  # laying out takes a second
 
     def run(table: str, *words: str) -> dict[str, dict[str, str]]:
         ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", "--set", "seeds=[0]", *words, "--json")
