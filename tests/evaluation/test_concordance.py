@@ -210,4 +210,4 @@ def test_only_what_is_alike_can_be_compared() -> None:
 def test_a_large_test_is_drawn_in_a_moment() -> None:
     ratings, started = some(90, 82), time.process_time()
     intervals(ratings)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 15

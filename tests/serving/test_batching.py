@@ -17,7 +17,7 @@ from serene.inference.emotion import Emotion
 from serene.serving.batching import Batcher
 
 WAIT = 30  # seconds; only a test that fails waits so long
-LONG = 5.0  # seconds that a clip would wait for others, were there a reason
+LONG = 60.0  # seconds that a clip would wait for others, were there a reason
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ def test_while_the_network_is_busy_the_next_batch_gathers_up_to_its_size(
     busy = batcher(most=4, wait=0.0, told=lambda size, seconds: told.append((size, seconds)))
     fake.may.clear()
     asked = [busy.submit(clip(number)) for number in range(10)]
-    time.sleep(0.1)  # the first is in the network by now
+    while not fake.entered:
+        time.sleep(0.01)
     fake.may.set()
     assert [score(one) for one in asked] == pytest.approx([number / 100 for number in range(10)])
     assert max(fake.batches) == 4 and sum(fake.batches) == 10 and len(fake.batches) <= 4
@@ -126,7 +127,8 @@ def test_what_is_cancelled_is_left_out(batcher: Callable[..., Batcher], fake: Fa
     shared = batcher()
     fake.may.clear()
     first = shared.submit(clip(1))
-    time.sleep(0.05)
+    while not fake.entered:
+        time.sleep(0.01)
     second, third = shared.submit(clip(2)), shared.submit(clip(3))
     assert second.cancel()
     fake.may.set()

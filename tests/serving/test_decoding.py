@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import contextlib
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ WAIT = 60  # seconds; only a test that fails waits so long
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[Decoders]:
     """One process at work, so that whatever follows a lost one waits for the next."""
-    running = Decoders(FakeListener(), processes=1, seconds=1.0)
+    running = Decoders(FakeListener(), processes=1, seconds=3.0)
     yield running
     running.close()
 
@@ -98,7 +99,7 @@ def test_what_is_no_sound_says_so_and_keeps_its_process(decoders: Decoders) -> N
         (b"stop", "died", "the sound made its decoder stop"),
         (b"fault", "died", "the sound made its decoder stop"),
         (b"nonsense", "died", "made its decoder answer nonsense"),
-        (b"hang", "hung", "was not decoded within 1 s, and its decoder was stopped"),
+        (b"hang", "hung", "was not decoded within 3 s, and its decoder was stopped"),
     ],
 )
 def test_a_hostile_file_costs_one_process_and_the_next_file_has_another(
@@ -125,7 +126,8 @@ def test_a_file_that_asks_for_too_much_memory_is_refused(decoders: Decoders) -> 
 def test_a_process_that_ends_while_idle_is_not_the_next_files_fault(decoders: Decoders) -> None:
     process = process_of(decoders)
     os.kill(process, signal.SIGKILL)
-    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has noticed
+    with contextlib.suppress(ChildProcessError):  # on a busy machine its thread may have noticed
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has noticed
     assert decoders.submit(b"1").result(WAIT).duration == 1
 
 
