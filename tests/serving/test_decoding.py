@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import multiprocessing
-import contextlib
 import os
 import signal
 import sys
