@@ -68,9 +68,12 @@ def test_the_module_is_the_command() -> None:
     assert ended.stderr.startswith("error: ")
 
 
-def test_help_lists_the_corpora_of_the_table(serene: Serene) -> None:
-    told = " ".join(serene("prepare", "--help").out.split())
-    assert f"One of {', '.join(CORPORA)}; or package.module:read." in told
+def test_help_lists_what_the_tables_hold(serene: Serene) -> None:
+    def told(verb: str) -> str:
+        return " ".join(serene(verb, "--help").out.split())
+
+    assert f"One of {', '.join(CORPORA)}; or package.module:read." in told("prepare")
+    assert f"{', '.join(FORMATS)}; {' or '.join(sorted(set(timeline_file.FORMATS) - set(FORMATS)))}" in told("predict")[::1]
 
 
 def test_preparing_and_auditing_need_no_torch_and_training_says_how_to_get_it(tmp_path: Path, made_up: Path) -> None:

@@ -301,7 +301,7 @@ def test_memory_grows_with_the_splits_and_not_with_the_manifest(tmp_path: Path) 
         tracemalloc.stop()
         return top
 
-    small, large = peak(500), peak(5000)
+    small, large = peak(200), peak(2000)
     assert large < 1.5 * small
 
 
