@@ -23,6 +23,7 @@ from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of
+from serene.inference import answer_file, timeline_file
 from serene.published import TABLES
 
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors
@@ -73,7 +74,8 @@ def test_help_lists_what_the_tables_hold(serene: Serene) -> None:
         return " ".join(serene(verb, "--help").out.split())
 
     assert f"One of {', '.join(CORPORA)}; or package.module:read." in told("prepare")
-    assert f"{', '.join(FORMATS)}; {' or '.join(sorted(set(timeline_file.FORMATS) - set(FORMATS)))}" in told("predict")[::1]
+    own = [form for form in timeline_file.FORMATS if form not in answer_file.FORMATS]
+    assert f"{', '.join(answer_file.FORMATS)}; {' or '.join(own)} of timelines." in told("predict")
 
 
 def test_preparing_and_auditing_need_no_torch_and_training_says_how_to_get_it(tmp_path: Path, made_up: Path) -> None:

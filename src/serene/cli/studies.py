@@ -9,6 +9,7 @@ import typer
 
 from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
 from serene.errors import SereneError
+from serene.task import TASKS
 
 SHOWN = ("system", "UA", "UA interval", "WA", "speaker probe, unseen speakers")  # columns of a table, on a screen
 
@@ -57,10 +58,7 @@ def reproduce(
     from serene.published import TABLES
 
     if listed or table is None:
-        known = {
-            name: f"{entry.title} ({entry.source}; needs {' and '.join(entry.corpora)})"
-            for name, entry in TABLES.items()
-        }
+        known = {n: f"{t.title} ({t.source}; needs {' and '.join(t.corpora)})" for n, t in TABLES.items()}
         print_json(known) if json else [out.print(f"{name}: {text}") for name, text in known.items()]
         return
     folders, named = _pairs("--data", "CORPUS", data), _pairs("--weights", "NAME", weights)
@@ -115,7 +113,7 @@ def gap(
     manifest: Annotated[Path, typer.Argument(help="A manifest with many speakers of many clips.")],
     weights: Annotated[str | None, typer.Option("--weights", help="A frozen encoder; MFCC without it.")] = None,
     target: Annotated[
-        str, typer.Option("--target", help="emotion, emotion_perceived, votes or dimensions.")
+        str, typer.Option("--target", help=f"One of {', '.join(name for name in TASKS if name != 'speaker')}.")
     ] = "emotion",
     use: Annotated[list[str] | None, typer.Option("--use", help="A class or dimension; may be repeated.")] = None,
     speakers: Annotated[list[int] | None, typer.Option("--speakers", help="How many are trained on; repeated.")] = None,
@@ -141,12 +139,8 @@ def gap(
     if json:
         print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
         return
-    print_table(
-        [
-            {key: f"{value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()}
-            for row in found.rows
-        ]
-    )
+    rows = ({k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in found.rows)
+    print_table(list(rows))
     out.print(f"Table and pictures: {found.folder.resolve()}")
 
 

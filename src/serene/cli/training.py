@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,19 +94,13 @@ def compare(
     if json:
         print_json({"differences": rows})
         return
-    rated = rows[0]["metric"].startswith("ccc_")
-    signed = (lambda value: f"{value:+.3f}") if rated else (lambda share: f"{100 * share:+.1f}")
-    shown = [
-        {
-            "run": row["run"],
-            "metric": row["metric"],
-            "difference": signed(row["value"]),
-            "95 % interval": f"{signed(row['low'])} to {signed(row['high'])}",
-            "p": f"{row['p']:.3f}",
-        }
-        for row in rows
-    ]
-    out.print(f"Differences to {runs[0].name}{'' if rated else ', in points'}:")
+    form, factor, unit = DIFFERENCES[tests[0].task.metric]
+    out.print(f"Differences to {runs[0].name}{unit}:")
+    shown = []
+    for row in rows:
+        value, low, high = (form.format(factor * row[key]) for key in ("value", "low", "high"))
+        told = {"difference": value, "95 % interval": f"{low} to {high}", "p": f"{row['p']:.3f}"}
+        shown.append({"run": row["run"], "metric": row["metric"]} | told)
     print_table(shown)
 
 
@@ -131,25 +126,31 @@ def quickstart(
 def _summary(report: Any) -> dict[str, str]:
     """Give the headline of a report as text."""
     content = report.content
-    metrics, found = content["metrics"], content["speaker_probe"] or {}
+    found = content["speaker_probe"] or {}
     accuracy, chance = found.get("accuracy"), found.get("chance")
-    if "dimensions" in content:
-        named = {name: metrics[f"ccc_{name}"] for name in content["dimensions"]}
-        figures = {f"CCC {n}": f"{i['value']:.3f} [{i['low']:.3f} to {i['high']:.3f}]" for n, i in named.items()}
-    else:
-        ua = metrics["ua"]
-        figures = {
-            "UA": f"{100 * ua['value']:.1f} [{100 * ua['low']:.1f}-{100 * ua['high']:.1f}]",
-            "WA": f"{100 * metrics['wa']['value']:.1f}",
-        }
+    measured = accuracy is not None and chance is not None
+    probe = f"{100 * accuracy:.1f} (chance {100 * chance:.1f})" if measured else "not measured"
+    figures = FIGURES[report.task.metric](content["metrics"], report.task.names)
     return {
         "system": content["title"],
         **figures,
-        "speaker probe": "not measured"
-        if accuracy is None or chance is None
-        else f"{100 * accuracy:.1f} (chance {100 * chance:.1f})",
+        "speaker probe": probe,
         "unseen speakers": str(content["n_speakers"]),
     }
+
+
+def _of_classes(metrics: Mapping[str, Any], _names: Sequence[str]) -> dict[str, str]:
+    ua, low, high = (100 * metrics["ua"][key] for key in ("value", "low", "high"))
+    return {"UA": f"{ua:.1f} [{low:.1f}-{high:.1f}]", "WA": f"{100 * metrics['wa']['value']:.1f}"}
+
+
+def _of_dimensions(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    found = {name: metrics[f"ccc_{name}"] for name in names}
+    return {f"CCC {n}": f"{i['value']:.3f} [{i['low']:.3f} to {i['high']:.3f}]" for n, i in found.items()}
+
+
+FIGURES = {"ua": _of_classes, "ccc": _of_dimensions}  # of a report, by the task's metric
+DIFFERENCES = {"ua": ("{:+.1f}", 100, ", in points"), "ccc": ("{:+.3f}", 1, "")}  # form, factor, unit
 
 
 def _print_report(report: Any, folder: Path, json: bool) -> None:
