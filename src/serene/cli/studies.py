@@ -40,8 +40,7 @@ def reproduce(
         list[str] | None, typer.Option("--data", help="CORPUS=FOLDER or CORPUS=MANIFEST; once for each corpus.")
     ] = None,
     overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key.sub=value for every row's recipe; upstream.key for what a row stands on."),
+        list[str] | None, typer.Option("--set", help="key.sub=value for all recipes; upstream.key for what they need.")
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option("--weights", help="NAME=FOLDER, in place of weights of that name.")

@@ -38,18 +38,8 @@ EMOTIONS = {
     "惊喜": "surprise",
 }
 SPLITS = {"train": "train", "evaluation": "validation", "test": "test"}  # folder -> part
-FEMALE = (
-    "0001",
-    "0002",
-    "0003",
-    "0007",
-    "0009",
-    "0015",
-    "0016",
-    "0017",
-    "0018",
-    "0019",
-)  # as the corpus's own list has it
+# as the corpus's own list has it
+FEMALE = ("0001", "0002", "0003", "0007", "0009", "0015", "0016", "0017", "0018", "0019")
 SENTENCES = 350  # per speaker and emotion
 
 
