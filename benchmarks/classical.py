@@ -1,8 +1,8 @@
 """What people use today, on serene's folds: openSMILE functionals and a balanced linear SVM.
 
-Each feature set gives two rows. `plain` hears one clip at a time. `per speaker` standardises every speaker, in
-training and in test, by the mean and deviation of all of that speaker's own clips without their labels: it hears the
-test speakers' other audio, so the two rows must not be compared as equals.
+Each feature set gives two rows. `plain` takes one clip at a time. `per speaker` standardises every speaker, in
+training and in test, by the mean and deviation of all of that speaker's own clips: it is enrolled with the test speakers'
+unlabelled clips, so the two rows must not be compared as equals.
 
 The penalty is chosen from a small grid on inner folds over training speakers; features are standardised by the
 training part. openSMILE (`pip install 'serene-ser[train,opensmile]'`) is free for research, not for commerce, and the
@@ -184,8 +184,8 @@ def markdown(table: dict[str, Any]) -> str:
         "",
         f"{table['protocol']}, folds {', '.join(table['folds'])}; {table['n_utterances']} test utterances of "
         f"{table['n_speakers']} speakers, {table['n_classes']} emotions. 95 % intervals by bootstrap over speakers, "
-        "then utterances. `per speaker` hears all of each test speaker's other clips without their labels; `plain` "
-        "hears one clip at a time.",
+        "then utterances. `per speaker` is enrolled with all of each test speaker's unlabelled clips; `plain` takes "
+        "one clip at a time.",
         "",
         "| features | normalisation | UA % | WA % | macro-F1 % | C per fold | seconds |",
         "|---|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
 """Fine-tuning throughput of HuBERT-Base: serene's training step against the Hugging Face Trainer.
 
 Weights are random and of real size; the sound is noise. Durations are those of `padding.py`, made up to look like
-IEMOCAP's (mean 4.55 s, from 0.6 s to 34 s), cut at 15 s. Each contestant deals all 5531 of them into batches in its own
+IEMOCAP's (mean 4.55 s, from 0.6 s to 34 s), cut at 15 s. Each contestant puts all 5531 of them into batches in its own
 way; of these, a few at evenly spaced ranks of their total duration are trained on, so that little time shows how a
 whole epoch goes. The unit is seconds of real sound, without padding, per second. Repeats are interleaved, and medians
 are compared.
@@ -40,7 +40,7 @@ from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.sound import SAMPLE_RATE
 
-LONGEST = 15.0  # seconds of a clip that are heard
+LONGEST = 15.0  # seconds of a clip that are trained on
 CLASSES = 4
 RATE = 1e-5
 TINY = {
@@ -55,7 +55,7 @@ TINY = {
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 Clips = Sequence[Sequence[np.ndarray]]  # batches of waveforms (sample,)
-Deal = Callable[[np.ndarray, int, np.random.Generator], list[np.ndarray]]
+Batching = Callable[[np.ndarray, int, np.random.Generator], list[np.ndarray]]
 
 
 class Contestant(Protocol):
@@ -98,7 +98,7 @@ class Serene:
 
 
 class HuggingFace:
-    """The Trainer of transformers; batches come as they were dealt, and all else is its own."""
+    """The Trainer of transformers; batches come as they were made, and all else is its own."""
 
     def __init__(self, config: dict[str, Any], *, best: bool) -> None:
         """Build the model."""
@@ -144,7 +144,7 @@ class HuggingFace:
 
 
 class _InOrder(transformers.Trainer):
-    """A Trainer that takes the clips as they come: they have been dealt by its own samplers before."""
+    """A Trainer that takes the clips as they come: its own samplers have put them in order before."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
@@ -161,15 +161,15 @@ class _Clock(transformers.TrainerCallback):
 
 
 class Entry(NamedTuple):
-    """A contestant, how it is called and how it deals an epoch into batches."""
+    """A contestant, what it is called and how it makes batches of an epoch."""
 
     name: str
     make: Callable[[dict[str, Any]], Contestant]
-    deal: Deal
+    batching: Batching
 
 
 def grouped_by_length(lengths: np.ndarray, batch_size: int, _rng: np.random.Generator) -> list[np.ndarray]:
-    """Deal as the Trainer does with `train_sampling_strategy="group_by_length"`."""
+    """Make batches as the Trainer does with `train_sampling_strategy="group_by_length"`."""
     generator = torch.Generator().manual_seed(0)
     order = np.array(list(LengthGroupedSampler(batch_size, lengths=lengths.tolist(), generator=generator)))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -190,7 +190,7 @@ def measure(config: dict[str, Any], *, longest: float, batch_size: int, batches:
     for entry in ENTRIES:
         torch.manual_seed(0)
         contestants[entry.name] = entry.make(config)
-        chosen[entry.name] = _evenly(entry.deal(lengths, batch_size, np.random.default_rng(0)), lengths, batches)
+        chosen[entry.name] = _evenly(entry.batching(lengths, batch_size, np.random.default_rng(0)), lengths, batches)
         contestants[entry.name].train([[_noise(0, 8000), _noise(1, 8000)]])  # what is set up but once
     for _ in range(repeats):
         for name, contestant in contestants.items():
@@ -222,9 +222,9 @@ def _places(chosen: list[np.ndarray]) -> list[np.ndarray]:
     return [np.arange(end - len(batch), end) for end, batch in zip(ends, chosen, strict=True)]
 
 
-def _evenly(dealt: list[np.ndarray], lengths: np.ndarray, count: int) -> list[np.ndarray]:
+def _evenly(made: list[np.ndarray], lengths: np.ndarray, count: int) -> list[np.ndarray]:
     """Choose full batches at evenly spaced ranks of their total duration."""
-    full = sorted((b for b in dealt if len(b) == len(dealt[0])), key=lambda batch: int(lengths[batch].sum()))
+    full = sorted((b for b in made if len(b) == len(made[0])), key=lambda batch: int(lengths[batch].sum()))
     return [full[int((place + 0.5) / count * len(full))] for place in range(count)]
 
 

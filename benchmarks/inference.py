@@ -1,6 +1,6 @@
 """What answers cost: int8 and bf16 beside a loop over files in transformers; the bundled model; the first answer.
 
-* **encoders**: HuBERT of the sizes of Base and Large with random weights. `Recognizer` hears a list of clips, in int8
+* **encoders**: HuBERT of the sizes of Base and Large with random weights. `Recognizer` answers a list of clips, in int8
   (ONNX) and in bf16 (PyTorch), on a CPU each clip by itself; the alternative is what people write: a loop over
   `AutoFeatureExtractor` and `AutoModelForAudioClassification`, one clip at a time, in fp32. It reads what
   `serene export --to transformers` made of the same model, so that both give the same logits but for their precision.
@@ -58,18 +58,20 @@ class Loop:
         """Load the model; what its classifier averages is looked at on the way."""
         self.extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(folder)
         self.model: Any = transformers.AutoModelForAudioClassification.from_pretrained(folder).eval()
-        self.heard: list[np.ndarray] = []
-        self.model.projector.register_forward_hook(lambda _m, given, _o: self.heard.append(given[0].mean(1)[0].numpy()))
+        self.embeddings: list[np.ndarray] = []
+        self.model.projector.register_forward_hook(
+            lambda _m, given, _o: self.embeddings.append(given[0].mean(1)[0].numpy())
+        )
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[np.ndarray]) -> Answers:
         """Answer for clips."""
-        self.heard.clear()
+        self.embeddings.clear()
         logits = [
             self.model(**self.extractor(clip, sampling_rate=SAMPLE_RATE, return_tensors="pt")).logits[0].numpy()
             for clip in clips
         ]
-        return _centred(np.stack(logits)), np.stack(self.heard)
+        return _centred(np.stack(logits)), np.stack(self.embeddings)
 
 
 class Serene:
@@ -205,8 +207,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--model", help="a model folder for the last two parts; the bundled model without it")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of the encoders")
-    parser.add_argument("--clips", type=int, default=16, help="that the encoders hear")
-    parser.add_argument("--files", type=int, default=64, help="that the bundled model hears")
+    parser.add_argument("--clips", type=int, default=16, help="for the encoders")
+    parser.add_argument("--files", type=int, default=64, help="for the bundled model")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     result = measure(options)

@@ -86,19 +86,19 @@ def _encoder(folder: str | Path, layers: int | None) -> Hubert:
 @torch.no_grad()
 def _difference(whole: Hubert, cut: Hubert, clips: Tensor, kept: int) -> tuple[float, float]:
     """Give the largest difference between a cut encoder's output and that layer of the whole one, and its size."""
-    heard: list[Tensor] = []
+    seen: list[Tensor] = []
 
-    def listen(_layer: Any, _inputs: Any, output: Any) -> None:
-        heard.append(output[0] if isinstance(output, tuple) else output)
+    def look(_layer: Any, _inputs: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
 
-    hook = whole.transformer.encoder.layers[kept - 1].register_forward_hook(listen)
+    hook = whole.transformer.encoder.layers[kept - 1].register_forward_hook(look)
     mask = torch.ones(clips.shape[:2], dtype=torch.bool, device=clips.device)
     whole.eval()(clips, mask)
     hook.remove()
     output = cut.eval()(clips, mask)
     if cut.ends_in_norm:  # of all layers: the norm belongs to the encoder's end
-        heard[0] = cut.transformer.encoder.layer_norm(heard[0])
-    return (output - heard[0]).abs().max().item(), output.abs().max().item()
+        seen[0] = cut.transformer.encoder.layer_norm(seen[0])
+    return (output - seen[0]).abs().max().item(), output.abs().max().item()
 
 
 def _step(encoder: Hubert, clips: Tensor) -> float:

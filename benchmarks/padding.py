@@ -1,8 +1,8 @@
 """What padding costs: computed frames per real frame, in batches of like length and in random batches.
 
-The durations are made up to look like IEMOCAP's usual 5531 turns of four classes, since the corpus cannot be shipped.
-They are the quantiles of a lognormal cut off at the shortest and the longest turn. Its mean is the corpus's; of the
-two shares that are known as well (turns beyond 6.25 s and from 20 s on) no such lognormal has both, so it is the one
+The durations are made up to look like IEMOCAP's usual 5531 clips of four classes, since the corpus cannot be shipped.
+They are the quantiles of a lognormal cut off at the shortest and the longest clip. Its mean is the corpus's; of the
+two shares that are known as well (clips beyond 6.25 s and from 20 s on) no such lognormal has both, so it is the one
 that is nearest in both ratios. The output says how near.
 
     python benchmarks/padding.py --json
@@ -23,7 +23,7 @@ from serene.audio.mfcc import FRAME_LENGTH, FRAME_SHIFT
 
 CLIPS = 5531
 MEAN, SHORTEST, LONGEST = 4.549, 0.585, 34.14  # seconds
-SHARES = {6.25: 0.218, 20.0: 16 / 5531}  # seconds -> share of the turns that are longer
+SHARES = {6.25: 0.218, 20.0: 16 / 5531}  # seconds -> share of the clips that are longer
 SIGMAS = np.arange(0.40, 1.20, 0.01)
 BATCH_SIZES = (4, 8, 16, 32)
 EPOCHS = 50
@@ -65,7 +65,7 @@ class CutLognormal:
 
 
 def fit() -> CutLognormal:
-    """Find the sigma whose shares of long turns are nearest to the corpus's, as ratios."""
+    """Find the sigma whose shares of long clips are nearest to the corpus's, as ratios."""
 
     def miss(candidate: CutLognormal) -> float:
         return sum(math.log(candidate.share_beyond(s) / share) ** 2 for s, share in SHARES.items())
@@ -85,13 +85,13 @@ def overhead(lengths: np.ndarray, batches: list[np.ndarray]) -> float:
 
 
 def random_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Deal the clips into batches without a look at their lengths."""
+    """Put the clips into batches without a look at their lengths."""
     order = rng.permutation(len(lengths))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def measure() -> dict[str, Any]:
-    """Return the fit and, for every batch size, the mean overhead over epochs of both ways of dealing."""
+    """Return the fit and, for every batch size, the mean overhead over epochs of both ways to make them."""
     fitted = fit()
     seconds = fitted.quantiles(CLIPS)
     lengths = frames_of(seconds)
@@ -100,8 +100,8 @@ def measure() -> dict[str, Any]:
         {
             "batch_size": size,
             **{
-                name: round(float(np.mean([overhead(lengths, deal(lengths, size, rng)) for _ in range(EPOCHS)])), 4)
-                for name, deal in (("length_buckets", length_buckets), ("random", random_batches))
+                name: round(float(np.mean([overhead(lengths, batches(lengths, size, rng)) for _ in range(EPOCHS)])), 4)
+                for name, batches in (("length_buckets", length_buckets), ("random", random_batches))
             },
         }
         for size in BATCH_SIZES

@@ -2,7 +2,7 @@
 
 Two services run in processes of their own, alike but for the largest batch: 16 clips, and 1. Clients in threads of a
 third process post WAV files to either in turn, each over a connection that it keeps, the next file as soon as the last
-is answered. The files are made-up speech whose durations are quantiles of those of IEMOCAP's turns (`padding.py`).
+is answered. The files are made-up speech whose durations are quantiles of those of IEMOCAP's clips (`padding.py`).
 Every answer is checked: it came, and its scores are those that the service gives to one client alone.
 
     python benchmarks/server.py --json

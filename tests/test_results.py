@@ -29,7 +29,7 @@ MOST = 3500 * 1024  # bytes of an archive
 
 def rows(folder: Path) -> list[dict[str, str]]:
     """Give the rows of a folder's tables."""
-    return [row for path in sorted(folder.glob("*.csv")) for row in csv.DictReader(path.read_text().splitlines())]
+    return list(csv.DictReader((folder / "tables.csv").read_text().splitlines()))
 
 
 RUNS = [(archive.parent.name, row["run"]) for archive in ARCHIVES for row in rows(archive.parent)]

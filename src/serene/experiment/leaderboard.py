@@ -1,11 +1,10 @@
-"""One table per protocol from many runs, whose small files stay beside it, so that a table can be completed later."""
+"""One table per protocol from many runs, whose small files stay beside them, so that a table can be completed later."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -33,14 +32,14 @@ COLUMNS: tuple[str, ...] = (
 
 
 def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
-    """Write `<protocol>.md` and `.csv` for every protocol, from the runs given and those kept in the folder before.
+    """Write `tables.md` and `tables.csv`, a table per protocol, from the runs given and those the folder kept before.
 
     Rows of different corpora, tasks or protocols, or of systems that were enrolled with the test speakers' unlabelled
     clips and systems that were not, never share a table.
 
     Args:
         runs: a folder of runs, or an archive that this function wrote.
-        folder: where the tables go, and `runs.tar.bz2`, which keeps each run's recipe, report, predictions and logs.
+        folder: where they go, and `runs.tar.bz2`, which keeps each run's recipe, report, predictions and logs.
 
     Returns:
         Title of each table -> its rows.
@@ -63,15 +62,11 @@ def leaderboard(runs: Path, folder: Path) -> dict[str, list[dict[str, str]]]:
             tables[_table(report)].append((run, report))
         if not tables:
             raise SereneError(f"There is no finished run in {runs} or {folder / ARCHIVE}; `serene train` makes them.")
-        sorted_tables = {title: _rows(entries) for title, entries in tables.items()}
+        sorted_tables = {title: _rows(tables[title]) for title in sorted(tables)}
         pack(kept, folder / ARCHIVE)
-    for title, rows in sorted_tables.items():
-        write_text(folder / f"{_stem(title)}.md", f"# {title}\n\n{markdown(rows)}")
-        _write_csv(folder / f"{_stem(title)}.csv", rows)
-    for old in {*folder.glob("*.csv")} - {folder / f"{_stem(title)}.csv" for title in sorted_tables}:
-        if _is_table(old):  # a run that has gone on may now belong to another
-            old.unlink()
-            old.with_suffix(".md").unlink(missing_ok=True)
+    sections = (f"## {title}\n\n{markdown(rows)}" for title, rows in sorted_tables.items())
+    write_text(folder / "tables.md", "\n".join(sections))
+    _write_csv(folder / "tables.csv", sorted_tables)
     return sorted_tables
 
 
@@ -99,13 +94,6 @@ def _table(report: Report) -> str:
 
 def _speakers(content: Mapping[str, Any]) -> list[str]:
     return [f"{one['speaker']} {one['n']}" for one in content["per_speaker"]]
-
-
-def _stem(title: str) -> str:
-    """Name a table's files: short, whatever the number of folds."""
-    described, _, digest = title.removesuffix("]").rpartition(" [")
-    words = re.sub(r"[^a-z0-9]+", "-", described.lower()).strip("-")
-    return f"{words[:80].rstrip('-')}-{digest}"
 
 
 def _rows(entries: list[tuple[Run, Report]]) -> list[dict[str, str]]:
@@ -181,18 +169,13 @@ def _of_dimensions(content: Mapping[str, Any]) -> dict[str, str]:
 FIGURES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {"ua": _of_classes, "ccc": _of_dimensions}
 
 
-def _is_table(path: Path) -> bool:
-    """Say whether a file is a table of ours, and not one that somebody keeps in the same folder."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        columns = tuple(next(csv.reader(file), ()))
-    return columns[:1] == COLUMNS[:1] and columns[-3:] == COLUMNS[-3:]
-
-
-def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+def _write_csv(path: Path, tables: Mapping[str, list[dict[str, str]]]) -> None:
+    """Write all tables as one; the first column says which one a row is of."""
+    own = dict.fromkeys(column for rows in tables.values() for column in rows[0] if column not in SHARED)
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(file, ["table", *own, *SHARED], restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({"table": title} | row for title, rows in tables.items() for row in rows)
 
 
 def _number(value: float | None) -> str:
