@@ -1,8 +1,8 @@
 """What people use today, on serene's folds: openSMILE functionals and a balanced linear SVM.
 
 Each feature set gives two rows. `plain` takes one clip at a time. `per speaker` standardises every speaker, in
-training and in test, by the mean and deviation of all of that speaker's own clips: it is enrolled with the test speakers'
-unlabelled clips, so the two rows must not be compared as equals.
+training and in test, by the mean and deviation of all of that speaker's own clips: it is enrolled with the test
+speakers' unlabelled clips, so the two rows must not be compared as equals.
 
 The penalty is chosen from a small grid on inner folds over training speakers; features are standardised by the
 training part. openSMILE (`pip install 'serene-ser[train,opensmile]'`) is free for research, not for commerce, and the
