@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -112,6 +113,15 @@ def test_a_kept_run_gives_its_figures_again(name: str, run_name: str, kept: Call
     assert run.recipe.corpus.path is None
     for path in folder.rglob("*.json"):
         assert '"/' not in path.read_text(), f"{path} names a folder of some machine"
+
+
+def test_the_classical_predictions_give_their_figures_again(tmp_path: Path) -> None:
+    with tarfile.open(ROOT / "results/classical/predictions.tar.bz2") as archive:
+        archive.extractall(tmp_path, filter="data")
+    for path in sorted(ROOT.glob("results/classical/*/table.json")):
+        for row in json.loads(path.read_text())["rows"]:
+            predictions = Predictions.read(tmp_path / path.parent.name / row["predictions"])
+            assert ua(tallies(predictions)[0]) == pytest.approx(row["metrics"]["ua"]["value"])
 
 
 @pytest.mark.parametrize("name", [archive.parent.name for archive in ARCHIVES])
