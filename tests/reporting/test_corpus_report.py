@@ -14,7 +14,7 @@ from serene import sound
 from serene.audio.mfcc import Mfcc
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.errors import SereneError
-from serene.reporting import corpus_report as portrait
+from serene.reporting import corpus_report
 from serene.reporting.corpus_report import mean_voices, principal_components, write_corpus_report
 
 
@@ -59,8 +59,8 @@ def test_the_page_says_what_the_pictures_show(made_up_manifest: Manifest, tmp_pa
         lambda *step: steps.append(step),
     )
     assert page == tmp_path / "corpus.plots" / "index.html"
-    assert pictures(page) == set(portrait.NAMES)
-    assert all((page.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in portrait.NAMES)
+    assert pictures(page) == set(corpus_report.NAMES)
+    assert all((page.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in corpus_report.NAMES)
     words = told(page)
     assert "48 clips of 6 speakers. Left out of the corpus: silent (1)." in words
     mean = sum(u.duration or 0 for u in people) / 48
@@ -103,9 +103,9 @@ def test_two_speakers_are_too_few_for_a_plane(tmp_path: Path, deaf: None) -> Non
     assert "The speakers' voices are not drawn: that takes 3 speakers or more." in told(page)
 
 
-def test_speakers_who_cannot_be_heard_are_too_few_as_well(tmp_path: Path) -> None:
+def test_speakers_without_sound_are_too_few_as_well(tmp_path: Path) -> None:
     page = write_corpus_report(clips(*[{"gender": "male"}] * 3), tmp_path / "m.plots")
-    assert "The speakers' voices are not drawn: 0 could be heard, and 3 are needed." in told(page)
+    assert "The speakers' voices are not drawn: 0 have a clip with sound, and 3 are needed." in told(page)
 
 
 def test_pictures_of_before_go_and_other_files_stay(tmp_path: Path, deaf: None) -> None:
@@ -131,8 +131,8 @@ def test_a_speaker_counts_once_by_what_is_said_most_often(tmp_path: Path, deaf: 
 def test_mean_voices_by_hand(made_up_manifest: Manifest) -> None:
     mfcc = Mfcc(coefficients=20, deltas=0, voice_activity=False)
     some = made_up_manifest.utterances[6:10]  # of two speakers
-    found, unheard = mean_voices(Manifest(some))
-    assert (list(found), unheard) == (list(dict.fromkeys(u.speaker for u in some)), 0)
+    found, left_out = mean_voices(Manifest(some))
+    assert (list(found), left_out) == (list(dict.fromkeys(u.speaker for u in some)), 0)
     assert len(found) == 2
     for speaker, vector in found.items():
         means = []
@@ -155,11 +155,11 @@ def test_a_clip_that_is_silent_or_missing_is_passed_over(
         return real(path, *where) * (0 if path == first.audio else 1)
 
     monkeypatch.setattr(sound, "read", read)
-    found, unheard = mean_voices(few)
-    assert (len(found), unheard) == (6, 2)
+    found, left_out = mean_voices(few)
+    assert (len(found), left_out) == (6, 2)
     others, _ = mean_voices(Manifest(tuple(rest)))
     assert all(np.array_equal(found[speaker], others[speaker]) for speaker in others)
-    assert "2 clips could not be heard." in told(write_corpus_report(few, tmp_path / "m.plots"))
+    assert "2 clips without sound left out." in told(write_corpus_report(few, tmp_path / "m.plots"))
 
 
 def test_principal_components_are_those_of_the_correlation_matrix() -> None:
@@ -177,7 +177,7 @@ def test_principal_components_are_those_of_the_correlation_matrix() -> None:
 
 def test_nearest_dots_by_hand(made_up_manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = np.array([[0.0, 0], [1, 0], [10, 0], [11, 0], [11.4, 0], [0.1, 0]])
-    monkeypatch.setattr(portrait, "principal_components", lambda _: (plane, np.array([0.75, 0.25])))
+    monkeypatch.setattr(corpus_report, "principal_components", lambda _: (plane, np.array([0.75, 0.25])))
     gender = dict(zip(made_up_manifest.speakers, ("f", "f", "m", "m", "f", None), strict=True))
     manifest = Manifest(tuple(replace(u, gender=gender[u.speaker]) for u in made_up_manifest))
     # the nearest, without the one not stated: f-f, f-f, m-m, m-f, f-m; pairs that agree: 3 of f and 1 of m, of 10

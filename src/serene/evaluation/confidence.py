@@ -96,10 +96,10 @@ def mean_of_folds(answers: Predictions) -> dict[str, dict]:
     _check_one_part(answers)
     seeds, folds = np.unique(answers.seed), list(dict.fromkeys(answers.fold.tolist()))
     runs, of_fold = [answers.seed == s for s in seeds], [answers.fold == f for f in folds]
-    cells = [[figures(answers, run & fold) if (run & fold).any() else {} for fold in of_fold] for run in runs]
+    trials = [[figures(answers, run & fold) if (run & fold).any() else {} for fold in of_fold] for run in runs]
     result = {}
     for name in figures(answers):  # a fold that some seed has not run is left out of the means
-        values = np.array([[cell[name].item() if cell else np.nan for cell in row] for row in cells])
+        values = np.array([[trial[name].item() if trial else np.nan for trial in row] for row in trials])
         per_seed = mean_known(values, axis=1)
         result[name] = {
             "value": float(per_seed.mean()),

@@ -1,4 +1,4 @@
-"""Calibration by similar speakers: a test speaker's predictions take on the label statistics of like training speakers.
+"""Label-distribution calibration: predictions take on the label statistics of similar training speakers.
 
 PLDC of Tran et al. 2023, "Personalized adaptation with pre-trained speech encoders for continuous emotion recognition"
 (Interspeech). A speaker's vector is the mean of the clips' embeddings; the training speakers whose vectors have the
@@ -11,7 +11,7 @@ For classes, shares stand in for mean and deviation (prior correction, ours): p(
 `(pi_bar(c) / pi_hat(c)) ** strength` and normalised, with the mean probability `pi_hat` over the test speaker's clips
 and the mean share `pi_bar` of the class among the neighbours' labels.
 
-No label of a test speaker is looked at, but all of the speaker's clips are heard before the first is answered.
+Each test speaker is enrolled with all of their unlabelled clips; no label of theirs is looked at.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SHARES_APART = 1e-4  # from 1, which the sum of rounded shares may be
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCalibration:
-    """The settings, a recipe's `calibration:` section.
+    """The settings of label-distribution calibration, a recipe's `calibration:` section.
 
     Args:
         neighbours: how many training speakers are asked; 15 in the released code.
@@ -94,12 +94,12 @@ class Spoken:
         """Refuse what does not fit together, or is not finite."""
         if self.table.ndim != 2 or not len(self.table) == len(self.speakers) > 0 or not np.isfinite(self.table).all():
             raise SereneError(
-                f"A calibration needs a row of finite numbers for each of {len(self.speakers)} utterances; it got an "
-                f"array of shape {self.table.shape}."
+                f"A label calibration needs a row of finite numbers for each of {len(self.speakers)} utterances; it "
+                f"got an array of shape {self.table.shape}."
             )
         for name in self.rows:
             if name not in self.vectors or not np.isfinite(self.vectors[name]).all():
-                raise SereneError(f"A calibration needs a vector of finite numbers for the speaker '{name}'.")
+                raise SereneError(f"A label calibration needs a vector of finite numbers for the speaker '{name}'.")
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
@@ -247,10 +247,10 @@ def _nearest(predicted: Spoken, known: Spoken, settings: LabelCalibration) -> It
             f"calibration.neighbours is {settings.neighbours}, and {len(candidates)} training speakers have two "
             "labelled clips or more. Set it to at most that, or leave the calibration out."
         )
-    strangers, directions = predicted.directions(list(predicted.rows)), known.directions(candidates)
-    if predicted.table.shape[1] != known.table.shape[1] or strangers.shape[1] != directions.shape[1]:
-        raise SereneError("A calibration needs labels as wide as the predictions, and vectors of one encoder.")
-    for name, cosines in zip(predicted.rows, strangers @ directions.T, strict=True):
+    tested, directions = predicted.directions(list(predicted.rows)), known.directions(candidates)
+    if predicted.table.shape[1] != known.table.shape[1] or tested.shape[1] != directions.shape[1]:
+        raise SereneError("A label calibration needs labels as wide as the predictions, and vectors of one encoder.")
+    for name, cosines in zip(predicted.rows, tested @ directions.T, strict=True):
         nearest = np.argsort(-cosines, kind="stable")[: settings.neighbours]  # equal ones in the order of their names
         names = tuple(candidates[i] for i in nearest)
         labels = [known.table[known.rows[near]].astype(np.float64) for near in names]

@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from serene.errors import SereneError
-from serene.evaluation.split_half import deal, groups, spread
+from serene.evaluation.split_half import groups, split, spread
 
 WithinHalves = Callable[[np.ndarray, np.ndarray], np.ndarray]
 MOST_EMBEDDINGS = 20_000
@@ -53,7 +53,7 @@ def speaker_probe(
         embeddings: what the model passes on (utterance, feature); at most 20,000 are used, drawn at random.
         speakers: who speaks (utterance,).
         texts: what is said (utterance,), None for an utterance whose text nobody else speaks; None where unknown.
-        draws: number of random halvings that are averaged.
+        draws: number of random splits that are averaged.
         seed: of the draws and the probes.
         within_halves: for embeddings made from anything that was standardised by speaker: makes the embeddings of some
             utterances anew, each speaker standardised inside each half alone. Statistics over both halves make a
@@ -134,7 +134,7 @@ def _check(embeddings: np.ndarray, speakers: Sequence[str], texts: Sequence[str 
 def _one_draw(
     rows: np.ndarray, speaker: np.ndarray, group: np.ndarray, remade: WithinHalves, rng: np.random.Generator
 ) -> dict[str, float]:
-    first, both = deal(speaker, group, rng)
+    first, both = split(speaker, group, rng)
     train, test = first & both[speaker], ~first & both[speaker]
     y_train, y_test = speaker[train], speaker[test]
     if len(y_train) <= both.sum():

@@ -111,22 +111,22 @@ def label_divergence(own: np.ndarray, others: np.ndarray) -> float:
 
 
 def described(
-    answers: Predictions, performance: Mapping[str, Mapping[str, float]], cells: Sequence[Mapping | None]
+    answers: Predictions, performance: Mapping[str, Mapping[str, float]], trials: Sequence[Mapping | None]
 ) -> dict[str, Any]:
     """Put both shifts of every test speaker beside each other, and correlate them with performance.
 
     Args:
         answers: rows of validation and test.
         performance: dimension, or `emotion` for a task of classes -> test speaker -> CCC or UA, NaN for none.
-        cells: of each fold and seed, what `of_embeddings` found; None where embeddings were not kept. A speaker's
-            shifts in several cells are averaged.
+        trials: of each fold and seed, what `of_embeddings` found; None where embeddings were not kept. A speaker's
+            shifts in several trials are averaged.
 
     Returns:
         What `report.json` holds under `shift`.
     """
     labels = of_labels(answers)
     people = list(next(iter(performance.values())))
-    found = {name: [cell[name] for cell in cells if cell and name in cell] for name in people}
+    found = {name: [trial[name] for trial in trials if trial and name in trial] for name in people}
     embedding = {name: float(np.mean(values)) for name, values in found.items() if values}
     correlations = {}
     for target, reached in performance.items():

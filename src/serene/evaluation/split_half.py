@@ -1,4 +1,4 @@
-"""Utterances dealt into two halves that share no text, with every speaker in both as far as can be."""
+"""Split-half: utterances in two halves that share no text, with every speaker in both as far as can be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TRIES = 20  # deals of the texts, until every speaker is in both halves
+TRIES = 20  # splits of the texts, until every speaker is in both halves
 
 
 def groups(names: np.ndarray, texts: Sequence[str | None] | None) -> tuple[np.ndarray, str | None]:
@@ -39,8 +39,8 @@ def spread(names: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.isin(names, speakers[counts >= 2])
 
 
-def deal(speaker: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Halve until all speakers are on both sides, or keep the best of 20 halvings.
+def split(speaker: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split until all speakers are on both sides, or keep the best of 20 splits.
 
     Returns:
         bool (utterance,), True for the training half; bool (speaker,), True for speakers on both sides.
@@ -57,7 +57,7 @@ def deal(speaker: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def halves(speaker: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Deal whole groups into two halves, at random but so that each speaker's utterances are shared out evenly.
+    """Split whole groups into two halves, at random but so that each speaker's utterances are shared out evenly.
 
     Groups come in random order; each goes to the half where its speakers have less so far.
 

@@ -206,7 +206,7 @@ def probe(s: Subject) -> str:
     return "\n\n".join(["## Speaker probe", "\n".join(lines) or "How much of the speaker is left was not measured."])
 
 
-def calibration(s: Subject) -> str:
+def reliability(s: Subject) -> str:
     """Say how far scores can be taken for probabilities, and what a threshold brings."""
     if s.task.gives != "probabilities":
         return ""

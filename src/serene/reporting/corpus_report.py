@@ -80,20 +80,20 @@ def mean_voices(
         Speaker -> vector (feature,), in the order of the manifest; and how many clips were passed over, being silent or
         not to be decoded (`prepare` without `fast` leaves those out).
     """
-    heard: dict[str, list[np.ndarray]] = defaultdict(list)
-    unheard = 0
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    left_out = 0
     for done, utterance in enumerate(manifest, 1):
         try:
             samples = sound.read(utterance.audio, utterance.start, utterance.duration)
         except AudioError:
             samples = np.zeros(1, dtype=np.float32)
         if np.abs(samples - samples.mean()).max() <= SILENCE:
-            unheard += 1
+            left_out += 1
         else:
-            heard[utterance.speaker].append(MEAN_VOICE(samples).mean(axis=0))
+            found[utterance.speaker].append(MEAN_VOICE(samples).mean(axis=0))
         if progress:
             progress("voices", done, len(manifest))
-    return {speaker: np.mean(clips, axis=0) for speaker, clips in heard.items()}, unheard
+    return {speaker: np.mean(clips, axis=0) for speaker, clips in found.items()}, left_out
 
 
 def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,9 +166,9 @@ def _voices(manifest: Manifest, progress: Callable[[str, int, int], None] | None
         return ["Without gender and ethnicity the speakers' voices are not drawn."]
     if len(manifest.speakers) < FEWEST:
         return [f"The speakers' voices are not drawn: that takes {FEWEST} speakers or more."]
-    vectors, unheard = mean_voices(manifest, progress)
+    vectors, left_out = mean_voices(manifest, progress)
     if len(vectors) < FEWEST:
-        return [f"The speakers' voices are not drawn: {len(vectors)} could be heard, and {FEWEST} are needed."]
+        return [f"The speakers' voices are not drawn: {len(vectors)} have a clip with sound, and {FEWEST} are needed."]
     points, shares = principal_components(np.stack(list(vectors.values())))
     how = (
         f"Each dot is one of {len(vectors)} speakers: the mean over the speaker's clips of each clip's mean MFCC "
@@ -176,8 +176,8 @@ def _voices(manifest: Manifest, progress: Callable[[str, int, int], None] | None
         f"to the same variance over speakers; the two principal components hold {shares[0]:.0%} and {shares[1]:.0%} of "
         "it."
     )
-    if unheard:
-        how += f" {count(unheard, 'clip')} could not be heard."
+    if left_out:
+        how += f" {count(left_out, 'clip')} without sound left out."
     found: list[Picture | str] = []
     for kind, of in stated.items():
         if not of:

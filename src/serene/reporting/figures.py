@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serene.task import Task
@@ -37,6 +37,10 @@ class Unit:
     def bare(self, value: float | None, missing: str = "–") -> str:
         """Write a figure where its unit is said elsewhere."""
         return missing if value is None else f"{round(self.scale * value, self.digits) + 0.0:.{self.digits}f}"  # no -0
+
+    def rough(self, value: float | None) -> str:
+        """Write a figure with a digit less."""
+        return replace(self, digits=self.digits - 1).bare(value)
 
     def one(self, value: float | None, missing: str = "none") -> str:
         """Write a figure: `61.3 %`, or `0.613`."""

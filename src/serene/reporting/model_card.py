@@ -20,7 +20,7 @@ from serene.reporting.figures import Figure
 CARD, METRICS = "README.md", "metrics.json"
 SECTIONS = (
     *(sections.head, sections.use, sections.limits, sections.data, sections.training, sections.figures),
-    *(sections.speakers, sections.probe, sections.calibration, sections.elsewhere, sections.cold_start),
+    *(sections.speakers, sections.probe, sections.reliability, sections.elsewhere, sections.cold_start),
 )
 KEPT = (  # of a report: what is no name, path or machine
     *("title", "corpus", "speaker_corpus", "languages", "target", "method", "normalize", "recipe_hash"),

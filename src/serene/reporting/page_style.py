@@ -44,7 +44,8 @@ th { font-weight: 600; color: var(--soft); font-size: .84rem; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .summary { width: 100%; }
 .summary td:first-child { white-space: normal; min-width: 12rem; }
-.bar { position: relative; width: 9rem; height: 1rem; background: var(--panel); border-radius: .2rem; }
+.bar { position: relative; width: 9rem; height: 1rem; margin-left: auto; background: var(--panel);
+  border-radius: .2rem; }
 .bar i { position: absolute; top: .3rem; height: .4rem; border-radius: .2rem; background: var(--accent); opacity: .4; }
 .bar u { position: absolute; top: .1rem; height: .8rem; width: 3px; margin-left: -1.5px; background: var(--accent); }
 svg { display: block; width: 100%; height: auto; margin: .3rem 0 .6rem; }

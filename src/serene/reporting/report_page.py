@@ -63,8 +63,8 @@ def _summary_table(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
         rows.append([link, *(unit.interval(figure) + _bar(figure) for figure in figures), *told])
     note = (
         f"Test speakers only. {unit.name} with its 95 % interval over speakers{unit.hint}, on a bar from 0 to "
-        f"{unit.one(1)}; the speaker probe says how often a fresh probe names the right test speaker from the "
-        "embedding, with chance beside it."
+        f"{unit.scale:g}{unit.sign}; the speaker probe says how often a fresh probe names the right test speaker from "
+        "the embedding, with chance beside it."
     )
     if any(content["stamps"] for content in contents):
         note += f"{WARNING} marks results with a warning: read it before comparing."
@@ -106,7 +106,7 @@ def _cards(s: Shown) -> str:
         deviation = f"; deviation over seeds {unit.bare(figure['std'])}" if figure["std"] is not None else ""
         ends = f"95 % interval {unit.bare(figure['low'])} to {unit.bare(figure['high'])}{deviation}"
         found.append((name + unseen, unit.one(figure["value"]), ends))
-        reach = f"{unit.bare(spread['worst'])} to {unit.one(spread['best'])}"
+        reach = f"{unit.rough(spread['worst'])}–{unit.rough(spread['best'])}{unit.sign}"
         found.append((f"{name} of speakers, worst to best", reach, f"worst tenth {unit.one(spread['worst_tenth'])}"))
     probe = content["speaker_probe"] or {}
     told = {name: SHARE.one(probe.get(name), "not measured") for name in ("accuracy", "chance", "majority")}
