@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from serene.evaluation.predictions import Predictions
     from serene.evaluation.report import Report
     from serene.experiment.recipe import load as load_recipe
+    from serene.experiment.recipe import load_table
     from serene.experiment.train import train
     from serene.inference.emotion import Emotion
     from serene.inference.recognizer import Recognizer
@@ -40,6 +41,7 @@ __all__ = [
     "Split",
     "Utterance",
     "load_recipe",
+    "load_table",
     "make_splits",
     "prepare",
     "train",
@@ -54,6 +56,7 @@ _HOMES = {
     "Split": "serene.protocols:Split",
     "Utterance": "serene.corpora.manifest:Utterance",
     "load_recipe": "serene.experiment.recipe:load",
+    "load_table": "serene.experiment.recipe:load_table",
     "make_splits": "serene.protocols:make_splits",
     "prepare": "serene.corpora.prepare:prepare",
     "train": "serene.experiment.train:train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import pydantic
@@ -24,6 +24,37 @@ class CorpusSettings:
     name: str
     path: str | None = None
     only: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a section of a recipe names, with its settings, defaults filled in.
+
+    Attributes:
+        name: an entry of a table, or `package.module:Name`.
+        maker: the class or function of that name.
+        settings: its keyword arguments.
+    """
+
+    name: str
+    maker: Callable[..., Any]
+    settings: dict[str, Any]
+
+    def __getitem__(self, setting: str) -> Any:
+        """Give a setting's value."""
+        return self.settings[setting]
+
+    def make(self, *given: Any) -> Any:
+        """Call the class or function with its settings, after what it needs beside them."""
+        return self.maker(*given, **self.settings)
+
+    def but(self, **changed: Any) -> Choice:
+        """Give the same choice with other values of some settings."""
+        return replace(self, settings=self.settings | changed)
+
+    def plain(self, key: str) -> dict[str, Any]:
+        """Return the section as a recipe file has it, which says the name by a key."""
+        return {key: self.name, **self.settings}
 
 
 def settings_of(
@@ -67,16 +98,14 @@ def unlike_defaults(
     return {name: value for name, value in settings.items() if name not in defaults or value != defaults[name]}
 
 
-def named(
-    given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str, *more: Callable[..., Any]
-) -> dict[str, Any]:
+def named(given: Mapping[str, Any], key: str, table: Mapping[str, str], kind: str, *more: Callable[..., Any]) -> Choice:
     """Check a section that names a choice from a table by a key, and gives the choice's own settings beside it."""
     if key not in given:
         raise SereneError(f"The recipe's {kind} has no '{key}'. Choices: {', '.join(sorted(table))}.")
     name = str(given[key])
-    target = registry.load(name, table, kind)
+    maker = registry.load(name, table, kind)
     rest = {k: v for k, v in given.items() if k != key}
-    return {key: name, **settings_of(rest, (target, *more), f"{kind} {name}")}
+    return Choice(name, maker, settings_of(rest, (maker, *more), f"{kind} {name}"))
 
 
 def section(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -16,8 +16,7 @@ from pages import DOCS, PAGES, PROJECT, ROOT, VERBS, name, prose, snippets
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA
 from serene.evaluation.label_calibration import LabelCalibration
-from serene.experiment import recipe
-from serene.experiment.recipe import CorpusSettings, FeatureSettings, LabelSettings, SpeakerSettings
+from serene.experiment.sections import FeatureSettings, LabelSettings, SpeakerSettings
 from serene.methods import METHODS, PRETRAINING
 from serene.models import ENCODERS
 from serene.models.frozen import Frozen
@@ -25,6 +24,7 @@ from serene.models.parts import Parts
 from serene.protocols import PROTOCOLS
 from serene.published import TABLES
 from serene.registry import load
+from serene.settings import CorpusSettings, settings_of
 from serene.training.stages import StageSettings, TargetSettings
 from serene.training.trainer import Trainer
 
@@ -107,7 +107,7 @@ def test_recipe_page_has_every_setting_with_its_default() -> None:
     for section, owner, of in owners:
         must = needed.get(of)
         given = {must: [] if must == "corpora" else "none"} if must else {}
-        for setting, default in recipe.settings_of(given, of, section).items():
+        for setting, default in settings_of(given, of, section).items():
             expected[section, setting, owner] = "" if setting == must else written(default)
     assert shown == expected
 

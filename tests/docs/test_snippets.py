@@ -10,7 +10,7 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from serene import cli
 from serene.corpora import CORPORA, synthetic
 from serene.evaluation.probes import speaker_probe
 from serene.experiment import recipe
+from serene.experiment.recipe_file import RECIPES, find
 from serene.published import TABLES
 from serene.reporting import report_page
+from serene.training.stages import pretraining
 
 LANGUAGES = {"python", "bash", "console", "yaml", "csv", "text", "diff"}
 ELLIPSIS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -87,7 +89,7 @@ class Reader:
 
 def learns_emotions(path: str) -> bool:
     """Say whether a recipe trains, or makes an encoder of stages alone."""
-    return "protocol" in recipe.read(path)
+    return "protocol" in find(path)[0].head
 
 
 @pytest.fixture(scope="module")
@@ -160,12 +162,20 @@ def check_command(command: str, where: str) -> None:
         assert program == "serene" and words[0] in VERBS, where
         given = VERBS[words[0]].make_context(words[0], words[1:]).params  # a wrong option raises
         if words[0] == "train":
-            recipe.load(ROOT / given["recipe"], given["overrides"] or ())
+            check_train(f"{ROOT}/{given['recipe']}", given["overrides"] or ())
         elif words[0] == "prepare":
             assert given["corpus"] in CORPORA, where
         elif words[0] == "reproduce" and given["table"]:
-            for file in TABLES[given["table"]].files:
-                recipe.load(recipe.RECIPES / file, given["overrides"] or ())
+            for address in TABLES[given["table"]].recipes:
+                recipe.load(RECIPES / address, given["overrides"] or ())
+
+
+def check_train(address: str, overrides: Sequence[str]) -> None:
+    """Check a recipe, or all rows of a table, with what is overridden."""
+    file, row = find(address)
+    for one in [row] if row or not file.rows else file.rows:
+        tree = file.tree(one, overrides)
+        pretraining(tree, "page") if "protocol" not in tree else recipe.check(tree, "page")
 
 
 def check_recipe(text: str) -> None:

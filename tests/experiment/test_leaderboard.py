@@ -147,7 +147,7 @@ def test_where_a_second_corpus_and_weights_lay_is_not_kept_either(
     path = unpacked(tmp_path / "board" / ARCHIVE, tmp_path / "kept") / run.name / "recipe.yaml"
     assert str(tmp_path) not in path.read_text()
     kept = recipe.load(path)
-    assert (kept.model.get("weights") or kept.front_end["weights"]) == kept_as
+    assert (kept.initial_weights or kept.frozen_weights) == kept_as
     assert kept.speakers is None or kept.speakers.path is None
     assert kept.identity("data") == before.identity("data")
 

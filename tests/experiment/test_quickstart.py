@@ -10,12 +10,12 @@ import pytest
 
 from serene.corpora.synthetic import make
 from serene.experiment import recipe
-from serene.experiment.recipe import RECIPES
+from serene.experiment.recipe_file import RECIPES
 
 
 def test_both_recipes_differ_in_the_method_alone() -> None:
-    first, second = (recipe.load(RECIPES / "quickstart" / f"{row}.yaml") for row in ("baseline", "domain_adversarial"))
-    assert first.method["name"] != second.method["name"]
+    first, second = recipe.load_table(RECIPES / "quickstart.yaml").values()
+    assert first.method.name != second.method.name
     plain, adversarial = (made.resolved() | {"method": None} for made in (first, second))
     assert plain == adversarial
 

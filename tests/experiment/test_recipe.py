@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from serene.audio.mfcc import Mfcc
 from serene.errors import SereneError
 from serene.experiment import recipe
-from serene.experiment.recipe import FeatureSettings, Recipe, SpeakerSettings
+from serene.experiment.recipe_file import RECIPES, RecipeFile
+from serene.experiment.sections import FeatureSettings, ModelSettings, Recipe, SpeakerSettings
 from serene.models.parts import Parts
+from serene.models.tdnn_bilstm import TdnnBilstm
+from serene.protocols import speaker_folds
+from serene.settings import Choice
 
 BASE = """
 corpus: {name: synthetic, path: nowhere}
@@ -57,8 +62,9 @@ def test_values_mean_what_they_say(tmp_path: Path) -> None:
     assert made.labels.join == {"on": "no", "1.0": "yes"}
     assert made.run == ("1", "02")  # folds have names
     assert made.seeds == (1, 7)
-    assert (made.model["dropout"], made.model["hidden"], made.model["pooling"]) == (0.5, (128, 64), "mean")
-    assert made.method == {"name": "multi_task", "speaker_weight": 2.0}
+    assert made.model.encoder["dropout"] == 0.5
+    assert (made.model.parts.hidden, made.model.parts.pooling) == ((128, 64), "mean")
+    assert (made.method.name, made.method.settings) == ("multi_task", {"speaker_weight": 2.0})
     training = made.training
     assert (training["learning_rate"], training["weight_decay"]) == (1e-5, 5e-4)
     assert training["nesterov"] is False
@@ -69,9 +75,12 @@ def test_what_is_not_said_is_the_constructors_default(tmp_path: Path) -> None:
     made = load(tmp_path)
     assert made.name == "mine"
     assert (made.seeds, made.labels.target, made.labels.use) == ((0,), "emotion", None)
-    assert made.protocol == {"name": "speaker_folds", "folds": 3, "validation": "speaker", "seed": 0}
-    assert made.model == {"encoder": "tdnn_bilstm", "size": "iemocap", "dropout": 0.5, **asdict(Parts())}
-    assert made.front_end == {"coefficients": 13, "deltas": 2, "voice_activity": True, "energy": True}
+    settings = {"folds": 3, "validation": "speaker", "seed": 0}
+    assert made.protocol == Choice("speaker_folds", speaker_folds, settings)
+    assert made.model == ModelSettings(Choice("tdnn_bilstm", TdnnBilstm, {"size": "iemocap", "dropout": 0.5}), Parts())
+    settings = {"coefficients": 13, "deltas": 2, "voice_activity": True, "energy": True}
+    assert made.front_end == Choice("mfcc", Mfcc, settings)
+    assert made.front_end.make().width == 39
     assert made.features == FeatureSettings(normalize="training_set", enrolment_clips=None, enrolment_prior=0.0)
     assert made.speakers is None
     assert "speakers" not in made.resolved()
@@ -79,16 +88,18 @@ def test_what_is_not_said_is_the_constructors_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"),
+    ("path", "row", "name"),
     [
-        ("recipes/tu2019/emodb/dat.yaml", "tu2019-emodb-dat"),
-        ("recipes/old/recipes/one.yaml", "one"),
-        ("elsewhere/one.yaml", "one"),
-        ("elsewhere/recipes.yaml", "recipes"),
+        ("recipes/tu2019/emodb.yaml", "dat", "tu2019-emodb-dat"),
+        ("recipes/tu2019/emodb.yaml", None, "tu2019-emodb"),
+        ("recipes/old/recipes/one.yaml", None, "one"),
+        ("recipes/recipes.yaml", None, "recipes"),
+        ("elsewhere/one.yaml", None, "one"),
+        ("elsewhere/recipes.yaml", "row", "recipes-row"),
     ],
 )
-def test_a_recipe_is_named_by_its_place_below_recipes(path: str, name: str, tmp_path: Path) -> None:
-    assert recipe.name_of(tmp_path / path) == name
+def test_a_recipe_is_named_by_its_place_below_recipes(path: str, row: str | None, name: str, tmp_path: Path) -> None:
+    assert RecipeFile(tmp_path / path, {}, {}, {}).name(row) == name
 
 
 # --- what is refused
@@ -239,10 +250,10 @@ def test_features_are_those_of_the_encoder_standardised_as_suits_it(
 ) -> None:
     where = ["features.weights=x"] if "frozen" in model else []
     made = load(tmp_path, BASE, f"model={model}", *where)
-    assert (made.features.normalize, made.front_end.keys()) == (normalize, front_end)
+    assert (made.features.normalize, made.front_end.settings.keys()) == (normalize, front_end)
     other = load(tmp_path, BASE, f"model={model}", *where, "features.normalize=speaker")
     assert other.features.normalize == "speaker"
-    assert {*asdict(made.features), *made.front_end} == made.resolved()["features"].keys()
+    assert {*asdict(made.features), *made.front_end.settings} == made.resolved()["features"].keys()
 
 
 @pytest.mark.parametrize("section", ["corpus", "protocol", "method"])
@@ -289,10 +300,10 @@ def test_overrides_are_yaml_by_dotted_keys(tmp_path: Path) -> None:
 
 def test_another_name_drops_the_former_ones_settings(tmp_path: Path) -> None:
     made = load(tmp_path, BASE, "protocol={name: leave_one_speaker_out}", "method.name=multi_task")
-    assert made.protocol == {"name": "leave_one_speaker_out", "validation": "speaker", "seed": 0}
+    assert made.protocol.plain("name") == {"name": "leave_one_speaker_out", "validation": "speaker", "seed": 0}
     assert made.run is None
     dat = BASE.replace("{name: baseline}", "{name: domain_adversarial, reversal: 0.3}")
-    assert load(tmp_path, dat, "method.name=baseline").method == {"name": "baseline"}
+    assert load(tmp_path, dat, "method.name=baseline").method.plain("name") == {"name": "baseline"}
     assert load(tmp_path, dat, "method.name=domain_adversarial").method["reversal"] == 0.3  # the same: nothing drops
     assert load(tmp_path, dat, "corpus.name=emodb").corpus.path is None  # the former corpus lay there
     assert load(tmp_path, dat, "corpus.name=emodb", "corpus.path=x").corpus.path == "x"
@@ -335,10 +346,10 @@ def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     two = load(tmp_path, TWO_CORPORA, "model.hidden=[64]", "speakers.only.split=train")
     (tmp_path / "two.yaml").write_text(two.to_yaml())
     assert recipe.load(tmp_path / "two.yaml") == replace(two, name="two")
-    for name in ("tu2019-cgt", "quickstart-baseline"):  # and so do those of the project
-        whole = recipe.load(recipe.RECIPES / f"{name.replace('-', '/', 1)}.yaml")
+    for address, name in (("tu2019/iemocap.yaml:cgt", "tu2019-iemocap-cgt"), ("quickstart.yaml:baseline", "baseline")):
+        whole = recipe.load(RECIPES / address)
         (tmp_path / f"{name}.yaml").write_text(whole.to_yaml())
-        assert recipe.load(tmp_path / f"{name}.yaml") == whole
+        assert recipe.load(tmp_path / f"{name}.yaml") == replace(whole, name=name)
 
 
 ANOTHER = {
@@ -491,7 +502,7 @@ def test_ones_own_method_and_corpus_are_named_by_module_and_class(my_lab: None, 
         training: {{epochs: 1, optimizer: adam}}
         """,
     )
-    assert made.method == {"name": "my_lab:Mine", "weight": 3.0, "how": "so"}
+    assert made.method.plain("name") == {"name": "my_lab:Mine", "weight": 3.0, "how": "so"}
     run = train(made, tmp_path / "runs")
     report = report_of(run).content
     assert (report["method"], report["corpus"]) == ("my_lab:Mine", "my_lab:read")

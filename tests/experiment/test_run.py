@@ -14,8 +14,8 @@ import safetensors.numpy
 from serene.errors import MissingExtra, SereneError
 from serene.evaluation.predictions import Predictions
 from serene.experiment import recipe
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run, Trial
+from serene.experiment.sections import Recipe
 from serene.task import Task
 from serene.training.environment import environment
 

@@ -154,6 +154,6 @@ def test_what_is_no_probability_is_refused(probability: float) -> None:
 def test_a_recipe_sets_it() -> None:
     model = {"encoder": "hubert", "config": {"model_type": "hubert"}, "attention_output_dropout": "0.4"}
     tree = {"corpus": {"name": "emodb"}, "protocol": {"name": "speaker_folds"}, "method": {"name": "baseline"}}
-    assert recipe.check({**tree, "model": model}, "kang").model["attention_output_dropout"] == 0.4
+    assert recipe.check({**tree, "model": model}, "kang").model.encoder["attention_output_dropout"] == 0.4
     del model["attention_output_dropout"]
-    assert recipe.check({**tree, "model": model}, "kang").model["attention_output_dropout"] is None
+    assert recipe.check({**tree, "model": model}, "kang").model.encoder["attention_output_dropout"] is None

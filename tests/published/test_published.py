@@ -6,7 +6,7 @@ import pytest
 
 from serene.corpora import CORPORA
 from serene.experiment import recipe
-from serene.experiment.recipe import RECIPES
+from serene.experiment.recipe_file import RECIPES
 from serene.published import TABLES, Figure, Table
 from serene.reproduce.measures import MEASURES
 
@@ -33,16 +33,15 @@ def test_a_table_names_only_what_is_there(table: Table) -> None:
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_cell_of_ours_has_a_recipe(table: Table) -> None:
     """Without stand-ins: rows and columns change only settings that the paper's recipes have."""
-    assert table.files
-    for file in table.files:
-        assert recipe.load(RECIPES / file).corpus.name in table.corpora
+    assert table.recipes
+    for address in table.recipes:
+        assert recipe.load(RECIPES / address).corpus.name in table.corpora
     for row in table.rows:
         for column in table.columns if row.recipe else ():
             for overrides in column.steps.values() or ((),):
-                path = RECIPES / table.recipes / f"{row.recipe}.yaml"
-                recipe.load(path, (*row.overrides, *column.overrides, *overrides))
+                recipe.load(RECIPES / str(row.recipe), (*row.overrides, *column.overrides, *overrides))
         if row.upstream:
-            recipe.load(RECIPES / table.recipes / f"{row.upstream.recipe}.yaml", row.upstream.overrides)
+            recipe.load(RECIPES / row.upstream.recipe, row.upstream.overrides)
 
 
 def figures(table: str, column: str) -> list[str]:

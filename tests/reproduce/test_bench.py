@@ -14,8 +14,8 @@ from PIL import Image
 from serene.corpora import synthetic
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
+from serene.experiment.sections import Recipe
 from serene.models import weights
 from serene.reproduce import bench, reproduce
 from serene.task import Task
@@ -43,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Recipe]:
         for fold in made.run or ("1", "2"):
             for seed in made.seeds:
                 folder = run.trial(fold, seed).folder
-                plant(fold, seed, made.protocol.get("per_class", 500) // 10).write(folder / "predictions.csv")
+                plant(fold, seed, made.protocol.settings.get("per_class", 500) // 10).write(folder / "predictions.csv")
                 (folder / "log.jsonl").write_text(json.dumps({"validation_wa": 0.5}) + "\n")
                 rows = [{"emotion/accuracy": 0.4 + 0.2 * (step % 2)} for step in range(80)]
                 (folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -96,7 +96,7 @@ def test_systems_of_others_are_blank_and_what_was_not_asked_for_is_not_measured(
     trained: list[Recipe], tmp_path: Path
 ) -> None:
     result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=["HuBERT Base + TAP"])
-    assert [made.name for made in trained] == ["gat2022-tap"]
+    assert [made.name for made in trained] == ["gat2022-iemocap-tap"]
     lines = {line["system"]: line for line in result.lines()}
     assert lines["ACTC"]["published 5-fold WA"] == "69.0"
     assert {lines["ACTC"][column] for column in lines["ACTC"] if column.startswith("our")} == {""}
@@ -117,10 +117,10 @@ def test_the_probe_stands_on_models_that_are_trained_first(
     monkeypatch.setattr(bench, "make_plan", lambda *_: Planned)
     result = reproduce("gat2022-probe", GAT, tmp_path)
     names = [made.name.removeprefix("gat2022-") for made in trained]
-    assert names == ["probe", "baseline", "probe", "tap", "probe", "snp", "probe"]
+    assert names == ["probe", "iemocap-baseline", "probe", "iemocap-tap", "probe", "iemocap-snp", "probe"]
     for upstream, probe in zip(trained[1::2], trained[2::2], strict=True):
         assert (upstream.run, upstream.seeds) == (("Session1",), (0,))
-        assert upstream.model["weights"] == "facebook/hubert-large-ll60k"
+        assert upstream.model.encoder["weights"] == "facebook/hubert-large-ll60k"
         assert probe.front_end["weights"].endswith("/fold-Session1/seed-0/model")
         assert upstream.name in probe.front_end["weights"]
     assert trained[0].front_end["weights"] == "facebook/hubert-large-ll60k"
@@ -138,15 +138,15 @@ def test_the_brown_report(trained: list[Recipe], tmp_path: Path) -> None:
     line = result.lines()[3]
     assert line["published test loss"] == "1.04"
     assert float(line["our spread"].partition(" ")[0]) == pytest.approx(10, abs=0.4)
-    assert (line["our validation, last ten epochs"], line["run"][:10]) == ("50.0 ± 0.0", "brown-base")
+    assert (line["our validation, last ten epochs"], line["run"][:28]) == ("50.0 ± 0.0", "brown-speaker_dependent-base")
     assert result.picture is not None
     assert result.picture.exists()
     trained.clear()
     result = reproduce("brown-table1", monkey, tmp_path)
-    protocols = [made.protocol["name"] for made in trained]
+    protocols = [made.protocol.name for made in trained]
     assert protocols == ["random_speaker_dependent", "speaker_holdout"] * 5
     assert trained[1].protocol["balance"] == ("gender", "ethnicity")
-    assert [made.model["speaker_embedding"] for made in trained[::2]] == [
+    assert [made.model.parts.speaker_embedding for made in trained[::2]] == [
         *("none", "table", "mfcc_raw", "mfcc_learned", "none")
     ]
     assert [made.front_end["length"] for made in trained[::2]] == [48000] * 4 + [None]
@@ -209,7 +209,7 @@ def test_the_command_takes_two_corpora_and_parts_of_a_table(
     part = ("--row", "HuBERT Base", "--column", "5-fold WA", "--weights", "facebook/hubert-base-ls960=/near")
     ended = serene(*words, *part)
     assert ended.code == 0, ended.err
-    assert trained[0].model["weights"] == "/near"
+    assert trained[0].model.encoder["weights"] == "/near"
     for text in ("mean over folds", "69.9", "50.0 ± 0.0", "HuBERT Base, 5-fold WA", "- AUC is the area under WA"):
         assert text in ended.out
     found = serene(*words, *part, "--json").json

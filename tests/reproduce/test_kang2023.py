@@ -12,13 +12,14 @@ import pytest
 
 from serene.evaluation.probes import speaker_probe
 from serene.experiment import recipe
-from serene.experiment.recipe import RECIPES, Recipe
+from serene.experiment.recipe_file import RECIPES
+from serene.experiment.sections import Recipe
 from serene.published import TABLES, Column
 from serene.reproduce import rehearsal
 from serene.reproduce.row_recipes import Corpora, RowRecipes
 
 NAMES = ("kang2023-table1", "kang2023-figure2", "kang2023-table2", "kang2023-table3")
-PROPOSED = recipe.load(RECIPES / "kang2023" / "proposed.yaml")
+PROPOSED = recipe.load(RECIPES / "kang2023/iemocap.yaml:proposed")
 
 
 def rows_of(table: str, column: Column | None = None, corpus: str = "iemocap") -> dict[str, Recipe]:
@@ -72,9 +73,9 @@ def test_the_papers_figures() -> None:
 
 
 def test_the_proposed_system() -> None:
-    model, training = PROPOSED.model, PROPOSED.training
-    assert (model["layers"], model["attention_output_dropout"], model["pooling"]) == (22, 0.4, "first_frame")
-    assert (model["hidden"], model["head"], model["train"]) == ((64,), "linear", "transformer")
+    encoder, parts, training = PROPOSED.model.encoder, PROPOSED.model.parts, PROPOSED.training
+    assert (encoder["layers"], encoder["attention_output_dropout"], parts.pooling) == (22, 0.4, "first_frame")
+    assert (parts.hidden, parts.head, encoder["train"]) == ((64,), "linear", "transformer")
     method = [PROPOSED.method[key] for key in ("mixup", "share", "beta", "centre_weight", "centre_rate")]
     assert method == ["label_adaptive", 0.5, None, 0.002, 1e-3]
     assert (PROPOSED.front_end["longest"] * 16000, training["batch_size"]) == (100_000, 16)
@@ -86,7 +87,7 @@ def test_the_proposed_system() -> None:
 
 
 def test_the_released_code_differs_where_it_says() -> None:
-    code = recipe.load(RECIPES / "kang2023" / "released_code.yaml")
+    code = recipe.load(RECIPES / "kang2023/iemocap.yaml:released_code")
     differing = {
         (section, key): value
         for section in ("features", "model", "method", "training")
@@ -108,13 +109,14 @@ def test_the_released_code_differs_where_it_says() -> None:
 
 def test_table_1_and_figure_2_train_five_epochs_without_validation() -> None:
     dropouts = rows_of("kang2023-table1")
-    assert [made.model["attention_output_dropout"] for made in dropouts.values()] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    encoders = [made.model.encoder for made in dropouts.values()]
+    assert [encoder["attention_output_dropout"] for encoder in encoders] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
     columns = TABLES["kang2023-figure2"].columns
     layers = [made for column in columns for made in rows_of("kang2023-figure2", column).values()]
-    assert [str(made.model["layers"]) for made in layers] == [column.name for column in columns]
-    assert layers[-1].model["layers"] == 24
+    assert [str(made.model.encoder["layers"]) for made in layers] == [column.name for column in columns]
+    assert layers[-1].model.encoder["layers"] == 24
     for made in (*dropouts.values(), *layers):
-        assert made.protocol == {"name": "leave_one_session_out", "validation": "none", "seed": 0}
+        assert made.protocol.plain("name") == {"name": "leave_one_session_out", "validation": "none", "seed": 0}
         assert made.run == ("5",)
         training = {key: made.training[key] for key in ("epochs", "patience", "select_on")}
         assert training == {"epochs": 5, "patience": None, "select_on": "last"}
@@ -126,7 +128,7 @@ def test_table_1_and_figure_2_train_five_epochs_without_validation() -> None:
 def test_the_steps_of_table_2() -> None:
     made = rows_of("kang2023-table2")
     keys = ("mixup", "beta", "centre_weight")
-    assert [(one.model["pooling"], *(one.method[key] for key in keys)) for one in made.values()] == [
+    assert [(one.model.parts.pooling, *(one.method[key] for key in keys)) for one in made.values()] == [
         ("mean", "none", None, 0),
         ("first_frame", "none", None, 0),
         ("first_frame", "conventional", 1.0, 0),
@@ -143,14 +145,14 @@ def test_the_steps_of_table_2() -> None:
 def test_another_corpus_stands_in_on_folds_of_speakers() -> None:
     for table, validation in (("kang2023-table1", "none"), ("kang2023-table2", "random10")):
         for made in rows_of(table, corpus="ravdess").values():
-            assert (made.protocol["name"], made.protocol["validation"]) == ("speaker_folds", validation)
+            assert (made.protocol.name, made.protocol["validation"]) == ("speaker_folds", validation)
             assert (made.run, made.labels.use) == (("5",), None)
 
 
 @pytest.mark.parametrize("table", NAMES)
 def test_that_settings_were_chosen_on_a_test_fold_is_said(table: str) -> None:
     assert any("session 5, which is one of the five" in text for text in TABLES[table].differences)
-    assert set(TABLES[table].files) == {"kang2023/proposed.yaml"}
+    assert TABLES[table].recipes == ("kang2023/iemocap.yaml:proposed",)
 
 
 @pytest.fixture(scope="module")
@@ -192,5 +194,5 @@ def test_made_up_speech_has_an_encoder_of_as_many_layers_as_are_asked_for(tmp_pa
     for column in table.columns:
         made = recipes.of(table.rows[0], column)
         assert made is not None
-        assert made.model["config"] == rehearsal.CONFIG
-        assert made.model["layers"] <= rehearsal.CONFIG["num_hidden_layers"]
+        assert made.model.encoder["config"] == rehearsal.CONFIG
+        assert made.model.encoder["layers"] <= rehearsal.CONFIG["num_hidden_layers"]

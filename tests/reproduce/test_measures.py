@@ -14,7 +14,7 @@ import pytest
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.experiment import recipe
-from serene.experiment.recipe import RECIPES
+from serene.experiment.recipe_file import RECIPES
 from serene.experiment.run import Run
 from serene.published import Figure
 from serene.reproduce.measures import MEASURES, Ours, Trained
@@ -42,7 +42,7 @@ def answers(part: str, fold: str, seed: int, right: int, of: int) -> Predictions
 
 def trained(folder: Path, right: Mapping[tuple[str, int], tuple[int, int]], **changes: object) -> Trained:
     """Plant (fold, seed) -> (right, of) as the test's answers."""
-    made = recipe.load(RECIPES / "tu2019" / "ser_only.yaml", ["seeds=[0, 1]"])
+    made = recipe.load(RECIPES / "tu2019/iemocap.yaml:ser_only", ["seeds=[0, 1]"])
     run = Run(folder, made)
     for (fold, seed), (good, of) in right.items():
         answers("test", fold, seed, good, of).write(run.trial(fold, seed).folder / "predictions.csv")

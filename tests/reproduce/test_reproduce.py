@@ -14,8 +14,8 @@ from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
+from serene.experiment.sections import Recipe
 from serene.published import TABLES, Figure
 from serene.reproduce import Entry, Reproduction, bench, reproduce
 from serene.reproduce.measures import Ours
@@ -132,10 +132,10 @@ def test_one_run_has_no_deviation(trained: list[Recipe], tmp_path: Path) -> None
 
 def test_the_papers_own_corpus_takes_the_papers_recipes(trained: list[Recipe], tmp_path: Path) -> None:
     result = reproduce("tu2019-table2", {"iemocap": "/data/iemocap"}, tmp_path)
-    assert [made.name for made in trained] == ["tu2019-ser_only", "tu2019-mtl", "tu2019-dat", "tu2019-cgt"]
+    assert [made.name for made in trained] == [f"tu2019-iemocap-{row}" for row in ("ser_only", "mtl", "dat", "cgt")]
     for made in trained:
         assert (made.corpus.path, made.corpus.only) == ("/data/iemocap", {"text_id": "impro*"})
-        assert (made.protocol["name"], made.seeds) == ("tu2019", (0, 1, 2, 3, 4))
+        assert (made.protocol.name, made.seeds) == ("tu2019", (0, 1, 2, 3, 4))
     assert not any("cannot be compared" in text for text in result.differences)
     assert result.differences == TABLES["tu2019-table2"].differences
 
@@ -148,7 +148,7 @@ def test_a_stand_in_is_said_to_be_one(trained: list[Recipe], tmp_path: Path) -> 
     for made in trained:
         assert (made.corpus.name, made.corpus.path, made.corpus.only) == ("esd", "/data/esd", {})
         assert made.labels.use is None
-        assert made.protocol == {"name": "speaker_folds", "folds": 5, "validation": "speaker", "seed": 0}
+        assert made.protocol.plain("name") == {"name": "speaker_folds", "folds": 5, "validation": "speaker", "seed": 0}
         assert made.training["epochs"] == 3
 
 
@@ -165,13 +165,13 @@ def test_table_3_takes_any_manifest(
     clips = tuple(Utterance(id=f"{n}", audio=f"{n}.wav", speaker=f"{n}") for n in range(speakers))
     monkeypatch.setattr(bench, "load_corpus", lambda *_: Manifest(clips))
     result = reproduce("tu2019-table3", {"table": "mine.csv"}, tmp_path)
-    assert all(made.model["size"] == "mandarin" and made.protocol["train"] == train for made in trained)
+    assert all(made.model.encoder["size"] == "mandarin" and made.protocol["train"] == train for made in trained)
     assert ("10 speakers, the paper has 250" in result.differences[0]) == (speakers == 10)
     assert "commercial" in " ".join(result.differences)
     trained.clear()
     result = reproduce("tu2019-table3", {"crema_d": "x"}, tmp_path)
     assert "cannot be compared" in result.differences[0]
-    assert all(made.model["size"] == "mandarin" and len(made.seeds) == 3 for made in trained)
+    assert all(made.model.encoder["size"] == "mandarin" and len(made.seeds) == 3 for made in trained)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from serene.errors import SereneError
-from serene.experiment.recipe import RECIPES, Recipe
+from serene.experiment.recipe_file import RECIPES
+from serene.experiment.sections import Recipe
 from serene.published import TABLES, Column, Row
 from serene.reproduce import row_recipes
 from serene.reproduce.row_recipes import Corpora, RowRecipes
@@ -61,16 +62,16 @@ def test_the_papers_corpora_take_the_papers_recipes() -> None:
     recipes = RowRecipes(table=GAT, corpora=PAPERS)
     base, large = made(recipes, "HuBERT Base + TAP"), made(recipes, "HuBERT Large + TAP")
     for one in (base, large):
-        assert (one.name, one.corpus.path, one.method["strategy"]) == ("gat2022-tap", "/i", "tap")
-        assert one.protocol == {"name": "leave_one_session_out", "validation": "random20", "seed": 0}
+        assert (one.name, one.corpus.path, one.method["strategy"]) == ("gat2022-iemocap-tap", "/i", "tap")
+        assert one.protocol.plain("name") == {"name": "leave_one_session_out", "validation": "random20", "seed": 0}
         assert one.speakers is not None
         assert (one.speakers.path, one.speakers.only, one.speakers.crop) == ("/v", {"split": "train"}, 8.0)
         assert one.method["step"] == 1e-3
-    assert (base.model["weights"], large.model["weights"]) == GAT.weights
+    assert (base.model.encoder["weights"], large.model.encoder["weights"]) == GAT.weights
     assert (base.training["encoder_learning_rate"], large.training["encoder_learning_rate"]) == (3e-5, 1e-5)
     assert recipes.differences() == []
     snp = made(recipes, "HuBERT Base + SNP")
-    assert (snp.model["projector"], base.model["projector"]) == ("relu", "none")
+    assert (snp.model.parts.projector, base.model.parts.projector) == ("relu", "none")
     assert made(recipes, "HuBERT Base").speakers is None
 
 
@@ -78,13 +79,13 @@ def test_columns_change_the_protocol_alone() -> None:
     recipes = RowRecipes(table=GAT, corpora=PAPERS)
     own = made(recipes, "HuBERT Base")
     dependent = made(recipes, "HuBERT Base", "speaker-dependent WA")
-    assert dependent.protocol["name"] == "random_speaker_dependent"
+    assert dependent.protocol.name == "random_speaker_dependent"
     assert dependent.protocol["repeats"] == 5
     area = COLUMNS["AUC"]
     assert list(area.steps) == [10, 20, 50, 100, 200, 400, 600]
     low = [made(recipes, "HuBERT Base", "AUC", step).protocol for step in area.steps.values()]
     assert [protocol["per_class"] for protocol in low] == list(area.steps)
-    assert {(p["name"], p["of"], p["subsets"], p["validation"]) for p in low} == {
+    assert {(p.name, p["of"], p["subsets"], p["validation"]) for p in low} == {
         ("low_resource", "leave_one_session_out", 5, "random20")
     }
     for one in (dependent, made(recipes, "HuBERT Base", "AUC")):
@@ -105,17 +106,17 @@ def test_overrides_come_last_and_reach_what_a_row_stands_on() -> None:
     upstream, own = recipes.upstream(row), recipes.of(row, column, ("features.weights=beneath",))
     assert upstream is not None
     assert own is not None
-    assert (upstream.name, upstream.training["epochs"], upstream.corpus.path) == ("gat2022-tap", 3, "/i")
-    assert upstream.model["weights"] == "facebook/hubert-large-ll60k"
+    assert (upstream.name, upstream.training["epochs"], upstream.corpus.path) == ("gat2022-iemocap-tap", 3, "/i")
+    assert upstream.model.encoder["weights"] == "facebook/hubert-large-ll60k"
     assert (own.name, own.training["epochs"], own.corpus.path) == ("gat2022-probe", 7, "/v")
-    assert (own.labels.target, own.protocol["name"], own.front_end["weights"]) == ("speaker", "official", "beneath")
+    assert (own.labels.target, own.protocol.name, own.front_end["weights"]) == ("speaker", "official", "beneath")
     assert recipes.upstream(ROWS["HuBERT Large, as pretrained"]) is None
 
 
 def test_weights_that_lie_elsewhere() -> None:
     recipes = RowRecipes(table=GAT, corpora=PAPERS, weights={GAT.weights[1]: "/w/large"})
-    assert made(recipes, "HuBERT Base").model["weights"] == GAT.weights[0]
-    assert made(recipes, "HuBERT Large").model["weights"] == "/w/large"
+    assert made(recipes, "HuBERT Base").model.encoder["weights"] == GAT.weights[0]
+    assert made(recipes, "HuBERT Large").model.encoder["weights"] == "/w/large"
     probe = RowRecipes(table=PROBE, corpora=PAPERS, weights={GAT.weights[1]: "/w/large"})
     own = probe.of(ROWS["HuBERT Large, as pretrained"], PROBE.columns[0])
     assert own is not None
@@ -126,8 +127,8 @@ def test_weights_that_lie_elsewhere() -> None:
 def without_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The papers' recipes, and none of any other corpus's own."""
     (tmp_path / "recipes" / "gat2022").mkdir(parents=True)
-    for file in (RECIPES / "gat2022").glob("*.yaml"):
-        shutil.copyfile(file, tmp_path / "recipes" / "gat2022" / file.name)
+    for file in ("iemocap.yaml", "probe.yaml"):
+        shutil.copyfile(RECIPES / "gat2022" / file, tmp_path / "recipes" / "gat2022" / file)
     monkeypatch.setattr(row_recipes, "RECIPES", tmp_path / "recipes")
     return tmp_path / "recipes" / "gat2022"
 
@@ -136,7 +137,7 @@ def test_other_corpora_stand_in(without_own: Path) -> None:
     recipes = RowRecipes(table=GAT, corpora=OPEN)
     tap = made(recipes, "HuBERT Large + TAP")
     assert (tap.corpus.name, tap.corpus.path, tap.labels.use) == ("crema_d", "/c", None)
-    assert tap.protocol["name"] == "speaker_folds"
+    assert tap.protocol.name == "speaker_folds"
     assert tap.protocol["validation"] == "random20"
     assert tap.speakers is not None
     assert (tap.speakers.name, tap.speakers.path, tap.speakers.only) == ("speechocean762", "/s", {})
@@ -155,24 +156,23 @@ def test_a_speaker_corpus_stands_in_for_the_probe(without_own: Path) -> None:
     own = recipes.of(ROWS["HuBERT Large, as pretrained"], PROBE.columns[0])
     assert own is not None
     assert (own.corpus.name, own.labels.target) == ("speechocean762", "speaker")
-    assert own.protocol["name"] == "random_speaker_dependent"
+    assert own.protocol.name == "random_speaker_dependent"
     assert recipes.differences()[1:] == ["Speakers are told apart by the protocol {name: random_speaker_dependent}."]
 
 
 def test_a_corpus_with_recipes_of_its_own(without_own: Path) -> None:
-    (without_own / "crema_d").mkdir()
-    (without_own / "crema_d" / "tap.yaml").write_text(
+    (without_own / "crema_d.yaml").write_text(
         "corpus: {name: crema_d}\nprotocol: {name: speaker_folds, folds: 5, run: [1]}\n"
         "speakers: {name: speechocean762, crop: 3.0}\nmodel: {encoder: tdnn_bilstm, dropout: 0.0}\n"
-        "method: {name: speaker_normalization, step: 0.1}\n"
+        "rows: {tap: {method: {name: speaker_normalization, step: 0.1}}}\n"
     )
     recipes = RowRecipes(table=GAT, corpora=OPEN)
     tap = made(recipes, "HuBERT Base + TAP")
-    assert (tap.name, tap.model["encoder"], tap.run) == ("gat2022-crema_d-tap", "tdnn_bilstm", ("1",))
+    assert (tap.name, tap.model.encoder.name, tap.run) == ("gat2022-crema_d-tap", "tdnn_bilstm", ("1",))
     assert tap.speakers is not None
     assert (tap.speakers.crop, tap.speakers.path) == (3.0, "/s")
     assert recipes.of(ROWS["HuBERT Large + TAP"], COLUMNS["5-fold WA"]) is None  # it has no weights to differ in
-    assert made(recipes, "HuBERT Base + SNP").model["encoder"] == "hubert"  # no own recipe of that row
+    assert made(recipes, "HuBERT Base + SNP").model.encoder.name == "hubert"  # no own recipe of that row
     said = recipes.differences()
     assert said[1].startswith("crema_d has recipes of its own: ")
     assert (
@@ -183,9 +183,13 @@ def test_a_corpus_with_recipes_of_its_own(without_own: Path) -> None:
 def test_kang_and_tran_need_no_more() -> None:
     """Rows by settings, columns by metric and by number of layers: no code is about Gat or the Brown report."""
     recipes = RowRecipes(table=GAT, corpora=PAPERS)
-    row = Row(name="dropout 0.4", recipe="baseline", overrides=("model.head_dropout=0.4", "protocol.run=[5]"))
+    row = Row(
+        name="dropout 0.4",
+        recipe="gat2022/iemocap.yaml:baseline",
+        overrides=("model.head_dropout=0.4", "protocol.run=[5]"),
+    )
     for layers in (12, 22):
         column = Column(name=f"{layers}", measure="ua", overrides=(f"model.layers={layers}",))
         own = recipes.of(row, column)
         assert own is not None
-        assert (own.model["layers"], own.model["head_dropout"], own.run) == (layers, 0.4, ("5",))
+        assert (own.model.encoder["layers"], own.model.parts.head_dropout, own.run) == (layers, 0.4, ("5",))

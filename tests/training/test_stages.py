@@ -10,6 +10,7 @@ import pytest
 
 from serene.errors import SereneError
 from serene.experiment import recipe
+from serene.experiment.recipe_file import find
 from serene.settings import CorpusSettings
 from serene.training.stages import TargetSettings, pretraining, stages_of
 
@@ -56,9 +57,8 @@ def test_words_become_what_the_signatures_say(tmp_path: Path) -> None:
         "  method: {name: masked_prediction, clusters: 12, convolution_gradient: 1}\n"
         "  training: {epochs: 2, batch_seconds: 60, learning_rate: 1e-5, betas: [0.9, 0.98]}\n"
     )
-    tree = recipe.read(
-        tmp_path / "pre.yaml", ["stages.0.method.clusters=7", "stages.0.corpora.0.path=FOLDER", "stages.0.crop=4"]
-    )
+    file, _ = find(tmp_path / "pre.yaml")
+    tree = file.tree(None, ["stages.0.method.clusters=7", "stages.0.corpora.0.path=FOLDER", "stages.0.crop=4"])
     (stage,) = pretraining(tree, "pre").stages
     assert stage.corpora == [CorpusSettings(name="crema_d", path="FOLDER", only={"speaker": "10*"})]
     assert (stage.targets.share, stage.held_out_speakers, stage.seed, stage.crop) == (0.1, 0.05, 3, 4.0)
@@ -210,14 +210,3 @@ def test_vectors_stay_where_they_were_learned(place: str) -> None:
 def test_methods_of_pretraining_are_no_methods_of_training() -> None:
     with pytest.raises(SereneError, match="Unknown method 'masked_prediction'"):
         recipe.check({**TRAINING, "model": MODEL, "method": {"name": "masked_prediction"}}, "tiny")
-
-
-@pytest.mark.parametrize("path", sorted(Path(recipe.RECIPES).rglob("*.yaml")), ids=lambda p: recipe.name_of(p))
-def test_every_recipe_with_stages_checks_out(path: Path) -> None:
-    tree = recipe.read(path)
-    if "stages" not in tree:
-        assert not recipe.load(path).stages
-    elif "protocol" in tree:
-        assert recipe.load(path).stages
-    else:
-        assert pretraining(tree, recipe.name_of(path)).stages

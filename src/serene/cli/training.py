@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,33 +13,56 @@ from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, pr
 from serene.corpora.manifest import words
 from serene.errors import SereneError
 
+if TYPE_CHECKING:
+    from serene.experiment.recipe_file import RecipeFile
+    from serene.experiment.train import TableReport
+
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/tu2019/emodb/dat.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key.sub=value; values are YAML.")] = None,
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe, such as recipes/tu2019/emodb.yaml; or one row of its table, FILE.yaml:ROW.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key.sub=value, for every row; values are YAML.")
+    ] = None,
     output: Runs = Path("runs"),
     jobs: Jobs = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="List the rows of the recipe's table; train nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted."""
+    """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted.
+
+    A recipe with rows is a table: FILE.yaml trains all of them, and one report compares them; FILE.yaml:ROW trains one.
+    """
+    from serene.experiment.recipe_file import find
+
+    file, row = find(recipe)
+    if rows:
+        _print_rows(file, json)
+        return
     with training():
-        from serene.experiment import train as line
-        from serene.experiment.recipe import check, name_of, read
+        from serene.experiment import train
+        from serene.experiment.recipe import check, load_table
         from serene.experiment.run_report import report_of
         from serene.training.stages import pretraining
 
-        tree = read(recipe, overrides or [])
+        how: dict[str, Any] = {"jobs": jobs, "tensorboard": tensorboard}
+        if file.rows and row is None:
+            recipes = load_table(recipe, overrides or [])
+            with bars() as progress:
+                trained = train.train_table(recipes, output, output / file.name(), progress=progress, **how)
+            _print_table_report(trained, json)
+            return
+        tree, name = file.tree(row, overrides or []), file.name(row)
         if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
             with bars() as progress:
-                encoder = line.pretrain(pretraining(tree, name_of(recipe)), output, progress)
+                encoder = train.pretrain(pretraining(tree, name), output, progress)
             _print_encoder(encoder, json)
             return
         with bars() as progress:
-            run = line.train(
-                check(tree, name_of(recipe)), output, jobs=jobs, progress=progress, tensorboard=tensorboard
-            )
+            run = train.train(check(tree, name), output, progress=progress, **how)
         _print_report(report_of(run), run.folder, json)
 
 
@@ -77,31 +100,14 @@ def compare(
 ) -> None:
     """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
     with training():
-        from serene.evaluation.confidence import paired
-        from serene.evaluation.predictions import Predictions
+        from serene.experiment.comparison import differences
         from serene.experiment.run import Run
 
-        if len(runs) < 2:
-            raise SereneError("compare needs two runs or more.")
-        tests = [
-            Predictions.concatenate(c.predictions() for c in Run.open(run).finished()).select(part="test")
-            for run in runs
-        ]
-        rows = []
-        for run, test in zip(runs[1:], tests[1:], strict=True):
-            for metric, d in paired(test, tests[0]).items():
-                rows.append({"run": run.name, "against": runs[0].name, "metric": metric, **d.to_dict()})
+        found = differences([(run.name, Run.open(run)) for run in runs])
     if json:
-        print_json({"differences": rows})
+        print_json({"differences": found})
         return
-    form, factor, unit = DIFFERENCES[tests[0].task.metric]
-    out.print(f"Differences to {runs[0].name}{unit}:")
-    shown = []
-    for row in rows:
-        value, low, high = (form.format(factor * row[key]) for key in ("value", "low", "high"))
-        told = {"difference": value, "95 % interval": f"{low} to {high}", "p": f"{row['p']:.3f}"}
-        shown.append({"run": row["run"], "metric": row["metric"]} | told)
-    print_table(shown)
+    _print_differences(found)
 
 
 @app.command()
@@ -115,12 +121,18 @@ def quickstart(
         from serene.experiment.quickstart import quickstart as run_quickstart
 
         with bars() as progress:
-            reports, page = run_quickstart(output, jobs=jobs, progress=progress)
+            table = run_quickstart(output, jobs=jobs, progress=progress)
     if json:
-        print_json({"page": str(page), "reports": [report.to_json() for report in reports]})
+        print_json(
+            {
+                "page": str(table.folder / "report.html"),
+                "reports": [report.to_json() for report in table.reports.values()],
+                "differences": table.differences,
+            }
+        )
         return
-    print_table([_summary(report) for report in reports])
-    out.print(f"Made-up speech: it shows how things work, not which method is better.\nReport: {page.resolve()}")
+    _print_table_report(table, json)
+    out.print("Made-up speech: it shows how things work, not which method is better.")
 
 
 def _summary(report: Any) -> dict[str, str]:
@@ -150,7 +162,6 @@ def _of_dimensions(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str
 
 
 FIGURES = {"ua": _of_classes, "ccc": _of_dimensions}  # of a report, by the task's metric
-DIFFERENCES = {"ua": ("{:+.1f}", 100, ", in points"), "ccc": ("{:+.3f}", 1, "")}  # form, factor, unit
 
 
 def _print_report(report: Any, folder: Path, json: bool) -> None:
@@ -165,6 +176,39 @@ def _print_report(report: Any, folder: Path, json: bool) -> None:
     for stamp in report.content["stamps"]:
         out.print(f"note: {stamp}")
     out.print(f"Report: {(folder / 'report.html').resolve()}")
+
+
+def _print_table_report(table: TableReport, json: bool) -> None:
+    if json:
+        print_json({"folder": str(table.folder), **table.to_json()})
+        return
+    print_table([_summary(report) for report in table.reports.values()])
+    if table.differences:
+        _print_differences(table.differences)
+    else:
+        out.print(f"note: {table.remark}")
+    out.print(f"Report: {(table.folder / 'report.html').resolve()}")
+
+
+def _print_differences(found: list[dict[str, Any]]) -> None:
+    from serene.reporting.differences import difference_rows, heading
+
+    out.print(f"{heading(found)}:")
+    print_table(difference_rows(found))
+
+
+def _print_rows(file: RecipeFile, json: bool) -> None:
+    if json:
+        rows = [
+            {"row": row, "recipe": file.name(row), "remark": file.remarks.get(row), "overrides": overrides}
+            for row, overrides in file.rows.items()
+        ]
+        print_json({"recipe": file.name(), "rows": rows})
+        return
+    for row in file.rows:
+        out.print(f"{file.path}:{row}  {file.about(row)}")
+    if not file.rows:
+        out.print(f"{file.path} has no rows; it is a single recipe.")
 
 
 def _print_encoder(folder: Path, json: bool) -> None:

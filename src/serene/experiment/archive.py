@@ -12,9 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from serene.errors import SereneError
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
 from serene.experiment.run_report import shift_of
+from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
 from serene.training.stages import StageSettings
 
@@ -118,15 +118,10 @@ def _not_ours(archive: Path, reason: str) -> SereneError:
 
 def _nowhere(recipe: Recipe) -> Recipe:
     """Take out of a recipe where things lie on this machine."""
-    sections = {"front_end": recipe.front_end, "model": recipe.model}
-    named = {
-        name: settings | {"weights": _unplaced(settings["weights"])}
-        for name, settings in sections.items()
-        if settings.get("weights")
-    }
     speakers = recipe.speakers and replace(recipe.speakers, path=None)
     stages = tuple(map(_stage_nowhere, recipe.stages))
-    return replace(recipe, corpus=replace(recipe.corpus, path=None), speakers=speakers, stages=stages, **named)
+    placed = recipe.with_weights(_unplaced)
+    return replace(placed, corpus=replace(recipe.corpus, path=None), speakers=speakers, stages=stages)
 
 
 def _stage_nowhere(stage: StageSettings) -> StageSettings:

@@ -9,7 +9,7 @@ from pathlib import Path
 from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
-from serene.experiment.recipe import SpeakerSettings
+from serene.experiment.sections import SpeakerSettings
 from serene.settings import CorpusSettings
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much

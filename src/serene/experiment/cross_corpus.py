@@ -80,7 +80,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         stamps=_stamps(run, target, strangers, len(manifest) - len(clips), {u.corpus for u in clips}),
         target=target,
         corpus=path.stem,
-        method=run.recipe.method["name"],
+        method=run.recipe.method.name,
         recipe_hash=run.identity,
     )
     report = build(Predictions.concatenate(predictions), facts, shifts=shifts)

@@ -22,8 +22,8 @@ from serene.evaluation.label_calibration import (
     speaker_vectors,
 )
 from serene.evaluation.predictions import Predictions
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Trial
+from serene.experiment.sections import Recipe
 from serene.experiment.trial import describe
 from serene.files import write_text
 from serene.protocols import Split

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serene import protocols, registry
+from serene import protocols
 from serene.audio.augment import Augment
 from serene.audio.store import Store
 from serene.corpora.labels import choose
@@ -15,18 +15,17 @@ from serene.errors import SereneError
 from serene.evaluation.columns import check_names
 from serene.evaluation.groups import facts_of
 from serene.experiment.corpus import Progress, load_corpus, silent
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run, Trial
-from serene.experiment.trial import method_of, parts_of, store_of, stream_of
+from serene.experiment.sections import Recipe
+from serene.experiment.trial import store_of, stream_of
 from serene.files import write_text
-from serene.models import ENCODERS, weights
+from serene.models import weights
 from serene.models.training_speakers import heard_by, training_speakers_of
 from serene.protocols import Split
 from serene.protocols.split import in_order
 from serene.task import Task
 from serene.training.pretraining import Stage, plan_stages
 from serene.training.stages import Pretraining, pretraining_of
-from serene.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,19 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     Raises:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
-    Trainer(**recipe.training)  # these refuse what makes no sense before anything is written
+    recipe.training.make()  # these refuse what makes no sense before anything is written
     store = store_of(recipe, runs / "store")
     Augment(recipe.features.augment, recipe.features.augment_probability)
-    settings, parts = parts_of(recipe)
-    method_of(recipe).check(parts)
-    registry.load(recipe.model["encoder"], ENCODERS, "encoder").check(**settings)
+    encoder, parts = recipe.model.encoder, recipe.model.parts
+    recipe.method.make().check(parts)
+    encoder.maker.check(**encoder.settings)
     stages = _stages(recipe, runs, progress)
     beginnings = [stages[-1].identity] if stages else _weights(recipe, store)
     manifest = load_corpus(recipe.corpus, runs, progress)
     speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
     labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     check_names(task)
-    settings = {key: value for key, value in recipe.protocol.items() if key != "name"}
-    splits = protocols.make_splits(recipe.protocol["name"], labelled, settings)
+    splits = protocols.make_splits(recipe.protocol.name, labelled, recipe.protocol.settings)
     if recipe.features.normalize == "speaker" or parts.hears_voices:
         splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if recipe.calibration:  # all of a speaker's clips are heard before the first is answered
@@ -89,7 +87,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
     heard = speakers.utterances if speakers else ()
-    met = training_speakers_of(recipe.front_end.get("weights"))
+    met = training_speakers_of(recipe.frozen_weights)
     for split in splits:
         stream_of(recipe, heard, split, store)
         if met is not None and (recipe.run is None or split.fold in recipe.run):
@@ -110,7 +108,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
 def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]:
     if not recipe.stages:
         return ()
-    before = pretraining_of(recipe.name, recipe.model, recipe.features.normalize, recipe.stages)
+    before = pretraining_of(recipe.name, recipe.model.encoder, recipe.features.normalize, recipe.stages)
     return plan_pretraining(before, runs, progress)
 
 
@@ -122,14 +120,13 @@ def plan_pretraining(recipe: Pretraining, runs: Path, progress: Progress) -> tup
 def _heard_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifest) -> dict[str, Utterance]:
     """Give the clips that the encoder has heard without labels: in its stages, or before it came to this recipe."""
     own = {u.corpus for u in manifest}
-    given = [recipe.front_end.get("weights"), recipe.model.get("weights")]
-    hashes = frozenset[str]().union(*(heard_by(name) for name in given))
+    hashes = heard_by(recipe.frozen_weights) | heard_by(recipe.initial_weights)
     heard = {u.id: u for u in manifest if u.audio_hash in hashes}
     return heard | {u.id: u for stage in stages for u in stage.trained if u.corpus in own}
 
 
 def _weights(recipe: Recipe, store: Store) -> list[str]:
     """Identify the weights that an encoder begins with, wherever they lie, and what a frozen one's outputs hang on."""
-    frozen = [store.maker.identity] if recipe.front_end.get("weights") else []
-    begun = recipe.model.get("weights")
+    frozen = [store.maker.identity] if recipe.frozen_weights else []
+    begun = recipe.initial_weights
     return frozen if begun is None else [*frozen, weights.digest(begun)]

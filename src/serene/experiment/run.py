@@ -13,7 +13,8 @@ import safetensors.numpy
 
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
-from serene.experiment.recipe import Recipe, load
+from serene.experiment.recipe import load
+from serene.experiment.sections import Recipe
 from serene.files import write_text
 
 PREDICTIONS = ("predictions.csv", "predictions.csv.gz")  # the second where a run is kept small, as under results/

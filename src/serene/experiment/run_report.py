@@ -72,11 +72,10 @@ def report_of(run: Run) -> Report:
     trials = run.finished()
     predictions = Predictions.concatenate(trial.predictions() for trial in trials)
     kept = [trial.json("environment.json") for trial in trials]
-    settings = {key: value for key, value in run.recipe.protocol.items() if key != "name"}
     rules = {entry["split"]["validation_rule"] for entry in kept}
     stamps = [stamp for entry in kept for stamp in entry["split"]["stamps"]]
     folds, of_folds = len({trial.fold for trial in trials}), kept[0]["of_folds"]
-    if run.recipe.model.get("config") and not run.recipe.model.get("weights") and not run.recipe.stages:
+    if run.recipe.begins_random and not run.recipe.stages:
         stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
     if folds < of_folds:
         stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
@@ -84,7 +83,7 @@ def report_of(run: Run) -> Report:
     known = json.loads(speakers.read_text()) if speakers.exists() else {}
     facts = ReportFacts(
         title=run.recipe.name,
-        protocol=protocols.title(run.recipe.protocol["name"], settings),
+        protocol=protocols.title(run.recipe.protocol.name, run.recipe.protocol.settings),
         speaker_independent=all(entry["split"]["speaker_independent"] for entry in kept),
         selection=f"{_all(e['selection'] for e in kept)}; validation: {' and '.join(sorted(rules))}",
         saw_unlabelled_test_audio=any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
@@ -95,7 +94,7 @@ def report_of(run: Run) -> Report:
         languages=sorted({*known.get("language", {}).values()}),
         target=labels.target,
         join=labels.join,
-        method=run.recipe.method["name"],
+        method=run.recipe.method.name,
         speaker_corpus=run.recipe.speakers.name if run.recipe.speakers else None,
         normalize=run.recipe.features.normalize,
         recipe=run.recipe.to_yaml(),

@@ -1,27 +1,58 @@
-"""A recipe is trained: every fold and seed that has not finished, then the report."""
+"""A recipe is trained: every fold and seed that has not finished, then its report; a table likewise, row by row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from serene.audio.dataset import warm
+from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
+from serene.evaluation.report import Report
+from serene.experiment.comparison import differences
 from serene.experiment.corpus import Progress, silent
 from serene.experiment.label_calibration import calibrate_trial
 from serene.experiment.plan import Plan, make_plan, plan_pretraining
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run
-from serene.experiment.run_report import write_report
-from serene.experiment.trial import parts_of, store_of, train_trial, voice_store
+from serene.experiment.run_report import report_of, write_report
+from serene.experiment.sections import Recipe
+from serene.experiment.trial import store_of, train_trial, voice_store
 from serene.experiment.workers import CORES, work
+from serene.files import write_text
 from serene.protocols import Split
 from serene.reporting.plots import draw_pretraining
+from serene.reporting.report_page import write_html
 from serene.training.pretraining import Stage, compute
 from serene.training.stages import Pretraining
-from serene.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """The rows of a table, measured and compared.
+
+    Attributes:
+        folder: holds `report.html` and `report.json`.
+        runs: row -> its run.
+        reports: row -> its report.
+        differences: of each row to the first; see `serene.experiment.comparison.differences`.
+        remark: why there are none, where the rows were not tested on the same utterances; blank otherwise.
+    """
+
+    folder: Path
+    runs: dict[str, Run]
+    reports: dict[str, Report]
+    differences: list[dict[str, Any]]
+    remark: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the table as plain data, each row with what its own `report.json` says."""
+        rows = [
+            {"row": row, "run": self.runs[row].folder.name, **report.to_json()} for row, report in self.reports.items()
+        ]
+        return {"rows": rows, "differences": self.differences, "remark": self.remark}
 
 
 def train(
@@ -52,10 +83,39 @@ def train(
     beginning = _computed(planned.stages, progress) if planned.stages and todo else None
     before, folds = (recipe, planned.task, planned.store), len(planned.splits)
     tasks = [(*before, split, planned.speakers, beginning, folds, trial, tensorboard) for split, trial in todo]
-    most = 1 if Trainer(**recipe.training).device == "cuda" else CORES
+    most = 1 if recipe.training.make().device == "cuda" else CORES
     work(train_trial, tasks, jobs=jobs or most, heard=heard)
     write_report(planned.run)
     return planned.run
+
+
+def train_table(
+    recipes: Mapping[str, Recipe],
+    runs: Path,
+    folder: Path,
+    *,
+    jobs: int | None = 1,
+    progress: Progress = silent,
+    tensorboard: bool = False,
+) -> TableReport:
+    """Train every row that has not finished, and write one report of all.
+
+    Args:
+        recipes: row -> recipe, as `serene.load_table` gives them; the first is what the others are compared with.
+        runs: folder of runs.
+        folder: of the table's report.
+        jobs: trainings at a time.
+        progress: told what is being done, and for which row.
+        tensorboard: also write TensorBoard events.
+    """
+    trained = {}
+    for row, recipe in recipes.items():
+
+        def told(what: str, done: int, of: int, row: str = row) -> None:
+            progress(f"{what} {row}", done, of)
+
+        trained[row] = train(recipe, runs, jobs=jobs, progress=told, tensorboard=tensorboard)
+    return _write_table(trained, folder)
 
 
 def _calibrate(
@@ -92,6 +152,19 @@ def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
     store = store_of(planned.recipe, planned.store)
     warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
     warm(planned.speakers if splits else (), store, lambda done, of: progress("speakers' features", done, of))
-    if parts_of(planned.recipe)[1].hears_voices:
+    if planned.recipe.model.parts.hears_voices:
         unlabelled = {u.id: u for s in splits for u in s.unlabelled}
         warm(list(unlabelled.values()), voice_store(planned.store), lambda done, of: progress("voices", done, of))
+
+
+def _write_table(runs: dict[str, Run], folder: Path) -> TableReport:
+    reports = {row: report_of(run) for row, run in runs.items()}
+    found, remark = [], ""
+    try:
+        found = differences(list(runs.items()))
+    except SereneError as error:
+        remark = f"The rows are not compared: {error}"
+    table = TableReport(folder, runs, reports, found, remark)
+    write_text(folder / "report.json", json.dumps(table.to_json(), indent=2, ensure_ascii=False) + "\n")
+    write_html(list(reports.values()), folder / "report.html", title=folder.name, differences=found)
+    return table

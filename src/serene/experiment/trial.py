@@ -16,7 +16,6 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from serene import protocols, registry
-from serene.audio import FRONT_ENDS
 from serene.audio.augment import Augment
 from serene.audio.dataset import Dataset, enrolment_of, frame_statistics, voices_of
 from serene.audio.mfcc import Mfcc
@@ -26,14 +25,11 @@ from serene.corpora.manifest import Utterance
 from serene.evaluation import metrics, temperature
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Trial
+from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
-from serene.methods import METHODS
-from serene.methods.method import Method
-from serene.models import ENCODERS
 from serene.models.model import EmotionModel
-from serene.models.parts import PERSONAL, Parts
+from serene.models.parts import PERSONAL
 from serene.models.scoring import Scores, score
 from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors, SpeakerMfcc
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
@@ -77,7 +73,7 @@ def train_trial(
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     store = store_of(recipe, store_folder)
     parts = datasets_of(recipe, task, split, store, known_to(recipe, split, beginning))
-    trainer = Trainer(**recipe.training)
+    trainer = recipe.training.make()
     stream = stream_of(recipe, speakers, split, store)
     model, selected = _fit(recipe, trainer, parts, stream, beginning, trial, tensorboard, tell)
     if isinstance(model.speaker_embedding, PersonalVectors):
@@ -87,10 +83,8 @@ def train_trial(
         model.temperature = temperature_of(model, parts["validation"], trainer.device)
     scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
     probes = probes_of(recipe, model, split, parts, trainer.device)
-    met = TrainingSpeakers.made(
-        split, stream.utterances if stream else (), training_speakers_of(recipe.front_end.get("weights"))
-    )
-    front_end = {"front_end": model.encoder.front_end, **recipe.front_end}
+    met = TrainingSpeakers.made(split, stream.utterances if stream else (), training_speakers_of(recipe.frozen_weights))
+    front_end = recipe.front_end.plain("front_end")
     model.cpu().save(trial.folder / "model", front_end, met)
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
     facts |= {"temperature": model.temperature}
@@ -124,7 +118,7 @@ def _fit(
     train = parts["train"]
     torch.manual_seed(trial.seed)
     model = new_model(recipe, train, beginning)
-    method = method_of(recipe)
+    method = recipe.method.make()
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
     trial.folder.mkdir(parents=True, exist_ok=True)
     with _events(trial.folder, tensorboard) as write_events:
@@ -154,39 +148,32 @@ def temperature_of(model: EmotionModel, validation: Dataset, device: str) -> flo
 
 def store_of(recipe: Recipe, folder: Path) -> Store:
     """Give the store of what the recipe's front end makes."""
-    encoder = registry.load(recipe.model["encoder"], ENCODERS, "encoder")
-    return Store(folder, registry.load(encoder.front_end, FRONT_ENDS, "front end")(**recipe.front_end))
-
-
-def parts_of(recipe: Recipe) -> tuple[dict[str, Any], Parts]:
-    """Take the recipe's model apart: the encoder's own settings, and what stands around it."""
-    around = {name: recipe.model[name] for name in Parts.__dataclass_fields__}
-    return {name: value for name, value in recipe.model.items() if name not in {"encoder", *around}}, Parts(**around)
+    return Store(folder, recipe.front_end.make())
 
 
 def known_to(recipe: Recipe, split: Split, beginning: Path | None) -> tuple[str, ...]:
     """Name the persons whom the recipe's model has vectors of: those of its pre-training, or of its training part."""
-    _, parts = parts_of(recipe)
+    parts = recipe.model.parts
     if not parts.names_speakers:
         return ()
-    kept = vectors_of(beginning or recipe.model.get("weights")) if parts.speaker_embedding in PERSONAL else None
+    kept = vectors_of(beginning or recipe.initial_weights) if parts.speaker_embedding in PERSONAL else None
     return tuple(kept[0]) if kept else tuple(sorted({u.person for u in split.train}))
 
 
 def new_model(recipe: Recipe, train: Dataset, beginning: Path | None = None) -> EmotionModel:
     """Build the recipe's model, untrained but for its encoder, with the statistics of its training part."""
-    settings, parts = parts_of(recipe)
-    if beginning is not None:
-        settings |= {"weights": str(beginning), "config": None}
+    encoder = (
+        recipe.model.encoder if beginning is None else recipe.model.encoder.but(weights=str(beginning), config=None)
+    )
     model = EmotionModel(
         train.task,
         train.store.maker.width,
-        encoder=recipe.model["encoder"],
-        encoder_settings=settings,
+        encoder=encoder.name,
+        encoder_settings=encoder.settings,
         normalize=recipe.features.normalize,
         enrolment_prior=recipe.features.enrolment_prior,
         speakers=train.known_persons,
-        parts=parts,
+        parts=recipe.model.parts,
     )
     if model.scaled:
         model.set_target_statistics(train.targets)
@@ -196,7 +183,7 @@ def new_model(recipe: Recipe, train: Dataset, beginning: Path | None = None) -> 
         speakers = sorted({u.speaker for u in train.utterances})
         known = np.stack([train.voices[speaker] for speaker in speakers])
         model.speaker_embedding.set_statistics(torch.from_numpy(known))
-    kept = vectors_of(settings.get("weights"))
+    kept = vectors_of(encoder.settings.get("weights"))
     if kept is not None and isinstance(model.speaker_embedding, PersonalVectors):
         model.speaker_embedding.vectors.data.copy_(kept[1])
     return model
@@ -217,19 +204,13 @@ def keep_voices(model: EmotionModel, train: Dataset, device: str) -> None:
     model.speaker_embedding.voices.copy_(voices / counts.clamp(min=1))
 
 
-def method_of(recipe: Recipe) -> Method:
-    """Make the recipe's method, which knows no model yet."""
-    settings = {name: value for name, value in recipe.method.items() if name != "name"}
-    return registry.load(recipe.method["name"], METHODS, "method")(**settings)
-
-
 def datasets_of(
     recipe: Recipe, task: Task, split: Split, store: Store, known_persons: tuple[str, ...] = ()
 ) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty, for a model that knows some persons by name."""
     speakers = sorted({u.speaker for u in split.train})
     enrolment = enrolment_of(split.unlabelled, store) if recipe.features.normalize == "speaker" else None
-    hears_voices = parts_of(recipe)[1].hears_voices
+    hears_voices = recipe.model.parts.hears_voices
     voices = voices_of(split.unlabelled, voice_store(store.folder.parent)) if hears_voices else None
     features = recipe.features
     augment = Augment(features.augment, features.augment_probability) if features.augment else None

@@ -25,7 +25,11 @@ _PUBLISHED = {
     | {_LOSS.name: Figure(0.97, digits=2)},
     "MFCC": {_LAST.name: Figure(16.5), _BEST.name: Figure(18.9)},
 }
-_RECIPES = {"Base": "base", "Personalised": "personalised", "MFCC": "mfcc"}
+_RECIPES = {
+    "Base": "brown/speaker_dependent.yaml:base",
+    "Personalised": "brown/speaker_dependent.yaml:personalised",
+    "MFCC": "brown/speaker_dependent.yaml:mfcc",
+}
 _DEPENDENT = "{name: random_speaker_dependent, train: 0.6, validation: 0.2, test: 0.2}"
 _UNIT = (
     "Accuracy (WA) in per cent, the loss as it is (natural logarithm), the spread in points; mean and deviation over "
@@ -70,14 +74,13 @@ TABLES = {
         "its first table",
         unit=_UNIT,
         corpus="crema_d",
-        recipes="brown",
         weights=("facebook/hubert-large-ll60k",),
         columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _STRANGERS),
         tiny=("training.batch_size=16",),
         rows=(
             *(Row(name=name, published=_PUBLISHED[name], recipe=recipe) for name, recipe in _RECIPES.items()),
-            Row(name="MFCC, standardised and learned", recipe="mfcc_learned"),
-            Row(name="Base, true lengths", recipe="base", overrides=("features.length=null",)),
+            Row(name="MFCC, standardised and learned", recipe="brown/speaker_dependent.yaml:mfcc_learned"),
+            Row(name="Base, true lengths", recipe=_RECIPES["Base"], overrides=("features.length=null",)),
         ),
         picture=Picture(kind="per_batch"),
         stand_in=_DEPENDENT,
@@ -100,7 +103,6 @@ TABLES = {
         "its second table",
         unit=_UNIT,
         corpus="crema_d",
-        recipes="brown",
         weights=("facebook/hubert-large-ll60k",),
         columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _STRANGERS),
         tiny=("training.batch_size=16",),
@@ -109,14 +111,14 @@ TABLES = {
                 name="Base",
                 published={_LAST.name: Figure(58.7), _BEST.name: Figure(61.0), _TEST.name: Figure(61.8)}
                 | {_LOSS.name: Figure(0.998, digits=3)},
-                recipe="base",
+                recipe=_RECIPES["Base"],
                 overrides=_DEEPER,
             ),
             Row(
                 name="Personalised",
                 published={_LAST.name: Figure(63.2), _BEST.name: Figure(67.1), _TEST.name: Figure(64.9)}
                 | {_LOSS.name: Figure(0.947, digits=3)},
-                recipe="personalised",
+                recipe=_RECIPES["Personalised"],
                 overrides=_DEEPER,
             ),
         ),
@@ -135,7 +137,6 @@ TABLES = {
         "its text on training",
         unit=_UNIT,
         corpus="crema_d",
-        recipes="brown",
         weights=("facebook/hubert-large-ll60k",),
         columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD),
         rows=_trials(),

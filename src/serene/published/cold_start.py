@@ -19,7 +19,9 @@ def _name(clips: int | None) -> str:
 
 
 def _row(name: str, upstream: str, *overrides: str) -> Row:
-    return Row(name=name, recipe="cold_start", upstream=Upstream(recipe=upstream, overrides=overrides))
+    return Row(
+        name=name, recipe="frozen/crema_d.yaml:cold_start", upstream=Upstream(recipe=upstream, overrides=overrides)
+    )
 
 
 TABLES = {
@@ -29,11 +31,10 @@ TABLES = {
         unit="UA in per cent, mean over seeds of a fresh head on a frozen encoder, and deviation over them.",
         corpus="crema_d",
         speaker_corpus="speechocean762",
-        recipes="gat2022/crema_d",
         columns=tuple(map(_column, CLIPS)),
         rows=(
-            _row("TDNN-BiLSTM", "baseline"),
-            _row("TDNN-BiLSTM with TAP", "tap", "method.step=1e-1"),
+            _row("TDNN-BiLSTM", "gat2022/crema_d.yaml:baseline"),
+            _row("TDNN-BiLSTM with TAP", "gat2022/crema_d.yaml:tap", "method.step=1e-1"),
         ),
         picture=Picture(
             kind="curves",

@@ -71,7 +71,7 @@ class Upstream:
     """A recipe that is trained first: its model becomes the frozen encoder of a row's own recipe.
 
     Attributes:
-        recipe: its file below the table's recipe folder; the first fold and seed are trained.
+        recipe: its address below the folder of all recipes; the first fold and seed are trained.
         overrides: of that recipe.
     """
 
@@ -86,7 +86,8 @@ class Row:
     Attributes:
         name: as the paper calls it.
         published: column -> figure; a column that is not named is blank.
-        recipe: the row's file below the table's recipe folder; None for a system of others, which is never ours.
+        recipe: its address below the folder of all recipes, such as `tu2019/iemocap.yaml:dat`; None for a system of
+            others, which is never ours.
         overrides: of that recipe.
         upstream: what is trained before it.
     """
@@ -125,7 +126,6 @@ class Table:
         source: the paper and the table.
         unit: of its figures, and what their deviation is over, as a sentence.
         corpus: the corpus that the figures are of, as `--data CORPUS=FOLDER` names it.
-        recipes: folder of the rows' recipes.
         columns: in the paper's order.
         rows: in the paper's order, the reference first.
         stand_in: the protocol for a corpus that cannot serve the paper's.
@@ -133,6 +133,7 @@ class Table:
         differences: where our protocol differs from the paper's, or the paper does not say.
         derived: columns that are computed from others.
         picture: what is drawn.
+        own_recipes: folder of the recipe files of corpora that stand in, each with rows of the same names.
         own: what the recipes of a stand-in's own differ in, where there are any.
         where: how the corpus is had, where its reader does not say.
         n_speakers: how many the paper's protocol deals out; a corpus of another number is dealt by `stand_in`.
@@ -146,7 +147,6 @@ class Table:
     source: str
     unit: str
     corpus: str
-    recipes: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     stand_in: str
@@ -154,6 +154,7 @@ class Table:
     differences: tuple[str, ...]
     derived: tuple[Derived, ...] = ()
     picture: Picture | None = None
+    own_recipes: str | None = None
     own: str = ""
     where: str | None = None
     n_speakers: int | None = None
@@ -168,7 +169,7 @@ class Table:
         return (self.corpus,) if self.speaker_corpus is None else (self.corpus, self.speaker_corpus)
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """The recipe files that its rows take, below the folder of all recipes."""
+    def recipes(self) -> tuple[str, ...]:
+        """The addresses of the recipes that its rows take, below the folder of all recipes."""
         used = [r.recipe for r in self.rows if r.recipe] + [r.upstream.recipe for r in self.rows if r.upstream]
-        return tuple(dict.fromkeys(f"{self.recipes}/{recipe}.yaml" for recipe in used))
+        return tuple(dict.fromkeys(used))

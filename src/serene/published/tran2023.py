@@ -37,7 +37,7 @@ _DIFFERENCES = (
 
 
 def _row(name: str, recipe: str, *overrides: str) -> Row:
-    return Row(name=name, recipe=recipe, overrides=overrides)
+    return Row(name=name, recipe=f"tran2023/msp_podcast.yaml:{recipe}", overrides=overrides)
 
 
 def _place(place: str) -> tuple[str, str]:
@@ -50,14 +50,18 @@ TABLES = {
         source="Tran et al. 2023, Interspeech, text",
         unit=_UNIT,
         corpus="msp_podcast",
-        recipes="tran2023",
+        own_recipes="tran2023",
         weights=_WEIGHTS,
         columns=_COLUMNS,
         rows=(
             _row("Vanilla-FT", "vanilla"),
             _row("TAPT", "tapt"),
             _row("PAPT", "papt"),
-            Row(name="PAPT + PLDC", recipe="papt_pldc", published={"O-CCC valence": Figure(0.665, digits=3)}),
+            Row(
+                name="PAPT + PLDC",
+                recipe="tran2023/msp_podcast.yaml:papt_pldc",
+                published={"O-CCC valence": Figure(0.665, digits=3)},
+            ),
         ),
         stand_in=_STAND_IN,
         own=_OWN,
@@ -70,7 +74,7 @@ TABLES = {
         source="Tran et al. 2023, Interspeech, ablation",
         unit=_UNIT,
         corpus="msp_podcast",
-        recipes="tran2023",
+        own_recipes="tran2023",
         weights=_WEIGHTS,
         columns=_COLUMNS,
         rows=(

@@ -9,6 +9,7 @@ from typing import Any
 
 from serene.evaluation.report import Report
 from serene.files import write_text
+from serene.reporting.differences import DIFFERENCE_COLUMNS, difference_rows, heading
 from serene.reporting.figures import SHARE, UNITS, Figure, count, duration, metric_name, short_name, spreads
 from serene.reporting.page_style import escaped, page, soft, table
 from serene.reporting.report_pictures import Shown, answers, layout, shift, speakers, training
@@ -24,17 +25,28 @@ DRAWN = {  # by a task's kind, what is drawn for the intervals
 }
 
 
-def write_html(reports: Sequence[Report], path: str | Path, *, title: str = "serene report") -> None:
+def write_html(
+    reports: Sequence[Report],
+    path: str | Path,
+    *,
+    title: str = "serene report",
+    differences: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Write one page: a summary where there are several reports, then each of them.
 
     Args:
         reports: in the order in which they are to be read.
         path: the `.html` file, written whole or not at all.
         title: heading of the page.
+        differences: paired ones of the reports' runs, where they were compared.
     """
     parts = [f"<h1>{escaped(title)}</h1>"]
     if len(reports) > 1:
         parts.append(_summary([report.to_json() for report in reports]))
+    if differences:
+        rows = [[escaped(cell) for cell in row.values()] for row in difference_rows(differences)]
+        note = f"{escaped(heading(differences))}. Paired over the same test utterances, speakers resampled."
+        parts.append(soft(note) + table(DIFFERENCE_COLUMNS, rows))
     for number, report in enumerate(reports, 1):
         content, task = report.to_json(), report.task
         shown = Shown(report, content, task, UNITS[task.metric], f"r{number}")

@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from serene import registry
 from serene.corpora.labels import choose
 from serene.errors import SereneError, unknown
 from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.plan import make_plan
-from serene.experiment.recipe import Recipe
+from serene.experiment.sections import Recipe
 from serene.experiment.train import train
 from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
-from serene.protocols import PROTOCOLS
 from serene.published import TABLES, Column, Picture, Row
 from serene.reporting import plots
 from serene.reproduce import rehearsal
@@ -164,9 +162,8 @@ class _Bench:
         manifest = load_corpus(made.corpus, self.runs, self.progress)
         labels = made.labels
         labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
-        settings = {key: value for key, value in made.protocol.items() if key != "name"}
         try:
-            registry.load(made.protocol["name"], PROTOCOLS, "protocol")(labelled, **settings)
+            made.protocol.make(labelled)
         except SereneError as error:
             self.refused[f"{column.name} from {place:g} on" if column.steps else column.name] = str(error)
             return True
@@ -175,8 +172,7 @@ class _Bench:
     def _train(self, made: Recipe) -> Trained:
         key = _key(made)
         if key not in self.trained:
-            begins_random = made.model.get("config") is not None and made.model["weights"] is None
-            if begins_random or (self.recipes.rehearse and "weights" in made.front_end):
+            if made.begins_random or (self.recipes.rehearse and made.frozen_weights):
                 self.random = True
             run = train(made, self.runs, jobs=self.jobs, progress=self.progress)
             self.trained[key] = Trained(run, made)
@@ -202,7 +198,7 @@ def _dealt(recipes: RowRecipes, runs: Path, progress: Progress) -> tuple[RowReci
 
 def _find_weights(made: Recipe | None) -> None:
     """Look for what an encoder begins with before anything is trained, which may take days."""
-    named = [] if made is None else [made.model.get("weights"), made.front_end.get("weights")]
+    named = [] if made is None else [made.initial_weights, made.frozen_weights]
     for name in filter(None, named):
         weights_of_encoders.find(name)
 

@@ -13,8 +13,8 @@ from serene.errors import SereneError
 from serene.evaluation import confidence
 from serene.evaluation.metrics import area_under_curve
 from serene.evaluation.predictions import Predictions
-from serene.experiment.recipe import Recipe
 from serene.experiment.run import Run, Trial
+from serene.experiment.sections import Recipe
 from serene.published import Figure
 from serene.reporting import plots
 

@@ -14,7 +14,7 @@ from serene import registry
 from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import prepare
-from serene.experiment.recipe import Recipe
+from serene.experiment.sections import Recipe
 from serene.files import whole_folder
 from serene.models import ENCODERS, weights
 from serene.published import Table
@@ -49,9 +49,9 @@ def rehearser(table: Table, runs: Path) -> Callable[[Recipe], Sequence[str]]:
             changes += [f"stages.{number}.training.epochs=1", f"stages.{number}.training.precision=fp32"]
         if base.calibration:
             changes.append("calibration.neighbours=2")
-        if "config" in base.model:
+        if "config" in base.model.encoder.settings:
             changes += ["model.weights=null", f"model.config={json.dumps(CONFIG)}"]
-        if "weights" in base.front_end:
+        if base.frozen_weights:
             changes.append(f"features.weights={json.dumps(str(_encoder(runs / 'tiny-encoder')))}")
         return changes
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from serene import registry
 from serene.corpora import CORPORA
 from serene.errors import SereneError, unknown
-from serene.experiment import recipe
-from serene.experiment.recipe import RECIPES, FeatureSettings, Recipe
+from serene.experiment.recipe import load
+from serene.experiment.recipe_file import RECIPES, find
+from serene.experiment.sections import Recipe
 from serene.published import Column, Row, Table
 
 SPEAKER_CORPORA = ("voxceleb1", "speechocean762")  # their clips have no emotion
@@ -92,7 +92,7 @@ class RowRecipes:
             extra: overrides of a step of a curve, or of what was trained before.
         """
         path = self._path(row, str(row.recipe))
-        if self.has_own(row) and not _knows(recipe.load(path), row.overrides):
+        if self.has_own(row) and not _knows(load(path), row.overrides):
             return None
         settings = (*row.overrides, *column.overrides, *(column.stand_in if self.stands_in else ()))
         tiny = column.tiny if self.rehearse else ()
@@ -108,7 +108,7 @@ class RowRecipes:
 
     def has_own(self, row: Row) -> bool:
         """Whether the corpus that stands in has a recipe of its own for a row."""
-        return self.stands_in and self._own(str(row.recipe)).exists()
+        return self._own(str(row.recipe)) is not None
 
     def differences(self) -> list[str]:
         """Say where the corpora and recipes at hand differ from the paper's."""
@@ -124,30 +124,35 @@ class RowRecipes:
                 notes += self._other_encoder(own[0])
             else:
                 notes.append(f"Ours uses all emotions of its corpus and the protocol {table.stand_in}.")
-        told_apart = any(recipe.load(RECIPES / file).corpus.name == table.speaker_corpus for file in table.files)
+        told_apart = any(load(RECIPES / address).corpus.name == table.speaker_corpus for address in table.recipes)
         if told_apart and self.corpora.names[1:] != table.corpora[1:]:
             notes.append(f"Speakers are told apart by the protocol {table.speaker_stand_in}.")
         return notes
 
     def _other_encoder(self, row: Row) -> list[str]:
-        ours = recipe.load(self._own(str(row.recipe))).model["encoder"]
-        theirs = recipe.load(RECIPES / self.table.recipes / f"{row.recipe}.yaml").model["encoder"]
+        address = str(row.recipe)
+        ours, theirs = (load(path).model.encoder.name for path in (self._path(row, address), RECIPES / address))
         if ours == theirs:
             return []
         return [f"Our encoder is {ours}, the paper's {theirs}: rows that are about its weights are not measured."]
 
-    def _own(self, file: str) -> Path:
-        return RECIPES / self.table.recipes / self.corpora.emotion[0] / f"{file}.yaml"
+    def _own(self, address: str) -> Path | None:
+        """Find the row of the same name in the recipe file of the corpus that stands in."""
+        if not self.stands_in or self.table.own_recipes is None:
+            return None
+        file, row = RECIPES / self.table.own_recipes / f"{self.corpora.emotion[0]}.yaml", address.partition(":")[2]
+        return Path(f"{file}:{row}") if file.is_file() and row in find(file)[0].rows else None
 
-    def _path(self, row: Row, file: str) -> Path:
+    def _path(self, row: Row, address: str) -> Path:
         """Take the corpus's own recipes for a row and what is trained before it, or the paper's for both."""
-        return self._own(file) if self.has_own(row) else RECIPES / self.table.recipes / f"{file}.yaml"
+        own = self._own(address) if self.has_own(row) else None
+        return own or RECIPES / address
 
     def _load(self, path: Path, settings: Sequence[str], last: Sequence[str]) -> Recipe:
-        base = recipe.load(path)
+        base = load(path)
         rehearsed = self.rehearse(base) if self.rehearse else ()
-        made = recipe.load(path, (*self._places(base), *settings, *rehearsed, *last))
-        return replace(made, model=self._near(made.model), front_end=self._near(made.front_end))
+        made = load(path, (*self._places(base), *settings, *rehearsed, *last))
+        return made.with_weights(lambda name: self.weights.get(name, name))
 
     def _places(self, base: Recipe) -> list[str]:
         """Say where a recipe's corpora lie, and change what another corpus cannot serve."""
@@ -172,17 +177,12 @@ class RowRecipes:
             changes.append(f"speakers.path={json.dumps(path)}")
         return changes
 
-    def _near(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Let a local folder take the place of weights that are named."""
-        local = self.weights.get(str(settings.get("weights")))
-        return dict(settings) | ({"weights": local} if local else {})
-
 
 def _knows(made: Recipe, overrides: Sequence[str]) -> bool:
     """Whether a recipe has the settings of model and features that overrides are about."""
-    known = {"model": made.model, "features": {**FeatureSettings.__dataclass_fields__, **made.front_end}}
+    known = made.resolved()
     keys = [override.partition("=")[0].partition(".") for override in overrides]
-    return all(setting in known.get(section, {setting}) for section, _, setting in keys)
+    return all(setting in known[section] for section, _, setting in keys if section in ("model", "features"))
 
 
 def _there(corpus: tuple[str, str] | None) -> tuple[str, str]:

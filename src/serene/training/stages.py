@@ -12,7 +12,7 @@ from serene.errors import SereneError
 from serene.methods import PRETRAINING
 from serene.models import ENCODERS
 from serene.models.parts import PERSONAL, Parts
-from serene.settings import TRAINER, CorpusSettings, named, section, settings_of
+from serene.settings import TRAINER, Choice, CorpusSettings, named, section, settings_of
 
 HEEDED = ("weights", "config", "checkpointing")  # of a recipe's model: the encoder itself, not what is cut off it
 
@@ -104,13 +104,11 @@ def pretraining(tree: Mapping[str, Any], name: str) -> Pretraining:
             )
     stages = stages_of(tree, None)
     personal = stages[-1].speaker_embedding if stages else "none"
-    check_stages(stages, {**model, "speaker_embedding": personal}, features["normalize"])
+    check_stages(stages, model, personal, features["normalize"])
     return pretraining_of(name, model, features["normalize"], stages)
 
 
-def pretraining_of(
-    name: str, model: Mapping[str, Any], normalize: Any, stages: tuple[StageSettings, ...]
-) -> Pretraining:
+def pretraining_of(name: str, model: Choice, normalize: Any, stages: tuple[StageSettings, ...]) -> Pretraining:
     """Take what pre-training needs from a recipe's model: the encoder itself, not what stands around it."""
     return Pretraining(name, {key: model[key] for key in HEEDED}, normalize, stages)
 
@@ -145,7 +143,7 @@ def _stage(given: Mapping[str, Any], where: str, corpus: CorpusSettings | None) 
     settings |= {
         "corpora": corpora,
         "targets": _targets(section(given, "targets"), f"{where}.targets"),
-        "method": named(section(given, "method"), "name", PRETRAINING, f"{where} method"),
+        "method": named(section(given, "method"), "name", PRETRAINING, f"{where} method").plain("name"),
         "training": settings_of({"select_on": "last", **section(given, "training")}, trainer, f"{where}.training"),
     }
     return StageSettings(**settings)
@@ -162,16 +160,16 @@ def _targets(given: Mapping[str, Any], where: str) -> TargetSettings:
     return targets
 
 
-def check_stages(stages: tuple[StageSettings, ...], model: Mapping[str, Any], normalize: str) -> None:
+def check_stages(stages: tuple[StageSettings, ...], encoder: Choice, personal: str, normalize: str) -> None:
     """Refuse stages that the recipe's own training could not go on from."""
     if not stages:
         raise SereneError("'stages' in the recipe names no stage.")
-    if model["encoder"] != "hubert" or normalize not in ("utterance", "none"):
+    if encoder.name != "hubert" or normalize not in ("utterance", "none"):
         raise SereneError(
             "Stages pre-train an encoder of waveforms: they need model.encoder hubert and features.normalize utterance "
             "or none."
         )
-    personal, last = model["speaker_embedding"], stages[-1].speaker_embedding
+    last = stages[-1].speaker_embedding
     if personal in PERSONAL and last not in ("none", personal):
         raise SereneError(
             f"The last stage learns speakers' vectors for '{last}', and model.speaker_embedding is '{personal}': name "
@@ -179,7 +177,7 @@ def check_stages(stages: tuple[StageSettings, ...], model: Mapping[str, Any], no
         )
     if stages[0].targets.source == "previous":
         raise SereneError("stages.0.targets.source is 'previous', and no stage is before the first.")
-    if stages[0].targets.source == "encoder" and not model["weights"]:
+    if stages[0].targets.source == "encoder" and not encoder["weights"]:
         raise SereneError(
             "stages.0.targets.source is 'encoder', and this stage begins with random weights: cluster mfcc first."
         )
