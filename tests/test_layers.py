@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,13 @@ def in_fresh_interpreter(code: str) -> str:
 def test_imports_go_downwards_only(capsys: pytest.CaptureFixture[str]) -> None:
     failed = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert not failed, capsys.readouterr().out
+
+
+def test_everything_has_its_layer() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {name.strip() for layer in contracts[0]["layers"] for name in layer.split("|")}
+    found = {f"serene.{name}" for _, name, _ in pkgutil.iter_modules(serene.__path__) if name != "__main__"}
+    assert layers == found - {"serene.bundled"}  # a model folder, and no code
 
 
 @pytest.mark.parametrize("module", LIGHT)

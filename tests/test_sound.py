@@ -21,20 +21,20 @@ def noise(n_samples: int, seed: int = 0) -> np.ndarray:
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = noise(1600), noise(1600, seed=1)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
-    heard = sound.read(tmp_path / "a.wav")
-    assert (heard.shape, heard.dtype) == ((1600,), np.float32)
-    assert heard == pytest.approx((left + right) / 2, abs=1e-7)
+    samples = sound.read(tmp_path / "a.wav")
+    assert (samples.shape, samples.dtype) == ((1600,), np.float32)
+    assert samples == pytest.approx((left + right) / 2, abs=1e-7)
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_any_rate_becomes_16_khz_of_the_same_length_and_pitch(tmp_path: Path, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate, subtype="FLOAT")
-    heard = sound.read(str(tmp_path / "a.wav"))
-    assert len(heard) == pytest.approx(16_000, abs=1)
-    assert heard.dtype == np.float32
+    samples = sound.read(str(tmp_path / "a.wav"))
+    assert len(samples) == pytest.approx(16_000, abs=1)
+    assert samples.dtype == np.float32
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     middle = slice(1000, 15_000)  # the resampler's filter sees the ends
-    assert heard[middle] == pytest.approx(expected[middle], abs=2e-3)
+    assert samples[middle] == pytest.approx(expected[middle], abs=2e-3)
 
 
 def test_what_is_above_half_the_rate_is_gone_and_not_folded_back(tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_the_hash_does_not_depend_on_memory_layout() -> None:
 
 def test_bytes_and_open_files_are_what_their_paths_are(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", noise(16_000), 44_100)
-    heard = sound.read(tmp_path / "a.flac", 0.1, 0.2)
+    samples = sound.read(tmp_path / "a.flac", 0.1, 0.2)
     content = (tmp_path / "a.flac").read_bytes()
     with (tmp_path / "a.flac").open("rb") as file:
         for source in (content, bytearray(content), memoryview(content), io.BytesIO(content), file):
-            assert np.array_equal(sound.read(source, 0.1, 0.2), heard)
+            assert np.array_equal(sound.read(source, 0.1, 0.2), samples)
     assert sound.seconds(content) == sound.seconds(tmp_path / "a.flac")
 
 

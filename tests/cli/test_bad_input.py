@@ -106,8 +106,8 @@ def test_a_recipe_that_cannot_be_run(overrides: list[str], said: str, train: Cal
 
 
 def test_a_speaker_corpus_of_one_speaker(train: Callable[..., str], made_up: Path) -> None:
-    heard = f"speakers={{name: synthetic, path: '{made_up}', only: {{speaker: S1F}}}}"
-    said = train("method.name=speaker_normalization", heard, "protocol.run=2")
+    speakers = f"speakers={{name: synthetic, path: '{made_up}', only: {{speaker: S1F}}}}"
+    said = train("method.name=speaker_normalization", speakers, "protocol.run=2")
     assert re.search(r"The speaker corpus has [01] speakers; telling speakers apart needs at least two\.", said)
 
 

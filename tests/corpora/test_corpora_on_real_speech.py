@@ -75,7 +75,7 @@ def test_crema_d_labels() -> None:
 
 
 def test_crema_d_defects_of_four_speakers(tmp_path: Path) -> None:
-    """Hear the speakers that hold every known defect, linked into a corpus of their own."""
+    """Prepare the speakers that hold every known defect, linked into a corpus of their own."""
     for name in ("VideoDemographics.csv", "processedResults"):
         (tmp_path / name).symlink_to(SPEECH / "crema-d" / name)
     (tmp_path / "AudioWAV").mkdir()

@@ -1,4 +1,4 @@
-"""Preparing: everything is heard once, and what cannot be trusted is left out by name."""
+"""Preparing: every clip is decoded once, and what cannot be trusted is left out by name."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_duration_rate_and_hash_are_of_what_models_hear(folder: Path) -> None:
     write(folder / "wav/03a04Fa.wav", np.stack([tone(50, 0.5, 48_000), tone(51, 0.5, 48_000)], axis=1), 48_000)
     clip = {u.id: u for u in prepare("emodb", folder)}["03a04Fa"]
     assert (clip.duration, clip.sample_rate) == (0.5, 48_000)
-    heard = sound.read(clip.audio)
-    assert len(heard) == 8_000
-    assert clip.audio_hash == sound.content_hash(heard)
+    samples = sound.read(clip.audio)
+    assert len(samples) == 8_000
+    assert clip.audio_hash == sound.content_hash(samples)
     assert clip.audio_hash == sound.content_hash(sound.read(clip.audio, clip.start, clip.duration))
 
 

@@ -107,15 +107,15 @@ def pitch(samples: np.ndarray) -> float:
     return 16_000 / lag
 
 
-def test_what_is_heard_follows_voice_and_emotion(plain: Manifest) -> None:
-    heard = {u.id: sound.read(u.audio) for u in plain}
-    by_gender = {g: np.median([pitch(heard[u.id]) for u in plain if u.gender == g]) for g in ("female", "male")}
+def test_the_sound_follows_voice_and_emotion(plain: Manifest) -> None:
+    sounds = {u.id: sound.read(u.audio) for u in plain}
+    by_gender = {g: np.median([pitch(sounds[u.id]) for u in plain if u.gender == g]) for g in ("female", "male")}
     assert by_gender["female"] > 1.3 * by_gender["male"]
-    level = {e: np.median([np.std(heard[u.id]) for u in plain if u.emotion == e]) for e in ("anger", "sadness")}
+    level = {e: np.median([np.std(sounds[u.id]) for u in plain if u.emotion == e]) for e in ("anger", "sadness")}
     assert level["anger"] > 1.8 * level["sadness"]
-    length = {e: np.mean([len(heard[u.id]) for u in plain if u.emotion == e]) for e in ("anger", "sadness")}
+    length = {e: np.mean([len(sounds[u.id]) for u in plain if u.emotion == e]) for e in ("anger", "sadness")}
     assert length["anger"] < length["sadness"]
-    assert max(float(np.abs(x).max()) for x in heard.values()) <= 1
+    assert max(float(np.abs(x).max()) for x in sounds.values()) <= 1
 
 
 def test_it_never_touches_a_folder_with_something_else(tmp_path: Path) -> None:

@@ -132,27 +132,27 @@ def test_unlabelled_audio_is_drawn_of_every_speaker_whatever_the_labels() -> Non
     split = speaker_folds(manifest)[0]
     assert not split.saw_unlabelled_test_audio
     parts = (*split.train, *split.validation, *split.test)
-    heard = split.with_unlabelled(5)
-    assert who(heard.unlabelled) == who(parts)
+    enrolled = split.with_unlabelled(5)
+    assert who(enrolled.unlabelled) == who(parts)
     for speaker in who(parts):
         own = [u.id for u in parts if u.speaker == speaker]
         hashed = sorted(own, key=lambda name: hashlib.blake2b(f"0\0enrolment\0{name}".encode()).digest())
-        assert [u.id for u in heard.unlabelled if u.speaker == speaker] == sorted(hashed[:5])
-    assert heard.saw_unlabelled_test_audio
-    assert heard.stamps == ("test speakers are enrolled with 10 unlabelled clips of their own",)
+        assert [u.id for u in enrolled.unlabelled if u.speaker == speaker] == sorted(hashed[:5])
+    assert enrolled.saw_unlabelled_test_audio
+    assert enrolled.stamps == ("test speakers are enrolled with 10 unlabelled clips of their own",)
     assert split.with_unlabelled().unlabelled == tuple(sorted(parts, key=lambda u: u.id))
     unlabelled = [replace(u, id=f"{u.id} again", emotion=None) for u in manifest]
-    stranger = replace(unlabelled[0], id="stranger", speaker="nobody of this split")
-    more = split.with_unlabelled(audio=[*manifest, *unlabelled, stranger]).unlabelled
+    other = replace(unlabelled[0], id="other", speaker="nobody of this split")
+    more = split.with_unlabelled(audio=[*manifest, *unlabelled, other]).unlabelled
     assert len(more) == 2 * len(parts), "clips without a label count, other speakers do not"
     with pytest.raises(SereneError, match="at least 1 is needed"):
         split.with_unlabelled(0)
 
 
-def test_the_same_audio_under_another_speakers_name_is_no_stranger() -> None:
+def test_the_same_audio_under_another_speakers_name_is_not_unseen() -> None:
     split = speaker_folds(corpus(clips=4))[0]
-    same = replace(split.test[0], audio_hash="heard before")
-    trained = replace(split.train[0], audio_hash="heard before")
+    same = replace(split.test[0], audio_hash="the same")
+    trained = replace(split.train[0], audio_hash="the same")
     with pytest.raises(SereneError, match="shares audio with training or validation under another speaker's name"):
         replace(split, train=(trained, *split.train[1:]), test=(same, *split.test[1:]))
 
@@ -199,10 +199,10 @@ def test_clips_set_aside_are_in_no_part_and_are_all_that_is_heard_of_their_speak
     apart = replace(split, test=kept, set_aside=aside)
     assert (apart.unlabelled, apart.saw_unlabelled_test_audio, apart.stamps) == ((), False, ())
     for audio in (None, manifest):
-        heard = apart.with_unlabelled(audio=audio)
-        assert {u.id for u in heard.unlabelled if u.speaker in split.test_speakers} == {u.id for u in aside}
-        assert who(heard.unlabelled) == set(manifest.speakers)
-        assert heard.stamps == ("test speakers are enrolled with 6 unlabelled clips of their own",)
+        enrolled = apart.with_unlabelled(audio=audio)
+        assert {u.id for u in enrolled.unlabelled if u.speaker in split.test_speakers} == {u.id for u in aside}
+        assert who(enrolled.unlabelled) == set(manifest.speakers)
+        assert enrolled.stamps == ("test speakers are enrolled with 6 unlabelled clips of their own",)
     fewer = apart.with_unlabelled(2).unlabelled
     assert Counter(u.speaker for u in fewer) == dict.fromkeys(manifest.speakers, 2)
 

@@ -91,9 +91,9 @@ def test_adaptation_clips_are_taken_from_the_test_and_set_aside() -> None:
     assert ids(split.set_aside) == {"MSP_4_0", "MSP_5_8", "MSP_5_9"}
     assert len(split.test) == 17 and not ids(split.test) & ids(split.set_aside)
     assert (split.unlabelled, split.saw_unlabelled_test_audio) == ((), False)
-    heard = split.with_unlabelled(audio=corpus())
-    assert {u.id for u in heard.unlabelled if u.speaker in ("4", "5")} == ids(split.set_aside)
-    assert heard.saw_unlabelled_test_audio
+    enrolled = split.with_unlabelled(audio=corpus())
+    assert {u.id for u in enrolled.unlabelled if u.speaker in ("4", "5")} == ids(split.set_aside)
+    assert enrolled.saw_unlabelled_test_audio
 
 
 @pytest.mark.parametrize(
