@@ -50,7 +50,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ca
 def test_every_task_is_done_and_heard(jobs: int, tasks: Callable, tmp_path: Path) -> None:
     heard: list[tuple[str, int]] = []
     names = ["a", "b", "c"]
-    work(tasks("note"), [(tmp_path, name) for name in names], jobs=jobs, heard=lambda *told: heard.append(told))
+    work(tasks("note"), [(tmp_path, name) for name in names], jobs=jobs, on_message=lambda *told: heard.append(told))
     processes = {(tmp_path / name).read_text() for name in names}
     assert (str(os.getpid()) in processes) == (jobs == 1)
     for name in names:
@@ -58,11 +58,11 @@ def test_every_task_is_done_and_heard(jobs: int, tasks: Callable, tmp_path: Path
 
 
 def test_nothing_to_do_starts_nothing() -> None:
-    work(lambda: None, [], jobs=4, heard=lambda: None)
+    work(lambda: None, [], jobs=4, on_message=lambda: None)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("bad", SereneError), ("missing", MissingExtra)])
 def test_the_first_mistake_ends_all(name: str, kind: type[SereneError], tasks: Callable, tmp_path: Path) -> None:
     with pytest.raises(kind, match=r"a mistake in one task|pip install 'serene-ser\[track\]'"):
-        work(tasks("fail"), [(tmp_path, "long"), (tmp_path, name)], jobs=2, heard=lambda *_: None)
+        work(tasks("fail"), [(tmp_path, "long"), (tmp_path, name)], jobs=2, on_message=lambda *_: None)
     assert not (tmp_path / "long").exists()

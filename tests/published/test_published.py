@@ -80,7 +80,11 @@ def test_the_figures_of_the_brown_report() -> None:
 
 
 def test_what_nobody_published_is_blank() -> None:
-    for table, column in (("gat2022-figure2", "10"), ("brown-table1", "spread"), ("brown-table2", "test on strangers")):
+    for table, column in (
+        ("gat2022-figure2", "10"),
+        ("brown-table1", "spread"),
+        ("brown-table2", "test on unseen speakers"),
+    ):
         assert set(figures(table, column)) == {""}
 
 

@@ -23,6 +23,7 @@ SUFFIXES = (".yaml", ".yml")
 NAMED = {"corpus": "name", "speakers": "name", "protocol": "name", "method": "name", "model": "encoder"}
 RENAMES = {f"{where}.{key}" for where, key in NAMED.items()}
 SHARED = ("corpus", "labels", "protocol", "rows")  # by all rows of a table
+Tree = dict[str, Any]  # a recipe as YAML has it, its scalars still words
 ROW = re.compile(r"[\w.-]+")
 
 
@@ -38,8 +39,8 @@ class RecipeFile:
     """
 
     path: Path
-    head: dict[str, Any]
-    rows: dict[str, dict[str, Any]]
+    head: Tree
+    rows: dict[str, Tree]
     remarks: dict[str, str]
 
     def name(self, row: str | None = None) -> str:
@@ -53,7 +54,7 @@ class RecipeFile:
         overrides = yaml.safe_dump(self.rows[row], default_flow_style=True, sort_keys=False, width=float("inf"))
         return self.remarks.get(row) or overrides.strip()
 
-    def tree(self, row: str | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    def tree(self, row: str | None, overrides: Sequence[str] = ()) -> Tree:
         """Give the sections of one row, or of the single recipe, with `key.sub=value` overrides applied last.
 
         Raises:
@@ -99,7 +100,7 @@ def find(address: str | Path) -> tuple[RecipeFile, str | None]:
     return RecipeFile(path, tree, rows, _remarks(text)), row
 
 
-def merge(tree: dict[str, Any], other: Mapping[str, Any], inside: str = "") -> None:
+def merge(tree: Tree, other: Mapping[str, Any], inside: str = "") -> None:
     """Override a tree in place, key by key; another name in a section drops the settings of the former one."""
     if inside in NAMED and NAMED[inside] in other:
         _rename(tree, other[NAMED[inside]], NAMED[inside])
@@ -112,7 +113,7 @@ def merge(tree: dict[str, Any], other: Mapping[str, Any], inside: str = "") -> N
             tree[key] = copy.deepcopy(value)
 
 
-def _rename(settings: dict[str, Any], name: Any, key: str) -> None:
+def _rename(settings: Tree, name: Any, key: str) -> None:
     """Drop a section's settings where it is to name another choice than before."""
     if settings.get(key) != name:
         settings.clear()
@@ -138,7 +139,7 @@ def _former(path: Path) -> str:
     return f". Did you mean {table}:{path.stem}?" if table.is_file() else ""
 
 
-def _rows(given: Any, path: Path) -> dict[str, dict[str, Any]]:
+def _rows(given: Any, path: Path) -> dict[str, Tree]:
     if not isinstance(given, dict) or not given:
         raise SereneError(
             f"'rows' in {path} is {given!r}; a mapping of names to the sections that each row overrides was expected, "
@@ -168,7 +169,7 @@ def _remarks(text: str) -> dict[str, str]:
     return {row: remark[1] for row, remark in found.items() if remark}
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _apply(tree: Tree, override: str) -> None:
     path, equals, text = override.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):

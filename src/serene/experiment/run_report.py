@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,50 +72,62 @@ def report_of(run: Run) -> Report:
     trials = run.finished()
     predictions = Predictions.concatenate(trial.predictions() for trial in trials)
     kept = [trial.json("environment.json") for trial in trials]
-    rules = {entry["split"]["validation_rule"] for entry in kept}
-    stamps = [stamp for entry in kept for stamp in entry["split"]["stamps"]]
-    folds, of_folds = len({trial.fold for trial in trials}), kept[0]["of_folds"]
-    if run.recipe.begins_random and not run.recipe.stages:
-        stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
-    if folds < of_folds:
-        stamps.append(f"{folds} of the protocol's {of_folds} folds were run")
-    labels, corpus, speakers = run.recipe.labels, run.folder / "corpus.json", run.folder / "speakers.json"
+    speakers = run.folder / "speakers.json"
     known = json.loads(speakers.read_text()) if speakers.exists() else {}
-    facts = ReportFacts(
-        title=run.recipe.name,
-        protocol=protocols.title(run.recipe.protocol.name, run.recipe.protocol.settings),
-        speaker_independent=all(entry["split"]["speaker_independent"] for entry in kept),
-        selection=f"{_all(e['selection'] for e in kept)}; validation: {' and '.join(sorted(rules))}",
-        saw_unlabelled_test_audio=any(entry["split"]["saw_unlabelled_test_audio"] for entry in kept),
-        stamps=list(dict.fromkeys(stamps)),
-        corpus=run.recipe.corpus.name,
-        only=run.recipe.corpus.only,
-        data=json.loads(corpus.read_text()) if corpus.exists() else None,
-        languages=sorted({*known.get("language", {}).values()}),
-        target=labels.target,
-        join=labels.join,
-        method=run.recipe.method.name,
-        speaker_corpus=run.recipe.speakers.name if run.recipe.speakers else None,
-        normalize=run.recipe.features.normalize,
-        recipe=run.recipe.to_yaml(),
-        recipe_hash=run.identity,
-        machine=_all(f"{e['processor']}, {e['cores']} cores" for e in kept),
-        seconds=round(sum(entry["seconds"] for entry in kept), 1),
-        environment={
-            "python": _all(e["python"] for e in kept),
-            "system": _all(e["system"] for e in kept),
-            "packages": {name: _all(str(e["packages"].get(name)) for e in kept) for name in kept[0]["packages"]},
-        },
-    )
     return build(
         predictions,
-        facts,
+        _facts(run, kept, len({trial.fold for trial in trials}), sorted({*known.get("language", {}).values()})),
         probes=[trial.json("probes.json") for trial in trials],
         shifts=[shift_of(trial) for trial in trials],
         temperatures=[entry["temperature"] for entry in kept if "temperature" in entry],
         groups_of=known,
         logs=[trial.log() for trial in trials],
         embedding=_embedding(trials[0], predictions),
+    )
+
+
+def _facts(run: Run, kept: Sequence[Mapping[str, Any]], folds: int, languages: list[str]) -> ReportFacts:
+    """Say what a report tells beside its figures.
+
+    Args:
+        run: which it is.
+        kept: the finished trials' `environment.json`.
+        folds: that have finished.
+        languages: that are spoken.
+    """
+    recipe, corpus, splits = run.recipe, run.folder / "corpus.json", [entry["split"] for entry in kept]
+    stamps = [stamp for split in splits for stamp in split["stamps"]]
+    if recipe.begins_random and not recipe.stages:
+        stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
+    if folds < kept[0]["of_folds"]:
+        stamps.append(f"{folds} of the protocol's {kept[0]['of_folds']} folds were run")
+    packages = kept[0]["packages"]
+    rules = " and ".join(sorted({split["validation_rule"] for split in splits}))
+    return ReportFacts(
+        title=recipe.name,
+        protocol=protocols.title(recipe.protocol.name, recipe.protocol.settings),
+        speaker_independent=all(split["speaker_independent"] for split in splits),
+        selection=f"{_all(entry['selection'] for entry in kept)}; validation: {rules}",
+        saw_unlabelled_test_audio=any(split["saw_unlabelled_test_audio"] for split in splits),
+        stamps=list(dict.fromkeys(stamps)),
+        corpus=recipe.corpus.name,
+        only=recipe.corpus.only,
+        data=json.loads(corpus.read_text()) if corpus.exists() else None,
+        languages=languages,
+        target=recipe.labels.target,
+        join=recipe.labels.join,
+        method=recipe.method.name,
+        speaker_corpus=recipe.speakers.name if recipe.speakers else None,
+        normalize=recipe.features.normalize,
+        recipe=recipe.to_yaml(),
+        recipe_hash=run.identity,
+        machine=_all(f"{entry['processor']}, {entry['cores']} cores" for entry in kept),
+        seconds=round(sum(entry["seconds"] for entry in kept), 1),
+        environment={
+            "python": _all(entry["python"] for entry in kept),
+            "system": _all(entry["system"] for entry in kept),
+            "packages": {name: _all(str(entry["packages"].get(name)) for entry in kept) for name in packages},
+        },
     )
 
 

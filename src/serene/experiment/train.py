@@ -76,7 +76,7 @@ def train(
     epochs = recipe.training["epochs"]
     reached: dict[Path, int] = {}
 
-    def heard(folder: Path, epoch: int) -> None:
+    def on_message(folder: Path, epoch: int) -> None:
         reached[folder] = epoch
         progress("training", sum(reached.values()), len(todo) * epochs)
 
@@ -84,7 +84,7 @@ def train(
     before, folds = (recipe, planned.task, planned.store), len(planned.splits)
     tasks = [(*before, split, planned.speakers, beginning, folds, trial, tensorboard) for split, trial in todo]
     most = 1 if recipe.training.make().device == "cuda" else CORES
-    work(train_trial, tasks, jobs=jobs or most, heard=heard)
+    work(train_trial, tasks, jobs=jobs or most, on_message=on_message)
     write_report(planned.run)
     return planned.run
 

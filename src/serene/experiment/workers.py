@@ -19,22 +19,22 @@ _messages: Any = None  # in a worker: the queue of what it tells
 
 
 def work(
-    function: Callable[..., None], tasks: Sequence[tuple[Any, ...]], *, jobs: int, heard: Callable[..., None]
+    function: Callable[..., None], tasks: Sequence[tuple[Any, ...]], *, jobs: int, on_message: Callable[..., None]
 ) -> None:
-    """Call `function(*task, tell)` for every task; what it tells is heard here.
+    """Call `function(*task, tell)` for every task; what it tells arrives here.
 
     Args:
         function: of a module's top level; its last argument is `tell(*message)`.
         tasks: arguments that can be pickled.
         jobs: processes at a time; with one, the tasks run here, one after the other.
-        heard: called with each message.
+        on_message: called with each message.
 
     Raises:
         Exception: the first that a task raises; the other tasks are stopped.
     """
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
-            function(*task, heard)
+            function(*task, on_message)
         return
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
@@ -45,9 +45,9 @@ def work(
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
                 _raise_if_failed(future)
-            _hear(messages, heard)
+            _pass_on(messages, on_message)
         pool.shutdown()
-        _hear(messages, heard)  # the last words of workers that have ended since
+        _pass_on(messages, on_message)  # the last words of workers that have ended since
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
@@ -55,9 +55,9 @@ def work(
         raise
 
 
-def _hear(messages: Any, heard: Callable[..., None]) -> None:
+def _pass_on(messages: Any, on_message: Callable[..., None]) -> None:
     while not messages.empty():
-        heard(*messages.get())
+        on_message(*messages.get())
 
 
 def _raise_if_failed(future: Future[None]) -> None:
@@ -72,7 +72,7 @@ def _raise_if_failed(future: Future[None]) -> None:
 def _begin(messages: Any, parent: int) -> None:
     global _messages
     _messages = messages
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one hears it, and ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one gets it too, and ends it
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

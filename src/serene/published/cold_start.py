@@ -1,4 +1,4 @@
-"""A table of our own, published nowhere else: what a few unlabelled clips of a stranger buy, by how many there are."""
+"""A table of our own, published nowhere else: UA by the number of an unseen speaker's enrolled, unlabelled clips."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _row(name: str, upstream: str, *overrides: str) -> Row:
 
 TABLES = {
     "cold-start": Table(
-        title="UA on strangers of CREMA-D by the number of their own unlabelled clips that the model has heard",
+        title="UA on unseen speakers of CREMA-D, enrolled with so many of their own unlabelled clips",
         source="serene's own; no paper has it",
         unit="UA in per cent, mean over seeds of a fresh head on a frozen encoder, and deviation over them.",
         corpus="crema_d",
@@ -39,8 +39,8 @@ TABLES = {
         picture=Picture(
             kind="curves",
             places={_name(clips): _name(clips) if clips is None else clips for clips in CLIPS},
-            x_label="unlabelled clips of the speaker that were heard",
-            y_label="UA on strangers",
+            x_label="unlabelled clips of the speaker that are enrolled",
+            y_label="UA on unseen speakers",
         ),
         stand_in="{name: speaker_folds, folds: 5}",
         cost="two trainings on one fold and 42 small ones, half an hour on a CPU",
@@ -49,8 +49,8 @@ TABLES = {
             "Pooled embeddings of a frozen encoder are standardised by the mean and deviation of so many of each "
             "speaker's clips, into which five clips' worth of the training speakers' statistics are blended; training "
             "speakers are enrolled by as many clips as test speakers. A head is trained on them.",
-            "Column 0 hears nobody's clips; the others hear a test speaker's clips without their labels, and are not "
-            "to be compared with a system that hears one clip at a time.",
+            "Column 0 enrols nobody; in the others test speakers are enrolled with unlabelled clips of their own. "
+            "They are not to be compared with a system that is given one clip at a time.",
         ),
     ),
 }

@@ -102,7 +102,7 @@ TABLES = {
             "5-fold WA: each session tests once. Validation is a random fifth of the other eight speakers' turns, as "
             "the paper's seems to be, so that validation has speakers in common with training, and testing has none.",
             "Speaker-dependent WA: the paper gives neither shares nor repeats; ours are 80, 10 and 10 %, five times. "
-            "Its speakers are heard in training.",
+            "Its speakers are in training too.",
             *_LOW_UNSAID,
             *_UNSAID,
             "The paper's text puts its speaker-dependent gain at 0.5, which no two of the table's figures differ by.",

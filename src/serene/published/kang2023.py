@@ -66,7 +66,7 @@ _ENCODER = (
     "The convolutions rest, as the paper says; its released code trains them "
     "(recipes/kang2023/iemocap.yaml:released_code).",
     "Clips are cut to 100,000 samples (6.25 s), which is in the released code alone. There shorter ones are filled up "
-    "to as many with their mean and heard without a mask, and all are divided by their peak; ours hears each clip to "
+    "to as many with their mean and read without a mask, and all are divided by their peak; ours reads each clip to "
     "its own end, standardised.",
     "Training clips are changed as in the released code (gain and polarity, with probability 0.8); the paper names "
     "nine changes without settings. Standardising undoes the gain.",

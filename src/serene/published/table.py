@@ -136,7 +136,7 @@ class Table:
         own_recipes: folder of the recipe files of corpora that stand in, each with rows of the same names.
         own: what the recipes of a stand-in's own differ in, where there are any.
         where: how the corpus is had, where its reader does not say.
-        n_speakers: how many the paper's protocol deals out; a corpus of another number is dealt by `stand_in`.
+        n_speakers: how many the paper's protocol partitions; a corpus of another number is partitioned by `stand_in`.
         speaker_corpus: the second corpus, from which speakers are learnt.
         speaker_stand_in: the protocol for a speaker corpus that cannot serve the paper's.
         weights: the pretrained weights that its recipes begin with.

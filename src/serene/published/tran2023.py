@@ -32,7 +32,7 @@ _DIFFERENCES = (
     "clusters of layer 9 of HuBERT Base, fitted anew; a quantiser file can take their place (targets.quantizer).",
     "Means over time leave padding out, and clips are cut at 250,000 samples from their beginning; the authors' code "
     "averages over padding and keeps the end.",
-    "Not published: batch and clip of pre-training, how strangers get a vector (ours: the most similar speakers').",
+    "Not published: batch and clip of pre-training, how unseen speakers get a vector (ours: of the most similar).",
 )
 
 

@@ -16,7 +16,7 @@ from serene.experiment.sections import Recipe
 from serene.experiment.train import train
 from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
-from serene.published import TABLES, Column, Picture, Row
+from serene.published import TABLES, Column, Picture, Row, Table
 from serene.reporting import plots
 from serene.reproduce import rehearsal
 from serene.reproduce.measures import MEASURES, Trained
@@ -56,17 +56,11 @@ def reproduce(
         SereneError: an unknown table, row or column, or data that are missing: which, where they are had, and what the
             run costs.
     """
-    if name not in TABLES:
-        raise SereneError(unknown("table", name, TABLES))
-    table = TABLES[name]
-    for kind, asked, known in (("row", rows, table.rows), ("column", columns, table.columns)):
-        for one in asked:
-            if one not in (names := [entry.name for entry in known]):
-                raise SereneError(unknown(f"{kind} of {name},", one, names))
+    table = _table(name, rows, columns)
     corpora = rehearsal.corpora(table, runs) if tiny else Corpora.given(table, name, data)
     rehearse = rehearsal.rehearser(table, runs) if tiny else None
     recipes = RowRecipes(table=table, corpora=corpora, overrides=overrides, weights=weights or {}, rehearse=rehearse)
-    recipes, dealt = _dealt(recipes, runs, progress)
+    recipes, partitioned = _partitioned(recipes, runs, progress)
     bench = _Bench(recipes, runs, jobs, progress)
     wanted = [row for row in table.rows if row.recipe and (not rows or row.name in rows)]
     for row in wanted:
@@ -77,9 +71,21 @@ def reproduce(
         for column in table.columns
         if (not columns or column.name in columns) and (entry := bench.entry(row, column))
     }
-    differences = (*recipes.differences(), *dealt, *bench.notes(), *table.differences)
+    differences = (*recipes.differences(), *partitioned, *bench.notes(), *table.differences)
     picture = _draw(table.picture, ours, bench.plain, runs / f"{name}.png") if table.picture else None
     return Reproduction(table, ours, corpora.names, differences, picture)
+
+
+def _table(name: str, rows: Collection[str], columns: Collection[str]) -> Table:
+    """Find a table that has the rows and columns that are asked for."""
+    if name not in TABLES:
+        raise SereneError(unknown("table", name, TABLES))
+    table = TABLES[name]
+    for kind, asked, known in (("row", rows, table.rows), ("column", columns, table.columns)):
+        for one in asked:
+            if one not in (names := [entry.name for entry in known]):
+                raise SereneError(unknown(f"{kind} of {name},", one, names))
+    return table
 
 
 class _Bench:
@@ -183,8 +189,8 @@ def _key(made: Recipe) -> str:
     return json.dumps([made.name, made.resolved()], sort_keys=True)
 
 
-def _dealt(recipes: RowRecipes, runs: Path, progress: Progress) -> tuple[RowRecipes, list[str]]:
-    """Let the stand-in deal a corpus of the paper's name that has another number of speakers; say so."""
+def _partitioned(recipes: RowRecipes, runs: Path, progress: Progress) -> tuple[RowRecipes, list[str]]:
+    """Let the stand-in partition a corpus of the paper's name that has another number of speakers; say so."""
     table = recipes.table
     if table.n_speakers is None or recipes.stands_in:
         return recipes, []

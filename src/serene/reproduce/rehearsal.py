@@ -36,7 +36,7 @@ CONFIG = {
 def corpora(table: Table, runs: Path) -> Corpora:
     """Make the speech, or take what was made before: `<runs>/synthetic`, and `<runs>/synthetic-speakers`."""
     emotion = ("synthetic", str(_speech(runs / "synthetic", 0)))
-    return Corpora(emotion, ("synthetic", str(_strangers(runs))) if table.speaker_corpus else None)
+    return Corpora(emotion, ("synthetic", str(_other_speakers(runs))) if table.speaker_corpus else None)
 
 
 def rehearser(table: Table, runs: Path) -> Callable[[Recipe], Sequence[str]]:
@@ -64,12 +64,12 @@ def _speech(folder: Path, seed: int) -> Path:
     return folder
 
 
-def _strangers(runs: Path) -> Path:
+def _other_speakers(runs: Path) -> Path:
     """Write the manifest of a second corpus, whose speakers bear other names: they are no one of the first."""
     manifest = runs / "synthetic-speakers.jsonl"
     if not manifest.exists():
-        heard = prepare("synthetic", _speech(runs / "synthetic-speakers", 1))
-        renamed = tuple(replace(clip, speaker=f"other {clip.speaker}") for clip in heard)
+        others = prepare("synthetic", _speech(runs / "synthetic-speakers", 1))
+        renamed = tuple(replace(clip, speaker=f"other {clip.speaker}") for clip in others)
         Manifest(renamed).write(manifest)
     return manifest
 

@@ -165,10 +165,10 @@ class RowRecipes:
             changes += ["labels={}"] if emotional and base.labels.target != "dimensions" else []
             changes += [f"protocol.run={json.dumps(list(base.run))}"] if base.run and emotional else []
         changes.append(f"corpus.path={json.dumps(path)}")
-        heard = json.dumps({"name": name, "path": path})
+        here = json.dumps({"name": name, "path": path})
         for number, stage in enumerate(base.stages):
             places = [place for place, corpus in enumerate(stage.corpora) if corpus.name == base.corpus.name != name]
-            changes += [f"stages.{number}.corpora.{place}={heard}" for place in places]
+            changes += [f"stages.{number}.corpora.{place}={here}" for place in places]
         if base.speakers is not None:
             name, path = _there(self.corpora.speakers)
             if name != base.speakers.name:

@@ -14,7 +14,7 @@ from serene.models import ENCODERS
 from serene.models.parts import PERSONAL, Parts
 from serene.settings import TRAINER, Choice, CorpusSettings, named, section, settings_of
 
-HEEDED = ("weights", "config", "checkpointing")  # of a recipe's model: the encoder itself, not what is cut off it
+KEPT = ("weights", "config", "checkpointing")  # of a recipe's model: the encoder itself, not what is cut off it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ class StageSettings:
     """A pre-training that the model's encoder goes through before the recipe's own training, without any label.
 
     Args:
-        corpora: whose audio is heard: all of it, that of test speakers too. A path that is not given is `corpus.path`.
+        corpora: whose audio is used: all of it, that of test speakers too. A path that is not given is `corpus.path`.
         targets: see `TargetSettings`.
         speaker_embedding: add a vector of who speaks, `last`, `first` or as a `prefix` (PAPT), or `none` (TAPT).
         held_out_speakers: share of the speakers, drawn by a hash, of whom nothing is trained on, only measured.
         held_out_texts: the same for sentences, where the corpus names them.
-        crop: seconds of a clip that are heard at once.
+        crop: seconds of a clip that are read at once.
         seed: of the clusters and the training.
         method: `name` and the method's settings.
         training: the Trainer's settings.
@@ -63,8 +63,8 @@ class StageSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeardSettings:
-    """What waveforms are standardised by before an encoder that is only pre-trained hears them."""
+class WaveformSettings:
+    """What waveforms are standardised by before an encoder that is only pre-trained reads them."""
 
     normalize: Literal["utterance", "none"] = "utterance"
 
@@ -94,10 +94,10 @@ def pretraining(tree: Mapping[str, Any], name: str) -> Pretraining:
                 f"A recipe without protocol pre-trains an encoder; it has model, features and stages, and '{key}' is "
                 "none of them. To learn emotions add corpus, protocol and method."
             )
-    features = settings_of(section(tree, "features"), HeardSettings, "features")
+    features = settings_of(section(tree, "features"), WaveformSettings, "features")
     model = named({"encoder": "hubert", **section(tree, "model")}, "encoder", ENCODERS, "encoder", Parts)
     for key in section(tree, "model"):
-        if key not in ("encoder", *HEEDED):
+        if key not in ("encoder", *KEPT):
             raise SereneError(
                 f"model.{key} changes nothing in pre-training, which trains all of an encoder and keeps it. Drop it "
                 "here, and say it in the recipe that goes on with the encoder."
@@ -110,7 +110,7 @@ def pretraining(tree: Mapping[str, Any], name: str) -> Pretraining:
 
 def pretraining_of(name: str, model: Choice, normalize: Any, stages: tuple[StageSettings, ...]) -> Pretraining:
     """Take what pre-training needs from a recipe's model: the encoder itself, not what stands around it."""
-    return Pretraining(name, {key: model[key] for key in HEEDED}, normalize, stages)
+    return Pretraining(name, {key: model[key] for key in KEPT}, normalize, stages)
 
 
 def stages_of(tree: Mapping[str, Any], corpus: CorpusSettings | None) -> tuple[StageSettings, ...]:
