@@ -91,14 +91,19 @@ def timelines(
     forms, name = _forms(Path(output), form, alone)
     if list(forms.values()) == [PICTURE]:
         _drawer()  # what is missing for it is said before the work, not after it
+    return _write_all(dict(zip(found.paths, [name] if alone else _names(found.paths, name), strict=True)), of, forms)
+
+
+def _write_all(targets: Mapping[str, Path], of: Callable[[str], Timeline], forms: Mapping[str, str]) -> Written:
+    """Write the timelines of some sounds; where there are several, one that cannot be had fails by itself."""
     made: list[str] = []
     remarks: dict[str, None] = {}
     failed: dict[str, str] = {}
-    for path, target in zip(found.paths, [name] if alone else _names(found.paths, name), strict=True):
+    for path, target in targets.items():
         try:
             line = of(path)
         except SereneError as error:
-            if alone:
+            if len(targets) == 1:
                 raise
             failed[sound.named(path)] = str(error)
         else:

@@ -107,22 +107,22 @@ def serve(
     listening = _listen(host, port)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listening.getsockname()[1]}"
-    config = uvicorn.Config(
-        application(service, api_key),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        lifespan="on",
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=math.ceil(service.limits.upload_seconds + service.limits.answer_seconds),
-    )
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended in order when it hands the signal on
-        _Server(config, lambda: ready(url)).run(sockets=[listening])
+        _Server(service, api_key, lambda: ready(url)).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, service: Service, api_key: str | None, ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            application(service, api_key),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="on",
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=math.ceil(service.limits.upload_seconds + service.limits.answer_seconds),
+        )
         super().__init__(config)
         self._told = ready
 
