@@ -118,6 +118,17 @@ def personalisation_gap(
     store = Store(runs / "store", maker)
     warm(decoded, store, lambda done, of: progress("features", done, of))
     x, y = clip_features(decoded, store), np.array(task.truth(decoded))
+    rows = _measure(x, y, task, pairs, progress)
+    facts = {"manifest": path.stem, "data": manifest.digest, "features": maker.identity, "target": target}
+    facts |= {"names": list(task.names), "speakers": list(numbers), "clips": len(pairs[0].dependent)}
+    facts |= {"draws": draws, "seed": seed, "penalty": PENALTY}
+    return _write(facts, rows, runs)
+
+
+def _measure(
+    x: np.ndarray, y: np.ndarray, task: Task, pairs: Sequence[Pair], progress: Progress
+) -> list[dict[str, Any]]:
+    """Train and test both models of every pair; give a row for each metric and number of speakers."""
     found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
     with threadpool_limits(1):  # the models are small
         for done, pair in enumerate(pairs, 1):
@@ -125,10 +136,7 @@ def personalisation_gap(
             for metric in both[0]:
                 found[metric, pair.number].append([of[metric] for of in both])
             progress("draws", done, len(pairs))
-    facts = {"manifest": path.stem, "data": manifest.digest, "features": maker.identity, "target": target}
-    facts |= {"names": list(task.names), "speakers": list(numbers), "clips": len(pairs[0].dependent)}
-    facts |= {"draws": draws, "seed": seed, "penalty": PENALTY}
-    return _write(facts, [_row(*place, np.array(figures)) for place, figures in sorted(found.items())], runs)
+    return [_row(*place, np.array(figures)) for place, figures in sorted(found.items())]
 
 
 def draw_pairs(
