@@ -226,7 +226,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--features", nargs="+", choices=FEATURES, default=list(FEATURES))
     parser.add_argument("--name", help="what the table calls the corpus (default: what the manifest says)")
     parser.add_argument("--cache", type=Path, default=Path("runs/opensmile"), help="where features are kept")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for table.json, table.md, predictions")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for table.json and predictions")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     return parser.parse_args(arguments)
 
@@ -262,7 +262,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": machine(),
     }
     write_text(options.output / "table.json", json.dumps(table, indent=2) + "\n")
-    write_text(options.output / "table.md", markdown(table))
     return table
 
 
