@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serene import registry
+from serene.audio.input_spec import FrontEnd
 from serene.errors import SereneError
 
 FRONT_ENDS = {
@@ -16,7 +17,7 @@ FRONT_ENDS = {
 }
 
 
-def front_end_of(preprocessor: Mapping[str, Any]) -> Any:
+def front_end_of(preprocessor: Mapping[str, Any]) -> FrontEnd:
     """Make the front end that a model folder's `preprocessor_config.json` describes.
 
     Raises:
@@ -27,8 +28,8 @@ def front_end_of(preprocessor: Mapping[str, Any]) -> Any:
     settings = dict(preprocessor)
     name = str(settings.pop("front_end", None))
     kind = registry.load(name, FRONT_ENDS, "front end")
-    if not (isinstance(kind, type) and hasattr(kind, "stored")):
-        raise SereneError(f"'{name}' is no front end: it is no class with the attributes of serene.audio.store.Maker.")
+    if not (isinstance(kind, type) and issubclass(kind, FrontEnd)):
+        raise SereneError(f"'{name}' is no front end: it is no subclass of serene.audio.input_spec.FrontEnd.")
     try:
         return kind(**settings)
     except TypeError as error:

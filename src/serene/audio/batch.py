@@ -1,54 +1,130 @@
-"""Batch: what a model reads, padded to its longest clip, with a mask that keeps the padding out."""
+"""Batch: what a model reads, clips padded to the longest of them; and how clips are dealt into batches.
+
+Its arrays are of numpy where a model answers without torch, and tensors where it learns.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from serene.speaker import SpeakerContext
+
+MOST_VALUES = 120 * 16_000  # of a batch that is scored, padding included: two minutes of samples
+JITTER = 0.08  # how far (in log length) clips may stray from the order of their lengths, so that batches vary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """A few clips side by side.
 
     Attributes:
         inputs: (batch, frame, feature); a waveform's samples are frames of one feature. Zeros after each clip's end.
         lengths: (batch,) valid frames.
-        target: (batch, emotion) distributions over the emotions, one-hot in the ordinary case; or values of dimensions.
+        target: (batch, name) what is to be learnt: shares of classes, or values of dimensions.
         speaker: (batch,) index among the training speakers, -1 for anybody else.
         ids: the utterances, in order.
         own_lengths: (batch,) valid frames of the clips themselves: fewer where a front end fills clips up.
-        enrolment: (batch, 2, feature) mean and deviation over the speaker's own clips, where the model asks for them.
-        enrolled: (batch,) how many frames those were taken over.
-        voice: (batch, coefficient) the speaker's mean cepstra, where the model asks for them.
-        known: (batch,) index among the speakers whom the model knows by name, -1 for anybody else.
+        context: what is known of each clip's speaker, where the model asks for it.
         clusters: (batch, frame) index of each frame's cluster, -1 where it has none, for masked prediction.
     """
 
-    inputs: Tensor
-    lengths: Tensor
-    target: Tensor
-    speaker: Tensor
-    ids: tuple[str, ...]
-    own_lengths: Tensor | None = None
-    enrolment: Tensor | None = None
-    enrolled: Tensor | None = None
-    voice: Tensor | None = None
-    known: Tensor | None = None
-    clusters: Tensor | None = None
+    inputs: Any
+    lengths: Any
+    target: Any = None
+    speaker: Any = None
+    ids: tuple[str, ...] = ()
+    own_lengths: Any = None
+    context: SpeakerContext | None = None
+    clusters: Any = None
 
-    @property
-    def mask(self) -> Tensor:
-        """Bool (batch, frame): true where there is sound, false in the padding."""
-        return mask_of(self.lengths, self.inputs.shape[1])
+    def mapped(self, change: Callable[[Any], Any]) -> Batch:
+        """Change every array, such as to a tensor."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "context")}
+        made = {name: change(array) for name, array in arrays.items() if array is not None}
+        return replace(self, **made, context=self.context and self.context.mapped(change))
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: Any) -> Batch:
         """Return the batch with its tensors on a device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)})
+        return self.mapped(lambda tensor: tensor.to(device))
 
 
-def mask_of(lengths: Tensor, longest: int) -> Tensor:
-    """Turn lengths (batch,) into a bool mask (batch, frame)."""
-    return torch.arange(longest, device=lengths.device)[None, :] < lengths[:, None]
+def padded(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Stack features (frame, feature) of several clips into (batch, frame, feature); with their lengths (batch,)."""
+    lengths = np.array([len(own) for own in features], dtype=np.int64)
+    stacked = np.zeros((len(features), int(lengths.max()), features[0].shape[1]), dtype=np.float32)
+    for row, own in zip(stacked, features, strict=True):
+        row[: len(own)] = own
+    return stacked, lengths
+
+
+def by_length(lengths: Sequence[int] | np.ndarray, width: int, batch_size: int) -> Iterator[list[int]]:
+    """Deal clips that are to be scored into batches of like length; no score depends on how.
+
+    A batch's inputs hold `MOST_VALUES` at most, padding included, but for a clip that has more alone.
+
+    Args:
+        lengths: frames of each clip.
+        width: features per frame.
+        batch_size: clips of a batch, at most.
+
+    Yields:
+        Indices of clips, from the shortest to the longest; every clip once.
+    """
+    batch: list[int] = []
+    for index in np.argsort(lengths, kind="stable").tolist():
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * lengths[index] * width > MOST_VALUES):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Deal every training clip once into batches of like length, the batches in random order.
+
+    Lengths are jittered by a few per cent before they are sorted, so that a small corpus does not meet the same
+    batches every epoch; `benchmarks/padding.py` measures what that costs.
+
+    Args:
+        lengths: (clip,) frames or samples.
+        batch_size: clips per batch; the last of the sorted batches may be smaller.
+        rng: the only source of randomness.
+
+    Returns:
+        Arrays of clip indices.
+    """
+    order = _jittered(lengths, rng)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:  # a clip on its own has no batch statistics
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def duration_batches(lengths: np.ndarray, most: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Deal every training clip once into batches of like length and of at most so many frames, padding included.
+
+    Args:
+        lengths: (clip,) frames or samples.
+        most: frames of a batch; a clip that is longer makes a batch of its own.
+        rng: the only source of randomness.
+
+    Returns:
+        Arrays of clip indices, in random order.
+    """
+    batches: list[list[int]] = [[]]
+    for clip in _jittered(lengths, rng).tolist():
+        longest = max(lengths[clip], *lengths[batches[-1]], 0)
+        if batches[-1] and longest * (len(batches[-1]) + 1) > most:
+            batches.append([])
+        batches[-1].append(clip)
+    return [np.array(batches[i]) for i in rng.permutation(len(batches))]
+
+
+def _jittered(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give clips (clip,) from the shortest to the longest, as each is after a jitter."""
+    return np.argsort(np.log(lengths) + rng.uniform(-JITTER, JITTER, len(lengths)))

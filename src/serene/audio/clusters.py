@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from sklearn.cluster import MiniBatchKMeans
 
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.files import whole_file
 
@@ -21,7 +22,7 @@ CENTRES = "centres"  # the one tensor of a quantiser's file
 
 
 @dataclass(frozen=True, eq=False)
-class Clusters:
+class Clusters(FrontEnd):
     """A front end that gives each frame the index of its nearest centre.
 
     Attributes:
@@ -30,30 +31,24 @@ class Clusters:
         frame_rate: frames per second of the base.
     """
 
-    base: Any  # a Maker; some keep their properties in a cache, which the protocol cannot say
+    base: FrontEnd
     centres: np.ndarray
     frame_rate: float
 
-    stored: ClassVar[bool] = True
-    rate: ClassVar[float] = 0.0
+    declared: ClassVar[InputSpec] = InputSpec(width=1, rate=0.0)
 
     def __post_init__(self) -> None:
         """Refuse centres of another width than the frames."""
-        if self.centres.ndim != 2 or self.centres.shape[1] != self.base.width:
+        if self.centres.ndim != 2 or self.centres.shape[1] != self.base.spec.width:
             raise SereneError(
                 f"The quantiser's centres are of shape {self.centres.shape}, and the frames to be clustered have "
-                f"{self.base.width} features; (cluster, {self.base.width}) was expected."
+                f"{self.base.spec.width} features; (cluster, {self.base.spec.width}) was expected."
             )
 
     @property
-    def shortest(self) -> int:
-        """Fewest samples of a clip."""
-        return self.base.shortest
-
-    @property
-    def width(self) -> int:
-        """One index per frame."""
-        return 1
+    def spec(self) -> InputSpec:
+        """One index per frame of the base."""
+        return replace(self.declared, shortest=self.base.spec.shortest)
 
     @property
     def identity(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import kaldi_native_fbank
 import numpy as np
 import soxr
 
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
@@ -32,7 +33,7 @@ AUDIBLE = 7.0  # nepers of power below the loudest frame: softer ones are not vo
 
 
 @dataclass(frozen=True, kw_only=True)
-class MelProsody:
+class MelProsody(FrontEnd):
     """Log-mel energies, then pitch in octaves from 165 Hz (0 where unvoiced), correlation, voicing and log power.
 
     A frame is 10 ms. The mel energies are Kaldi's, without dither, of samples within [-1, 1]. The pitch is the lag of
@@ -51,8 +52,7 @@ class MelProsody:
     filters: int = 64
     contrast: float = 8.0
 
-    stored: ClassVar[bool] = True
-    rate: ClassVar[float] = 100.0
+    declared: ClassVar[InputSpec] = InputSpec(width=64 + PROSODY, rate=100.0)
 
     def __post_init__(self) -> None:
         """Refuse filters that hold no point of the spectrum, or none."""
@@ -62,14 +62,9 @@ class MelProsody:
             raise SereneError(f"features.contrast is {self.contrast}; a positive number of nepers was expected.")
 
     @property
-    def width(self) -> int:
-        """Features per frame: the filters, and four."""
-        return self.filters + PROSODY
-
-    @property
-    def shortest(self) -> int:
-        """Fewest samples of a clip."""
-        return 1
+    def spec(self) -> InputSpec:
+        """The filters and four more features per frame."""
+        return replace(self.declared, width=self.filters + PROSODY)
 
     @property
     def identity(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import kaldi_native_fbank
 import numpy as np
 
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
@@ -19,7 +20,7 @@ FILTERS = 23  # mel filters, Kaldi's default; there are no more cepstra than the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mfcc:
+class Mfcc(FrontEnd):
     """13 cepstra with log energy first, their deltas and delta-deltas, without silent frames.
 
     The order is that of Kaldi's x-vector recipes: deltas over all frames, then unvoiced frames are dropped. Dither is
@@ -37,8 +38,7 @@ class Mfcc:
     voice_activity: bool = True
     energy: bool = True
 
-    stored: ClassVar[bool] = True
-    rate: ClassVar[float] = 1 / FRAME_SHIFT  # frames per second, those that are dropped counted in
+    declared: ClassVar[InputSpec] = InputSpec(width=39, rate=1 / FRAME_SHIFT)
 
     def __post_init__(self) -> None:
         """Refuse what the library does not: it would read beyond its filters."""
@@ -51,14 +51,9 @@ class Mfcc:
             raise SereneError("features.voice_activity looks at the log energy: set features.energy=true, or drop it.")
 
     @property
-    def width(self) -> int:
-        """Features per frame: 39 by default."""
-        return self.coefficients * (self.deltas + 1)
-
-    @property
-    def shortest(self) -> int:
-        """Fewest samples of a clip."""
-        return 1
+    def spec(self) -> InputSpec:
+        """The cepstra and their deltas: 39 features per frame by default."""
+        return replace(self.declared, width=self.coefficients * (self.deltas + 1))
 
     @property
     def identity(self) -> str:
@@ -125,3 +120,6 @@ def voiced(log_energy: np.ndarray, threshold: float = 5.0, mean_scale: float = 0
     """
     speech = log_energy > threshold + mean_scale * log_energy.mean()
     return speech if speech.any() else np.ones_like(speech)
+
+
+CEPSTRA = Mfcc(coefficients=20, deltas=0, voice_activity=False)  # whose mean models are told of a speaker; silence too

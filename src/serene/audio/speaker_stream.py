@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from serene import sound
-from serene.audio.batch import Batch
-from serene.audio.dataset import Enrolment, enrolment_of, features, padded, with_enrolment
+from serene.audio.batch import Batch, padded
+from serene.audio.dataset import Contexts, context_of, contexts_of, features, tensors
 from serene.audio.store import Store
-from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 
@@ -53,7 +52,7 @@ class SpeakerStream:
             own[utterance.speaker].append(utterance)
         if len(own) < 2:
             raise SereneError(f"The speaker corpus has {len(own)} speakers; telling speakers apart needs at least two.")
-        if not store.maker.rate:
+        if not store.front_end.spec.rate:
             raise SereneError(
                 "A speaker corpus is heard in random crops, and a frozen encoder's stored outputs are of whole clips: "
                 "choose an encoder that hears waveforms or MFCC."
@@ -77,22 +76,24 @@ class SpeakerStream:
         again = self.batch_size > self.speakers
         drawn = rng.choice(self.speakers, self.batch_size, replace=again)
         chosen = [self.clips[speaker][rng.integers(len(self.clips[speaker]))] for speaker in drawn]
-        inputs, lengths = padded([self._part(utterance, rng.random()) for utterance in chosen])
-        no_emotion = torch.zeros(len(chosen), 0)
-        batch = Batch(inputs, lengths, no_emotion, torch.from_numpy(drawn), tuple(u.id for u in chosen))
-        return with_enrolment(batch, [self._enrolment[u.speaker] for u in chosen]) if self.enrol else batch
+        inputs, lengths = tensors(padded([self._part(utterance, rng.random()) for utterance in chosen]))
+        target, speaker, ids = torch.zeros(len(chosen), 0), torch.from_numpy(drawn), tuple(u.id for u in chosen)
+        return Batch(inputs, lengths, target, speaker, ids, context=context_of(chosen, self._contexts))
 
     @cached_property
-    def _enrolment(self) -> dict[str, Enrolment]:
+    def _contexts(self) -> Contexts | None:
         """Compute the speakers' statistics when the first batch asks for them."""
-        return enrolment_of(self.utterances, self.store, self.enrolment_clips)
+        if not self.enrol:
+            return None
+        return contexts_of(self.utterances, ("features",), self.store, clips=self.enrolment_clips)
 
     def _part(self, utterance: Utterance, place: float) -> np.ndarray:
         """Take `crop` seconds of a clip's features; `place` says where, from 0 (its beginning) to 1 (its end)."""
-        if isinstance(self.store.maker, Waveform) and utterance.duration is not None:
+        front_end = self.store.front_end
+        if front_end.spec.sliced and utterance.duration is not None:
             rest = max(0.0, utterance.duration - self.crop)
             start = utterance.start + place * rest
-            return self.store.maker(sound.read(utterance.audio, start, min(self.crop, utterance.duration)))
-        whole, frames = features(utterance, self.store), round(self.crop * self.store.maker.rate)
+            return front_end(sound.read(utterance.audio, start, min(self.crop, utterance.duration)))
+        whole, frames = features(utterance, self.store), front_end.spec.frames(self.crop)
         start = int(place * (max(0, len(whole) - frames) + 1))
         return whole[start : start + frames]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from serene.audio.batch import Batch
+from serene.audio.batch import Batch, padded
 from serene.audio.clusters import Clusters
-from serene.audio.dataset import Dataset, features, known_indices, padded, samples_of
+from serene.audio.dataset import Dataset, context_of, contexts_of, features, samples_of, tensors
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
@@ -47,30 +46,28 @@ class Unlabelled(Dataset):
     ) -> None:
         """Decode nothing yet: lengths come from the manifest."""
         self.utterances, self.groups = tuple(utterances), np.array(groups, dtype=np.str_)
-        waveform: Any = Waveform()
-        self.store = Store(clusters.folder.parent, waveform)
+        self.store = Store(clusters.folder.parent, Waveform())
         self.clusters, self.stride, self.crop = clusters, stride, crop
         own = [round((u.duration or len(samples_of(u)) / SAMPLE_RATE) * SAMPLE_RATE) for u in self.utterances]
         self.lengths = np.minimum(np.array(own, dtype=np.int64), crop)
-        self.known = known_indices(self.utterances, known)
+        self.contexts = contexts_of((), (), self.store, known=known)
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Collect clips into a batch; without a generator long clips are cut at their beginning."""
         chosen = [self.utterances[i] for i in indices]
         parts = [self._part(utterance, rng.random() if rng else 0.0) for utterance in chosen]
-        inputs, lengths = padded([samples for samples, _ in parts])
+        inputs, lengths = tensors(padded([samples for samples, _ in parts]))
         clusters = torch.nn.utils.rnn.pad_sequence(
             [torch.from_numpy(labels) for _, labels in parts], batch_first=True, padding_value=-1
         )
-        nobody, nothing = torch.full((len(chosen),), -1), torch.zeros(len(chosen), 0)
-        ids = tuple(u.id for u in chosen)
-        return Batch(inputs, lengths, nothing, nobody, ids, known=self.known[indices], clusters=clusters)
+        ids, context = tuple(u.id for u in chosen), context_of(chosen, self.contexts)
+        return Batch(inputs, lengths, ids=ids, context=context, clusters=clusters)
 
     def _part(self, utterance: Utterance, place: float) -> tuple[np.ndarray, np.ndarray]:
-        samples, maker = samples_of(utterance), self.clusters.maker
-        assert isinstance(maker, Clusters)
+        samples, front_end = samples_of(utterance), self.clusters.front_end
+        assert isinstance(front_end, Clusters)
         labels = features(utterance, self.clusters)
-        expected = len(samples) / SAMPLE_RATE * maker.frame_rate
+        expected = len(samples) / SAMPLE_RATE * front_end.frame_rate
         if abs(len(labels) - expected) > EDGES + MISFIT * expected:
             raise SereneError(
                 f"'{utterance.id}' has {len(labels)} cluster indices, and its {len(samples)} samples have about "
@@ -78,4 +75,4 @@ class Unlabelled(Dataset):
             )
         start = int(place * (max(0, len(samples) - self.crop) // self.stride + 1)) * self.stride
         heard = samples[start : start + self.crop]
-        return self.store.maker(heard), maker.at(labels, start, len(heard), self.stride)
+        return self.store.front_end(heard), front_end.at(labels, start, len(heard), self.stride)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waveform:
+class Waveform(FrontEnd):
     """Samples at 16 kHz as frames of one feature.
 
     Args:
@@ -26,9 +27,16 @@ class Waveform:
     fill: Literal["none", "mean"] = "none"
     scale: Literal["none", "peak"] = "none"
 
-    stored: ClassVar[bool] = False  # decoding again costs less than the disk that decoded sound takes
-    rate: ClassVar[float] = SAMPLE_RATE
-    width: ClassVar[int] = 1
+    # a minute at most: attention over a waveform's frames grows with their square
+    declared: ClassVar[InputSpec] = InputSpec(
+        width=1,
+        rate=SAMPLE_RATE,
+        longest=60.0,
+        stored=False,  # decoding again costs less than the disk that decoded sound takes
+        sliced=True,
+        augmented=True,
+        batched=False,
+    )
 
     def __post_init__(self) -> None:
         """Refuse to hear nothing."""
@@ -38,19 +46,14 @@ class Waveform:
             raise SereneError("features.fill needs features.longest: the seconds up to which clips are filled.")
 
     @property
-    def shortest(self) -> int:
-        """Fewest samples of a clip."""
-        return 1
-
-    @property
     def identity(self) -> str:
         """Name of the front end, whose outputs are never stored."""
         return "waveform"
 
-    def frames_in(self, seconds: float) -> int:
-        """Give the number of a clip's own samples that are heard, of so many seconds."""
-        heard = seconds if self.longest is None else min(seconds, self.longest)
-        return round(heard * SAMPLE_RATE)
+    @property
+    def spec(self) -> InputSpec:
+        """One feature per sample, of a clip's beginning where it is cut."""
+        return self.declared if self.longest is None else replace(self.declared, longest=self.longest, beyond="cut")
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into frames (sample, 1)."""

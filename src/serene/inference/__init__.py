@@ -8,6 +8,6 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
 
 NETWORKS = {
-    "onnx": "serene.inference.onnx_model:OnnxModel",
-    "torch": "serene.inference.torch_model:TorchModel",
+    "onnx": "serene.inference.onnx_network:OnnxNetwork",
+    "torch": "serene.models.torch_network:torch_network",
 }

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from serene.audio import front_end_of
-from serene.audio.mfcc import Mfcc
+from serene.audio.input_spec import FrontEnd
+from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
 from serene.inference import speech
 from serene.inference.clip import Clip
 from serene.inference.folder import ModelFolder
 from serene.inference.sounds import Sound, samples_of
 from serene.sound import SAMPLE_RATE
-
-LONGEST, LONGEST_WAVEFORM = 600.0, 60.0  # seconds: attention over a waveform's frames grows with their square
-VOICE = Mfcc(coefficients=20, deltas=0, voice_activity=False)  # what models are told of a speaker's voice: its mean
 
 
 @dataclass(frozen=True)
@@ -26,13 +23,11 @@ class FeatureExtractor:
 
     Attributes:
         front_end: makes features of samples.
-        hears_voices: whether the model asks for a speaker's mean cepstra.
-        longest: seconds of the longest sound that is heard at once.
+        cepstra: whether the model asks for a speaker's mean cepstra.
     """
 
-    front_end: Any
-    hears_voices: bool
-    longest: float
+    front_end: FrontEnd
+    cepstra: bool
 
     @classmethod
     def of(cls, folder: ModelFolder) -> FeatureExtractor:
@@ -43,13 +38,17 @@ class FeatureExtractor:
             MissingExtra: its front end needs torch, as a frozen encoder does.
         """
         front_end = front_end_of(folder.preprocessor)
-        if front_end.width != folder.config["width"]:
+        if front_end.spec.width != folder.config["width"]:
             raise SereneError(
-                f"{folder.path}: the front end makes {front_end.width} features per frame, and the model reads "
+                f"{folder.path}: the front end makes {front_end.spec.width} features per frame, and the model reads "
                 f"{folder.config['width']}."
             )
-        whole = front_end.stored or getattr(front_end, "longest", None) is not None
-        return cls(front_end, folder.parts.hears_voices, LONGEST if whole else LONGEST_WAVEFORM)
+        return cls(front_end, "cepstra" in folder.needs)
+
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest sound that is taken at once."""
+        return self.front_end.spec.accepted
 
     def __call__(self, sound: Sound, rate: int | None = None) -> Clip:
         """Decode a sound, look for speech in it, and make its features.
@@ -67,5 +66,4 @@ class FeatureExtractor:
         if note is not None:
             return Clip(duration, note=note)
         features = np.asarray(self.front_end(samples), dtype=np.float32)
-        voice = VOICE(samples).mean(axis=0) if self.hears_voices else None
-        return Clip(duration, features, voice)
+        return Clip(duration, features, CEPSTRA(samples).mean(axis=0) if self.cepstra else None)

@@ -10,9 +10,11 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
+from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
 from serene.models import weights
 from serene.models.parts import FORMAT, Parts
+from serene.speaker import Need
 from serene.task import Task, task_of_model
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -92,21 +94,16 @@ class ModelFolder:
         return float(self.config.get("temperature", 1.0))
 
     @property
-    def by_speaker(self) -> bool:
-        """Whether features are standardised by the speaker's own clips."""
-        return self.config["normalize"] == "speaker"
+    def needs(self) -> frozenset[Need]:
+        """What the model asks of who speaks."""
+        return self.parts.needs(self.config["normalize"])
 
     @property
-    def personal(self) -> bool:
-        """Whether the model hears more of a speaker than one clip, where a profile brings it."""
-        return self.by_speaker or self.parts.hears_voices or self.parts.enrols_embeddings
-
-    @property
-    def enrolment_width(self) -> int:
-        """How many means, and deviations, of a speaker the model reads: of features or of embeddings; 0 for none."""
-        if self.parts.enrols_embeddings:
-            return self.config["embedding_width"]
-        return self.config["width"] if self.by_speaker else 0
+    def widths(self) -> dict[Need, int]:
+        """How wide that is which a profile brings of a speaker, where the model asks for it; empty if for nothing."""
+        known: dict[Need, int] = {"features": self.config["width"], "cepstra": CEPSTRA.spec.width}
+        known["embeddings"] = self.config.get("embedding_width", 0)
+        return {need: width for need, width in known.items() if need in self.needs}
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -163,13 +160,13 @@ def _oddity(folder: ModelFolder) -> str | None:
         return f"the temperature is {folder.temperature}"
     if not isinstance(folder.config["width"], int) or folder.config["width"] < 1:
         return f"the width is {folder.config['width']!r}"
-    if folder.parts.enrols_embeddings and folder.config.get("normalize") == "speaker":
-        return "it standardises both features and embeddings by speaker"
     wanted = {"normalize", "enrolment_prior", "dimensions"}
-    wanted |= {"embedding_width"} if folder.parts.enrols_embeddings else set()
+    wanted |= {"embedding_width"} if folder.parts.embedding_norm == "speaker" else set()
     missing = wanted - set(folder.config)
     if missing:
         return f"{', '.join(sorted(missing))} is missing"
+    if {"features", "embeddings"} <= folder.needs:
+        return "it standardises both features and embeddings by speaker"
     embedding = folder.config.get("embedding_width", 1)
     return None if isinstance(embedding, int) and embedding > 0 else f"the embedding_width is {embedding!r}"
 

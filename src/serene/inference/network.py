@@ -7,9 +7,8 @@ from typing import Any
 from serene import registry
 from serene.errors import MissingExtra, SereneError
 from serene.inference import NETWORKS
-from serene.inference.clip import Network
-from serene.inference.features import VOICE
 from serene.inference.folder import BUNDLED, GRAPHS, TENSORS, ModelFolder
+from serene.models.network import Network
 
 
 def network_of(folder: ModelFolder, device: str, precision: str, threads: int | None) -> Network:
@@ -41,13 +40,13 @@ def network_of(folder: ModelFolder, device: str, precision: str, threads: int | 
         torch = registry.load("torch", NETWORKS, "network")
     except MissingExtra as error:
         raise _without_torch(folder, device, precision) from error
-    return torch(folder, device=device, precision=precision, threads=threads)
+    return torch(folder.path, device=device, precision=precision, threads=threads)
 
 
 def _refuse_misfit(folder: ModelFolder, session: Any) -> None:
     """Refuse a graph that reads what its folder's config does not speak of, or other widths of it."""
-    voice = VOICE.width if folder.parts.hears_voices else 0
-    widths = {"features": folder.config["width"], "enrolment": folder.enrolment_width, "voice": voice}
+    own = folder.widths.get("embeddings", folder.widths.get("features", 0))
+    widths = {"features": folder.config["width"], "enrolment": own, "voice": folder.widths.get("cepstra", 0)}
     for given in session.get_inputs():
         width, asked = widths.get(given.name), given.shape[-1]  # dynamic dimensions have names instead of numbers
         if width == 0 or (width and isinstance(asked, int) and asked != width):

@@ -13,43 +13,32 @@ import numpy as np
 from serene.errors import SereneError
 from serene.files import write_text
 from serene.inference.clip import Clip
-from serene.inference.features import VOICE
 from serene.inference.folder import ModelFolder
 from serene.sound import named
+from serene.speaker import SMALLEST, SpeakerContext, Statistics
 
 FORMAT = 1  # of the file; a reader refuses what is newer
-OPTIONAL = ("voice", "embedding", "embedding_deviation")  # arrays that not every model asks for
+OPTIONAL = ("voice", "embedding", "embedding_deviation")  # arrays of the file that not every model asks for
 LARGEST = 1e20  # of a number in a file, so that standardising by the smallest deviation stays far within float32
 MOST = 2**31  # frames or clips: nobody speaks so long, and every integer type holds them
-SMALLEST = 1e-5  # of a deviation, so that a constant feature divides safely: as in training
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A speaker's statistics, for one model; made by `Recognizer.enrol`.
+    """What is known of a speaker, for one model; made by `Recognizer.enrol` of unlabelled clips.
 
     Attributes:
         model: the identity of the model that it is for.
-        mean: float32 (feature,), over all frames of the speaker's clips.
-        deviation: float32 (feature,), over the same.
-        frames: how many those were.
-        clips: clips that were heard.
+        context: what the model is told of who speaks: always with statistics of `features`.
+        clips: unlabelled clips that the speaker is enrolled with.
         seconds: of sound in them.
-        voice: float32 (coefficient,) mean cepstra, over clips, where the model asks for them.
-        embedding: float32 (feature,) mean of the clips' embeddings.
-        embedding_deviation: float32 (feature,) of the same, where the model standardises embeddings by speaker.
         prior: mean of the clips' scores, by class or dimension: what the model is inclined to say of this speaker.
     """
 
     model: str
-    mean: np.ndarray
-    deviation: np.ndarray
-    frames: int
+    context: SpeakerContext
     clips: int
     seconds: float
-    voice: np.ndarray | None = None
-    embedding: np.ndarray | None = None
-    embedding_deviation: np.ndarray | None = None
     prior: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -59,30 +48,15 @@ class Profile:
         Raises:
             SereneError: no clip holds speech.
         """
-        heard = [clip.features for clip in clips if clip.features is not None]
-        if not heard:
+        spoken = [(clip.duration, clip.features, clip.cepstra) for clip in clips if clip.features is not None]
+        if not spoken:
             raise SereneError(f"None of the {len(clips)} clips holds speech that a profile could be made of.")
-        mean, deviation = statistics(heard)
-        voices = [clip.voice for clip in clips if clip.voice is not None]
-        return cls(
-            model,
-            mean,
-            deviation,
-            frames=sum(map(len, heard)),
-            clips=len(heard),
-            seconds=round(sum(clip.duration for clip in clips if clip.features is not None), 3),
-            voice=np.mean(voices, axis=0) if voices else None,
+        cepstra = [own for _, _, own in spoken if own is not None]
+        context = SpeakerContext(
+            features=Statistics.of(lambda: (features for _, features, _ in spoken)),
+            cepstra=np.mean(cepstra, axis=0) if cepstra else None,
         )
-
-    @property
-    def enrolment(self) -> tuple[np.ndarray, int]:
-        """What a model reads of the speaker: (2, feature) mean and deviation, and of how many clips or frames.
-
-        Of embeddings for a model that standardises these by speaker, of features for others.
-        """
-        if self.embedding is not None and self.embedding_deviation is not None:
-            return np.stack([self.embedding, self.embedding_deviation]), self.clips
-        return np.stack([self.mean, self.deviation]), self.frames
+        return cls(model, context, len(spoken), round(sum(duration for duration, _, _ in spoken), 3))
 
     @classmethod
     def read(cls, path: str | Path) -> Profile:
@@ -112,28 +86,19 @@ class Profile:
                 raise ValueError("it does not say its format")
             if kept["format"] > FORMAT:
                 raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
-            profile = cls(
-                model=str(kept["model"]),
-                mean=_vector(kept["mean"]),
-                deviation=_vector(kept["deviation"]),
-                frames=int(kept["frames"]),
-                clips=int(kept["clips"]),
-                seconds=float(kept["seconds"]),
-                **{name: None if kept[name] is None else _vector(kept[name]) for name in OPTIONAL},
-                prior={str(name): float(share) for name, share in kept["prior"].items()},
+            voice, embedding, spread = (None if kept[key] is None else _vector(kept[key]) for key in OPTIONAL)
+            clips, frames = int(kept["clips"]), int(kept["frames"])
+            context = SpeakerContext(
+                features=_statistics(_vector(kept["mean"]), _vector(kept["deviation"]), frames),
+                embeddings=None if spread is None or embedding is None else _statistics(embedding, spread, clips),
+                cepstra=voice,
             )
+            prior = {str(name): float(share) for name, share in kept["prior"].items()}
+            return cls(str(kept["model"]), context, clips, float(kept["seconds"]), prior)
+        except _Implausible as error:
+            raise SereneError(f"{name} is no readable profile: its statistics are not those of any clips.") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _unreadable(name, error) from error
-        if not profile._plausible():
-            raise SereneError(f"{name} is no readable profile: its statistics are not those of any clips.")
-        return profile
-
-    def _plausible(self) -> bool:
-        """Whether the numbers may be those of clips."""
-        spreads = [own for own in (self.deviation, self.embedding_deviation) if own is not None]
-        narrow = any(own.min() < np.float32(SMALLEST) for own in spreads)
-        counted = all(0 < count < MOST for count in (self.frames, self.clips))
-        return counted and len(self.mean) == len(self.deviation) and not narrow
 
     def write(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all."""
@@ -141,10 +106,14 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as the file holds it."""
-        arrays = {name: getattr(self, name) for name in ("mean", "deviation", *OPTIONAL)}
-        plain = {name: None if array is None else array.tolist() for name, array in arrays.items()}
-        own = {name: getattr(self, name) for name in ("model", "clips", "seconds", "frames")}
-        return {"format": FORMAT, **own, "prior": dict(self.prior), **plain}
+        features, embeddings, cepstra = self.context.features, self.context.embeddings, self.context.cepstra
+        assert features is not None
+        mean, deviation = features.moments.tolist()
+        embedding = (None, None) if embeddings is None else embeddings.moments.tolist()
+        plain = {"format": FORMAT, "model": self.model, "clips": self.clips, "seconds": self.seconds}
+        plain |= {"frames": features.count, "prior": dict(self.prior), "mean": mean, "deviation": deviation}
+        plain["voice"] = None if cepstra is None else cepstra.tolist()
+        return plain | {"embedding": embedding[0], "embedding_deviation": embedding[1]}
 
     def check(self, folder: ModelFolder) -> None:
         """Refuse to serve another model than the one that it was made for.
@@ -157,20 +126,23 @@ class Profile:
                 f"This profile was made for the model {self.model}, and this is {folder.identity}: their features and "
                 "weights differ. Enrol the speaker again: serene enrol CLIPS -o PROFILE.json --model MODEL."
             )
-        held = (self.mean, *(getattr(self, name) for name in OPTIONAL))
-        widths = tuple(None if array is None else len(array) for array in held)
-        enrols, voice = folder.parts.enrols_embeddings, VOICE.width if folder.parts.hears_voices else None
-        embedding = folder.config["embedding_width"] if enrols else widths[2]
-        if widths != (folder.config["width"], voice, embedding, embedding if enrols else None):
+        own = self.context
+        arrays = {"cepstra": own.cepstra, "embeddings": own.embeddings and own.embeddings.moments}
+        held = {need: array.shape[-1] for need, array in arrays.items() if array is not None}
+        asked = {need: width for need, width in folder.widths.items() if need != "features"}
+        if held != asked or own.need("features").moments.shape[-1] != folder.config["width"]:
             raise SereneError("This profile holds other numbers than its model reads; enrol the speaker again.")
 
 
-def statistics(features: Sequence[np.ndarray]) -> np.ndarray:
-    """Give mean and deviation of every feature over all frames of some clips (frame, feature): float32 (2, feature)."""
-    frames = sum(map(len, features))
-    mean = sum(own.sum(axis=0, dtype=np.float64) for own in features) / frames
-    variance = sum(((own - mean) ** 2).sum(axis=0) for own in features) / frames
-    return np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST)]).astype(np.float32)
+class _Implausible(Exception):
+    """Numbers that are not those of any clips."""
+
+
+def _statistics(mean: np.ndarray, deviation: np.ndarray, count: int) -> Statistics:
+    """Make statistics of what a file holds, unless they cannot be those of clips."""
+    if len(mean) != len(deviation) or deviation.min() < np.float32(SMALLEST) or not 0 < count < MOST:
+        raise _Implausible
+    return Statistics(np.stack([mean, deviation]), count)
 
 
 def _unreadable(name: str | Path, error: Exception) -> SereneError:

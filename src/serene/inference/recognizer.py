@@ -9,15 +9,18 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from serene.audio.batch import Batch, by_length, padded
 from serene.errors import SereneError, unknown
-from serene.inference.clip import Clip, Inputs, Network, by_length, padded
+from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.features import FeatureExtractor
 from serene.inference.folder import ModelFolder
 from serene.inference.network import network_of
-from serene.inference.profile import Profile, statistics
+from serene.inference.profile import Profile
 from serene.inference.sounds import Sound
+from serene.models.network import Network
 from serene.sound import SAMPLE_RATE
+from serene.speaker import SpeakerContext, Statistics
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -107,7 +110,7 @@ class Recognizer:
         """
         folder = self.folder
         own = {"name": folder.name, "classes": list(self.labels), "noun": folder.task.noun}
-        own |= {"dimensions": folder.task.gives == "values", "personal": folder.personal, "rate": SAMPLE_RATE}
+        own |= {"dimensions": folder.task.gives == "values", "personal": bool(folder.widths), "rate": SAMPLE_RATE}
         own |= {"longest": self.extractor.longest, "temperature": folder.temperature}
         return own | {"runs_on": self.network.what, "metrics": folder.metrics}
 
@@ -164,11 +167,17 @@ class Recognizer:
         self._refuse_strange(profiles)
         answers = [Emotion(None, {}, clip.duration, note=clip.note) for clip in clips]
         spoken = [(i, clip.features) for i, clip in enumerate(clips) if clip.features is not None]
-        width = self.folder.config["width"]
-        for batch in by_length([len(features) for _, features in spoken], width, self.batch_size):
+        spec = self.extractor.front_end.spec
+        most = self.network.clips(spec, self.batch_size)
+        for batch in by_length([len(features) for _, features in spoken], spec.width, most):
             rows = [spoken[place][0] for place in batch]
-            inputs = self._inputs([clips[row] for row in rows], [profiles[row] for row in rows])
-            for row, outputs, embedding in zip(rows, *self.network(inputs), strict=True):
+            inputs, lengths = padded([spoken[place][1] for place in batch])
+            contexts = [self._context(clips[row], profiles[row]) for row in rows]
+            context = SpeakerContext.stack(contexts) if self.folder.widths else None
+            names = tuple(f"clip {row + 1}" for row in rows)
+            for row, outputs, embedding in zip(
+                rows, *self.network(Batch(inputs, lengths, ids=names, context=context)), strict=True
+            ):
                 answers[row] = self._emotion(outputs, embedding, clips[row].duration)
         return answers
 
@@ -183,7 +192,7 @@ class Recognizer:
             AudioError: a sound cannot be decoded.
             SereneError: no clip holds speech, or the model hears one clip at a time and has no use for a profile.
         """
-        if not self.folder.personal:
+        if not self.folder.widths:
             raise SereneError(
                 f"The model {self.folder.name} hears one clip at a time: a profile would change nothing. "
                 "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
@@ -191,39 +200,35 @@ class Recognizer:
         clips = [self.extract(sound, rate) for sound in sounds]
         profile = Profile.of(clips, self.folder.identity)
         spoken = [clip for clip in clips if clip.features is not None]
-        if self.folder.parts.enrols_embeddings:  # of the voice as a stranger's
-            mean, deviation = statistics([_embeddings(self._answers(spoken, [None] * len(spoken)))])
-            profile = replace(profile, embedding=mean, embedding_deviation=deviation)
+        if "embeddings" in self.folder.needs:  # as those of an unseen speaker
+            alone = [answer.embedding for answer in self._answers(spoken, [None] * len(spoken))]
+            embeddings = Statistics.of(lambda: ([np.stack([own for own in alone if own is not None])]))
+            profile = replace(profile, context=replace(profile.context, embeddings=embeddings))
         answers = self._answers(spoken, [profile] * len(spoken))
-        if profile.embedding is None:
-            profile = replace(profile, embedding=_embeddings(answers).mean(axis=0))
         prior = {name: float(np.mean([answer.scores[name] for answer in answers])) for name in self.labels}
         return replace(profile, prior=prior)
 
-    def _inputs(self, clips: Sequence[Clip], profiles: Sequence[Profile | None]) -> Inputs:
-        features, lengths = padded([clip.features for clip in clips if clip.features is not None])
-        inputs = Inputs(features, lengths)
-        if self.folder.enrolment_width:
-            known = [self._known(clip, profile) for clip, profile in zip(clips, profiles, strict=True)]
-            enrolment, enrolled = np.stack([own for own, _ in known]), np.array([frames for _, frames in known])
-            inputs = replace(inputs, enrolment=enrolment, enrolled=enrolled.astype(np.int64))
-        if self.folder.parts.hears_voices:
-            voices = [own.voice if own else clip.voice for clip, own in zip(clips, profiles, strict=True)]
-            inputs = replace(inputs, voice=np.stack([voice for voice in voices if voice is not None]))
-        return inputs
+    def _context(self, clip: Clip, profile: Profile | None) -> SpeakerContext:
+        """Tell what the model asks of a clip's speaker: by a profile, or else by the clip itself.
 
-    def _known(self, clip: Clip, profile: Profile | None) -> tuple[np.ndarray, int]:
-        """Give what is known of a clip's speaker: (2, feature) and of how many frames or clips.
-
-        Without a profile that is nothing where the training set's statistics can stand in, and else the clip itself.
+        Without a profile nothing is known where the training set's statistics can stand in for the speaker's.
         """
-        width = self.folder.enrolment_width
-        if profile is not None:
-            return profile.enrolment
-        if self.folder.parts.enrols_embeddings or self.folder.config["enrolment_prior"] > 0:
-            return np.stack([np.zeros(width, np.float32), np.ones(width, np.float32)]), 0
+        widths, own = self.folder.widths, None if profile is None else profile.context
         assert clip.features is not None  # only such clips are answered for
-        return statistics([clip.features]), len(clip.features)
+        features, embeddings = (None, None) if own is None else (own.features, own.embeddings)
+        if "features" in widths and features is None:
+            features = (
+                Statistics.of_nothing(widths["features"])
+                if self.folder.config["enrolment_prior"] > 0
+                else Statistics.of(lambda: [clip.features])
+            )
+        if "embeddings" in widths and embeddings is None:
+            embeddings = Statistics.of_nothing(widths["embeddings"])
+        return SpeakerContext(
+            features=features if "features" in widths else None,
+            embeddings=embeddings,
+            cepstra=clip.cepstra if own is None else own.cepstra,
+        )
 
     def _refuse_strange(self, profiles: Sequence[Profile | None]) -> None:
         for profile in {id(own): own for own in profiles if own is not None}.values():
@@ -244,8 +249,3 @@ def _read(profile: Profile | str | Path | None) -> Profile | None:
     if isinstance(profile, str | Path):
         return Profile.read(profile)
     raise SereneError(f"A {type(profile).__name__} is no profile; one that `enrol` made, or its file, was expected.")
-
-
-def _embeddings(answers: Sequence[Emotion]) -> np.ndarray:
-    """Stack the embeddings (clip, feature) of answers for clips with speech."""
-    return np.stack([answer.embedding for answer in answers if answer.embedding is not None])

@@ -108,7 +108,7 @@ class MaskedPrediction(Method):
         squares: list[Tensor] = []
 
         def convolved(frames: Tensor) -> Tensor:
-            sound = model.encoder.mask_after(batch.mask).unsqueeze(-1)
+            sound = model.frames_after(batch).unsqueeze(-1)
             slowed = frames + (self.convolution_gradient - 1) * (frames - frames.detach())
             squares.append((slowed.float().square() * sound).sum() / (sound.sum() * frames.shape[-1]))
             return slowed
@@ -122,7 +122,7 @@ class MaskedPrediction(Method):
     ) -> tuple[Tensor, Tensor]:
         """Hide frames and give logits (hidden frame, cluster) and clusters (hidden frame,)."""
         features = model.features(batch)
-        lengths = model.encoder.mask_after(batch.mask).sum(dim=1)
+        lengths = model.frames_after(batch).sum(dim=1)
         masked = torch.from_numpy(spans(lengths.tolist(), self.mask_probability, self.mask_length, rng)).to(
             batch.inputs.device
         )
@@ -195,12 +195,9 @@ def _fitted(clusters: Tensor | None, frames: int) -> Tensor:
 
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:
-    known = None if batch.known is None else batch.known[rows]
-    clusters = None if batch.clusters is None else batch.clusters[rows]
-    ids = tuple(batch.ids[i] for i in rows.tolist())
-    inputs = batch.inputs[rows, : int(batch.lengths[rows].max())]  # a batch is as wide as its longest clip
-    parts = (inputs, batch.lengths[rows], batch.target[rows], batch.speaker[rows])
-    return Batch(*parts, ids, known=known, clusters=clusters)
+    """Take some of a batch's clips, as wide as the longest of them."""
+    some = replace(batch.mapped(lambda tensor: tensor[rows]), ids=tuple(batch.ids[i] for i in rows.tolist()))
+    return replace(some, inputs=some.inputs[:, : int(some.lengths.max())])
 
 
 def _summary(group: str, measured: Tensor) -> dict[str, float]:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-from serene.audio.batch import mask_of
 from serene.errors import MissingExtra, SereneError
 from serene.models import pretrained
 from serene.models.encoder import Encoder, Inside
-from serene.models.masking import MaskedBatchNorm
+from serene.models.masking import MaskedBatchNorm, mask_of
 
 DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")  # of a config
 

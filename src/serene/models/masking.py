@@ -9,6 +9,11 @@ import torch
 from torch import Tensor, nn
 
 
+def mask_of(lengths: Tensor, longest: int) -> Tensor:
+    """Turn lengths (batch,) into a bool mask (batch, frame): true where there is sound, false in the padding."""
+    return torch.arange(longest, device=lengths.device)[None, :] < lengths[:, None]
+
+
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch norm over the valid frames of a batch; the same parameters and keys as `nn.BatchNorm1d`.
 

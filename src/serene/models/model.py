@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -21,15 +21,15 @@ from serene.files import whole_folder
 from serene.models import ENCODERS
 from serene.models.encoder import Inside
 from serene.models.heads import Head
-from serene.models.masking import MaskedBatchNorm
-from serene.models.parts import FORMAT, PERSONAL, Parts
+from serene.models.masking import MaskedBatchNorm, mask_of
+from serene.models.parts import FORMAT, Parts
 from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
-from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, SpeakerTable
+from serene.models.speaker_embedding import PersonalVectors, speaker_embedding_of
+from serene.models.standardisation import MOMENTS, Normalization, blended
 from serene.models.training_speakers import FILE, TrainingSpeakers
+from serene.speaker import SMALLEST, SpeakerContext, Statistics
 from serene.task import Task, task_of_model
-
-Normalization = Literal["training_set", "utterance", "speaker", "none"]
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,16 @@ class EmotionModel(nn.Module):
         kind = registry.load(encoder, ENCODERS, "encoder")
         if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be a stranger's
             raise SereneError(f"'{encoder}' is no encoder: a torch module was expected, see serene.models.encoder.")
-        if normalize == "speaker" and self.parts.enrols_embeddings:
+        self.needs = self.parts.needs(normalize)
+        if {"features", "embeddings"} <= self.needs:
             raise SereneError("A model standardises features by speaker, or embeddings, and not both; choose one.")
         self.encoder = kind(width, **(encoder_settings or {}))
-        self.speaker_embedding = self._new_speaker_embedding()
+        self.speaker_embedding = speaker_embedding_of(self.parts, len(self.speakers), self.encoder)
         wanted = self.parts.projector
         self.projector = None if wanted == "none" else Projector(self.encoder.out_width, wanted)
         self.pooling = POOLINGS[self.parts.pooling](self.encoder.out_width)
         self.embedding_width = self.pooling.widening * self.encoder.out_width
-        norm = MaskedBatchNorm(self.embedding_width, affine=False) if self.parts.enrols_embeddings else None
+        norm = MaskedBatchNorm(self.embedding_width, affine=False) if "embeddings" in self.needs else None
         self.embedding_norm = norm
         self.head = self.new_head(outputs)
         self.temperature = 1.0
@@ -126,22 +127,6 @@ class EmotionModel(nn.Module):
             "dimensions": self.scaled,
         }
 
-    def _new_speaker_embedding(self) -> SpeakerTable | SpeakerMfcc | PersonalVectors | None:
-        parts, kind, width = self.parts, self.parts.speaker_embedding, self.encoder.out_width
-        if parts.names_speakers and not self.speakers:
-            raise SereneError("A model with vectors of speakers has to be told the speakers' names.")
-        if kind in ("first", "prefix") and not self.encoder.takes_inside:
-            raise SereneError(
-                f"model.speaker_embedding {kind} reaches inside an encoder of waveforms; this encoder takes `last`."
-            )
-        if kind == "none":
-            return None
-        if kind == "table":
-            return SpeakerTable(len(self.speakers), width, parts.speaker_width)
-        if kind in PERSONAL:
-            return PersonalVectors(len(self.speakers), width, parts.unseen_speakers, parts.similar_speakers)
-        return SpeakerMfcc(width, learned=kind == "mfcc_learned")
-
     def new_head(self, outputs: int) -> Head:
         """Make a fresh head of the shape that the emotion head has, such as a speaker head."""
         own = self.encoder.head_width
@@ -155,15 +140,24 @@ class EmotionModel(nn.Module):
         Raises:
             SereneError: a clip is shorter than the encoder can take; the message names it.
         """
-        mask = batch.mask
+        mask = mask_of(batch.lengths, batch.inputs.shape[1])
         if self.encoder.shortest > 1:
             self._refuse_too_short(batch)
-        mean, deviation = self._statistics(batch, mask)
+        own = (self.feature_mean, self.feature_deviation)
+        mean, deviation = MOMENTS[self.normalize](batch, mask, own, self.enrolment_prior)
         standard = (batch.inputs - mean) / deviation
-        speaker = batch.voice
-        if self.parts.names_speakers:  # nobody is known where nothing is said of who speaks
-            speaker = torch.full_like(batch.lengths, -1) if batch.known is None else batch.known
-        return Frames(standard * mask.unsqueeze(-1), mask, speaker)
+        return Frames(standard * mask.unsqueeze(-1), mask, self._speaker(batch))
+
+    def _speaker(self, batch: Batch) -> Tensor | None:
+        """Give what the model's speaker embedding reads of who speaks."""
+        context = batch.context or SpeakerContext()
+        if "identity" in self.needs:  # nobody is known where nothing is said of who speaks
+            return torch.full_like(batch.lengths, -1) if batch.context is None else context.identity
+        return context.need("cepstra") if "cepstra" in self.needs else None
+
+    def frames_after(self, batch: Batch) -> Tensor:
+        """Say which frames that come out of the encoder see sound alone: bool (batch, frame)."""
+        return self.encoder.mask_after(mask_of(batch.lengths, batch.inputs.shape[1]))
 
     def context(self, features: Frames) -> Frames:
         """Let the encoder look around each frame, and tell it who speaks: (batch, frame, encoder.out_width)."""
@@ -189,8 +183,6 @@ class EmotionModel(nn.Module):
         """Give what the encoder's frames are told of who speaks: (batch, encoder.out_width)."""
         if self.speaker_embedding is None:
             return None
-        if features.speaker is None:
-            raise SereneError("This model needs some of the speaker's audio, for the mean cepstra of the voice.")
         if not isinstance(self.speaker_embedding, PersonalVectors):
             return self.speaker_embedding(features.speaker)
         compared = self.parts.unseen_speakers == "similar" and bool((features.speaker < 0).any())
@@ -205,7 +197,7 @@ class EmotionModel(nn.Module):
         pooled = self.pooling(frames.values, frames.mask)
         return pooled if self.embedding_norm is None else self.embedding_norm(pooled)
 
-    def enrolled(self, embedding: Tensor, statistics: Tensor, clips: Tensor) -> Tensor:
+    def enrolled(self, embedding: Tensor, own: Statistics) -> Tensor:
         """Standardise embeddings by the speakers' own, where the model was trained with `embedding_norm: speaker`.
 
         Over the training set embeddings have mean 0 and deviation 1, of which `embedding_prior` clips' worth is blended
@@ -213,11 +205,10 @@ class EmotionModel(nn.Module):
 
         Args:
             embedding: (batch, embedding_width), as `embed` gives it.
-            statistics: (batch, 2, embedding_width) mean and deviation over the speaker's clips.
-            clips: (batch,) how many those were.
+            own: over the embeddings of clips of each clip's speaker, side by side.
         """
         nothing, one = torch.zeros_like(embedding[0]), torch.ones_like(embedding[0])
-        mean, deviation = _blended(statistics, clips, self.parts.embedding_prior, nothing, one)
+        mean, deviation = blended(own, self.parts.embedding_prior, nothing, one)
         return (embedding - mean.squeeze(1)) / deviation.squeeze(1)
 
     def hidden(self, pooled: Tensor) -> Tensor:
@@ -238,8 +229,13 @@ class EmotionModel(nn.Module):
         return torch.zeros_like(ones), ones
 
     def embed(self, batch: Batch) -> Tensor:
-        """Give the pooled vector (batch, embedding_width) that heads, probes and pictures read."""
-        return self.embed_features(self.features(batch))
+        """Give the vector (batch, embedding_width) that heads, probes and pictures read.
+
+        It is the pooled one, standardised by the embeddings of the speaker's clips where the batch brings these.
+        """
+        pooled = self.embed_features(self.features(batch))
+        own = batch.context and batch.context.embeddings
+        return pooled if own is None else self.enrolled(pooled, own)
 
     def embed_features(self, features: Frames) -> Tensor:
         """Give the pooled vector for features that something, such as a perturbation, has already been done to."""
@@ -258,7 +254,7 @@ class EmotionModel(nn.Module):
     def set_target_statistics(self, targets: Tensor) -> None:
         """Take the training set's mean and deviation of each dimension, of targets (utterance, dimension)."""
         self.target_mean.copy_(targets.mean(dim=0))
-        self.target_deviation.copy_(targets.std(dim=0, correction=0).clamp(min=1e-5))
+        self.target_deviation.copy_(targets.std(dim=0, correction=0).clamp(min=SMALLEST))
 
     @property
     def needs_feature_statistics(self) -> bool:
@@ -272,31 +268,6 @@ class EmotionModel(nn.Module):
                     f"The clip '{name}' has {length} samples; this encoder needs at least {self.encoder.shortest}. "
                     "Leave it out of the manifest."
                 )
-
-    def _statistics(self, batch: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
-        if self.normalize == "none":
-            return torch.zeros_like(self.feature_mean), torch.ones_like(self.feature_deviation)
-        if self.normalize == "speaker":
-            return self._enrolled(batch)
-        if self.normalize == "utterance":
-            weight = mask.unsqueeze(-1).float()
-            count = weight.sum(dim=1, keepdim=True)
-            mean = (batch.inputs * weight).sum(dim=1, keepdim=True) / count
-            variance = ((batch.inputs - mean).square() * weight).sum(dim=1, keepdim=True) / count
-            return mean, torch.sqrt(variance).clamp(min=1e-5)
-        return self.feature_mean, self.feature_deviation
-
-    def _enrolled(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Blend a speaker's own statistics with the training set's, by how many frames speak for each."""
-        if batch.enrolment is None or batch.enrolled is None:
-            raise SereneError(
-                "This model standardises features by speaker and needs some of the speaker's clips for it."
-            )
-        if self.enrolment_prior == 0:
-            return batch.enrolment[:, :1], batch.enrolment[:, 1:]
-        return _blended(
-            batch.enrolment, batch.enrolled, self.enrolment_prior, self.feature_mean, self.feature_deviation
-        )
 
     def save(
         self, folder: str | Path, preprocessor: dict[str, Any], training_speakers: TrainingSpeakers | None = None
@@ -353,21 +324,3 @@ class EmotionModel(nn.Module):
         except RuntimeError as error:
             raise SereneError(f"The weights in {folder} do not fit its config.json: {error}") from error
         return model.eval()
-
-
-def _blended(own: Tensor, count: Tensor, prior: float, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
-    """Blend speakers' statistics with the training set's, by how many frames or clips speak for each.
-
-    Args:
-        own: (batch, 2, feature) mean and deviation of each clip's speaker.
-        count: (batch,) how many frames or clips those were taken over.
-        prior: how many the training set's count for.
-        mean: (feature,) of the training set.
-        deviation: (feature,) of the training set.
-
-    Returns:
-        Mean and deviation, each (batch, 1, feature).
-    """
-    share = (count / (count + prior))[:, None, None].to(own.dtype)
-    variance = share * own[:, 1:].square() + (1 - share) * deviation.square()
-    return share * own[:, :1] + (1 - share) * mean, variance.sqrt()

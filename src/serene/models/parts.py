@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serene.errors import SereneError
+from serene.speaker import Need
 
 Pooling = Literal["statistics", "attentive", "mean", "first_frame"]
 Projection = Literal["none", "relu", "gelu", "residual", "gate"]
@@ -70,17 +71,15 @@ class Parts:
         if self.similar_speakers < 1:
             raise SereneError(f"model.similar_speakers is {self.similar_speakers}; at least 1 was expected.")
 
-    @property
-    def enrols_embeddings(self) -> bool:
-        """Whether a speaker's enrolled clips standardise the pooled vector."""
-        return self.embedding_norm == "speaker"
+    def needs(self, normalize: str) -> frozenset[Need]:
+        """Name what a model asks of who speaks, given what its features are standardised by.
 
-    @property
-    def names_speakers(self) -> bool:
-        """Whether the model has a vector for each of the speakers that it knows by name."""
-        return self.speaker_embedding in ("table", *PERSONAL)
-
-    @property
-    def hears_voices(self) -> bool:
-        """Whether the speakers' mean cepstra are needed, over all of their clips."""
-        return self.speaker_embedding.startswith("mfcc")
+        `identity` of those it has vectors of; statistics of their `features` or `embeddings`; their mean `cepstra`.
+        """
+        asked: dict[Need, bool] = {
+            "identity": self.speaker_embedding in ("table", *PERSONAL),
+            "features": normalize == "speaker",
+            "embeddings": self.embedding_norm == "speaker",
+            "cepstra": self.speaker_embedding.startswith("mfcc"),
+        }
+        return frozenset(need for need, wanted in asked.items() if wanted)

@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
-from serene.models.parts import Unseen
+from serene.models.encoder import Encoder
+from serene.models.parts import PERSONAL, Parts, Unseen
+from serene.speaker import SMALLEST
 
-COEFFICIENTS = 20  # cepstra of a speaker's mean; the report does not say how many it takes
+COEFFICIENTS = CEPSTRA.spec.width  # of a speaker's mean; the report does not say how many it takes
 
 
 class SpeakerTable(nn.Module):
@@ -60,7 +63,7 @@ class SpeakerMfcc(nn.Module):
     def set_statistics(self, voices: Tensor) -> None:
         """Standardise by the training speakers' voices (speaker, coefficient)."""
         self.mean.copy_(voices.mean(dim=0))
-        self.deviation.copy_(voices.std(dim=0, correction=0).clamp(min=1e-5))
+        self.deviation.copy_(voices.std(dim=0, correction=0).clamp(min=SMALLEST))
 
     def forward(self, voice: Tensor) -> Tensor:
         """Map mean cepstra (batch, coefficient) to vectors (batch, feature)."""
@@ -121,3 +124,32 @@ class PersonalVectors(nn.Module):
         likeness = functional.cosine_similarity(voice.unsqueeze(1), self.voices[heard].unsqueeze(0), dim=-1)
         nearest = likeness.topk(min(self.similar, len(vectors)), dim=1).indices
         return vectors[nearest].mean(dim=1)
+
+
+def speaker_embedding_of(
+    parts: Parts, speakers: int, encoder: Encoder
+) -> SpeakerTable | SpeakerMfcc | PersonalVectors | None:
+    """Make what a model is told of who speaks; None where it is told nothing.
+
+    Args:
+        parts: say what.
+        speakers: how many persons the model knows by name.
+        encoder: whose frames are told.
+
+    Raises:
+        SereneError: nobody's name is known where names are asked for, or the encoder takes no vector inside.
+    """
+    kind, width = parts.speaker_embedding, encoder.out_width
+    if "identity" in parts.needs("none") and not speakers:
+        raise SereneError("A model with vectors of speakers has to be told the speakers' names.")
+    if kind in ("first", "prefix") and not encoder.takes_inside:
+        raise SereneError(
+            f"model.speaker_embedding {kind} reaches inside an encoder of waveforms; this encoder takes `last`."
+        )
+    if kind == "none":
+        return None
+    if kind == "table":
+        return SpeakerTable(speakers, width, parts.speaker_width)
+    if kind in PERSONAL:
+        return PersonalVectors(speakers, width, parts.unseen_speakers, parts.similar_speakers)
+    return SpeakerMfcc(width, learned=kind == "mfcc_learned")

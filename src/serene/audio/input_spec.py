@@ -1,0 +1,74 @@
+"""InputSpec: what a front end makes of sound, declared beside it; whoever handles features asks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+LONGEST = 600.0  # seconds of a sound that is taken at once, where nothing says otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a front end makes of sound, as an encoder reads it.
+
+    Attributes:
+        width: features per frame; 0 where only the settings tell.
+        rate: frames per second, dropped ones counted in; 0 where a clip's frames have no place in time.
+        shortest: samples at 16 kHz of the shortest clip.
+        longest: seconds of the longest clip.
+        beyond: what happens to a longer one: it is `cut` to its beginning, or `refused` where sounds are answered for.
+        stored: whether features are worth keeping on disk; they are computed anew where reading sound costs less.
+        sliced: whether the features of a part of a clip are that part of the clip's features.
+        augmented: whether its frames are samples, which waveform augmentation may change anew in every epoch.
+        batched: whether a batch costs less on a CPU than its clips one by one; a single waveform keeps a core busy.
+    """
+
+    width: int
+    rate: float
+    shortest: int = 1
+    longest: float = LONGEST
+    beyond: Literal["cut", "refused"] = "refused"
+    stored: bool = True
+    sliced: bool = False
+    augmented: bool = False
+    batched: bool = True
+
+    @property
+    def accepted(self) -> float:
+        """Seconds of the longest sound that is answered for at once."""
+        return LONGEST if self.beyond == "cut" else self.longest
+
+    def frames(self, seconds: float) -> int:
+        """Give how many frames a part of so many seconds has."""
+        return round(seconds * self.rate)
+
+    def frames_of(self, duration: float) -> int:
+        """Give how many frames a clip of so many seconds has, of a front end whose features are `sliced`."""
+        return self.frames(min(duration, self.longest) if self.beyond == "cut" else duration)
+
+
+class FrontEnd:
+    """Base of what turns samples into features, always the same ones; settings are the constructor's keywords.
+
+    Attributes:
+        declared: what holds whatever the settings are, before anything is read from disk.
+    """
+
+    declared: ClassVar[InputSpec]
+
+    @property
+    def spec(self) -> InputSpec:
+        """What it makes with its settings."""
+        return self.declared
+
+    @property
+    def identity(self) -> str:
+        """Names the front end and every setting that changes its output: what the store keys arrays by."""
+        raise NotImplementedError
+
+    def __call__(self, samples: np.ndarray) -> Any:
+        """Turn samples (sample,) at 16 kHz into features float32 (frame, feature)."""
+        raise NotImplementedError
