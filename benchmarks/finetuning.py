@@ -33,8 +33,7 @@ from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from padding import CLIPS, fit, overhead, random_batches
-from serene.audio.batch import Batch
-from serene.audio.dataset import length_buckets
+from serene.audio.batch import Batch, length_buckets
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts

@@ -204,9 +204,9 @@ def speed(folder: Path, size: Size) -> dict[str, Any]:
     filled = time.perf_counter() - started
     encoded = copy.copy(stored)
     encoded.store = again
-    model = new_head(kept.maker.width)
+    model = new_head(kept.front_end.width)
     epoch(model, stored)  # what only the first epoch of a process costs
-    again.maker(np.zeros(sound.SAMPLE_RATE, dtype=np.float32))  # loads the encoder
+    again.front_end(np.zeros(sound.SAMPLE_RATE, dtype=np.float32))  # loads the encoder
     seconds: dict[str, list[float]] = {"store": [], "again": []}
     for _ in range(size.repeats):
         seconds["store"].append(epoch(model, stored, epochs=20))

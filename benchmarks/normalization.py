@@ -86,7 +86,7 @@ class Noise(Store):
     def __init__(self, encoder: Encoder) -> None:
         """Draw one array; every clip is it, cyclically shifted."""
         frames = round(SECONDS * encoder.rate)
-        self.maker: Any = SimpleNamespace(rate=encoder.rate, stored=True)
+        self.front_end: Any = SimpleNamespace(rate=encoder.rate, stored=True)
         self.array = np.random.default_rng(0).standard_normal((frames, encoder.width), dtype=np.float32)
 
     def get(self, audio_hash: str, samples: Callable[[], np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from serene.audio.dataset import length_buckets
+from serene.audio.batch import length_buckets
 from serene.audio.mfcc import FRAME_LENGTH, FRAME_SHIFT
 
 CLIPS = 5531

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from serene.audio.batch import Batch, mask_of
+from serene.audio.batch import Batch
 from serene.audio.dataset import (
     Dataset,
     Enrolment,
@@ -28,6 +28,7 @@ from serene.audio.dataset import (
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError, SereneError
+from serene.models.masking import mask_of
 from serene.task import Task
 
 
@@ -59,7 +60,9 @@ def test_a_batch_is_padded_with_zeros_to_its_longest_clip(dataset: Dataset) -> N
     batch = dataset.batch([4, 0, 2])
     assert batch.lengths.tolist() == dataset.lengths[[4, 0, 2]].tolist() == [10, 6, 8]
     assert batch.inputs.shape == (3, 10, 4)
-    assert batch.mask.tolist() == [[frame < length for frame in range(10)] for length in (10, 6, 8)]
+    assert mask_of(batch.lengths, batch.inputs.shape[1]).tolist() == [
+        [frame < length for frame in range(10)] for length in (10, 6, 8)
+    ]
     for row, (index, length) in enumerate(zip([4, 0, 2], [10, 6, 8], strict=True)):
         alone = dataset.batch([index])
         assert torch.equal(batch.inputs[row, :length], alone.inputs[0])
@@ -203,7 +206,7 @@ def test_clips_are_warmed_one_by_one(made_up_manifest: Manifest, tmp_path) -> No
     warm(clips, store, lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
     warm(clips, store)
-    assert store.maker.made == 3, "the same sound is found again under its hash"
+    assert store.front_end.made == 3, "the same sound is found again under its hash"
 
 
 def test_audio_that_is_gone_changed_or_has_no_hash_is_named(made_up_manifest: Manifest, tmp_path) -> None:

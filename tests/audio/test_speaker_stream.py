@@ -32,7 +32,7 @@ class Held:
     """A store of clips whose every frame says which it is; so many frames as the clip's hash has it."""
 
     def __init__(self, rate: float = 100.0) -> None:
-        self.maker = SimpleNamespace(rate=rate, stored=True)
+        self.front_end = SimpleNamespace(rate=rate, stored=True)
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         return np.arange(int(audio_hash), dtype=np.float32)[:, None]

@@ -245,7 +245,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(voted: Manifest, tmp_path: 
     store, speakers = Store(tmp_path, Mfcc()), sorted({u.speaker for u in kept})
     train = Dataset(kept.utterances[:4], store, task=Votes(classes), speakers=speakers)
     torch.manual_seed(0)
-    model, batch = EmotionModel(classes, store.maker.width).eval(), train.batch([0, 1, 2, 3])
+    model, batch = EmotionModel(classes, store.front_end.spec.width).eval(), train.batch([0, 1, 2, 3])
     with torch.no_grad():
         found, logits = Baseline().loss(model, batch, 0.0)["emotion"].item(), model(batch).tolist()
     expected = 0.0

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from serene import registry
-from serene.audio.batch import Batch, mask_of
+from serene.audio.batch import Batch
 from serene.methods import METHODS
 from serene.methods.method import Method, Stream
-from serene.models.masking import Dropout
+from serene.models.masking import Dropout, mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from serene.audio.batch import Batch
 from serene.methods.cross_gradient import CrossGradient
+from serene.models.masking import mask_of
 from serene.models.model import Frames
 from serene.task import Task
 
@@ -36,7 +37,7 @@ class Toy(nn.Module):
         self.seen: list[Frames] = []
 
     def features(self, batch: Batch) -> Frames:
-        return Frames(batch.inputs, batch.mask)
+        return Frames(batch.inputs, mask_of(batch.lengths, batch.inputs.shape[1]))
 
     def embed_features(self, frames: Frames) -> torch.Tensor:
         self.seen.append(frames)
@@ -108,7 +109,7 @@ def moved_by_hand(frames: Rows, gradient: list[float], kind: str, step: float) -
 def test_every_term_by_hand(kind: str, clips: Batch) -> None:
     """`(1 - a) [Ly(X) + Ls(X)] + a [Ly(X_s) + Ls(X_y)]`, each clip on its own, in plain loops."""
     step, mixing = 0.3, 0.2
-    clips = replace(clips, inputs=clips.inputs * clips.mask.unsqueeze(-1))
+    clips = replace(clips, inputs=clips.inputs * mask_of(clips.lengths, clips.inputs.shape[1]).unsqueeze(-1))
     model, method = toy(step=step, mixing=mixing, perturbation=kind)
     expected = {"emotion": 0.0, "speaker": 0.0, "emotion_perturbed": 0.0, "speaker_perturbed": 0.0}
     below, emotions, speakers = model.below.tolist(), model.emotion.tolist(), model.speaker.tolist()
@@ -146,7 +147,7 @@ def test_a_clips_perturbation_does_not_depend_on_the_batch(kind: str, clips: Bat
 @pytest.mark.parametrize("step", [0.05, 0.5])
 def test_a_relative_step_is_that_share_of_the_clips_own_norm(step: float, clips: Batch) -> None:
     clips = replace(clips, inputs=clips.inputs * torch.tensor([1.0, 3.0, 0.1])[:, None, None])
-    clips = replace(clips, inputs=clips.inputs * clips.mask.unsqueeze(-1))
+    clips = replace(clips, inputs=clips.inputs * mask_of(clips.lengths, clips.inputs.shape[1]).unsqueeze(-1))
     model, method = toy(step=step)
     method.loss(model, clips, 0.0)
     clean, *others = (frames.values.detach() for frames in model.seen)
@@ -164,8 +165,14 @@ def test_padding_does_not_move_even_where_a_gradient_reaches_it(kind: str, clips
     method.loss(model, clips, 0.0)
     clean, *others = model.seen
     for moved in others:
-        assert torch.equal(moved.values[~clips.mask], clean.values[~clips.mask])
-        assert (moved.values[clips.mask] != clean.values[clips.mask]).all()
+        assert torch.equal(
+            moved.values[~mask_of(clips.lengths, clips.inputs.shape[1])],
+            clean.values[~mask_of(clips.lengths, clips.inputs.shape[1])],
+        )
+        assert (
+            moved.values[mask_of(clips.lengths, clips.inputs.shape[1])]
+            != clean.values[mask_of(clips.lengths, clips.inputs.shape[1])]
+        ).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

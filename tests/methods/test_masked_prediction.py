@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from serene.audio.batch import Batch, mask_of
+from serene.audio.batch import Batch
 from serene.audio.unlabelled import Unlabelled
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.methods import masked_prediction
 from serene.methods.masked_prediction import MaskedPrediction, spans
 from serene.models.encoder import Inside
+from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors

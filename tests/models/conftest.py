@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from serene.audio.batch import Batch, mask_of
+from serene.audio.batch import Batch
+from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 
 

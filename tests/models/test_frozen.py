@@ -228,7 +228,7 @@ def test_a_full_store_needs_no_encoder(
         store = Store(tmp_path, Frozen(weights=weights))
         dataset = dataset_of(made_up_manifest, store)
         assert dataset.batch(range(48)).inputs.shape == (48, 1, width)
-        assert store.maker.width == width
+        assert store.front_end.spec.width == width
         with pytest.raises(AssertionError, match="the encoder was loaded"):
             store.get("another", lambda: noise(4000))
 

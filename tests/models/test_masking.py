@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from serene.audio.batch import mask_of
 from serene.models.heads import Head, cross_entropy
-from serene.models.masking import Dropout, MaskedBatchNorm, MaskedBiLSTM, reverse_within, statistics_kept
+from serene.models.masking import Dropout, MaskedBatchNorm, MaskedBiLSTM, mask_of, reverse_within, statistics_kept
 
 LENGTHS = torch.tensor([4, 9, 1, 6])
 MASK = mask_of(LENGTHS, 9)

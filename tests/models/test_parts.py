@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from serene.audio.batch import Batch, mask_of
+from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.models.heads import Head
-from serene.models.masking import Dropout, MaskedBatchNorm
+from serene.models.masking import Dropout, MaskedBatchNorm, mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import HeadKind, Parts, Pooling, Projection, SpeakerEmbedding
 from serene.models.pooling import POOLINGS, FirstFrame, MeanPooling

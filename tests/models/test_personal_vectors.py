@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from serene.audio.batch import Batch, mask_of
+from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.experiment.trial import keep_voices
 from serene.models.encoder import Inside
+from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
@@ -158,7 +159,7 @@ def test_the_vector_reaches_inside_the_encoder(place: str) -> None:
     expected = model.encoder(features.values, features.mask, Inside(**{place: told}))
     got = model.context(features)
     assert torch.equal(got.values, expected)
-    assert torch.equal(got.mask, model.encoder.mask_after(batch.mask))
+    assert torch.equal(got.mask, model.encoder.mask_after(mask_of(batch.lengths, batch.inputs.shape[1])))
     assert not torch.allclose(got.values, model.encoder(features.values, features.mask), atol=1e-3)
 
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from serene.audio.batch import mask_of
 from serene.errors import SereneError
 from serene.models.distortion import Distortion
+from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.pooling import HEADS, AttentivePooling, StatisticsPooling

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from serene.audio.batch import mask_of
-from serene.models.masking import Dropout, MaskedBatchNorm
+from serene.models.masking import Dropout, MaskedBatchNorm, mask_of
 from serene.models.model import EmotionModel
 from serene.models.pooling import StatisticsPooling
 from serene.models.tdnn_bilstm import TdnnBilstm

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serene.audio import front_end_of
-from serene.audio.dataset import Dataset, enrolment_of, voices_of, warm
+from serene.audio.dataset import Dataset, contexts_of, warm
 from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
@@ -23,7 +23,7 @@ from serene.evaluation.report import Report, ReportFacts, build
 from serene.experiment.corpus import Progress, silent
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, write_cards
-from serene.experiment.trial import probe_of, voice_store
+from serene.experiment.trial import probe_of
 from serene.experiment.unseen import Strangers, cold_start
 from serene.files import write_text
 from serene.models.model import EmotionModel
@@ -66,7 +66,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         scores = score(model, _dataset(model, clips, store, task, enrolment_clips))
         which = {"part": "test", "fold": trial.fold, "seed": trial.seed}
         predictions.append(Predictions.of_clips(clips, scores.outputs, task, **which))
-        if model.parts.enrols_embeddings:
+        if "embeddings" in model.needs:
             strange_voices.append(Strangers(model, predictions[-1], scores.embeddings))
         training = trial.embeddings("train")
         shifts.append(training and shift.of_embeddings(training[1], scores.embeddings, [u.speaker for u in clips]))
@@ -76,7 +76,7 @@ def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Repo
         protocol=f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
         speaker_independent=strangers,
         selection=trials[0].json("environment.json")["selection"],
-        saw_unlabelled_test_audio=models[0].normalize == "speaker" or models[0].parts.hears_voices,
+        saw_unlabelled_test_audio=bool(models[0].needs & {"features", "cepstra"}),
         stamps=_stamps(run, target, strangers, len(manifest) - len(clips), {u.corpus for u in clips}),
         target=target,
         corpus=path.stem,
@@ -168,10 +168,10 @@ def _store(model_folder: Path, folder: Path) -> Store:
     """Give the store of what a model folder's front end makes."""
     try:
         settings = json.loads((model_folder / "preprocessor_config.json").read_text())
-        maker = front_end_of(settings)
+        front_end = front_end_of(settings)
     except (OSError, ValueError, TypeError) as error:
         raise SereneError(f"{model_folder} has no readable preprocessor_config.json: {error}") from error
-    return Store(folder, maker)
+    return Store(folder, front_end)
 
 
 def _dataset(
@@ -182,7 +182,5 @@ def _dataset(
     enrolled: int | None = None,
 ) -> Dataset:
     """Make a dataset of strangers, each enrolled by all or some of their own clips where the model asks for it."""
-    enrolment = enrolment_of(clips, store, enrolled) if model.normalize == "speaker" else None
-    voices = voices_of(clips, voice_store(store.folder.parent)) if model.parts.hears_voices else None
-    told = {"known": model.speakers, "enrolment": enrolment, "voices": voices}
-    return Dataset(clips, store, task=task, speakers=(), **told)
+    contexts = contexts_of(clips, model.needs, store, clips=enrolled, known=model.speakers)
+    return Dataset(clips, store, task=task, speakers=(), contexts=contexts if model.needs - {"embeddings"} else None)

@@ -36,7 +36,7 @@ def strangers_of(trial: Trial) -> Strangers:
         SereneError: its model or embeddings are gone, or the model was not trained to enrol.
     """
     model, kept = EmotionModel.load(trial.folder / "model"), trial.embeddings("test")
-    if not model.parts.enrols_embeddings:
+    if "embeddings" not in model.needs:
         raise SereneError(
             "The models of this run standardise no embeddings by speaker; train with model.embedding_norm=speaker. "
             "For features standardised by speaker, `serene reproduce cold-start` draws the curve."

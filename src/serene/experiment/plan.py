@@ -77,7 +77,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     check_names(task)
     splits = protocols.make_splits(recipe.protocol.name, labelled, recipe.protocol.settings)
-    if recipe.features.normalize == "speaker" or parts.hears_voices:
+    if recipe.needs & {"features", "cepstra"}:
         splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if recipe.calibration:  # all of a speaker's clips are heard before the first is answered
         splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
@@ -127,6 +127,6 @@ def _heard_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifest)
 
 def _weights(recipe: Recipe, store: Store) -> list[str]:
     """Identify the weights that an encoder begins with, wherever they lie, and what a frozen one's outputs hang on."""
-    frozen = [store.maker.identity] if recipe.frozen_weights else []
+    frozen = [store.front_end.identity] if recipe.frozen_weights else []
     begun = recipe.initial_weights
     return frozen if begun is None else [*frozen, weights.digest(begun)]

@@ -13,6 +13,7 @@ import yaml
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.models.parts import Parts
 from serene.settings import Choice, CorpusSettings, unlike_defaults
+from serene.speaker import Need
 from serene.training.stages import StageSettings
 
 
@@ -123,6 +124,11 @@ class Recipe:
             for choice in (self.front_end, self.model.encoder)
         )
         return replace(self, front_end=front_end, model=replace(self.model, encoder=encoder))
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the model asks of who speaks."""
+        return self.model.parts.needs(self.features.normalize)
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting as plain data, as a recipe file would hold it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serene.audio.dataset import warm
+from serene.audio.dataset import cepstra_store, warm
 from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.report import Report
@@ -19,7 +19,7 @@ from serene.experiment.plan import Plan, make_plan, plan_pretraining
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of, write_report
 from serene.experiment.sections import Recipe
-from serene.experiment.trial import store_of, train_trial, voice_store
+from serene.experiment.trial import store_of, train_trial
 from serene.experiment.workers import CORES, work
 from serene.files import write_text
 from serene.protocols import Split
@@ -152,9 +152,10 @@ def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
     store = store_of(planned.recipe, planned.store)
     warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
     warm(planned.speakers if splits else (), store, lambda done, of: progress("speakers' features", done, of))
-    if planned.recipe.model.parts.hears_voices:
+    if "cepstra" in planned.recipe.needs:
         unlabelled = {u.id: u for s in splits for u in s.unlabelled}
-        warm(list(unlabelled.values()), voice_store(planned.store), lambda done, of: progress("voices", done, of))
+        cepstra = cepstra_store(planned.store)
+        warm(list(unlabelled.values()), cepstra, lambda done, of: progress("cepstra", done, of))
 
 
 def _write_table(runs: dict[str, Run], folder: Path) -> TableReport:

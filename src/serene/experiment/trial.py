@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from serene import protocols, registry
 from serene.audio.augment import Augment
-from serene.audio.dataset import Dataset, enrolment_of, frame_statistics, voices_of
-from serene.audio.mfcc import Mfcc
+from serene.audio.dataset import Dataset, contexts_of, statistics_of
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
@@ -31,7 +30,7 @@ from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.models.parts import PERSONAL
 from serene.models.scoring import Scores, score
-from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors, SpeakerMfcc
+from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
 from serene.task import Task
@@ -72,10 +71,11 @@ def train_trial(
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     store = store_of(recipe, store_folder)
-    parts = datasets_of(recipe, task, split, store, known_to(recipe, split, beginning))
+    known = known_to(recipe, split, beginning)
+    parts = datasets_of(recipe, task, split, store, known)
     trainer = recipe.training.make()
     stream = stream_of(recipe, speakers, split, store)
-    model, selected = _fit(recipe, trainer, parts, stream, beginning, trial, tensorboard, tell)
+    model, selected = _fit(recipe, trainer, parts, known, stream, beginning, trial, tensorboard, tell)
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], trainer.device)
     started = time.perf_counter()
@@ -108,6 +108,7 @@ def _fit(
     recipe: Recipe,
     trainer: Trainer,
     parts: Mapping[str, Dataset],
+    known: Sequence[str],
     stream: SpeakerStream | None,
     beginning: Path | None,
     trial: Trial,
@@ -117,7 +118,7 @@ def _fit(
     """Build model and method, and train them; the model holds the selected epoch's weights."""
     train = parts["train"]
     torch.manual_seed(trial.seed)
-    model = new_model(recipe, train, beginning)
+    model = new_model(recipe, train, known, beginning)
     method = recipe.method.make()
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
     trial.folder.mkdir(parents=True, exist_ok=True)
@@ -154,35 +155,37 @@ def store_of(recipe: Recipe, folder: Path) -> Store:
 def known_to(recipe: Recipe, split: Split, beginning: Path | None) -> tuple[str, ...]:
     """Name the persons whom the recipe's model has vectors of: those of its pre-training, or of its training part."""
     parts = recipe.model.parts
-    if not parts.names_speakers:
+    if "identity" not in recipe.needs:
         return ()
     kept = vectors_of(beginning or recipe.initial_weights) if parts.speaker_embedding in PERSONAL else None
     return tuple(kept[0]) if kept else tuple(sorted({u.person for u in split.train}))
 
 
-def new_model(recipe: Recipe, train: Dataset, beginning: Path | None = None) -> EmotionModel:
+def new_model(
+    recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginning: Path | None = None
+) -> EmotionModel:
     """Build the recipe's model, untrained but for its encoder, with the statistics of its training part."""
     encoder = (
         recipe.model.encoder if beginning is None else recipe.model.encoder.but(weights=str(beginning), config=None)
     )
     model = EmotionModel(
         train.task,
-        train.store.maker.width,
+        train.store.front_end.spec.width,
         encoder=encoder.name,
         encoder_settings=encoder.settings,
         normalize=recipe.features.normalize,
         enrolment_prior=recipe.features.enrolment_prior,
-        speakers=train.known_persons,
+        speakers=known,
         parts=recipe.model.parts,
     )
     if model.scaled:
         model.set_target_statistics(train.targets)
     if model.needs_feature_statistics:
-        model.set_feature_statistics(frame_statistics(train.utterances, train.store))
-    if train.voices is not None and isinstance(model.speaker_embedding, SpeakerMfcc):
-        speakers = sorted({u.speaker for u in train.utterances})
-        known = np.stack([train.voices[speaker] for speaker in speakers])
-        model.speaker_embedding.set_statistics(torch.from_numpy(known))
+        model.set_feature_statistics(statistics_of(train.utterances, train.store))
+    if train.contexts is not None and isinstance(model.speaker_embedding, SpeakerMfcc):
+        people = sorted({u.person for u in train.utterances})
+        cepstra = np.stack([train.contexts[person].cepstra for person in people])
+        model.speaker_embedding.set_statistics(torch.from_numpy(cepstra))
     kept = vectors_of(encoder.settings.get("weights"))
     if kept is not None and isinstance(model.speaker_embedding, PersonalVectors):
         model.speaker_embedding.vectors.data.copy_(kept[1])
@@ -209,22 +212,14 @@ def datasets_of(
 ) -> dict[str, Dataset]:
     """Make the datasets of the parts that are not empty, for a model that knows some persons by name."""
     speakers = sorted({u.speaker for u in split.train})
-    enrolment = enrolment_of(split.unlabelled, store) if recipe.features.normalize == "speaker" else None
-    hears_voices = recipe.model.parts.hears_voices
-    voices = voices_of(split.unlabelled, voice_store(store.folder.parent)) if hears_voices else None
+    told = contexts_of(split.unlabelled, recipe.needs, store, known=known_persons)
     features = recipe.features
     augment = Augment(features.augment, features.augment_probability) if features.augment else None
-    known = {"task": task, "speakers": speakers, "known": known_persons}
-    known |= {"enrolment": enrolment, "voices": voices}
-    crop = round(features.crop * store.maker.rate) if features.crop else None
-    known |= {"augment": augment, "crop": crop}
+    crop = store.front_end.spec.frames(features.crop) if features.crop else None
+    known: dict[str, Any] = {"task": task, "speakers": speakers, "augment": augment, "crop": crop}
+    known["contexts"] = told if recipe.needs - {"embeddings"} else None
     parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
     return {part: Dataset(clips, store, **known) for part, clips in parts if clips}
-
-
-def voice_store(folder: Path) -> Store:
-    """Give the store of the cepstra whose means models are told of a speaker's voice: of all frames, silence too."""
-    return Store(folder, Mfcc(coefficients=COEFFICIENTS, deltas=0, voice_activity=False))
 
 
 def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, store: Store) -> SpeakerStream | None:

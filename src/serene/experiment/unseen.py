@@ -14,9 +14,9 @@ from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
 from serene.models.model import EmotionModel
 from serene.protocols.split import enrolment_ids
+from serene.speaker import SpeakerContext, Statistics
 
 CLIPS = (0, 1, 2, 5, 10, 20, None)  # that each speaker is enrolled by; None for all
-SMALLEST = 1e-5  # of a deviation
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,17 @@ class Strangers:
         """
         rows = np.arange(len(self.embeddings)) if rows is None else rows
         own, names, speakers = self.embeddings[rows], self.answers.id[rows], self.answers.speaker[rows]
-        statistics = np.zeros((len(rows), 2, own.shape[1]), dtype=np.float32)
-        count = np.zeros(len(rows), dtype=np.int64)
+        known = [Statistics.of_nothing(own.shape[1])] * len(rows)
         for speaker in np.unique(speakers):
             said = np.flatnonzero(speakers == speaker)
             heard = set(enrolment_ids(names[said].tolist(), clips))
             chosen = own[[row for row in said if names[row] in heard]]
-            count[said] = len(chosen)
             if len(chosen):
-                statistics[said] = np.stack([chosen.mean(axis=0), np.maximum(chosen.std(axis=0), SMALLEST)])
+                statistics = Statistics.of(lambda: [chosen])  # noqa: B023  # read at once
+                known = [statistics if row in said else one for row, one in enumerate(known)]
+        context = SpeakerContext.stack([SpeakerContext(embeddings=one) for one in known]).mapped(torch.from_numpy)
         with torch.no_grad():
-            tensors = (torch.from_numpy(array) for array in (own, statistics, count))
-            return self.model.enrolled(*tensors).numpy()
+            return self.model.enrolled(torch.from_numpy(own), context.need("embeddings")).numpy()
 
     @torch.no_grad()
     def answered(self, clips: int | None) -> Predictions:

@@ -19,11 +19,11 @@ from torch.nn import functional
 
 from serene.audio.batch import Batch
 from serene.errors import MissingExtra, SereneError
-from serene.inference.clip import Inputs
+from serene.inference.onnx_network import OUTPUTS, graph_inputs
 from serene.models.model import EmotionModel
-from serene.models.speaker_embedding import PersonalVectors
+from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors
+from serene.speaker import SpeakerContext, Statistics
 
-OUTPUTS = ("logits", "embedding")
 EXAMPLE = 50  # frames of the example that the graph is traced with; of waveforms so many times what one frame sees
 CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers that speak of what this graph does not hold
 
@@ -33,7 +33,7 @@ class Graph(nn.Module):
 
     Args:
         model: in evaluation mode.
-        inputs: names of what goes in, fields of `serene.inference.clip.Inputs`.
+        inputs: names of what goes in, some of `serene.inference.onnx_network.INPUTS`.
     """
 
     def __init__(self, model: EmotionModel, inputs: Sequence[str]) -> None:
@@ -52,15 +52,19 @@ class Graph(nn.Module):
         """Give logits (batch, emotion) and embedding (batch, feature)."""
         known = dict(zip(self.inputs, given, strict=True))
         features, lengths = known.pop("features"), known.pop("lengths")
-        batch = Batch(features, lengths, features.new_zeros(0), lengths.new_zeros(0), ())
-        own = (known.pop("enrolment"), known.pop("enrolled")) if self.model.parts.enrols_embeddings else None
-        standard = self.model.features(replace(batch, **known))
+        statistics = Statistics(known["enrolment"], known["enrolled"]) if "enrolment" in known else None
+        asked = "embeddings" if "embeddings" in self.model.needs else "features"
+        context = SpeakerContext(
+            identity=torch.full_like(lengths, -1), cepstra=known.get("voice"), **{asked: statistics}
+        )
+        batch = Batch(features, lengths, context=context if known else None)
+        standard = self.model.features(batch)
         speaker = self.model.speaker_embedding
         if isinstance(speaker, StrangersVector) and speaker.similar:
             standard = replace(standard, speaker=self.model.voice(standard))
         embedding = self.model.embed_features(standard)
-        if own is not None:
-            embedding = self.model.enrolled(embedding, *own)
+        if context.embeddings is not None:
+            embedding = self.model.enrolled(embedding, context.embeddings)
         return self.model.classify(self.model.hidden(embedding)), embedding
 
 
@@ -146,29 +150,29 @@ class StrangersVector(nn.Module):
 
 
 def inputs_of(model: EmotionModel) -> tuple[str, ...]:
-    """Name what a model's graph reads, in order: fields of `serene.inference.clip.Inputs`."""
-    own = ("enrolment", "enrolled") if model.normalize == "speaker" or model.parts.enrols_embeddings else ()
-    return ("features", "lengths", *own, *(("voice",) if model.parts.hears_voices else ()))
+    """Name what a model's graph reads, in order: some of `serene.inference.onnx_network.INPUTS`."""
+    own = ("enrolment", "enrolled") if model.needs & {"features", "embeddings"} else ()
+    return ("features", "lengths", *own, *(("voice",) if "cepstra" in model.needs else ()))
 
 
-def example(model: EmotionModel, lengths: Sequence[int], seed: int = 0) -> Inputs:
+def example(model: EmotionModel, lengths: Sequence[int], seed: int = 0) -> Batch:
     """Make random clips of so many frames, on the scale that the model was trained on, and all that it asks for."""
     draw, width = np.random.default_rng(seed), model.config["width"]
     mean, deviation = model.feature_mean.cpu().numpy(), model.feature_deviation.cpu().numpy()
     features = (mean + deviation * draw.standard_normal((len(lengths), max(lengths), width))).astype(np.float32)
     for clip, length in zip(features, lengths, strict=True):
         clip[length:] = 0
-    known = {}
-    if model.normalize == "speaker":
-        enrolment = np.stack([mean, deviation]) * draw.uniform(0.8, 1.2, (len(lengths), 2, width))
-        known["enrolment"] = enrolment.astype(np.float32)
-        known["enrolled"] = draw.integers(100, 5000, len(lengths))
-    if model.parts.enrols_embeddings:
-        known["enrolment"] = draw.uniform(0.5, 1.5, (len(lengths), 2, model.embedding_width)).astype(np.float32)
-        known["enrolled"] = draw.integers(0, 50, len(lengths))
-    if model.parts.hears_voices:
-        known["voice"] = draw.normal(0, 5, (len(lengths), 20)).astype(np.float32)
-    return Inputs(features, np.array(lengths, dtype=np.int64), **known)
+    clips, own = len(lengths), {"features": None, "embeddings": None}
+    if "features" in model.needs:
+        moments = np.stack([mean, deviation]) * draw.uniform(0.8, 1.2, (clips, 2, width))
+        own["features"] = Statistics(moments.astype(np.float32), draw.integers(100, 5000, clips))
+    if "embeddings" in model.needs:
+        moments = draw.uniform(0.5, 1.5, (clips, 2, model.embedding_width)).astype(np.float32)
+        own["embeddings"] = Statistics(moments, draw.integers(0, 50, clips))
+    cepstra = draw.normal(0, 5, (clips, COEFFICIENTS)).astype(np.float32) if "cepstra" in model.needs else None
+    context = SpeakerContext(identity=np.full(clips, -1), cepstra=cepstra, **own)
+    names = tuple(f"clip {n + 1}" for n in range(clips))
+    return Batch(features, np.array(lengths, dtype=np.int64), ids=names, context=context if model.needs else None)
 
 
 def trace(model: EmotionModel, path: Path) -> None:
@@ -183,8 +187,8 @@ def trace(model: EmotionModel, path: Path) -> None:
             raise MissingExtra(package, "export")
     names = inputs_of(model)
     frames = EXAMPLE * model.encoder.shortest
-    inputs = example(model, (frames, frames * 2 // 3))
-    given = tuple(torch.from_numpy(getattr(inputs, name)) for name in names)
+    inputs = graph_inputs(example(model, (frames, frames * 2 // 3)))
+    given = tuple(torch.from_numpy(inputs[name]) for name in names)
     clip, frame = torch.export.Dim("batch"), torch.export.Dim("frame")
     axes = tuple({0: clip, 1: frame} if name == "features" else {0: clip} for name in names)
     graph = Graph(copy.deepcopy(model).cpu().eval(), names)

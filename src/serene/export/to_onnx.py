@@ -19,10 +19,10 @@ from serene.export.hub import CARD, SENT
 from serene.export.onnx_graph import example, trace
 from serene.files import whole_folder
 from serene.inference.folder import GRAPHS, ModelFolder
-from serene.inference.onnx_model import OnnxModel
+from serene.inference.onnx_network import OnnxNetwork
 from serene.inference.recognizer import Recognizer
-from serene.inference.torch_model import TorchModel
 from serene.models.model import EmotionModel
+from serene.models.torch_network import TorchNetwork
 from serene.reporting.card_exports import onnx_card
 
 ALLOWED = 1e-4  # largest difference from PyTorch's logits and embedding with which a graph is written
@@ -179,8 +179,8 @@ def _copy(folder: Path, out: Path, *, whole: bool) -> None:
 
 
 def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precision: str) -> tuple[Comparison, ...]:
-    graph = OnnxModel(exported / GRAPHS[precision], len(folder.task.names), precision=precision)
-    reference = TorchModel(folder, device="cpu")
+    graph = OnnxNetwork(exported / GRAPHS[precision], len(folder.task.names), precision=precision)
+    reference = TorchNetwork(EmotionModel.load(folder.path))
     batches, unit = (LENGTHS, "frames") if model.encoder.shortest == 1 else (SAMPLES, "samples")
     rows = []
     for seed, lengths in enumerate(batches):

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 import transformers
 
+from serene.audio.batch import Batch, padded
 from serene.errors import SereneError
 from serene.export.hub import CARD
 from serene.export.stock import obstacles, stock_model
 from serene.export.to_onnx import refuse_to_replace
 from serene.files import whole_folder
-from serene.inference.clip import Inputs, padded
 from serene.inference.features import FeatureExtractor
 from serene.inference.folder import CONFIG, ModelFolder
-from serene.inference.torch_model import TorchModel
 from serene.models.model import EmotionModel
 from serene.models.pretrained import silence
+from serene.models.torch_network import TorchNetwork
 from serene.reporting.card_exports import stock_card
 from serene.sound import SAMPLE_RATE
 
@@ -82,7 +82,7 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
     """
     source, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
     refuse_to_replace(out, _is_stock)
-    network = TorchModel(source, device="cpu")
+    network = TorchNetwork(EmotionModel.load(source.path))
     reasons = obstacles(network.model, source.preprocessor)
     if reasons:
         raise SereneError(f"{source.name} does not become a model of plain transformers. {' '.join(reasons)}")
@@ -101,7 +101,7 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
     return likeness
 
 
-def _compare(source: ModelFolder, network: TorchModel, folder: Path, notes: list[str]) -> Likeness:
+def _compare(source: ModelFolder, network: TorchNetwork, folder: Path, notes: list[str]) -> Likeness:
     """Let plain transformers, which knows nothing of the model but the folder, hear the same clips."""
     extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
     stock: Any = transformers.AutoModelForAudioClassification.from_pretrained(folder, local_files_only=True)
@@ -109,7 +109,7 @@ def _compare(source: ModelFolder, network: TorchModel, folder: Path, notes: list
 
     @torch.inference_mode()
     def both(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ours, _ = network(Inputs(*padded([front_end(samples)])))
+        ours, _ = network(Batch(*padded([front_end(samples)])))
         inputs = extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         return ours[0], stock(**inputs).logits[0].float().numpy()
 
@@ -153,7 +153,7 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
         )
     if model.encoder.pre_norm and not model.encoder.ends_in_norm:
         notes.append("Its last layer is of zeros and counts nothing: it keeps the norm that ends the encoder away.")
-    if model.parts.enrols_embeddings:
+    if "embeddings" in model.needs:
         notes.append("It answers as for speakers of whom nothing is known: transformers has no profiles.")
     return notes
 

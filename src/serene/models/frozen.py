@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from torch import Tensor
 from serene import registry
 from serene.audio import front_end_of
 from serene.audio.batch import Batch
-from serene.audio.waveform import Waveform
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.models import ENCODERS, pretrained, weights
 from serene.models.encoder import Encoder
@@ -30,7 +30,7 @@ VERSION = 1  # of what is stored; raise it when the same settings give other arr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frozen:
+class Frozen(FrontEnd):
     """A front end that is an encoder at rest: a pretrained one, or that of a model which this project trained.
 
     The encoder is loaded when the first clip is computed: where the store holds all clips, never.
@@ -49,8 +49,7 @@ class Frozen:
     pooled: bool = True
     length: int | None = None
 
-    stored: ClassVar[bool] = True
-    rate: ClassVar[float] = 0.0  # the frames of a part of a clip are not a part of the clip's frames
+    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0)
 
     def __post_init__(self) -> None:
         """Refuse a length of nothing."""
@@ -75,8 +74,16 @@ class Frozen:
         return f"frozen-{weights.digest(self.weights)}{heard}{layer}{length}-{kind}-v{VERSION}"
 
     @cached_property
-    def width(self) -> int:
-        """Features per frame, read from the configuration alone."""
+    def spec(self) -> InputSpec:
+        """The width and the shortest clip of the encoder, read from its configuration alone.
+
+        Raises:
+            SereneError: `length` is less than the encoder takes.
+        """
+        return replace(self.declared, width=self._width, shortest=self._shortest)
+
+    @property
+    def _width(self) -> int:
         if self._own_config is None:
             return self._described.hidden_size
         widening = POOLINGS[self._own_config["parts"]["pooling"]].widening if self.pooled else 1
@@ -93,18 +100,13 @@ class Frozen:
             raise SereneError(f"{self.weights} is a model of ours; frames of a pretrained encoder were expected.")
         return SAMPLE_RATE / self._pretrained.stride
 
-    @cached_property
-    def shortest(self) -> int:
-        """Fewest samples of a clip.
-
-        Raises:
-            SereneError: `length` is less than the encoder takes.
-        """
+    @property
+    def _shortest(self) -> int:
         if self._own_config is None:
             shortest = self._pretrained.shortest
         else:
-            waveform = isinstance(self._own_front_end, Waveform)
-            shortest = self._own_encoder.shortest if waveform else self._own_front_end.shortest
+            own = self._own_front_end.spec
+            shortest = self._own_encoder.shortest if own.augmented else own.shortest
         if self.length is not None and self.length < shortest:
             raise SereneError(f"features.length is {self.length}; this encoder needs at least {shortest} samples.")
         return shortest if self.length is None else 1
@@ -126,8 +128,7 @@ class Frozen:
 
     def _embed(self, samples: np.ndarray) -> Tensor:
         model, features = self._own_model, torch.from_numpy(self._own_front_end(samples).copy())[None]
-        lengths, nobody = torch.tensor([features.shape[1]]), torch.tensor([-1])
-        batch = Batch(features, lengths, torch.zeros(1, len(model.task.names)), nobody, ("",))
+        batch = Batch(features, torch.tensor([features.shape[1]]), ids=("",))
         frames = model.project(model.context(model.features(batch.to(DEVICE))))
         return model.pool(frames) if self.pooled else frames.values[0]
 
@@ -142,7 +143,7 @@ class Frozen:
                 )
         elif self.layers is not None:
             raise SereneError("features.layers is for pretrained encoders; a model of ours gives its last output.")
-        elif own["normalize"] == "speaker" or Parts(**own["parts"]).hears_voices:
+        elif Parts(**own["parts"]).needs(own["normalize"]) & {"features", "cepstra"}:
             raise SereneError(
                 f"{self.weights} hears a speaker's other clips, so its outputs are no function of a clip and cannot be "
                 "stored; use a model that hears one clip at a time."
@@ -170,7 +171,7 @@ class Frozen:
             return registry.load(config["encoder"], ENCODERS, "encoder")(config["width"], **config["encoder_settings"])
 
     @cached_property
-    def _own_front_end(self) -> Any:
+    def _own_front_end(self) -> FrontEnd:
         return front_end_of(self._read("preprocessor_config.json"))
 
     @cached_property

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -245,9 +244,9 @@ class EmotionModel(nn.Module):
         """Give logits (batch, emotion), or values of dimensions."""
         return self.classify(self.hidden(self.embed(batch)))
 
-    def set_feature_statistics(self, statistics: np.ndarray) -> None:
-        """Take the training set's mean and deviation, (2, feature)."""
-        mean, deviation = torch.from_numpy(statistics)
+    def set_feature_statistics(self, statistics: Statistics) -> None:
+        """Take the training set's mean and deviation of every feature."""
+        mean, deviation = torch.from_numpy(statistics.moments)
         self.feature_mean.copy_(mean)
         self.feature_deviation.copy_(deviation)
 

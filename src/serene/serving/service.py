@@ -101,7 +101,7 @@ class Service:
         folder.task.check_abstain(abstain)
         self.recognizer, self.limits, self._abstain = recognizer, limits or Limits(), abstain
         self._identity = (
-            folder.identity if folder.personal else None
+            folder.identity if folder.widths else None
         )  # kept by the folder: of large weights it takes seconds
         self.counters = Counters(lambda: self._inside)
         self._settings = {"most": max_batch, "wait": max_wait_ms / 1000}

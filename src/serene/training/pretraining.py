@@ -20,6 +20,7 @@ from serene import registry
 from serene.audio import clusters
 from serene.audio.clusters import Clusters
 from serene.audio.dataset import samples_of, warm
+from serene.audio.input_spec import FrontEnd
 from serene.audio.mfcc import Mfcc
 from serene.audio.store import Store
 from serene.audio.unlabelled import Unlabelled
@@ -273,20 +274,20 @@ def _clusters(stage: Stage, begun: str | None, progress: Progress) -> Clusters:
     return Clusters(base, clusters.read(path), rate)
 
 
-def _base(source: str, layer: int | None, begun: str | None) -> tuple[Any, float]:
+def _base(source: str, layer: int | None, begun: str | None) -> tuple[FrontEnd, float]:
     """Give what makes the frames to be clustered, and how many there are per second."""
     if source == "mfcc":
-        return Mfcc(deltas=2, voice_activity=False, energy=False), Mfcc.rate
+        return Mfcc(deltas=2, voice_activity=False, energy=False), Mfcc.declared.rate
     frozen = Frozen(weights=str(begun) if source == "encoder" else source, layers=layer, pooled=False)
     return frozen, frozen.frame_rate
 
 
-def _frames(stage: Stage, base: Any, progress: Progress) -> Iterator[np.ndarray]:
+def _frames(stage: Stage, base: FrontEnd, progress: Progress) -> Iterator[np.ndarray]:
     """Give the frames of the clips that the clusters are fitted on, one clip after the other."""
     clips = {u.id: u for u in stage.trained}
     count = max(1, round(stage.settings.targets.share * len(clips)))
     for done, name in enumerate(shuffled(clips, stage.settings.seed, "clusters")[:count], 1):
-        yield base(samples_of(clips[name], base.shortest))
+        yield base(samples_of(clips[name], base.spec.shortest))
         progress("fitting clusters", done, count)
 
 

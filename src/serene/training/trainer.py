@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from serene.audio.batch import Batch
-from serene.audio.dataset import Dataset, duration_batches, length_buckets
+from serene.audio.batch import Batch, duration_batches, length_buckets
+from serene.audio.dataset import Dataset
 from serene.audio.speaker_stream import SpeakerStream
 from serene.errors import SereneError
 from serene.methods.method import Group, Method, Stream
@@ -266,11 +266,11 @@ class Trainer:
         if self.batch_seconds is None:
             parts = np.ones_like(train.lengths) if train.crop else train.lengths  # what is cut is of like length
             return length_buckets(parts, self.batch_size, rng)
-        rate = train.store.maker.rate
-        if not rate:
+        spec = train.store.front_end.spec
+        if not spec.rate:
             raise SereneError("training.batch_seconds counts seconds, and stored outputs have none; use batch_size.")
         heard = np.minimum(train.lengths, train.crop) if train.crop else train.lengths
-        return duration_batches(heard, self.batch_seconds * rate, rng)
+        return duration_batches(heard, self.batch_seconds * spec.rate, rng)
 
     def _backward(
         self,
