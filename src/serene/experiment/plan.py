@@ -24,7 +24,7 @@ from serene.models.training_speakers import heard_by, training_speakers_of
 from serene.protocols import Split
 from serene.protocols.split import in_order
 from serene.task import Task
-from serene.training.pretraining import Stage, plan_stages
+from serene.training.stage import Stage, plan_stages
 from serene.training.stages import Pretraining, pretraining_of
 
 

@@ -180,17 +180,17 @@ def _check_training_clips(features: FeatureSettings, maker: Any, encoder: Choice
     crop, shortest = features.crop, encoder.maker.shortest
     if crop is not None and not crop > 0:
         raise SereneError(f"features.crop is {crop}; a positive number of seconds was expected.")
-    if crop is not None and not maker.rate:
+    if crop is not None and not maker.declared.rate:
         raise SereneError(
             f"features.crop takes a part of each clip, and what '{encoder.name}' reads is stored of whole clips; "
             "drop it."
         )
-    if crop is not None and round(crop * maker.rate) < shortest:
+    if crop is not None and maker.declared.frames(crop) < shortest:
         raise SereneError(
-            f"features.crop is {crop} seconds, and '{encoder.name}' needs {shortest / maker.rate:.2g} at least; "
+            f"features.crop is {crop} seconds, and '{encoder.name}' needs {shortest / maker.declared.rate:.2g} at least; "
             "take more."
         )
-    if features.augment and maker.stored:
+    if features.augment and not maker.declared.augmented:
         raise SereneError(
             f"features.augment changes waveforms anew in every epoch, and the features of '{encoder.name}' are "
             "computed once and stored: choose an encoder that reads waveforms, or drop it."

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from serene import registry
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.files import whole_folder
-from serene.models import ENCODERS
+from serene.models import ENCODERS, saved
 from serene.models.encoder import Inside
 from serene.models.heads import Head
 from serene.models.masking import MaskedBatchNorm, mask_of
-from serene.models.parts import FORMAT, Parts
+from serene.models.parts import Parts
 from serene.models.pooling import POOLINGS
 from serene.models.projector import Projector
 from serene.models.speaker_embedding import PersonalVectors, speaker_embedding_of
 from serene.models.standardisation import MOMENTS, Normalization, blended
-from serene.models.training_speakers import FILE, TrainingSpeakers
+from serene.models.training_speakers import TrainingSpeakers
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 from serene.task import Task, task_of_model
 
@@ -278,15 +274,9 @@ class EmotionModel(nn.Module):
             preprocessor: the front end's name and settings.
             training_speakers: whom it was trained on, where that is known.
         """
-        config = {"format": FORMAT, "model_type": "serene", "emotions": list(self.task.names), **self.config}
-        config["temperature"] = self.temperature
+        config = {"emotions": list(self.task.names), **self.config, "temperature": self.temperature}
         config["id2label"] = dict(enumerate(self.task.names))
-        with whole_folder(folder) as temporary:
-            (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-            (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-            if training_speakers is not None:
-                (temporary / FILE).write_text(json.dumps(training_speakers.to_dict()) + "\n")
-            (temporary / "model.safetensors").write_bytes(safetensors.torch.save(self.state_dict()))
+        saved.write(folder, config, preprocessor, self.state_dict(), training_speakers)
 
     @classmethod
     def load(cls, folder: str | Path) -> EmotionModel:
@@ -295,31 +285,14 @@ class EmotionModel(nn.Module):
         Raises:
             SereneError: a file is missing or damaged, tensors do not fit, or a newer serene wrote it.
         """
-        folder = Path(folder)
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            if config["format"] > FORMAT:
-                raise SereneError(f"{folder} was written by a newer serene (format {config['format']}); update serene.")
-            model = cls(
-                task_of_model(config),
-                config["width"],
-                encoder=config["encoder"],
-                encoder_settings=config["encoder_settings"],
-                normalize=config["normalize"],
-                enrolment_prior=config["enrolment_prior"],
-                speakers=config["speakers"],
-                parts=Parts(**config["parts"]),
-            )
+        with saved.readable(folder):
+            config, tensors = saved.read(folder)
+            kept = {name: config[name] for name in ("encoder", "encoder_settings", "normalize", "enrolment_prior")}
+            parts = Parts(**config["parts"])
+            model = cls(task_of_model(config), config["width"], **kept, speakers=config["speakers"], parts=parts)
             model.temperature = float(config["temperature"])
-            state = safetensors.torch.load_file(folder / "model.safetensors")
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise SereneError(f"{folder} is not a readable model folder: {error}") from error
-        except (KeyError, TypeError) as error:
-            raise SereneError(
-                f"{folder} is not a readable model folder: its config.json is odd ({error!r})."
-            ) from error
         try:
-            model.load_state_dict(state)
+            model.load_state_dict(tensors)
         except RuntimeError as error:
             raise SereneError(f"The weights in {folder} do not fit its config.json: {error}") from error
         return model.eval()

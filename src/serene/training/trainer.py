@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,14 +17,14 @@ from serene.audio.batch import Batch, duration_batches, length_buckets
 from serene.audio.dataset import Dataset
 from serene.audio.speaker_stream import SpeakerStream
 from serene.errors import SereneError
-from serene.methods.method import Group, Method, Stream
+from serene.methods.method import Group, Method
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
 from serene.training.checkpoint import Checkpoint, Row
+from serene.training.streams import Streams, seed_of
 from serene.training.update import MovingUpdate
 
 SelectOn = Literal["validation UA", "validation WA", "validation CCC", "last"]
-TAGS: dict[Stream, int] = {"emotion": 0, "speakers": 1, "partners": 2}  # of each stream's own random numbers
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Trainer:
         progress.resume()
         while not self._finished(progress):
             started = time.perf_counter()
-            steps = self._epoch(model, method, updates, _Streams(train, speakers, seed), progress.epoch)
+            steps = self._epoch(model, method, updates, Streams(train, speakers, seed), progress.epoch)
             row = _means(steps)
             if validate is not None:
                 row |= validate(model)
@@ -234,7 +234,7 @@ class Trainer:
         return {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}[self.schedule]
 
     def _epoch(
-        self, model: EmotionModel, method: Method, updates: list[MovingUpdate], streams: _Streams, epoch: int
+        self, model: EmotionModel, method: Method, updates: list[MovingUpdate], streams: Streams, epoch: int
     ) -> list[Row]:
         """Make one pass over the training clips; return what each step measured, and of how many clips (`clips`)."""
         model.train()
@@ -249,7 +249,7 @@ class Trainer:
             for number, moving in enumerate(updates):
                 if at % moving.update.every:
                     continue
-                torch.manual_seed(_seed_of(streams.seed, epoch, step, number))
+                torch.manual_seed(seed_of(streams.seed, epoch, step, number))
                 moving.prepare(at, self.factor(progress))
                 for part, indices in enumerate(group):
                     drawn = streams.draw(moving.update.streams, indices, (epoch, step, part))
@@ -297,26 +297,6 @@ class Trainer:
         return [(f"{update.name}/{k}", v) for k, v in (*values.items(), *method.measures.items())]
 
 
-class _Streams:
-    """Where the batches of a update come from; what is drawn is a function of seed, epoch and step."""
-
-    def __init__(self, train: Dataset, speakers: SpeakerStream | None, seed: int) -> None:
-        self.train, self.speakers, self.seed = train, speakers, seed
-
-    def draw(self, streams: Sequence[Stream], indices: np.ndarray, at: tuple[int, ...]) -> list[Batch]:
-        """Give a batch of each stream: the emotion corpus's is of these clips."""
-        return [self._one(stream, indices, np.random.default_rng([self.seed, *at, TAGS[stream]])) for stream in streams]
-
-    def _one(self, stream: Stream, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        if stream == "emotion":
-            return self.train.batch(indices, rng)
-        if stream == "partners":
-            return self.train.batch(rng.integers(len(self.train), size=len(indices)), rng)
-        if self.speakers is None:
-            raise SereneError("This method learns from a speaker corpus, and was given none.")
-        return self.speakers.batch(rng)
-
-
 def _means(steps: list[Row]) -> Row:
     """Average what the steps measured, weighted by their clips; a update that is taken now and then has fewer steps."""
     names = dict.fromkeys(name for row in steps for name in row if name not in ("epoch", "step", "clips"))
@@ -325,8 +305,3 @@ def _means(steps: list[Row]) -> Row:
         rows = [row for row in steps if name in row]
         means[name] = sum(row["clips"] * row[name] for row in rows) / sum(row["clips"] for row in rows)
     return means
-
-
-def _seed_of(*numbers: int) -> int:
-    """Mix numbers into one seed, so that every step of every run draws from a generator of its own."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
