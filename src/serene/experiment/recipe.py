@@ -186,10 +186,8 @@ def _check_training_clips(features: FeatureSettings, maker: Any, encoder: Choice
             "drop it."
         )
     if crop is not None and maker.declared.frames(crop) < shortest:
-        raise SereneError(
-            f"features.crop is {crop} seconds, and '{encoder.name}' needs {shortest / maker.declared.rate:.2g} at least; "
-            "take more."
-        )
+        least = f"{shortest / maker.declared.rate:.2g}"
+        raise SereneError(f"features.crop is {crop} seconds, and '{encoder.name}' needs {least} at least; take more.")
     if features.augment and not maker.declared.augmented:
         raise SereneError(
             f"features.augment changes waveforms anew in every epoch, and the features of '{encoder.name}' are "

@@ -137,6 +137,7 @@ def plan_stages(recipe: Pretraining, runs: Path, load: Callable[[Any, str], Mani
 
 
 def method_of(settings: StageSettings, centres: int | None = None) -> MaskedPrediction:
+    """Make the stage's method, for so many clusters where these are there already."""
     given = {key: value for key, value in settings.method.items() if key != "name"}
     if centres is not None:
         given["clusters"] = centres

@@ -104,14 +104,9 @@ class Trainer:
         for name, value, least in (*counts, ("patience", patience, 1), *others):
             if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
-        rates = (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate), ("clip", clip))
-        for name, value in (
-            *rates,
-            ("batch_seconds", batch_seconds),
-            ("clip", clip),
-            ("epsilon", epsilon),
-            ("decay", decay),
-        ):
+        positive = {"learning_rate": learning_rate, "encoder_learning_rate": encoder_learning_rate, "clip": clip}
+        positive |= {"batch_seconds": batch_seconds, "epsilon": epsilon, "decay": decay}
+        for name, value in positive.items():
             if value is not None and not value > 0:
                 raise SereneError(f"training.{name} is {value}; a positive number was expected.")
         if not all(0 <= beta < 1 for beta in betas):
