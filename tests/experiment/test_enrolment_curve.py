@@ -1,4 +1,4 @@
-"""Strangers are enrolled after the training: embeddings by hand, curve and report, and the same by a profile."""
+"""UnseenSpeakers are enrolled after the training: embeddings by hand, curve and report, and the same by a profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serene.errors import SereneError
 from serene.experiment import recipe
 from serene.experiment.corpus import load_corpus
 from serene.experiment.cross_corpus import evaluate_on
-from serene.experiment.enrolment_curve import evaluate_enrolled, strangers_of
+from serene.experiment.enrolment_curve import evaluate_enrolled, unseen_of
 from serene.experiment.run import Run
 from serene.experiment.run_report import write_cards
 from serene.experiment.train import train
@@ -33,7 +33,7 @@ SETTINGS = ["model={encoder: residual_tdnn, channels: 8, embedding_norm: speaker
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run whose models standardise embeddings by speaker, measured on enrolled strangers."""
+    """A run whose models standardise embeddings by speaker, measured on enrolled unseen."""
     changes = [*SETTINGS, "features.crop=0.2", "training.epochs=6", "training.learning_rate=0.01"]
     trained = train(recipe.load(tiny_recipe, changes), tmp_path_factory.mktemp("enrolled") / "runs")
     evaluate_enrolled(trained)
@@ -46,16 +46,16 @@ def manifest_of(run: Run) -> Manifest:
 
 @pytest.mark.parametrize("clips", [0, 1, 3, None])
 def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | None) -> None:
-    strangers = strangers_of(run.finished()[0])
-    made, names = strangers.enrolled(clips), strangers.answers.id.tolist()
+    unseen = unseen_of(run.finished()[0])
+    made, names = unseen.enrolled(clips), unseen.answers.id.tolist()
     place = {name: row for row, name in enumerate(names)}
     known = [u for u in manifest_of(run) if u.id in place]
     for speaker in {u.speaker for u in known}:
         said = [u for u in known if u.speaker == speaker]
-        heard = [strangers.embeddings[place[u.id]].tolist() for u in enrolment_clips(said, clips)]
+        heard = [unseen.embeddings[place[u.id]].tolist() for u in enrolment_clips(said, clips)]
         share = len(heard) / (len(heard) + 5)
         for utterance in said:
-            own = strangers.embeddings[place[utterance.id]].tolist()
+            own = unseen.embeddings[place[utterance.id]].tolist()
             for f in (0, 7, len(own) - 1):
                 column = [vector[f] for vector in heard] or [0.0]
                 mean = sum(column) / len(column)
@@ -67,9 +67,9 @@ def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | 
 
 def test_nobody_enrolled_is_what_the_run_measured(run: Run) -> None:
     for trial in run.finished():
-        strangers = strangers_of(trial)
-        assert strangers.answered(0).scores == pytest.approx(trial.predictions().select(part="test").scores, abs=1e-5)
-        assert strangers.answered(None).scores != pytest.approx(strangers.answers.scores, abs=1e-3)
+        unseen = unseen_of(trial)
+        assert unseen.answered(0).scores == pytest.approx(trial.predictions().select(part="test").scores, abs=1e-5)
+        assert unseen.answered(None).scores != pytest.approx(unseen.answers.scores, abs=1e-3)
 
 
 def test_the_curve_begins_at_the_report_and_ends_at_the_enrolled_report(run: Run) -> None:
@@ -94,7 +94,7 @@ def test_the_cards_show_the_curve(run: Run) -> None:
 def test_a_profile_gives_what_the_evaluation_gave(run: Run) -> None:
     """From the sounds themselves, through features, network and profile, to the same scores."""
     trial = run.finished()[0]
-    expected = strangers_of(trial).answered(None)
+    expected = unseen_of(trial).answered(None)
     speaker = expected.speaker[0]
     rows = np.flatnonzero(expected.speaker == speaker)
     clips = {u.id: u for u in manifest_of(run)}

@@ -81,7 +81,7 @@ class MelProsody(FrontEnd):
 
     def _raised(self, features: np.ndarray) -> np.ndarray:
         """Raise what is softer than the contrast allows, of energies and power."""
-        levels = [*range(self.filters), self.width - 1]
+        levels = [*range(self.filters), self.spec.width - 1]
         loud = np.percentile(features[:, levels], LOUDEST, axis=0)
         features[:, levels] = np.maximum(features[:, levels], loud - self.contrast)
         return features

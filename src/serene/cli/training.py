@@ -68,29 +68,41 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    on: Annotated[Path | None, typer.Option("--on", help="Score another manifest with the run's models.")] = None,
+    run: Annotated[Path, typer.Argument(help="A run's folder; with --on also a model folder, or `bundled`.")],
+    on: Annotated[Path | None, typer.Option("--on", help="Score this manifest with the run's models.")] = None,
     enrolled: Annotated[
-        bool, typer.Option("--enrolled", help="Enrol each test speaker by their own clips, without labels.")
+        bool, typer.Option("--enrolled", help="Enrol each test speaker with their own unlabelled clips.")
     ] = False,
+    output: Runs = Path("runs"),
     json: Json = False,
 ) -> None:
-    """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models."""
+    """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models.
+
+    What is measured of a model on its own goes below the folder of runs.
+    """
     with training():
-        from serene.experiment.cross_corpus import evaluate_on
+        from serene.experiment.cross_corpus import Models, evaluate_models, evaluate_on
         from serene.experiment.enrolment_curve import evaluate_enrolled
         from serene.experiment.run import Run
         from serene.experiment.run_report import write_report
+        from serene.inference.folder import ModelFolder
 
-        opened = Run.open(run)
         if on is not None and enrolled:
             raise SereneError("--on and --enrolled are two evaluations; ask for one at a time.")
-        if on is None and not enrolled:
-            _print_report(write_report(opened), opened.folder, json)
-            return
+        alone = str(run) == "bundled" or (run / "config.json").is_file()
+        if alone and on is None:
+            raise SereneError(f"{run} is a model and no run: say with --on which manifest it is to be scored on.")
         with bars() as progress:
-            report, folder = evaluate_enrolled(opened, progress) if on is None else evaluate_on(opened, on, progress)
-        _print_report(report, folder, json)
+            if alone:
+                folder = ModelFolder.find(None if str(run) == "bundled" else run)
+                result = evaluate_models(Models.of_folder(folder, output / "on"), on or Path(), progress)
+            elif on is not None:
+                result = evaluate_on(Run.open(run), on, progress)
+            elif enrolled:
+                result = evaluate_enrolled(Run.open(run), progress)
+            else:
+                result = write_report(Run.open(run)), run
+        _print_report(*result, json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Trained models meet a manifest they were not trained on: scored, or probed for the speaker."""
+"""Trained models on a manifest that they were not trained on: scored as they are served, or probed for the speaker."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serene.audio import front_end_of
-from serene.audio.dataset import Dataset, contexts_of, warm
+from serene.audio.dataset import Dataset, contexts_of, samples_of, warm
 from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
@@ -24,72 +27,187 @@ from serene.experiment.corpus import Progress, silent
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, write_cards
 from serene.experiment.trial import probe_of
-from serene.experiment.unseen import Strangers, cold_start
+from serene.experiment.unseen import UnseenSpeakers, cold_start
 from serene.files import write_text
+from serene.inference import speech
+from serene.inference.features import FeatureExtractor
+from serene.inference.folder import TENSORS, ModelFolder
+from serene.inference.network import network_of
 from serene.models.model import EmotionModel
-from serene.models.scoring import score
+from serene.models.network import Network
+from serene.models.scoring import scored
 from serene.models.training_speakers import TrainingSpeakers
 from serene.reporting.report_page import write_html
-from serene.task import Task
+from serene.sound import SAMPLE_RATE
+from serene.speaker import Statistics
+from serene.task import TASKS, Task
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model that meets a manifest.
+
+    Attributes:
+        folder: its files.
+        network: runs it, as where it is served.
+        fold: that it was trained for.
+        seed: of its training.
+        training: embeddings of its training clips (utterance, feature), where these were kept.
+    """
+
+    folder: ModelFolder
+    network: Network
+    fold: str
+    seed: int
+    training: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Models:
+    """Models of one kind, such as those of a run, and what is known of how they came about.
+
+    Attributes:
+        name: of the run or the model.
+        title: of its recipe, or the model's name.
+        members: at least one.
+        place: folder of what is written.
+        target: what they learnt, as a recipe says it.
+        corpus: that they learnt from, where that is known.
+        join: labels that were joined to others.
+        enrolment_clips: unlabelled clips that features are standardised by; all without it.
+        selection: how their epoch was selected.
+        method: how they learnt.
+        identity: of the run or the model.
+    """
+
+    name: str
+    title: str
+    members: Sequence[Model]
+    place: Path
+    target: str
+    corpus: str | None
+    join: Mapping[str, str]
+    enrolment_clips: int | None
+    selection: str
+    method: str | None
+    identity: str
+
+    @classmethod
+    def of_run(cls, run: Run) -> Models:
+        """Take the models that a run kept.
+
+        Raises:
+            SereneError: one is gone.
+        """
+        members = []
+        for trial in run.finished():
+            folder, kept = ModelFolder.read(trial.folder / "model", run.folder.name), trial.embeddings("train")
+            network = network_of(folder, "cpu", "fp32", 1)
+            members.append(Model(folder, network, trial.fold, trial.seed, None if kept is None else kept[1]))
+        recipe, facts = run.recipe, run.finished()[0].json("environment.json")
+        return cls(
+            name=run.folder.name,
+            title=recipe.name,
+            members=members,
+            place=run.folder / "on",
+            target=recipe.labels.target,
+            corpus=recipe.corpus.name,
+            join=recipe.labels.join,
+            enrolment_clips=recipe.features.enrolment_clips,
+            selection=facts["selection"],
+            method=recipe.method.name,
+            identity=run.identity,
+        )
+
+    @classmethod
+    def of_folder(cls, folder: ModelFolder, place: Path) -> Models:
+        """Take one model; `place` is the folder of what is written."""
+        network = network_of(folder, "cpu", "fp32", 1)
+        return cls(
+            name=folder.name,
+            title=folder.name,
+            members=[Model(folder, network, "the model's", 0)],
+            place=place / f"{folder.name}-{folder.identity}",
+            target=folder.task.target,
+            corpus=None,
+            join={},
+            enrolment_clips=None,
+            selection="not known: a model on its own does not tell",
+            method=None,
+            identity=folder.identity,
+        )
 
 
 def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
-    """Score a manifest with every model of a run; classes that the models do not know are left out and counted.
+    """Score a manifest with every model of a run, and write the models' cards anew; see `evaluate_models`."""
+    report, folder = evaluate_models(Models.of_run(run), path, progress)
+    write_cards(run)
+    return report, folder
+
+
+def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
+    """Score a manifest with trained models, as they are served; classes that they do not know are left out and counted.
 
     So are clips that lack one of the models' dimensions. Models that learnt listeners' votes are scored against the
     manifest's emotions where it holds no votes.
 
     Args:
-        run: trained; its models were kept.
+        models: of a run, or one of its own.
         path: a manifest.
         progress: told about features and models.
 
     Returns:
-        The report, and the folder inside the run's where it was written: with `cold_start.json`, accuracy by clips of
-        enrolment, for models that standardise embeddings by speaker.
+        The report, and the folder where it was written: with `cold_start.json`, accuracy by enrolled unlabelled clips,
+        for models that standardise embeddings by speaker.
 
     Raises:
-        SereneError: a model is gone, the manifest has fewer than two of the models' classes or lacks one of their
-            dimensions, or the models name the speakers of another corpus.
+        SereneError: the manifest has fewer than two of the models' classes or lacks one of their dimensions, or the
+            models name the speakers of another corpus.
     """
-    trials, manifest = run.finished(), Manifest.read(path)
-    models = [EmotionModel.load(trial.folder / "model") for trial in trials]
-    task, target = models[0].task, _target(run, manifest, path)
-    chosen = _of_known_classes(manifest, target, run.recipe.labels.join, task.names, path)
-    clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
-    store = _store(trials[0].folder / "model", run.folder.parent / "store")
+    manifest, first = Manifest.read(path), models.members[0].folder
+    task, target = first.task, _target(models, manifest, path)
+    chosen = _of_known_classes(manifest, target, models.join, task, path)
+    known = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
+    clips = _answered(known, FeatureExtractor.of(first), progress)
+    store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
     warm(clips, store, lambda done, of: progress("features", done, of))
-    enrolment_clips = run.recipe.features.enrolment_clips
-    strangers = all(_strange(trial.folder / "model", clips) for trial in trials)
-    predictions, shifts, strange_voices = [], [], []
-    for done, (trial, model) in enumerate(zip(trials, models, strict=True), 1):
-        scores = score(model, _dataset(model, clips, store, task, enrolment_clips))
-        which = {"part": "test", "fold": trial.fold, "seed": trial.seed}
-        predictions.append(Predictions.of_clips(clips, scores.outputs, task, **which))
-        if "embeddings" in model.needs:
-            strange_voices.append(Strangers(model, predictions[-1], scores.embeddings))
-        training = trial.embeddings("train")
-        shifts.append(training and shift.of_embeddings(training[1], scores.embeddings, [u.speaker for u in clips]))
-        progress("scoring", done, len(trials))
+    predictions, shifts, unseen = [], [], []
+    for done, model in enumerate(models.members, 1):
+        dataset = _dataset(model.folder, clips, store, task, models.enrolment_clips)
+        scores = scored(model.network, dataset, model.folder.temperature)
+        predictions.append(
+            Predictions.of_clips(clips, scores.outputs, task, part="test", fold=model.fold, seed=model.seed)
+        )
+        if "embeddings" in model.folder.needs and (model.folder.path / TENSORS).is_file():
+            unseen.append(UnseenSpeakers(EmotionModel.load(model.folder.path), predictions[-1], scores.embeddings))
+        own = (
+            None
+            if model.training is None
+            else shift.of_embeddings(model.training, scores.embeddings, [u.speaker for u in clips])
+        )
+        shifts.append(own)
+        progress("scoring", done, len(models.members))
+    independent = all(_of_unknown_corpora(model.folder.path, clips) for model in models.members)
+    left = (len(manifest) - len(known), len(known) - len(clips))
     facts = ReportFacts(
-        title=f"{run.recipe.name} on {path.stem}",
-        protocol=f"cross-corpus: models of {run.folder.name}, all of {path.stem}",
-        speaker_independent=strangers,
-        selection=trials[0].json("environment.json")["selection"],
-        saw_unlabelled_test_audio=bool(models[0].needs & {"features", "cepstra"}),
-        stamps=_stamps(run, target, strangers, len(manifest) - len(clips), {u.corpus for u in clips}),
+        title=f"{models.title} on {path.stem}",
+        protocol=f"cross-corpus: models of {models.name}, all of {path.stem}",
+        speaker_independent=independent,
+        selection=models.selection,
+        saw_unlabelled_test_audio=bool(first.needs & {"features", "cepstra"}),
+        stamps=_stamps(models, target, independent, left, {u.corpus for u in clips}),
         target=target,
         corpus=path.stem,
-        method=run.recipe.method.name,
-        recipe_hash=run.identity,
+        method=models.method,
+        recipe_hash=models.identity,
     )
-    report = build(Predictions.concatenate(predictions), facts, shifts=shifts)
-    folder = run.folder / "on" / path.stem
+    answered, folder = Predictions.concatenate(predictions), models.place / path.stem
+    report = build(answered, facts, shifts=shifts)
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
-    if strange_voices:
-        write_text(folder / COLD_START.name, json.dumps(cold_start(strange_voices), indent=2) + "\n")
-    write_cards(run)
+    answered.write(folder / "predictions.csv")
+    if unseen:
+        write_text(folder / COLD_START.name, json.dumps(cold_start(unseen), indent=2) + "\n")
     return report, folder
 
 
@@ -99,40 +217,50 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     Returns:
         What `serene.evaluation.probes.speaker_probe` returns.
     """
-    model = EmotionModel.load(folder)
+    files, model = ModelFolder.read(folder, folder.name), EmotionModel.load(folder)
     clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
     with tempfile.TemporaryDirectory() as scratch:  # nothing of a probe is kept
-        store = _store(folder, Path(scratch))
+        store = Store(Path(scratch), front_end_of(files.preprocessor))
         warm(clips, store, lambda done, of: progress("features", done, of))
-        return probe_of(model, _dataset(model, clips, store, Task(tuple(sorted({str(u.emotion) for u in clips})))))
+        task = Task(tuple(sorted({str(u.emotion) for u in clips})))
+        return probe_of(model, _dataset(files, clips, store, task, None))
 
 
-def _target(run: Run, manifest: Manifest, path: Path) -> str:
+def _answered(clips: Sequence[Utterance], extractor: FeatureExtractor, progress: Progress) -> tuple[Utterance, ...]:
+    """Keep the clips that are answered for where the models are served: they hold speech, and are not too long."""
+    kept = []
+    for done, clip in enumerate(clips, 1):
+        samples = samples_of(clip)
+        if len(samples) <= extractor.longest * SAMPLE_RATE and speech.why_not(samples) is None:
+            kept.append(clip)
+        progress("looking for speech", done, len(clips))
+    return tuple(kept)
+
+
+def _target(models: Models, manifest: Manifest, path: Path) -> str:
     """Choose what the models are scored against: what they learnt, or the emotion for want of listeners' votes."""
-    target, own = run.recipe.labels.target, run.recipe.corpus.name
-    others = sorted({u.corpus for u in manifest if u.corpus is not None} - {own})
-    if target == "speaker" and own != "table" and others:
+    others = sorted({u.corpus for u in manifest if u.corpus is not None} - {models.corpus})
+    if models.target == "speaker" and models.corpus != "table" and others:
         raise SereneError(
-            f"The models of {run.folder.name} name speakers of {own}, and {path} has clips of {' and '.join(others)}, "
-            "whose speakers are others even if they bear the same names. Give a manifest of the same corpus."
+            f"The models of {models.name} name speakers of {models.corpus}, and {path} has clips of "
+            f"{' and '.join(others)}, whose speakers are others even if they bear the same names. Give a manifest of "
+            "the same corpus."
         )
-    return "emotion" if target == "votes" and not any(u.votes for u in manifest) else target
+    return "emotion" if models.target == "votes" and not any(u.votes for u in manifest) else models.target
 
 
-def _of_known_classes(
-    manifest: Manifest, target: str, join: Mapping[str, str], known: Sequence[str], path: Path
-) -> Manifest:
-    """Label the clips as the models' training was labelled, and keep those of classes that the models know."""
-    if target == "dimensions":
+def _of_known_classes(manifest: Manifest, target: str, join: Mapping[str, str], task: Task, path: Path) -> Manifest:
+    """Label the clips as the models' training was labelled, and keep those whose labels the models know."""
+    if task.gives == "values":
         try:
-            return choose(manifest, target=target, use=known, join=join)[0]
+            return choose(manifest, target=target, use=task.names, join=join)[0]
         except SereneError as error:
-            raise SereneError(f"The models give {_listed(known)}, and {path} does not have all. {error}") from error
-    present = choose(manifest, target=target, join=join)[1]
-    shared = [name for name in known if name in present]
+            raise SereneError(f"The models give {_listed(task.names)}, and {path} lacks some. {error}") from error
+    present = choose(manifest, target=target, join=join)[1].names
+    shared = [name for name in task.names if name in present]
     if len(shared) < 2:
         raise SereneError(
-            f"{path} has the classes {_listed(present)}, and the models know {_listed(known)}: "
+            f"{path} has the classes {_listed(present)}, and the models know {_listed(task.names)}: "
             "at least two that both have are needed."
         )
     return choose(manifest, target=target, use=shared, join=join)[0]
@@ -143,44 +271,36 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_CLASSES]) + more
 
 
-def _stamps(run: Run, target: str, strangers: bool, left: int, corpora: AbstractSet[str | None]) -> list[str]:
-    names_speakers, rated = target == "speaker", target == "dimensions"
-    what = "without all of the models' dimensions" if rated else "of other classes than the models'"
-    scale = f"the models give values on the scale of {run.recipe.corpus.name}: CCC takes another one for disagreement"
+def _stamps(
+    models: Models, target: str, independent: bool, left: tuple[int, int], corpora: AbstractSet[str | None]
+) -> list[str]:
+    task = TASKS[target]
+    scale = f"the models give values on the scale of {models.corpus}: CCC takes another one for disagreement"
     rules = (
-        (left, f"{left} clips {what} were left out"),
-        (rated and corpora != {run.recipe.corpus.name}, scale),
-        (not strangers and not names_speakers, "it is not proven that these speakers are strangers to the models"),
-        (names_speakers, "it is not proven that the models were not trained on these clips"),
-        (target != run.recipe.labels.target, "the models learnt listeners' votes, of which there are none here"),
+        (left[0], f"{left[0]} clips without a label that the models know were left out"),
+        (left[1], f"{left[1]} clips were left out for which `serene predict` gives no emotion: no speech, or too long"),
+        (task.gives == "values" and models.corpus is not None and corpora != {models.corpus}, scale),
+        (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
+        (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
+        (target != models.target, "the models learnt listeners' votes, of which there are none here"),
     )
     return [stamp for applies, stamp in rules if applies]
 
 
-def _strange(model_folder: Path, clips: Sequence[Utterance]) -> bool:
-    """Say whether clips are of other corpora than a model has met; a table's speakers may be anybody."""
-    met = TrainingSpeakers.read(model_folder)
-    known = {"None", "table"} | (met.corpora if met else frozenset())
-    return met is not None and not met.corpora & {"None", "table"} and not {str(u.corpus) for u in clips} & known
-
-
-def _store(model_folder: Path, folder: Path) -> Store:
-    """Give the store of what a model folder's front end makes."""
-    try:
-        settings = json.loads((model_folder / "preprocessor_config.json").read_text())
-        front_end = front_end_of(settings)
-    except (OSError, ValueError, TypeError) as error:
-        raise SereneError(f"{model_folder} has no readable preprocessor_config.json: {error}") from error
-    return Store(folder, front_end)
+def _of_unknown_corpora(model_folder: Path, clips: Sequence[Utterance]) -> bool:
+    """Say whether clips are of other corpora than a model was trained on; a table's speakers may be anybody."""
+    record = TrainingSpeakers.read(model_folder)
+    corpora = record.corpora if record else frozenset()
+    known = {"None", "table"} | corpora
+    return record is not None and not corpora & {"None", "table"} and not {str(u.corpus) for u in clips} & known
 
 
 def _dataset(
-    model: EmotionModel,
-    clips: Sequence[Utterance],
-    store: Store,
-    task: Task,
-    enrolled: int | None = None,
+    folder: ModelFolder, clips: Sequence[Utterance], store: Store, task: Task, enrolled: int | None
 ) -> Dataset:
-    """Make a dataset of strangers, each enrolled by all or some of their own clips where the model asks for it."""
-    contexts = contexts_of(clips, model.needs, store, clips=enrolled, known=model.speakers)
-    return Dataset(clips, store, task=task, speakers=(), contexts=contexts if model.needs - {"embeddings"} else None)
+    """Make a dataset of unseen speakers, enrolled with all or some of their own unlabelled clips where it is asked."""
+    contexts = contexts_of(clips, folder.needs, store, clips=enrolled, known=folder.config["speakers"])
+    if "embeddings" in folder.needs:
+        nothing = Statistics.of_nothing(folder.widths["embeddings"])
+        contexts = {person: replace(known, embeddings=nothing) for person, known in contexts.items()}
+    return Dataset(clips, store, task=task, speakers=(), contexts=contexts if folder.needs else None)

@@ -1,4 +1,4 @@
-"""Strangers are enrolled: what a run's models answer once they have heard some of a speaker's clips, without labels.
+"""Unseen speakers are enrolled: what a run's models answer with some of a speaker's own unlabelled clips at hand.
 
 Nothing is trained, and no sound is heard again: the embeddings that finished trials kept are standardised by speaker,
 and the models' heads answer anew. So every number of clips from none to all makes a point of the cold-start curve.
@@ -20,7 +20,7 @@ from serene.evaluation.report import Report, ReportFacts, build
 from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
 from serene.experiment.run_report import COLD_START, write_cards
-from serene.experiment.unseen import Strangers, cold_start
+from serene.experiment.unseen import UnseenSpeakers, cold_start
 from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.reporting.picture_style import png
@@ -29,7 +29,7 @@ from serene.reporting.report_page import write_html
 from serene.task import task_of_report
 
 
-def strangers_of(trial: Trial) -> Strangers:
+def unseen_of(trial: Trial) -> UnseenSpeakers:
     """Read what a finished trial kept of its test speakers.
 
     Raises:
@@ -46,11 +46,11 @@ def strangers_of(trial: Trial) -> Strangers:
     answers = trial.predictions().select(part="test")
     place = {name: row for row, name in enumerate(kept[0])}
     rows = [place[name] for name in answers.id.tolist()]
-    return Strangers(model, answers.ordered(model.task.names), kept[1][rows])
+    return UnseenSpeakers(model, answers.ordered(model.task.names), kept[1][rows])
 
 
 def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Path]:
-    """Measure a run's models on enrolled strangers: a report with all clips, and the cold-start curve.
+    """Measure a run's models on enrolled unseen: a report with all clips, and the cold-start curve.
 
     Returns:
         The report of all clips, and the folder inside the run's where it was written, with `cold_start.json` (clips ->
@@ -63,10 +63,10 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     trials, kept = run.finished(), run.folder / "report.json"
     if not kept.exists():
         raise SereneError(f"{run.folder} has no report; make it first: serene evaluate {run.folder}.")
-    strangers = [strangers_of(trial) for trial in trials]
+    unseen = [unseen_of(trial) for trial in trials]
     texts = {u.id: u.text_id for u in load_corpus(run.recipe.corpus, run.folder.parent, progress)}
     progress("enrolling", 0, 1)
-    curve = cold_start(strangers)
+    curve = cold_start(unseen)
     progress("enrolling", 1, 1)
     content = json.loads(kept.read_text(encoding="utf-8"))
     facts = replace(
@@ -77,10 +77,10 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
         seconds=None,
     )
     report = build(
-        Predictions.concatenate(own.answered(None) for own in strangers),
+        Predictions.concatenate(own.answered(None) for own in unseen),
         facts,
-        probes=[{"test": _probe(own, texts), "train": None} for own in strangers],
-        temperatures=[own.model.temperature for own in strangers],
+        probes=[{"test": _probe(own, texts), "train": None} for own in unseen],
+        temperatures=[own.model.temperature for own in unseen],
     )
     folder = run.folder / "enrolled"
     report.write(folder / "report.json")
@@ -91,11 +91,11 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     return report, folder
 
 
-def _probe(strangers: Strangers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
+def _probe(unseen: UnseenSpeakers, texts: Mapping[str, str | None]) -> dict[str, Any] | None:
     """Probe the embeddings; None where no two speakers can be told apart, or where that is the model's very task."""
-    if strangers.model.task.speaker_probe:
+    if unseen.model.task.speaker_probe:
         with contextlib.suppress(TooFewClips):
-            return strangers.probe(texts)
+            return unseen.probe(texts)
     return None
 
 

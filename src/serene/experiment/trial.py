@@ -161,9 +161,7 @@ def known_to(recipe: Recipe, split: Split, beginning: Path | None) -> tuple[str,
     return tuple(kept[0]) if kept else tuple(sorted({u.person for u in split.train}))
 
 
-def new_model(
-    recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginning: Path | None = None
-) -> EmotionModel:
+def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginning: Path | None = None) -> EmotionModel:
     """Build the recipe's model, untrained but for its encoder, with the statistics of its training part."""
     encoder = (
         recipe.model.encoder if beginning is None else recipe.model.encoder.but(weights=str(beginning), config=None)

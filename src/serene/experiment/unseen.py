@@ -1,4 +1,4 @@
-"""Strangers become known: their embeddings standardised by some of their own clips, and what a model answers then."""
+"""Unseen speakers are enrolled with unlabelled clips: their embeddings standardised, and what a model answers then."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIPS = (0, 1, 2, 5, 10, 20, None)  # that each speaker is enrolled by; None for
 
 
 @dataclass(frozen=True)
-class Strangers:
+class UnseenSpeakers:
     """Tested speakers, and what a model that standardises embeddings by speaker made of their clips.
 
     Attributes:
@@ -79,14 +79,14 @@ class Strangers:
         return speaker_probe(self.enrolled(None), speakers, said if any(said) else None, within_halves=within_halves)
 
 
-def cold_start(strangers: Sequence[Strangers]) -> dict[str, dict[str, Any]]:
+def cold_start(unseen: Sequence[UnseenSpeakers]) -> dict[str, dict[str, Any]]:
     """Give accuracy by how many clips of each speaker are enrolled, over all models: the clips -> UA, or the first CCC.
 
     Args:
-        strangers: of each model; their answers go into one figure.
+        unseen: of each model; their answers go into one figure.
     """
     curve = {}
     for clips in CLIPS:
-        found = intervals(Predictions.concatenate(own.answered(clips) for own in strangers))
+        found = intervals(Predictions.concatenate(own.answered(clips) for own in unseen))
         curve["all" if clips is None else str(clips)] = next(iter(found.values())).to_dict()
     return curve

@@ -45,7 +45,7 @@ class Graph(nn.Module):
                 if isinstance(child, nn.LSTM):
                     setattr(module, name, OnnxLstm(child))
                 elif isinstance(child, PersonalVectors):
-                    setattr(module, name, StrangersVector(child))
+                    setattr(module, name, UnseenSpeakerVector(child))
         model.encoder.shortest = 1  # a graph cannot look at lengths and refuse; who feeds it does
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Graph(nn.Module):
         batch = Batch(features, lengths, context=context if known else None)
         standard = self.model.features(batch)
         speaker = self.model.speaker_embedding
-        if isinstance(speaker, StrangersVector) and speaker.similar:
+        if isinstance(speaker, UnseenSpeakerVector) and speaker.similar:
             standard = replace(standard, speaker=self.model.voice(standard))
         embedding = self.model.embed_features(standard)
         if context.embeddings is not None:
@@ -109,7 +109,7 @@ class OnnxLstm(nn.Module):
         return hidden.squeeze(1).transpose(0, 1), None
 
 
-class StrangersVector(nn.Module):
+class UnseenSpeakerVector(nn.Module):
     """What `PersonalVectors` gives to somebody whom the model does not know: a graph is told no names.
 
     Args:
@@ -119,26 +119,26 @@ class StrangersVector(nn.Module):
         similar: whether the vector depends on how the clip sounds, which then goes in.
 
     Raises:
-        SereneError: the model refuses strangers.
+        SereneError: the model refuses unseen speakers.
     """
 
     vectors: Tensor
     voices: Tensor
 
     def __init__(self, personal: PersonalVectors) -> None:
-        """Keep those who were heard, or the one vector that all strangers get."""
+        """Keep those of whom there were clips, or the one vector that all unseen speakers get."""
         super().__init__()
         if personal.unseen == "refuse":
             raise SereneError(
                 "This model answers for the speakers alone whom it knows by name, and a graph is told no names. "
                 "Train it with model.unseen_speakers similar, mean or zero."
             )
-        heard = personal.voices.any(dim=1)
-        self.similar, self.nearest = personal.unseen == "similar" and bool(heard.any()), personal.similar
+        known = personal.voices.any(dim=1)
+        self.similar, self.nearest = personal.unseen == "similar" and bool(known.any()), personal.similar
         nobody = torch.full((1,), -1, device=personal.vectors.device)
-        vectors = personal.vectors.detach()[heard] if self.similar else personal(nobody).detach()
+        vectors = personal.vectors.detach()[known] if self.similar else personal(nobody).detach()
         self.register_buffer("vectors", vectors)
-        self.register_buffer("voices", functional.normalize(personal.voices[heard], dim=-1))
+        self.register_buffer("voices", functional.normalize(personal.voices[known], dim=-1))
 
     def forward(self, voice: Tensor) -> Tensor:
         """Map voices (batch, feature), or anything as long as the batch, to vectors (batch, feature)."""

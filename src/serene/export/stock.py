@@ -48,7 +48,7 @@ def obstacles(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
             "not at all (features.normalize: utterance or none)."
         )
     if preprocessor.get("fill", "none") != "none":
-        reasons.append("It fills short clips up; transformers hears them as they are (features.fill: none).")
+        reasons.append("It fills short clips up; transformers takes them as they are (features.fill: none).")
     if preprocessor.get("scale", "none") != "none" and model.normalize == "none":
         reasons.append("It divides clips by their peak, which transformers does not (features.scale: none).")
     return reasons

@@ -227,10 +227,12 @@ def _labelled(folder: Path, manifest: Manifest) -> Labelled:
     truth: list[Utterance] = []
     for start in range(0, len(clips), TOGETHER):
         some = clips[start : start + TOGETHER]
-        heard = [full.extract(sound.read(clip.audio, clip.start, clip.duration), sound.SAMPLE_RATE) for clip in some]
-        truth += [clip for clip, own in zip(some, heard, strict=True) if own.note is None]
+        extracted = [
+            full.extract(sound.read(clip.audio, clip.start, clip.duration), sound.SAMPLE_RATE) for clip in some
+        ]
+        truth += [clip for clip, own in zip(some, extracted, strict=True) if own.note is None]
         for name, model in (("fp32", full), ("int8", small)):
-            said = model.answer([own for own in heard if own.note is None])
+            said = model.answer([own for own in extracted if own.note is None])
             answers[name] += [np.array([answer.scores[label] for label in full.labels]) for answer in said]
     metric, targets = full.folder.task.metric, full.folder.task.targets(truth).astype(np.float64)
     measured = {name: metrics.OF_TASK[metric](targets, np.stack(rows))[metric] for name, rows in answers.items()}

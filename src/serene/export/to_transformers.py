@@ -36,7 +36,7 @@ class Likeness:
 
     Attributes:
         architecture: the class in transformers.
-        seconds: durations of the clips that both heard, one at a time.
+        seconds: durations of the clips that both answered for, one at a time.
         differences: largest absolute difference of the logits, per clip.
         largest: largest absolute logit of them all.
         quiet: the difference for a clip at -50 dB; None where samples are not standardised.
@@ -102,7 +102,7 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
 
 
 def _compare(source: ModelFolder, network: TorchNetwork, folder: Path, notes: list[str]) -> Likeness:
-    """Let plain transformers, which knows nothing of the model but the folder, hear the same clips."""
+    """Let plain transformers, which knows nothing of the model but the folder, answer for the same clips."""
     extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
     stock: Any = transformers.AutoModelForAudioClassification.from_pretrained(folder, local_files_only=True)
     front_end = FeatureExtractor.of(source).front_end
