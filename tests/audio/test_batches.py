@@ -11,31 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from serene.audio.batch import Batch
-from serene.audio.dataset import (
-    Dataset,
-    Enrolment,
-    duration_batches,
-    enrolment_of,
-    features,
-    frame_statistics,
-    frames_of,
-    length_buckets,
-    padded,
-    voices_of,
-    warm,
-)
+from serene.audio.batch import Batch, duration_batches, length_buckets, padded
+from serene.audio.dataset import Dataset, contexts_of, features, frames_of, statistics_of, warm
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError, SereneError
 from serene.models.masking import mask_of
+from serene.speaker import SpeakerContext, Statistics
 from serene.task import Task
 
 
-class Chunks:
+class Chunks(FrontEnd):
     """A front end for tests: four samples are a frame; every clip a frame longer than the one before."""
 
-    identity, width, stored, rate, shortest = "chunks", 4, True, 4000.0, 1
+    identity, declared = "chunks", InputSpec(width=4, rate=4000.0)
 
     def __init__(self) -> None:
         self.made = 0
@@ -51,9 +41,12 @@ def dataset(made_up_manifest: Manifest, tmp_path) -> Dataset:
     chosen = made_up_manifest.utterances[::4]
     emotions = sorted({str(u.emotion) for u in made_up_manifest})
     speakers = sorted({u.speaker for u in chosen})
-    enrolment = {name: Enrolment(np.full((2, 4), i + 1, dtype=np.float32), 100 * i) for i, name in enumerate(speakers)}
+    contexts = {
+        f"synthetic/{name}": SpeakerContext(features=Statistics(np.full((2, 4), i + 1, dtype=np.float32), 100 * i))
+        for i, name in enumerate(speakers)
+    }
     store = Store(tmp_path, Chunks())
-    return Dataset(chosen, store, task=Task(tuple(emotions)), speakers=speakers[:-1], enrolment=enrolment)
+    return Dataset(chosen, store, task=Task(tuple(emotions)), speakers=speakers[:-1], contexts=contexts)
 
 
 def test_a_batch_is_padded_with_zeros_to_its_longest_clip(dataset: Dataset) -> None:
@@ -70,28 +63,28 @@ def test_a_batch_is_padded_with_zeros_to_its_longest_clip(dataset: Dataset) -> N
         assert batch.ids[row] == dataset.utterances[index].id
 
 
-def test_targets_speakers_and_enrolment_follow_the_clips(dataset: Dataset, made_up_manifest: Manifest) -> None:
+def test_targets_speakers_and_contexts_follow_the_clips(dataset: Dataset, made_up_manifest: Manifest) -> None:
     emotions = sorted({str(u.emotion) for u in made_up_manifest})
     names = sorted({u.speaker for u in dataset.utterances})
     batch = dataset.batch(np.arange(len(dataset)))
-    assert batch.enrolment is not None
+    assert batch.context is not None and batch.context.features is not None
     for row, utterance in enumerate(dataset.utterances):
         assert batch.target[row].tolist() == [float(name == utterance.emotion) for name in emotions]
         known = names.index(utterance.speaker)
         assert batch.speaker[row] == (-1 if known == len(names) - 1 else known)
-        assert (batch.enrolment[row] == known + 1).all()
-        assert batch.enrolled[row] == 100 * known
+        assert (batch.context.features.moments[row] == known + 1).all()
+        assert batch.context.features.count[row] == 100 * known
     assert -1 in batch.speaker
-    assert batch.voice is None
+    assert batch.context.cepstra is None
 
 
-def test_training_hears_a_part_of_each_clip_and_scoring_the_whole(dataset: Dataset) -> None:
+def test_training_takes_a_part_of_each_clip_and_scoring_the_whole(dataset: Dataset) -> None:
     dataset.crop = 9
     assert dataset.batch([0, 2, 6]).lengths.tolist() == [6, 8, 12], "no generator: nothing is cut"
     starts = set()
     for seed in range(40):
         batch = dataset.batch([0, 2, 6], np.random.default_rng(seed))
-        assert batch.lengths.tolist() == [6, 8, 9], "shorter clips are heard whole"
+        assert batch.lengths.tolist() == [6, 8, 9], "shorter clips are taken whole"
         whole = features(dataset.utterances[6], dataset.store)
         part = batch.inputs[2, :9].numpy()
         starts |= {start for start in range(4) if np.array_equal(part, whole[start : start + 9])}
@@ -100,35 +93,44 @@ def test_training_hears_a_part_of_each_clip_and_scoring_the_whole(dataset: Datas
     assert torch.equal(one, same)
 
 
-def test_a_speakers_voice_is_the_mean_of_the_means_of_their_clips(dataset: Dataset) -> None:
-    voices = voices_of(dataset.utterances, dataset.store)
-    for speaker in {u.speaker for u in dataset.utterances}:
-        clips = [features(u, dataset.store) for u in dataset.utterances if u.speaker == speaker]
+def test_a_speakers_cepstra_are_the_mean_of_the_means_of_their_clips(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serene.audio.dataset.CEPSTRA", dataset.store.front_end)
+    contexts = contexts_of(dataset.utterances, ("cepstra",), dataset.store)
+    for person in {u.person for u in dataset.utterances}:
+        clips = [features(u, dataset.store) for u in dataset.utterances if u.person == person]
         assert len(clips) == 2
         assert len(clips[0]) != len(clips[1]), "a mean over all frames would be another"
         by_hand = [sum(sum(map(float, clip[:, f])) / len(clip) for clip in clips) / 2 for f in range(4)]
-        assert voices[speaker].tolist() == pytest.approx(by_hand, rel=1e-4, abs=1e-7)
-    dataset.voices, dataset.enrolment = voices, None
-    batch = dataset.batch([3, 0])
-    assert (batch.enrolment, batch.enrolled) == (None, None)
-    expected = np.stack([voices[dataset.utterances[i].speaker] for i in (3, 0)])
-    assert np.array_equal(batch.voice.numpy(), expected)
+        assert contexts[person].cepstra.tolist() == pytest.approx(by_hand, rel=1e-4, abs=1e-7)
+    dataset.contexts = contexts
+    told = dataset.batch([3, 0]).context
+    assert told is not None
+    assert told.features is None
+    expected = np.stack([contexts[dataset.utterances[i].person].cepstra for i in (3, 0)])
+    assert np.array_equal(told.cepstra.numpy(), expected)
 
 
 def test_clips_are_stacked_with_zeros_after_their_ends() -> None:
     inputs, lengths = padded([np.ones((2, 3), np.float32), np.full((4, 3), 2, np.float32)])
     assert lengths.tolist() == [2, 4]
     assert inputs[:, :, 0].tolist() == [[1, 1, 0, 0], [2, 2, 2, 2]]
-    assert (inputs.shape, inputs.dtype) == ((2, 4, 3), torch.float32)
+    assert (inputs.shape, inputs.dtype) == ((2, 4, 3), np.float32)
 
 
 def test_a_batch_moves_with_all_its_tensors() -> None:
     numbers = torch.zeros(2, 3, 4)
-    batch = Batch(numbers, torch.tensor([3, 1]), numbers[:, 0], torch.tensor([0, 1]), ("a", "b"), voice=numbers[:, 0])
+    two = torch.tensor([0, 1])
+    told = SpeakerContext(identity=two, embeddings=Statistics(numbers[:, :2], two), cepstra=numbers[:, 0])
+    batch = Batch(numbers, torch.tensor([3, 1]), numbers[:, 0], two, ("a", "b"), context=told)
     moved = batch.to("meta")
-    names = ("inputs", "lengths", "target", "speaker", "voice")
-    assert {getattr(moved, name).device.type for name in names} == {"meta"}
-    assert (moved.ids, moved.enrolment, moved.enrolled) == (("a", "b"), None, None)
+    own = moved.context
+    assert own is not None and own.embeddings is not None
+    of_clips = [moved.inputs, moved.lengths, moved.target, moved.speaker]
+    of_speakers = [own.identity, own.cepstra, own.embeddings.moments, own.embeddings.count]
+    assert {tensor.device.type for tensor in of_clips + of_speakers} == {"meta"}
+    assert (moved.ids, own.features) == (("a", "b"), None)
     assert batch.inputs.device.type == "cpu"
 
 
@@ -136,7 +138,7 @@ def test_a_mask_is_true_where_there_is_sound() -> None:
     assert mask_of(torch.tensor([2, 0, 3]), 3).tolist() == [[True, True, False], [False] * 3, [True] * 3]
 
 
-def test_scoring_meets_every_clip_once_from_the_shortest_on(dataset: Dataset) -> None:
+def test_scoring_takes_every_clip_once_from_the_shortest_on(dataset: Dataset) -> None:
     batches = list(dataset.in_order(5))
     assert sorted(i for batch in batches for i in batch.ids) == sorted(u.id for u in dataset.utterances)
     lengths = [n for batch in batches for n in batch.lengths.tolist()]
@@ -146,29 +148,33 @@ def test_scoring_meets_every_clip_once_from_the_shortest_on(dataset: Dataset) ->
 
 def test_parts_join_in_order(dataset: Dataset) -> None:
     first, second = (dataset.enrolled_by_own_clips(part) for part in (np.arange(5), np.arange(5, 12)))
-    first.enrolment = second.enrolment = dataset.enrolment  # the parts of a split share theirs
+    first.contexts = second.contexts = dataset.contexts  # the parts of a split share theirs
     whole = Dataset.joined([first, second])
     assert whole.utterances == dataset.utterances
     assert whole.lengths.tolist() == dataset.lengths.tolist()
     ours, theirs = whole.batch([4, 5, 11]), dataset.batch([4, 5, 11])
-    for name in ("inputs", "lengths", "target", "speaker", "enrolment", "enrolled"):
+    for name in ("inputs", "lengths", "target", "speaker"):
         assert torch.equal(getattr(ours, name), getattr(theirs, name))
+    for name in ("moments", "count"):
+        assert torch.equal(*(getattr(batch.context.features, name) for batch in (ours, theirs)))
 
 
 def test_a_half_is_enrolled_by_its_own_clips_alone(dataset: Dataset) -> None:
     half = dataset.enrolled_by_own_clips(np.arange(0, 12, 2))
-    assert half.enrolment is not None
-    for speaker in {u.speaker for u in half.utterances}:
-        own = [u for u in half.utterances if u.speaker == speaker]
-        assert half.enrolment[speaker].statistics == pytest.approx(frame_statistics(own, dataset.store))
-        assert half.enrolment[speaker].frames == sum(len(features(u, dataset.store)) for u in own)
-    assert dataset.enrolment is not half.enrolment
+    assert half.contexts is not None
+    for person in {u.person for u in half.utterances}:
+        own = [u for u in half.utterances if u.person == person]
+        known = half.contexts[person].features
+        assert known is not None
+        assert known.moments == pytest.approx(statistics_of(own, dataset.store).moments)
+        assert known.count == sum(len(features(u, dataset.store)) for u in own)
+    assert dataset.contexts is not half.contexts
 
 
-def test_frame_statistics_are_those_of_all_frames_together(dataset: Dataset) -> None:
+def test_statistics_are_those_of_all_frames_together(dataset: Dataset) -> None:
     clips = dataset.utterances[:3]
     arrays = [features(clip, dataset.store) for clip in clips]
-    statistics = frame_statistics(clips, dataset.store)
+    statistics = statistics_of(clips, dataset.store).moments
     for f in range(4):
         values = [float(v) for array in arrays for v in array[:, f]]
         mean = sum(values) / len(values)
@@ -183,7 +189,7 @@ def test_a_constant_feature_has_a_deviation_that_divides_safely(dataset: Dataset
         def __call__(self, samples: np.ndarray) -> np.ndarray:
             return np.full((3, 4), 7, dtype=np.float32)
 
-    statistics = frame_statistics(dataset.utterances[:2], Store(tmp_path, Sevens()))
+    statistics = statistics_of(dataset.utterances[:2], Store(tmp_path, Sevens())).moments
     assert statistics.tolist() == [[7.0] * 4, [pytest.approx(1e-5)] * 4]
 
 
@@ -191,13 +197,15 @@ def test_the_clips_that_enrol_are_drawn_by_a_hash_of_their_ids(dataset: Dataset)
     chosen: dict[str, tuple[bytes, Utterance]] = {}
     for clip in dataset.utterances:
         mine = hashlib.blake2b(f"0\0enrolment\0{clip.id}".encode()).digest(), clip
-        chosen[clip.speaker] = min(mine, chosen.get(clip.speaker, mine), key=lambda drawn: drawn[0])
+        chosen[clip.person] = min(mine, chosen.get(clip.person, mine), key=lambda drawn: drawn[0])
     assert {clip.id for _, clip in chosen.values()} != {u.id for u in dataset.utterances[::2]}, "not simply the first"
-    enrolment = enrolment_of(tuple(reversed(dataset.utterances)), dataset.store, clips=1)
-    assert enrolment.keys() == chosen.keys()
-    for speaker, (_, clip) in chosen.items():
-        assert enrolment[speaker].statistics == pytest.approx(frame_statistics([clip], dataset.store))
-        assert enrolment[speaker].frames == frames_of(clip, dataset.store) == len(features(clip, dataset.store))
+    contexts = contexts_of(tuple(reversed(dataset.utterances)), ("features",), dataset.store, clips=1)
+    assert contexts.keys() == chosen.keys()
+    for person, (_, clip) in chosen.items():
+        known = contexts[person].features
+        assert known is not None
+        assert known.moments == pytest.approx(statistics_of([clip], dataset.store).moments)
+        assert known.count == frames_of(clip, dataset.store) == len(features(clip, dataset.store))
 
 
 def test_clips_are_warmed_one_by_one(made_up_manifest: Manifest, tmp_path) -> None:
@@ -222,7 +230,7 @@ def test_audio_that_is_gone_changed_or_has_no_hash_is_named(made_up_manifest: Ma
 
 def test_a_clip_that_is_too_short_for_the_front_end_is_named(made_up_manifest: Manifest, tmp_path) -> None:
     class Long(Chunks):
-        shortest = 9000
+        declared = InputSpec(width=4, rate=4000.0, shortest=9000)
 
     clip = made_up_manifest.utterances[0]
     with pytest.raises(AudioError) as caught:

@@ -14,16 +14,17 @@ import safetensors.numpy
 
 from serene.audio import clusters
 from serene.audio.clusters import CHUNK, Clusters, digest, fit, read, write
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.mfcc import Mfcc
 from serene.errors import SereneError
 
 MEANS = np.array([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.0, 9.0, 3.0], [-9.0, -9.0, 0.0]])
 
 
-class Triples:
+class Triples(FrontEnd):
     """A front end for tests: three samples are a frame, of three features."""
 
-    identity, width, stored, rate, shortest = "triples", 3, True, 0.0, 3
+    identity, declared = "triples", InputSpec(width=3, rate=0.0, shortest=3)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         return samples[: len(samples) // 3 * 3].reshape(-1, 3)
@@ -102,8 +103,8 @@ def test_too_few_frames_are_refused() -> None:
 def test_a_frame_is_of_its_nearest_centre() -> None:
     rng = np.random.default_rng(2)
     centres = rng.standard_normal((7, 3)).astype(np.float32)
-    maker, samples = Clusters(Triples(), centres, 100.0), rng.standard_normal(200).astype(np.float32)
-    indices = maker(samples)
+    front_end, samples = Clusters(Triples(), centres, 100.0), rng.standard_normal(200).astype(np.float32)
+    indices = front_end(samples)
     assert (indices.shape, indices.dtype) == ((66, 1), np.int32)
     for number, index in enumerate(indices[:, 0].tolist()):
         frame = samples[3 * number : 3 * number + 3].tolist()
@@ -119,12 +120,12 @@ def test_frames_far_from_zero_are_told_apart() -> None:
 
 
 def test_what_the_store_knows_of_it() -> None:
-    maker = Clusters(Triples(), MEANS, 100.0)
-    assert (maker.stored, maker.shortest, maker.width, maker.rate) == (True, 3, 1, 0)
-    assert maker.identity == f"clusters-{digest(MEANS)}-triples"
+    front_end = Clusters(Triples(), MEANS, 100.0)
+    assert front_end.spec == InputSpec(stored=True, shortest=3, width=1, rate=0)
+    assert front_end.identity == f"clusters-{digest(MEANS)}-triples"
     other = MEANS.copy()
     other[2, 1] += 1e-3
-    assert Clusters(Triples(), other, 100.0).identity != maker.identity
+    assert Clusters(Triples(), other, 100.0).identity != front_end.identity
     mfcc = [Clusters(Mfcc(coefficients=3, deltas=0, voice_activity=v), MEANS, 100.0).identity for v in (True, False)]
     assert mfcc[0] != mfcc[1]
 
@@ -144,9 +145,9 @@ LABELS = np.arange(100, 300)[:, None].astype(np.int32)
 
 def test_labels_at_twice_the_rate_are_every_second_one() -> None:
     """HuBERT's first iteration: labels every 10 ms, frames every 20 ms."""
-    maker = Clusters(Triples(), MEANS, 100.0)
-    assert maker.at(LABELS, 0, 16_000, 320).tolist() == list(range(100, 200, 2))
-    assert maker.at(LABELS, 0, 3199, 320).tolist() == list(range(100, 118, 2))
+    front_end = Clusters(Triples(), MEANS, 100.0)
+    assert front_end.at(LABELS, 0, 16_000, 320).tolist() == list(range(100, 200, 2))
+    assert front_end.at(LABELS, 0, 3199, 320).tolist() == list(range(100, 118, 2))
 
 
 def test_labels_at_the_encoders_own_rate_are_its_frames() -> None:

@@ -61,7 +61,7 @@ def test_any_clip_has_frames_of_one_width_and_finite_values(samples: int) -> Non
     for sound in (np.zeros(samples, np.float32), np.random.default_rng(1).normal(0, 0.3, samples).astype(np.float32)):
         made = MelProsody(filters=40)(sound)
         assert made.dtype == np.float32
-        assert made.shape[0] >= 1 and made.shape[1] == MelProsody(filters=40).width == 44
+        assert made.shape[0] >= 1 and made.shape[1] == MelProsody(filters=40).spec.width == 44
         assert np.isfinite(made).all()
         assert np.array_equal(made, MelProsody(filters=40)(sound)), "nothing is random"
 

@@ -70,7 +70,7 @@ def test_frames_are_25_ms_every_10_ms(n_samples: int, frames: int) -> None:
 )
 def test_the_width_is_what_comes_out(settings: dict, width: int) -> None:
     mfcc = Mfcc(**settings)
-    assert mfcc.width == mfcc(noise(1600)).shape[1] == width
+    assert mfcc.spec.width == mfcc(noise(1600)).shape[1] == width
 
 
 def test_deltas_are_kaldis_regression_with_repeated_edge_frames() -> None:

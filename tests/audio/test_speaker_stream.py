@@ -17,6 +17,7 @@ import torch
 
 from serene import sound
 from serene.audio.batch import Batch
+from serene.audio.input_spec import InputSpec
 from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
@@ -32,7 +33,7 @@ class Held:
     """A store of clips whose every frame says which it is; so many frames as the clip's hash has it."""
 
     def __init__(self, rate: float = 100.0) -> None:
-        self.front_end = SimpleNamespace(rate=rate, stored=True)
+        self.front_end = SimpleNamespace(spec=InputSpec(width=1, rate=rate))
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         return np.arange(int(audio_hash), dtype=np.float32)[:, None]
@@ -56,7 +57,7 @@ def draws(heard: SpeakerStream, count: int, seed: int = 0) -> list[Batch]:
     return [heard.batch(rng) for _ in range(count)]
 
 
-# --- who is heard
+# --- who is drawn
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
@@ -66,7 +67,7 @@ def test_a_speaker_is_once_in_a_batch_while_there_are_enough(batch_size: int) ->
 
 
 @pytest.mark.parametrize("batch_size", [2, 10])
-def test_speakers_are_heard_equally_often_and_so_are_the_clips_of_each(batch_size: int) -> None:
+def test_speakers_are_drawn_equally_often_and_so_are_the_clips_of_each(batch_size: int) -> None:
     clips = {"a": 1, "b": 2, "c": 5, "d": 40}
     batches = draws(stream(spoken(**clips), batch_size), 1200 // batch_size)
     heard = Counter(name for batch in batches for name in batch.ids)
@@ -205,9 +206,9 @@ def test_fewer_than_two_speakers_are_refused(clips: dict[str, int]) -> None:
 def test_parts_of_stored_outputs_of_whole_clips_are_refused() -> None:
     from serene.models.frozen import Frozen
 
-    assert (Frozen.rate, Mfcc.rate, Waveform.rate) == (0, 100, 16_000)
+    assert [kind.declared.rate for kind in (Frozen, Mfcc, Waveform)] == [0, 100, 16_000]
     with pytest.raises(SereneError, match="stored outputs are of whole clips: choose an encoder that hears waveforms"):
-        stream(spoken(a=2, b=2), store=Held(rate=Frozen.rate))
+        stream(spoken(a=2, b=2), store=Held(rate=Frozen.declared.rate))
 
 
 def asked(**speakers: Any) -> recipe.Recipe:
@@ -235,7 +236,7 @@ def names(heard: SpeakerStream | None) -> list[list[str]]:
     return [[u.id for u in clips] for clips in heard.clips]
 
 
-def test_whoever_validates_or_tests_is_not_heard_should_both_corpora_be_one() -> None:
+def test_whoever_validates_or_tests_is_left_out_should_both_corpora_be_one() -> None:
     both = of("crema_d", a=2, b=1, c=3, d=2)
     fold = fold_of([u for u in both if u.id not in ("crema_d-c2", "crema_d-d1")])  # left out for their emotion, say
     heard = stream_of(asked(crop=3.0, batch_size=5), tuple(both), fold, Held())  # pyright: ignore
@@ -247,7 +248,7 @@ def test_whoever_validates_or_tests_is_not_heard_should_both_corpora_be_one() ->
         stream_of(asked(crop=3.0), alone, fold_of(both), Held())  # pyright: ignore[reportArgumentType]
 
 
-def test_of_training_speakers_who_validate_only_the_validating_clips_are_not_heard() -> None:
+def test_of_training_speakers_who_validate_only_the_validating_clips_are_left_out() -> None:
     both = of("crema_d", a=2, b=2, d=1)
     train, validation = tuple(both[:2]), tuple(both[3:5])  # each first clip, each second one
     fold = replace(fold_of(both), train=train, validation=validation, validation_rule="random20")
@@ -255,7 +256,7 @@ def test_of_training_speakers_who_validate_only_the_validating_clips_are_not_hea
     assert names(heard) == [["crema_d-a0"], ["crema_d-b0"]]
 
 
-def test_of_another_corpus_only_the_audio_that_is_tested_is_not_heard() -> None:
+def test_of_another_corpus_only_the_audio_that_is_tested_is_left_out() -> None:
     acted, others = of("crema_d", a=1, b=1, c=1, d=1), of("voxceleb1", c=2, d=2)  # the same names, other people
     fold = fold_of(acted)
     copied = [replace(u, audio_hash="crema_d-c0" if u.id == "voxceleb1-c1" else u.audio_hash) for u in others]

@@ -1,4 +1,4 @@
-"""The store computes once, keeps makers apart, and never shows a file that is half there."""
+"""The store computes once, keeps front ends apart, and never shows a file that is half there."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.mfcc import Mfcc
 from serene.audio.store import Store
 from serene.errors import SereneError
 
 
 @dataclass
-class Doubler:
+class Doubler(FrontEnd):
     """Counts how often it is asked."""
 
-    identity: str = "doubler"
-    width: int = 1
+    identity = "doubler"
     stored: bool = True
-    rate: float = 16_000.0
-    shortest: int = 1
-    heard: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+
+    @property
+    def spec(self) -> InputSpec:
+        return InputSpec(width=1, rate=16_000.0, stored=self.stored)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        self.heard.append(len(samples))
+        self.asked.append(len(samples))
         return 2 * samples[:, None]
 
 
@@ -40,14 +42,14 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_an_array_is_computed_once_and_decoded_only_then(tmp_path: Path) -> None:
-    maker, decoded = Doubler(), []
+    front_end, decoded = Doubler(), []
 
     def decode() -> np.ndarray:
         decoded.append("once")
         return one_to_four()
 
-    arrays = [Store(tmp_path, maker).get("abcd", decode) for _ in range(3)]
-    assert (maker.heard, decoded) == ([4], ["once"])
+    arrays = [Store(tmp_path, front_end).get("abcd", decode) for _ in range(3)]
+    assert (front_end.asked, decoded) == ([4], ["once"])
     assert all(array[:, 0].tolist() == [2, 4, 6, 8] for array in arrays)
     assert files_in(tmp_path) == ["doubler/ab/abcd.npy"]
 
@@ -60,21 +62,21 @@ def test_what_is_given_is_mapped_from_disk_and_cannot_be_changed(tmp_path: Path)
 
 
 def test_what_is_not_worth_keeping_is_made_anew_each_time(tmp_path: Path) -> None:
-    maker = Doubler(stored=False)
-    arrays = [Store(tmp_path, maker).get("abcd", one_to_four) for _ in range(2)]
-    assert maker.heard == [4, 4]
+    front_end = Doubler(stored=False)
+    arrays = [Store(tmp_path, front_end).get("abcd", one_to_four) for _ in range(2)]
+    assert front_end.asked == [4, 4]
     assert all(array[:, 0].tolist() == [2, 4, 6, 8] for array in arrays)
     assert files_in(tmp_path) == []
 
 
-def test_two_makers_never_mix(tmp_path: Path) -> None:
+def test_two_front_ends_never_mix(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).normal(scale=0.1, size=1600).astype(np.float32)
-    for maker in (Mfcc(), Mfcc(deltas=1), Mfcc(), Mfcc(deltas=1)):
-        assert np.array_equal(Store(tmp_path, maker).get("abcd", lambda: samples), maker(samples))
+    for front_end in (Mfcc(), Mfcc(deltas=1), Mfcc(), Mfcc(deltas=1)):
+        assert np.array_equal(Store(tmp_path, front_end).get("abcd", lambda: samples), front_end(samples))
     assert len(files_in(tmp_path)) == 2
 
 
-def test_a_maker_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_front_end_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def decode() -> np.ndarray:
         raise SereneError("broken clip")
 
@@ -96,10 +98,11 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage) -> None:
 WRITER = """
 import sys, time
 import numpy as np
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.store import Store
 
-class Slow:
-    identity, width, stored = "slow", 50, True
+class Slow(FrontEnd):
+    identity, declared = "slow", InputSpec(width=50, rate=100.0)
     def __call__(self, samples):
         return np.full((20_000, 50), samples[0], dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""Clips heard for their sound alone: cut at random, each frame with the index of the place it was cut from."""
+"""Clips taken for their sound alone: cut at random, each frame with the index of the place it was cut from."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 
 from serene import sound
 from serene.audio.clusters import Clusters
+from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.store import Store
 from serene.audio.unlabelled import Unlabelled
 from serene.corpora.manifest import Manifest, Utterance
@@ -24,10 +25,10 @@ SECONDS = (0.5, 2.0, 1.03, 0.15)
 STRIDE, RATE = 320, 100.0
 
 
-class Counted:
+class Counted(FrontEnd):
     """A front end for tests, of MFCC's frames (25 ms every 10 ms), each of which says which one it is."""
 
-    identity, width, stored, rate, shortest = "counted", 1, True, 0.0, 1
+    identity, declared = "counted", InputSpec(width=1, rate=0.0)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         return np.arange(1 + max(0, len(samples) - 400) // 160, dtype=np.float64)[:, None]
@@ -47,7 +48,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Utterance, ...]:
 
 @pytest.fixture
 def dataset(clips: tuple[Utterance, ...], tmp_path: Path) -> Callable[..., Unlabelled]:
-    """Give a function: seconds heard at once -> the clips; a frame's cluster is the number of the MFCC frame."""
+    """Give a function: seconds taken at once -> the clips; a frame's cluster is the number of the MFCC frame."""
 
     def make(crop: float = 15.625, **more: Any) -> Unlabelled:
         centres = np.arange(250, dtype=np.float32)[:, None]
@@ -64,7 +65,7 @@ def ramp_of(batch: Any, row: int) -> list[int]:
     return [round(v) + 16_000 - number for v in values.tolist()]
 
 
-def test_a_short_clip_is_heard_whole_with_the_index_of_each_frame(dataset: Callable[..., Unlabelled]) -> None:
+def test_a_short_clip_is_taken_whole_with_the_index_of_each_frame(dataset: Callable[..., Unlabelled]) -> None:
     batch = dataset().batch([1, 0, 3], np.random.default_rng(0))
     assert batch.ids == ("clip1", "clip0", "clip3")
     assert batch.lengths.tolist() == [32_000, 8000, 2400]
@@ -112,9 +113,9 @@ def test_nothing_is_said_of_emotion_and_who_speaks_is_known_by_corpus_and_name(
     dataset: Callable[..., Unlabelled],
 ) -> None:
     batch = dataset(known=["ramps/B", "others/A"]).batch([0, 1, 2])
-    assert batch.target.shape == (3, 0)
-    assert batch.speaker.tolist() == [-1, -1, -1]
-    assert batch.known is not None and batch.known.tolist() == [-1, 0, -1]
+    assert batch.target is None
+    assert batch.speaker is None
+    assert batch.context is not None and batch.context.identity.tolist() == [-1, 0, -1]
 
 
 def test_lengths_come_from_the_manifest_where_it_has_them(

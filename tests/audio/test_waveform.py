@@ -24,21 +24,23 @@ def dataset(manifest: Manifest, folder: Path, **settings: float) -> Dataset:
 
 
 @pytest.mark.parametrize(("longest", "heard"), [(None, 16_000), (2.0, 16_000), (0.25, 4000), (0.0001, 2)])
-def test_samples_are_frames_of_one_feature_up_to_the_longest_that_is_heard(longest: float | None, heard: int) -> None:
+def test_samples_are_frames_of_one_feature_up_to_the_longest_that_is_taken(longest: float | None, heard: int) -> None:
     samples = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
-    maker = Waveform(longest=longest)
-    frames = maker(samples)
-    assert (frames.shape, frames.dtype, maker.width) == ((heard, 1), np.float32, 1)
+    front_end = Waveform(longest=longest)
+    frames = front_end(samples)
+    assert (frames.shape, frames.dtype, front_end.spec.width) == ((heard, 1), np.float32, 1)
     assert np.array_equal(frames[:, 0], samples[:heard])
-    assert maker.frames_in(1.0) == heard
+    assert front_end.spec.frames_of(1.0) == heard
 
 
 def test_a_clip_is_filled_up_with_its_mean_and_scaled_by_its_peak() -> None:
     samples = np.array([0.5, -0.25, 0.125, 0.0], dtype=np.float32)
-    maker = Waveform(longest=6 / 16_000, fill="mean")
-    assert maker(samples)[:, 0].tolist() == [*samples.tolist(), 0.09375, 0.09375]
-    assert maker(np.tile(samples, 2))[:, 0].tolist() == [*samples.tolist(), 0.5, -0.25], "a long one is cut, not filled"
-    assert maker.frames_in(4 / 16_000) == 4, "what is filled in is none of the clip's own"
+    front_end = Waveform(longest=6 / 16_000, fill="mean")
+    assert front_end(samples)[:, 0].tolist() == [*samples.tolist(), 0.09375, 0.09375]
+    assert front_end(np.tile(samples, 2))[:, 0].tolist() == [*samples.tolist(), 0.5, -0.25], (
+        "a long one is cut, not filled"
+    )
+    assert front_end.spec.frames_of(4 / 16_000) == 4, "what is filled in is none of the clip's own"
     scaled = Waveform(longest=6 / 16_000, fill="mean", scale="peak")(samples)
     assert scaled[:, 0].tolist() == [1.0, -0.5, 0.25, 0.0, 0.1875, 0.1875]
     assert Waveform(scale="peak")(np.zeros(3, np.float32))[:, 0].tolist() == [0.0] * 3

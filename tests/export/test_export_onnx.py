@@ -20,12 +20,14 @@ from serene.corpora.manifest import Manifest
 from serene.errors import MissingExtra, SereneError
 from serene.export import onnx_graph
 from serene.export import to_onnx as export
-from serene.export.onnx_graph import StrangersVector, example, inputs_of
+from serene.export.onnx_graph import UnseenSpeakerVector, example, inputs_of
 from serene.export.to_onnx import KEPT, export_onnx
+from serene.inference.onnx_network import graph_inputs
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
+from serene.speaker import Statistics
 
 RATE = 16_000
 SOUNDS = [(spoken(0.5 + 0.4 * seed, seed), RATE) for seed in range(5)]
@@ -151,10 +153,10 @@ def test_int8_is_near_and_tells_its_cost(folder: Path, tmp_path: Path, made_up_m
 def test_int8_scores_depend_on_no_batch_either(folder: Path, tmp_path: Path) -> None:
     """Its products are scaled by the largest value that they meet, so a batch-mate would change them."""
     export_onnx(folder, tmp_path / "out", int8=True)
-    extract = Recognizer.load(tmp_path / "out", precision="int8")
-    assert extract.info["runs_on"] == "ONNX, int8, cpu"
-    alone = [extract(one).scores for one in SOUNDS]
-    for answer, scores in zip(extract(SOUNDS[::-1])[::-1], alone, strict=True):
+    recognizer = Recognizer.load(tmp_path / "out", precision="int8")
+    assert recognizer.info["runs_on"] == "ONNX, int8, cpu"
+    alone = [recognizer(one).scores for one in SOUNDS]
+    for answer, scores in zip(recognizer(SOUNDS[::-1])[::-1], alone, strict=True):
         assert answer.scores == pytest.approx(scores, abs=1e-6)
 
 
@@ -198,43 +200,45 @@ def test_what_cannot_be_traced_is_one_message(folder: Path, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("unseen", ["similar", "mean", "zero"])
-def test_strangers_get_what_the_model_gives_them(unseen: Any) -> None:
+def test_unseen_speakers_get_what_the_model_gives_them(unseen: Any) -> None:
     torch.manual_seed(0)
     personal = PersonalVectors(6, 8, unseen, 2)
     torch.nn.init.normal_(personal.vectors)
-    personal.voices[:4] = torch.randn(4, 8)  # two were never heard
+    personal.voices[:4] = torch.randn(4, 8)  # of two no clip was seen
     voice = torch.randn(3, 8)
-    strangers = StrangersVector(personal)
-    assert strangers.similar == (unseen == "similar")
+    vector = UnseenSpeakerVector(personal)
+    assert vector.similar == (unseen == "similar")
     expected = personal(torch.full((3,), -1), voice)
-    assert strangers(voice).detach() == pytest.approx(expected.detach().expand(3, 8), abs=1e-6)
+    assert vector(voice).detach() == pytest.approx(expected.detach().expand(3, 8), abs=1e-6)
 
 
 def test_similar_to_nobody_is_the_mean() -> None:
     personal = PersonalVectors(3, 4, "similar", 2)
     torch.nn.init.normal_(personal.vectors)
-    assert not StrangersVector(personal).similar
-    assert StrangersVector(personal)(torch.randn(2, 4)).detach() == pytest.approx(
+    assert not UnseenSpeakerVector(personal).similar
+    assert UnseenSpeakerVector(personal)(torch.randn(2, 4)).detach() == pytest.approx(
         personal.vectors.detach().mean(dim=0).expand(2, 4), abs=1e-6
     )
 
 
-def test_a_model_that_refuses_strangers_has_no_graph() -> None:
+def test_a_model_that_refuses_unseen_speakers_has_no_graph() -> None:
     with pytest.raises(SereneError, match="answers for the speakers alone whom it knows by name"):
-        StrangersVector(PersonalVectors(3, 4, "refuse", 2))
+        UnseenSpeakerVector(PersonalVectors(3, 4, "refuse", 2))
 
 
 def test_examples_are_on_the_scale_of_training() -> None:
     parts = Parts(speaker_embedding="mfcc_learned")
     model = EmotionModel(EMOTIONS, WIDTH, normalize="speaker", enrolment_prior=5, parts=parts)
-    model.set_feature_statistics(np.stack([np.arange(WIDTH) * 10.0, np.arange(WIDTH) + 1.0]).astype(np.float32))
-    inputs = example(model, (400, 100))
+    statistics = np.stack([np.arange(WIDTH) * 10.0, np.arange(WIDTH) + 1.0]).astype(np.float32)
+    model.set_feature_statistics(Statistics(statistics, 1))
+    batch = example(model, (400, 100))
+    given = graph_inputs(batch)
     assert inputs_of(model) == ("features", "lengths", "enrolment", "enrolled", "voice")
-    assert inputs.features[0].mean(axis=0) == pytest.approx(np.arange(WIDTH) * 10.0, abs=3)
-    assert not inputs.features[1, 100:].any()
-    shapes = [np.shape(getattr(inputs, name)) for name in inputs_of(model)]
+    assert batch.inputs[0].mean(axis=0) == pytest.approx(np.arange(WIDTH) * 10.0, abs=3)
+    assert not batch.inputs[1, 100:].any()
+    shapes = [given[name].shape for name in inputs_of(model)]
     assert shapes == [(2, 400, WIDTH), (2,), (2, 2, WIDTH), (2,), (2, 20)]
-    assert (inputs.enrolment[:, 1] > 0).all()
+    assert (given["enrolment"][:, 1] > 0).all()
     assert inputs_of(EmotionModel(EMOTIONS, WIDTH)) == ("features", "lengths")
 
 
@@ -249,12 +253,12 @@ def enrolled() -> EmotionModel:
     parts = Parts(speaker_embedding="mfcc_learned", projector="residual")
     model = EmotionModel(EMOTIONS, WIDTH, normalize="speaker", enrolment_prior=50.0, parts=parts)
     statistics = np.stack([np.linspace(-20, 20, WIDTH), np.linspace(1, 15, WIDTH)])
-    model.set_feature_statistics(statistics.astype(np.float32))
+    model.set_feature_statistics(Statistics(statistics.astype(np.float32), 1))
     return model
 
 
 def personal() -> EmotionModel:
-    """A small HuBERT that gives strangers the vectors of similar speakers."""
+    """A small HuBERT that gives unseen speakers the vectors of similar speakers."""
     parts = Parts(pooling="mean", speaker_embedding="first", unseen_speakers="similar", similar_speakers=2)
     config = {"model_type": "hubert", **SMALL}
     model = EmotionModel(
@@ -275,12 +279,10 @@ def residual() -> EmotionModel:
         EMOTIONS, WIDTH, encoder="residual_tdnn", encoder_settings=settings, normalize="utterance", parts=parts
     )
     given = example(model, (40, 60, 90, 30), seed=3)
-    clips = torch.from_numpy(given.features)
+    clips = Batch(torch.from_numpy(given.inputs), torch.from_numpy(given.lengths))
     with torch.no_grad():
         for _ in range(20):
-            model.train()(
-                Batch(clips, torch.from_numpy(given.lengths), torch.zeros(4, 0), torch.full((4,), -1), tuple("abcd"))
-            )
+            model.train()(clips)
     return model
 
 
@@ -309,10 +311,10 @@ def assert_any_batch_is_alike(own: Recognizer, exported: Recognizer, model: Emot
             np.testing.assert_allclose(other, one, rtol=0, atol=1e-4)
         if len(factors) > 1:
             assert np.ptp(expected[1], axis=0).max() > 1e-3  # clips can be told apart
-        noisy = given.features.copy()
+        noisy = given.inputs.copy()
         for clip, length in zip(noisy, given.lengths, strict=True):
             clip[length:] = 9.0
-        again, _ = exported.network(replace(given, features=noisy))
+        again, _ = exported.network(replace(given, inputs=noisy))
         np.testing.assert_allclose(again, found[0], rtol=0, atol=1e-5)
 
 
@@ -326,7 +328,7 @@ def test_exported_models_answer_as_pytorch_does(make: Any, tmp_path: Path) -> No
     parity = export_onnx(tmp_path / "model", tmp_path / "out")
     assert parity.worst < 1e-5
     graph = (tmp_path / "out" / "model.onnx").read_bytes()
-    assert str(Path(onnx_graph.__file__).parents[1]).encode() not in graph  # it is a stranger's who reads it
+    assert str(Path(onnx_graph.__file__).parents[1]).encode() not in graph  # anybody may read it
     assert len(graph) < 2 * (tmp_path / "out" / "model.safetensors").stat().st_size + 300_000
     own, exported = Recognizer.load(tmp_path / "model"), Recognizer.load(tmp_path / "out")
     assert exported.info["runs_on"] == "ONNX, fp32, cpu"
@@ -336,7 +338,7 @@ def test_exported_models_answer_as_pytorch_does(make: Any, tmp_path: Path) -> No
         assert other.embedding == pytest.approx(one.embedding, abs=1e-4)
     for one, answer in zip(SOUNDS, exported(SOUNDS), strict=True):
         assert exported(one).scores == pytest.approx(answer.scores, abs=1e-5)
-    if own.folder.personal:
+    if own.folder.widths:
         profile = own.enrol(SOUNDS[:2])
         by_torch, by_graph = own(SOUNDS, profile=profile), exported(SOUNDS, profile=profile)
         assert (
@@ -351,11 +353,9 @@ def test_a_graph_knows_no_names() -> None:
     """What a model makes of a batch without names is what its graph makes of tensors."""
     torch.manual_seed(0)
     model = personal().eval()
-    inputs = example(model, (4000, 2500))
-    features, lengths = torch.from_numpy(inputs.features), torch.from_numpy(inputs.lengths)
-    batch = Batch(features, lengths, torch.zeros(2, 0), torch.full((2,), -1), ("a", "b"))
+    batch = replace(example(model, (4000, 2500)), context=None).mapped(torch.from_numpy)
     with torch.no_grad():
         expected = model(batch)
-        logits, embedding = onnx_graph.Graph(model, ("features", "lengths"))(features, lengths)
+        logits, embedding = onnx_graph.Graph(model, ("features", "lengths"))(batch.inputs, batch.lengths)
     assert logits.numpy() == pytest.approx(expected.numpy(), abs=1e-5)
     assert embedding.shape == (2, 16)

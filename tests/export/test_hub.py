@@ -163,7 +163,7 @@ def test_a_download_that_was_cut_short_is_not_taken_for_the_model(folder: Path, 
 
 def test_a_model_is_loaded_by_its_name_and_no_pickle_comes_along(folder: Path, hub: Hub) -> None:
     found = ModelFolder.find("anna/calls")
-    assert (found.name, found.emotions) == ("anna/calls", ("anger", "neutral"))
+    assert (found.name, found.task.names) == ("anna/calls", ("anger", "neutral"))
     fetched = {str(path.relative_to(found.path)) for path in found.path.rglob("*") if path.is_file()}
     assert fetched == KEPT | {"trained_on.json"}
     assert [settings["revision"] for _, settings in hub.calls] == [None, None]

@@ -95,11 +95,11 @@ def sound(samples: int, level: float = 0.1) -> np.ndarray:
 def ours(model: EmotionModel, *clips: np.ndarray) -> torch.Tensor:
     inputs = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(clip)[:, None] for clip in clips], batch_first=True)
     lengths = torch.tensor([len(clip) for clip in clips])
-    return model(Batch(inputs, lengths, torch.zeros(len(clips), 0), torch.full_like(lengths, -1), ("",) * len(clips)))
+    return model(Batch(inputs, lengths, ids=("",) * len(clips)))
 
 
 def theirs(folder: Path) -> Callable[..., torch.Tensor]:
-    """Load an export as anybody would who never heard of this project."""
+    """Load an export as anybody would who does not know this project."""
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     model: Any = transformers.AutoModelForAudioClassification.from_pretrained(folder)
 
@@ -236,7 +236,7 @@ def test_the_card_is_true_of_the_export(carded: bool, dimensions: bool, tmp_path
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
-def test_embeddings_that_profiles_standardise_are_those_of_a_stranger(tmp_path: Path) -> None:
+def test_embeddings_that_profiles_standardise_are_those_of_an_unseen_speaker(tmp_path: Path) -> None:
     model = model_of(parts=Parts(pooling="mean", hidden=(), head="linear", embedding_norm="speaker"))
     assert model.embedding_norm is not None and model.embedding_norm.running_var is not None
     with torch.no_grad():
@@ -306,8 +306,8 @@ def test_what_the_extractor_adds_to_the_variance_is_measured(tmp_path: Path) -> 
     assert likeness.quiet is not None and likeness.quiet > 10 * max(likeness.differences)
     assert any(f"{likeness.quiet:.1e}" in line and "1e-7" in line for line in likeness.lines())
     extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "stock")
-    heard = extractor(sound(9_000, 10 ** (-50 / 20)), sampling_rate=16_000).input_values[0]
-    assert heard.std() == pytest.approx(1 / 1.01**0.5, rel=2e-3)
+    made = extractor(sound(9_000, 10 ** (-50 / 20)), sampling_rate=16_000).input_values[0]
+    assert made.std() == pytest.approx(1 / 1.01**0.5, rel=2e-3)
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

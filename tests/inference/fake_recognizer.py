@@ -27,7 +27,7 @@ LABELS = ("anger", "neutral")
 
 
 @dataclass(frozen=True)
-class FakeListener:
+class FakeExtractor:
     """Does what an upload says: a number is the loudness of a clip of so many seconds, a word is a command."""
 
     longest: float = 600.0
@@ -80,14 +80,13 @@ class FakeRecognizer:
     """Scores a clip by its number; keeps the sizes of its batches, and answers only while `may` is set."""
 
     def __init__(self, *, seconds: float = 0.0, dimensions: bool = False) -> None:
-        self.extractor, self.labels = FakeListener(), LABELS
+        self.extractor, self.labels = FakeExtractor(), LABELS
         self.folder: Any = SimpleNamespace(
             name="fake",
             identity="abc",
-            personal=True,
+            widths={"features": 2},
             task=(Dimensions if dimensions else Task)(LABELS),
             config={"width": 2},
-            parts=SimpleNamespace(hears_voices=False, enrols_embeddings=False),
         )
         self.info = {"name": "fake", "classes": list(LABELS), "noun": "emotion", "dimensions": dimensions}
         self.seconds, self.batches, self.threads = seconds, [], set()
@@ -108,5 +107,7 @@ class FakeRecognizer:
             return Emotion(None, {}, clip.duration, note=clip.note)
         if clip.duration == 13:
             raise RuntimeError("the network stumbles over this one")
-        share = float(clip.features.mean()) / 100 + (float(profile.mean.mean()) if profile else 0)
+        share = float(clip.features.mean()) / 100 + (
+            float(profile.context.features.moments[0].mean()) if profile else 0
+        )
         return Emotion("anger" if share > 0.5 else "neutral", {"anger": share, "neutral": 1 - share}, clip.duration)

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from serene.inference.clip import Inputs, padded
+from serene.audio.batch import Batch, padded
+from serene.audio.input_spec import InputSpec
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
+from serene.models.network import Network
 from serene.task import Dimensions, Task
 
 EMOTIONS = ("anger", "happiness", "neutral")
@@ -27,7 +29,7 @@ def make_folder(path: Path, *, dimensions: bool = False, emotions: tuple[str, ..
     known = Recognizer.load(path, device="cpu")
     clips = [known.extract(spoken(1.0 + seed, seed), 16_000).features for seed in range(4)]
     logits = torch.stack(
-        [torch.from_numpy(known.network(Inputs(*padded([clip])))[0][0]) for clip in clips if clip is not None]
+        [torch.from_numpy(known.network(Batch(*padded([clip])))[0][0]) for clip in clips if clip is not None]
     )
     last, spread, middle = model.head.classify, logits.std(dim=0), logits.mean(dim=0)
     with torch.no_grad():  # else all sounds are nearly the same to it
@@ -37,7 +39,7 @@ def make_folder(path: Path, *, dimensions: bool = False, emotions: tuple[str, ..
     return path
 
 
-class Means:
+class Means(Network):
     """Scores clips by the means of their first features; keeps the sizes of its batches."""
 
     what = "means, fp32, cpu"
@@ -45,13 +47,27 @@ class Means:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
-        self.batches.append(len(inputs.lengths))
-        means = inputs.features.sum(axis=1) / inputs.lengths[:, None]
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        self.batches.append(len(batch.lengths))
+        means = batch.inputs.sum(axis=1) / batch.lengths[:, None]
         return means[:, : len(EMOTIONS)] / 4, means
 
 
-def recognizer(folder: Path, network: object = None, **settings: object) -> Recognizer:
+class Watched(Network):
+    """Has another network answer, and keeps the batches."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.what, self.batches = network, network.what, list[Batch]()
+
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        self.batches.append(batch)
+        return self.network(batch)
+
+    def clips(self, spec: InputSpec, most: int) -> int:
+        return self.network.clips(spec, most)
+
+
+def recognizer(folder: Path, network: Network | None = None, **settings: object) -> Recognizer:
     """Make a recognizer over a folder that scores by `Means`."""
     return Recognizer(ModelFolder.read(folder, folder.name), network or Means(), **settings)  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ MOST_BYTES = 3_000_000
 
 
 @pytest.fixture(scope="module")
-def extract() -> Recognizer:
+def recognizer() -> Recognizer:
     return Recognizer.load()
 
 
@@ -43,17 +43,17 @@ def test_its_files_are_there_and_small() -> None:
     assert (BUNDLED / "trained_on.json").is_file()
 
 
-def test_it_says_what_it_is(extract: Recognizer) -> None:
-    assert extract.labels == CLASSES
-    assert extract.info["name"] == "bundled"
-    assert extract.info["runs_on"] == "ONNX, fp32, cpu"
-    assert extract.info["personal"]
-    assert not extract.info["dimensions"]
+def test_it_says_what_it_is(recognizer: Recognizer) -> None:
+    assert recognizer.labels == CLASSES
+    assert recognizer.info["name"] == "bundled"
+    assert recognizer.info["runs_on"] == "ONNX, fp32, cpu"
+    assert recognizer.info["personal"]
+    assert not recognizer.info["dimensions"]
 
 
 @pytest.mark.parametrize("seconds", [0.35, 1.0, 7.3])
-def test_it_answers_for_made_up_sounds(extract: Recognizer, seconds: float) -> None:
-    answer = extract(spoken(seconds), RATE)
+def test_it_answers_for_made_up_sounds(recognizer: Recognizer, seconds: float) -> None:
+    answer = recognizer(spoken(seconds), RATE)
     assert answer.label == max(CLASSES, key=answer.scores.__getitem__)
     assert tuple(answer.scores) == CLASSES
     assert np.isfinite(list(answer.scores.values())).all()
@@ -63,16 +63,16 @@ def test_it_answers_for_made_up_sounds(extract: Recognizer, seconds: float) -> N
     assert np.isfinite(answer.embedding).all()
 
 
-def test_loud_and_faint_sounds_have_finite_scores(extract: Recognizer) -> None:
+def test_loud_and_faint_sounds_have_finite_scores(recognizer: Recognizer) -> None:
     sound = spoken(1.5) / np.abs(spoken(1.5)).max()
-    for answer in extract([(sound * gain, RATE) for gain in (1.0, 1e-2, 60.0)]):
+    for answer in recognizer([(sound * gain, RATE) for gain in (1.0, 1e-2, 60.0)]):
         assert np.isfinite(list(answer.scores.values())).all()
 
 
-def test_what_holds_no_speech_gets_no_emotion(extract: Recognizer) -> None:
+def test_what_holds_no_speech_gets_no_emotion(recognizer: Recognizer) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
     sounds = [np.zeros(2 * RATE), noise, spoken(1.0)[:3200], np.full(2 * RATE, 0.3)]
-    answers = extract([(sound, RATE) for sound in sounds])
+    answers = recognizer([(sound, RATE) for sound in sounds])
     assert [answer.note for answer in answers] == ["silence", "noise", "too short", "silence"]
     assert all(answer.label is None and not answer.scores for answer in answers)
 
@@ -82,40 +82,40 @@ def test_no_batch_or_order_changes_its_scores() -> None:
     alone = [Recognizer.load(batch_size=1)(sound).scores for sound in sounds]
     assert max(abs(alone[0][name] - alone[-1][name]) for name in CLASSES) > 1e-3
     for batch_size in (2, 6):
-        extract = Recognizer.load(batch_size=batch_size)
+        recognizer = Recognizer.load(batch_size=batch_size)
         for order in (slice(None), slice(None, None, -1)):
-            for answer, expected in zip(extract(sounds[order]), alone[order], strict=True):
+            for answer, expected in zip(recognizer(sounds[order]), alone[order], strict=True):
                 assert answer.scores == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_profile_changes_its_scores(extract: Recognizer, tmp_path: Path) -> None:
+def test_a_profile_changes_its_scores(recognizer: Recognizer, tmp_path: Path) -> None:
     sounds = [(spoken(1.0, seed), RATE) for seed in range(8)]
-    profile = extract.enrol(sounds[:7])
+    profile = recognizer.enrol(sounds[:7])
     profile.write(tmp_path / "anna.json")
-    stranger, known = extract(sounds[7]), extract(sounds[7], profile=profile)
-    assert max(abs(stranger.scores[name] - known.scores[name]) for name in CLASSES) > 1e-3
+    unknown, known = recognizer(sounds[7]), recognizer(sounds[7], profile=profile)
+    assert max(abs(unknown.scores[name] - known.scores[name]) for name in CLASSES) > 1e-3
     assert sum(known.scores.values()) == pytest.approx(1.0, abs=1e-6)
     kept = Recognizer.load(profile=tmp_path / "anna.json")(sounds[7])
     assert kept.scores == pytest.approx(known.scores, abs=1e-5)
 
 
-def test_it_hears_real_speech(extract: Recognizer, speech: Path) -> None:
+def test_it_answers_for_real_speech(recognizer: Recognizer, speech: Path) -> None:
     clips = clips_of(speech, "1001")[:24]
-    for clip, answer in zip(clips, extract(clips), strict=True):
+    for clip, answer in zip(clips, recognizer(clips), strict=True):
         assert answer.label in CLASSES
         assert sum(answer.scores.values()) == pytest.approx(1.0, abs=1e-6)
         assert answer.duration == pytest.approx(soundfile.info(clip).duration, abs=1e-3)
-    labels = {answer.label for answer in extract(clips)}
+    labels = {answer.label for answer in recognizer(clips)}
     assert len(labels) > 2  # it tells clips apart
 
 
-def test_a_real_speakers_profile_moves_their_scores(extract: Recognizer, speech: Path) -> None:
+def test_a_real_speakers_profile_moves_their_scores(recognizer: Recognizer, speech: Path) -> None:
     clips = clips_of(speech, "1002")
-    profile = extract.enrol(clips[:20])
+    profile = recognizer.enrol(clips[:20])
     assert profile.clips == 20
     assert sum(profile.prior.values()) == pytest.approx(1.0, abs=1e-5)
-    stranger, known = extract(clips[30]), extract(clips[30], profile=profile)
-    assert max(abs(stranger.scores[name] - known.scores[name]) for name in CLASSES) > 1e-3
+    unknown, known = recognizer(clips[30]), recognizer(clips[30], profile=profile)
+    assert max(abs(unknown.scores[name] - known.scores[name]) for name in CLASSES) > 1e-3
 
 
 def test_it_answers_without_torch() -> None:
@@ -123,9 +123,9 @@ def test_it_answers_without_torch() -> None:
         "import sys\n"
         "sys.modules |= dict.fromkeys(['torch', 'transformers', 'sklearn', 'matplotlib', 'scipy', 'onnx'])\n"
         "import numpy, serene\n"
-        "extract = serene.Recognizer.load()\n"
+        "recognizer = serene.Recognizer.load()\n"
         "time = numpy.arange(32000) / 16000\n"
-        "print(extract(0.3 * numpy.sin(700 * time) * numpy.sin(20 * time) ** 2, 16000).label)\n"
+        "print(recognizer(0.3 * numpy.sin(700 * time) * numpy.sin(20 * time) ** 2, 16000).label)\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serene.inference import clip
-from serene.inference.clip import Inputs, by_length, joined, padded
+from serene.audio import batch as module
+from serene.audio.batch import by_length, padded
+from serene.audio.mfcc import Mfcc
+from serene.audio.waveform import Waveform
+from serene.models.network import Network
 
 
 def test_batches_go_from_short_to_long_and_hold_every_clip_once() -> None:
@@ -18,7 +21,7 @@ def test_equal_lengths_keep_their_order() -> None:
 
 
 def test_a_batch_holds_so_many_values_or_one_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clip, "MOST_VALUES", 20)
+    monkeypatch.setattr(module, "MOST_VALUES", 20)
     frames = [2, 2, 3, 3, 4, 30]  # of two features: 3 x 3 x 2 fit, 4 x 3 x 2 do not, and 30 x 2 never do
     batches = list(by_length(frames, 2, 16))
     assert batches == [[0, 1, 2], [3, 4], [5]]
@@ -39,20 +42,16 @@ def test_what_comes_after_a_clip_is_zero() -> None:
     assert np.array_equal(features[1], other)
 
 
-def test_a_batch_comes_apart_without_its_padding() -> None:
-    one, other = np.ones((2, 3), np.float32), np.full((4, 3), 2, np.float32)
-    features, lengths = padded([one, other])
-    batch = Inputs(features, lengths, voice=np.array([[1.0], [2.0]], np.float32))
-    first, second = batch.apart()
-    assert np.array_equal(first.features, one[None])
-    assert np.array_equal(second.features, other[None])
-    assert [clip.lengths.tolist() for clip in (first, second)] == [[2], [4]]
-    assert [clip.voice.tolist() for clip in (first, second)] == [[[1.0]], [[2.0]]]
-    assert first.enrolment is None
-    assert (batch.waveforms, Inputs(features[:, :, :1], lengths).waveforms) == (False, True)
+class Inexact(Network):
+    exact = False
 
 
-def test_answers_are_joined_in_their_order() -> None:
-    logits, embeddings = joined((np.full((n, 2), n), np.full((n, 3), -n)) for n in (1, 2))
-    assert logits.tolist() == [[1, 1], [2, 2], [2, 2]]
-    assert embeddings.shape == (3, 3)
+class Device(Network):
+    on_cpu = False
+
+
+def test_a_network_is_given_clips_one_by_one_where_a_batch_would_change_or_slow_them() -> None:
+    assert Network().clips(Mfcc.declared, 16) == 16
+    assert Network().clips(Waveform.declared, 16) == 1
+    assert Device().clips(Waveform.declared, 16) == 16
+    assert Inexact().clips(Mfcc.declared, 16) == 1

@@ -104,7 +104,7 @@ def hear_mutations(seed: int, count: int, folder: Path) -> None:
 
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    extractor, generator, files = FeatureExtractor(Mfcc(), True, 60.0), np.random.default_rng(seed), originals()
+    extractor, generator, files = FeatureExtractor(Mfcc(), True), np.random.default_rng(seed), originals()
     path, outcomes = folder / "heard", Counter()
     for number in range(count):
         content = mutated(files[number % len(files)], generator)

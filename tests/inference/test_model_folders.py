@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_onnx import write_folder
+from tiny_onnx import WIDTH, write_folder
 
 from serene.errors import MissingExtra, SereneError
 from serene.inference import folder as module
@@ -19,7 +19,8 @@ def test_a_folder_is_read_with_what_it_says(tmp_path: Path) -> None:
     found = ModelFolder.find(write_folder(tmp_path / "mine", speaker=True, temperature=1.5))
     assert (found.name, found.path) == ("mine", tmp_path / "mine")
     assert found.task.names == ("anger", "happiness", "neutral")
-    assert (found.task.gives, found.temperature, found.by_speaker, found.personal) == ("probabilities", 1.5, True, True)
+    assert (found.task.gives, found.temperature) == ("probabilities", 1.5)
+    assert (found.needs, found.widths) == ({"features"}, {"features": WIDTH})
     assert found.graph("fp32") == tmp_path / "mine" / "model.onnx"
     assert found.graph("int8") is None
     assert found.metrics is None

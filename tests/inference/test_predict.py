@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_model import EMOTIONS, Means, make_folder, recognizer, spoken, write
+from small_model import EMOTIONS, Means, Watched, make_folder, recognizer, spoken, write
 
 from serene.errors import SereneError
 from serene.inference import ahead
@@ -303,10 +303,10 @@ class Stopping(Means):
         super().__init__()
         self.at = at
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, batch: Any) -> Any:
         if len(self.batches) == self.at:
             raise KeyboardInterrupt
-        return super().__call__(inputs)
+        return super().__call__(batch)
 
 
 @pytest.fixture
@@ -393,10 +393,10 @@ from pathlib import Path
 from small_model import Means, recognizer
 from serene.inference import predict
 class Killed(Means):
-    def __call__(self, inputs):
+    def __call__(self, batch):
         if len(self.batches) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(inputs)
+        return super().__call__(batch)
 predict.BATCHES = 1
 known = recognizer(Path({str(folder)!r}), Killed(), batch_size=2)
 predict.predict([{str(nine)!r}], known, {str(tmp_path / "out.csv")!r})
@@ -524,13 +524,8 @@ def test_what_the_front_end_stumbles_over_is_a_row_and_a_mistake_in_the_code_is_
 def test_clips_of_like_length_share_a_batch(folder: Path, tmp_path: Path) -> None:
     for i, seconds in enumerate([3.0, 0.5, 3.0, 0.5, 3.0, 0.5, 3.0, 0.5]):
         write(tmp_path / f"{i}.wav", spoken(seconds, i))
-    widths = []
-
-    class Watching(Means):
-        def __call__(self, inputs: Any) -> Any:
-            widths.append((inputs.features.shape[1], int(inputs.lengths.min())))
-            return super().__call__(inputs)
-
-    predict([tmp_path], recognizer(folder, Watching(), batch_size=4), tmp_path / "out.csv")
+    watched = Watched(Means())
+    predict([tmp_path], recognizer(folder, watched, batch_size=4), tmp_path / "out.csv")
+    widths = [(batch.inputs.shape[1], int(batch.lengths.min())) for batch in watched.batches]
     assert len(widths) == 2
     assert all(widest < 1.5 * least for widest, least in widths)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from small_model import make_folder, spoken, write
+from safetensors.numpy import save_file
+from small_model import Watched, make_folder, spoken, write
 from tiny_onnx import EMOTIONS, PARTS, WEIGHTS, WIDTH, write_folder
 
 from serene import registry
+from serene.audio.batch import Batch
 from serene.audio.mfcc import Mfcc
+from serene.audio.waveform import Waveform
 from serene.errors import AudioError, SereneError
 from serene.inference import NETWORKS
-from serene.inference.clip import Clip, Inputs
+from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
+from serene.models.network import Network
 
 RATE = 16_000
 
@@ -38,7 +43,7 @@ def torch_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def extract(folder: Path) -> Recognizer:
+def recognizer(folder: Path) -> Recognizer:
     return Recognizer.load(folder)
 
 
@@ -51,9 +56,9 @@ def by_hand(samples: np.ndarray, temperature: float = 1.0) -> dict[str, float]:
     return {name: power / sum(powers) for name, power in zip(EMOTIONS, powers, strict=True)}
 
 
-def test_one_sound_gives_one_emotion(extract: Recognizer) -> None:
+def test_one_sound_gives_one_emotion(recognizer: Recognizer) -> None:
     samples = spoken(1.5)
-    answer = extract(samples, RATE)
+    answer = recognizer(samples, RATE)
     expected = by_hand(samples)
     assert isinstance(answer, Emotion)
     assert answer.scores == pytest.approx(expected, abs=1e-5)
@@ -62,14 +67,14 @@ def test_one_sound_gives_one_emotion(extract: Recognizer) -> None:
     assert answer.embedding == pytest.approx(Mfcc(deltas=0)(samples).mean(axis=0), abs=1e-4)
 
 
-def test_a_list_gives_a_list_in_its_order(extract: Recognizer, tmp_path: Path) -> None:
+def test_a_list_gives_a_list_in_its_order(recognizer: Recognizer, tmp_path: Path) -> None:
     sounds = [spoken(seconds, seed) for seed, seconds in enumerate((2.0, 0.5, 3.0))]
     path = write(tmp_path / "a.wav", sounds[0], subtype="FLOAT")
-    answers = extract([path, (sounds[1], RATE), {"array": sounds[2], "sampling_rate": RATE}])
+    answers = recognizer([path, (sounds[1], RATE), {"array": sounds[2], "sampling_rate": RATE}])
     assert [answer.duration for answer in answers] == [2.0, 0.5, 3.0]
     for answer, samples in zip(answers, sounds, strict=True):
         assert answer.scores == pytest.approx(by_hand(samples), abs=1e-5)
-    assert extract([]) == []
+    assert recognizer([]) == []
 
 
 def test_logits_are_divided_by_the_temperature(tmp_path: Path) -> None:
@@ -87,13 +92,13 @@ def test_logits_are_divided_by_the_temperature(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_speech_gets_a_note_and_no_emotion(
-    extract: Recognizer, samples: np.ndarray, note: str, seconds: float
+    recognizer: Recognizer, samples: np.ndarray, note: str, seconds: float
 ) -> None:
-    answer = extract(samples, RATE)
+    answer = recognizer(samples, RATE)
     plain = {"label": None, "scores": {}, "duration": seconds, "note": note}
     assert answer.to_dict() == plain
     assert answer.embedding is None
-    between = extract([(spoken(1.0), RATE), (samples, RATE), (spoken(2.0), RATE)])
+    between = recognizer([(spoken(1.0), RATE), (samples, RATE), (spoken(2.0), RATE)])
     assert [one.note for one in between] == [None, note, None]
 
 
@@ -110,8 +115,8 @@ def test_below_the_threshold_it_is_uncertain(folder: Path) -> None:
 
 def test_values_of_dimensions_are_on_their_own_scales(tmp_path: Path) -> None:
     names = ["arousal", "valence", "dominance"]
-    extract = Recognizer.load(write_folder(tmp_path / "vad", emotions=names, dimensions=True))
-    answer = extract(spoken(1.0), RATE)
+    recognizer = Recognizer.load(write_folder(tmp_path / "vad", emotions=names, dimensions=True))
+    answer = recognizer(spoken(1.0), RATE)
     mean = Mfcc(deltas=0)(spoken(1.0)).mean(axis=0)
     assert answer.label is None
     assert answer.note is None
@@ -127,40 +132,40 @@ def test_scores_depend_on_no_batch_order_or_padding(kind: str, folder: Path, tor
     alone = [Recognizer.load(where)(one).scores for one in sounds]
     assert max(max(scores.values()) for scores in alone) - min(max(scores.values()) for scores in alone) > 1e-3
     for batch_size in (2, 7):
-        extract = Recognizer.load(where, batch_size=batch_size)
+        recognizer = Recognizer.load(where, batch_size=batch_size)
         for order in (slice(None), slice(None, None, -1)):
-            for answer, expected in zip(extract(sounds[order]), alone[order], strict=True):
+            for answer, expected in zip(recognizer(sounds[order]), alone[order], strict=True):
                 assert answer.scores == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_threads_get_their_own_answers(kind: str, folder: Path, torch_folder: Path) -> None:
-    extract = Recognizer.load(folder if kind == "onnx" else torch_folder, batch_size=2)
+    recognizer = Recognizer.load(folder if kind == "onnx" else torch_folder, batch_size=2)
     sounds = [(spoken(0.4 + 0.1 * (seed % 5), seed), RATE) for seed in range(24)]
-    expected = [extract(one).scores for one in sounds]
+    expected = [recognizer(one).scores for one in sounds]
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(extract, sounds))
+        answers = list(pool.map(recognizer, sounds))
     for answer, scores in zip(answers, expected, strict=True):
         assert answer.scores == pytest.approx(scores, abs=1e-5)
 
 
-def test_clips_travel_between_processes(extract: Recognizer) -> None:
-    extractor = pickle.loads(pickle.dumps(extract.extractor))
+def test_clips_travel_between_processes(recognizer: Recognizer) -> None:
+    extractor = pickle.loads(pickle.dumps(recognizer.extractor))
     clip = pickle.loads(pickle.dumps(extractor(spoken(1.0), RATE)))
     assert isinstance(clip, Clip)
-    assert extract.answer([clip])[0].scores == extract(spoken(1.0), RATE).scores
+    assert recognizer.answer([clip])[0].scores == recognizer(spoken(1.0), RATE).scores
 
 
-def test_broken_sound_is_an_error_with_its_name(extract: Recognizer, tmp_path: Path) -> None:
+def test_broken_sound_is_an_error_with_its_name(recognizer: Recognizer, tmp_path: Path) -> None:
     (tmp_path / "words.wav").write_text("not a sound")
     with pytest.raises(AudioError, match=r"words\.wav cannot be read as audio"):
-        extract(tmp_path / "words.wav")
+        recognizer(tmp_path / "words.wav")
 
 
-def test_sounds_are_heard_up_to_a_length(extract: Recognizer) -> None:
-    assert extract.info["longest"] == 600
+def test_sounds_are_taken_up_to_a_length(recognizer: Recognizer) -> None:
+    assert recognizer.info["longest"] == 600
     with pytest.raises(AudioError, match=r"The array is 601\.0 s long, and no more than 600 s"):
-        extract(np.zeros(601 * 1000, np.float32), 1000)
+        recognizer(np.zeros(601 * 1000, np.float32), 1000)
 
 
 def test_info_is_plain_data(folder: Path, tmp_path: Path) -> None:
@@ -183,8 +188,8 @@ def test_info_is_plain_data(folder: Path, tmp_path: Path) -> None:
     assert Recognizer.load(folder).labels == EMOTIONS
 
 
-def test_the_embedding_is_written_where_it_is_asked_for(extract: Recognizer) -> None:
-    answer = extract(spoken(1.0), RATE)
+def test_the_embedding_is_written_where_it_is_asked_for(recognizer: Recognizer) -> None:
+    answer = recognizer(spoken(1.0), RATE)
     assert "embedding" not in answer.to_dict()
     assert json.loads(json.dumps(answer.to_dict(embedding=True)))["embedding"] == answer.embedding.tolist()
 
@@ -248,22 +253,25 @@ def test_a_graph_that_reads_what_its_config_does_not_give(
 
 
 def test_the_profile_of_a_call_may_be_a_file(tmp_path: Path) -> None:
-    extract = Recognizer.load(write_folder(tmp_path / "m", speaker=True))
+    recognizer = Recognizer.load(write_folder(tmp_path / "m", speaker=True))
     sounds = [(spoken(1.0, seed), RATE) for seed in range(3)]
-    profile = extract.enrol(sounds)
+    profile = recognizer.enrol(sounds)
     profile.write(tmp_path / "anna.json")
-    assert extract(sounds[0], profile=str(tmp_path / "anna.json")).scores == extract(sounds[0], profile=profile).scores
-    assert extract(sounds[0], profile=profile).scores != extract(sounds[0]).scores
+    assert (
+        recognizer(sounds[0], profile=str(tmp_path / "anna.json")).scores
+        == recognizer(sounds[0], profile=profile).scores
+    )
+    assert recognizer(sounds[0], profile=profile).scores != recognizer(sounds[0]).scores
     with pytest.raises(SereneError, match="A dict is no profile; one that `enrol` made, or its file, was expected"):
-        extract(sounds[0], profile={})  # pyright: ignore[reportCallIssue, reportArgumentType]
+        recognizer(sounds[0], profile={})  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def test_damaged_weights_are_said_to_be(folder: Path) -> None:
-    class Damaged:
+    class Damaged(Network):
         what = "nothing"
 
-        def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
-            return np.full((len(inputs.lengths), len(EMOTIONS)), np.nan, np.float32), np.zeros((1, 2), np.float32)
+        def __call__(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+            return np.full((len(batch.lengths), len(EMOTIONS)), np.nan, np.float32), np.zeros((1, 2), np.float32)
 
     with pytest.raises(SereneError, match="The model tiny answers what is no number: its weights are damaged"):
         Recognizer(ModelFolder.find(folder), Damaged())(spoken(1.0), RATE)
@@ -326,34 +334,30 @@ def test_a_folder_runs_nothing_but_front_ends(tmp_path: Path, change: dict[str, 
 
 
 def test_a_folder_runs_nothing_but_modules_as_encoders(tmp_path: Path) -> None:
-    write_folder(tmp_path / "m", graph=False, encoder="os:close", speakers=[])
+    where = write_folder(tmp_path / "m", graph=False, encoder="os:close", speakers=[])
+    save_file({}, where / "model.safetensors")
     with pytest.raises(SereneError, match="'os:close' is no encoder: a torch module was expected"):
-        Recognizer.load(tmp_path / "m", device="cpu")
+        Recognizer.load(where, device="cpu")
 
 
-def test_models_that_hear_voices_hear_the_clip_itself(tmp_path: Path) -> None:
+def test_a_model_that_asks_for_cepstra_gets_the_clips_own(tmp_path: Path) -> None:
     write_folder(tmp_path / "m", parts=PARTS | {"speaker_embedding": "mfcc_raw"})
-    extract = Recognizer.load(tmp_path / "m")
-    clip = extract.extract(spoken(1.0), RATE)
+    recognizer = Recognizer.load(tmp_path / "m")
+    clip = recognizer.extract(spoken(1.0), RATE)
     expected = Mfcc(coefficients=20, deltas=0, voice_activity=False)(spoken(1.0)).mean(axis=0)
-    assert clip.voice == pytest.approx(expected)
+    assert clip.cepstra == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_on_a_cpu_waveforms_are_heard_one_by_one(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_waveforms_are_answered_one_by_one(kind: str, folder: Path, torch_folder: Path) -> None:
     """Batches of them take half as long again: a clip fills a core by itself."""
-    sizes: list[int] = []
-    if kind == "onnx":
-        extract = Recognizer.load(write_folder(tmp_path / "m"))
-    else:
-        extract = Recognizer.load(make_folder(tmp_path / "m"), device="cpu")
-    network: Any = extract.network
-    monkeypatch.setattr(
-        network, "_run", lambda given: sizes.append(len(given.lengths)) or (np.zeros((1, 3)), np.zeros((1, 4)))
-    )
-    lengths = np.array([300, 200])
-    network(Inputs(np.zeros((2, 300, 1), np.float32), lengths))
-    assert sizes == [1, 1]
-    with contextlib.suppress(ValueError):  # the answer is too short for two
-        network(Inputs(np.zeros((2, 300, 13), np.float32), lengths))
-    assert sizes == [1, 1, 2]
+    recognizer = Recognizer.load(folder if kind == "onnx" else torch_folder, device="cpu")
+    assert recognizer.network.clips(Waveform.declared, 16) == 1
+    recognizer.network = watched = Watched(recognizer.network)
+    recognizer([(spoken(1.0), RATE)] * 2)
+    assert [len(batch.lengths) for batch in watched.batches] == [2]
+    extractor = recognizer.extractor
+    spec = replace(extractor.front_end.spec, batched=False)
+    recognizer.extractor = replace(extractor, front_end=SimpleNamespace(spec=spec, __call__=None))
+    recognizer.answer([extractor(spoken(1.0), RATE)] * 2)
+    assert [len(batch.lengths) for batch in watched.batches] == [2, 1, 1]

@@ -36,7 +36,7 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def strangers() -> Batch:
+def others() -> Batch:
     """Four clips of the speaker corpus: of two of its speakers, with no emotion."""
     lengths = torch.tensor([9, 14, 14, 6])
     inputs = torch.randn(4, 14, 39, generator=torch.Generator().manual_seed(2))
@@ -50,11 +50,11 @@ def strangers() -> Batch:
 
 
 @pytest.fixture
-def streams(batch: Batch, strangers: Batch) -> dict[Stream, Batch]:
-    """A batch of each stream that a update may ask for."""
+def streams(batch: Batch, others: Batch) -> dict[Stream, Batch]:
+    """A batch of each stream that an update may ask for."""
     order = torch.tensor([4, 5, 0, 1, 2, 3])
     moved = {name: getattr(batch, name)[order] for name in ("inputs", "lengths", "target", "speaker")}
-    return {"emotion": batch, "partners": replace(batch, **moved), "speakers": strangers}
+    return {"emotion": batch, "partners": replace(batch, **moved), "speakers": others}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from serene.errors import SereneError
 from serene.experiment import recipe
 from serene.methods.label_adaptive_mixup import LabelAdaptiveMixup, dominant_class
 from serene.methods.method import Method
+from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.training.trainer import Trainer
@@ -93,7 +94,7 @@ def terms(method: LabelAdaptiveMixup, model: EmotionModel, *batches: Batch) -> d
 # --- what is mixed
 
 
-def test_values_are_mixed_from_the_beginning_and_heard_where_either_clip_is() -> None:
+def test_values_are_mixed_from_the_beginning_and_valid_where_either_clip_is() -> None:
     for share in (0.5, 0.25):
         values, mask, _ = mixed(share=share)
         assert mask.tolist() == [[True] * 3, [True] * 3, [True, True, False]]
@@ -107,14 +108,14 @@ def test_values_are_mixed_from_the_beginning_and_heard_where_either_clip_is() ->
                     assert values[clip, frame, feature].item() == pytest.approx(share * mine + (1 - share) * theirs)
 
 
-def test_a_shorter_partner_fills_the_beginning_only_and_a_longer_one_is_heard_to_its_end() -> None:
+def test_a_shorter_partner_fills_the_beginning_only_and_a_longer_one_is_mixed_to_its_end() -> None:
     values, _, _ = mixed()
     assert values[0, 1:].tolist() == (OWN.inputs[0, 1:] / 2).tolist()
     assert values[1, 1:].tolist() == (PARTNERS.inputs[1, 1:] / 2).tolist()
     shorter = batch_of(counted(1, 1, 1), [ANGER, ANGER, ANGER])
-    assert mixed(partners=shorter)[1].tolist() == OWN.mask.tolist()
+    assert mixed(partners=shorter)[1].tolist() == mask_of(OWN.lengths, 3).tolist()
     values, mask, _ = mixed(shorter, OWN)
-    assert (values.shape, mask.tolist()) == ((3, 3, 2), OWN.mask.tolist())
+    assert (values.shape, mask.tolist()) == ((3, 3, 2), mask_of(OWN.lengths, 3).tolist())
 
 
 def test_what_is_mixed_has_been_standardised_clip_by_clip() -> None:
@@ -130,7 +131,7 @@ def test_what_is_mixed_has_been_standardised_clip_by_clip() -> None:
 def test_a_clip_that_is_not_chosen_stays_as_it_is() -> None:
     values, mask, target = mixed(probability=0.0)
     assert torch.equal(values, OWN.inputs)
-    assert torch.equal(mask, OWN.mask)
+    assert torch.equal(mask, mask_of(OWN.lengths, 3))
     assert torch.equal(target, OWN.target)
 
 
@@ -268,7 +269,7 @@ def test_both_terms_are_the_papers(kind: Any) -> None:
     model = linear(method)
     values, mask, target = mixed(SMALL, OTHERS, mixup=kind)
     if kind == "none":
-        values, mask, target = SMALL.inputs, SMALL.mask, SMALL.target
+        values, mask, target = SMALL.inputs, mask_of(SMALL.lengths, 3), SMALL.target
     hidden, logs = by_hand(model, values, mask)
     divergence = distance = correct = 0.0
     for h, log, y, own in zip(hidden, logs, target.tolist(), SMALL.target.tolist(), strict=True):

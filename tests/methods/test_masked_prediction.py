@@ -23,6 +23,7 @@ from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
+from serene.speaker import SpeakerContext
 from serene.training.update import MovingUpdate
 
 TINY: dict[str, Any] = {
@@ -75,7 +76,8 @@ def batch() -> Batch:
     clusters = clusters.masked_fill(~mask_of(torch.tensor(FRAMES), 17), -1)
     inputs = sound * mask_of(lengths, max(LENGTHS)).unsqueeze(-1)
     nobody, nothing = torch.full((3,), -1), torch.zeros(3, 0)
-    return Batch(inputs, lengths, nothing, nobody, ("a", "b", "c"), known=nobody, clusters=clusters)
+    told = SpeakerContext(identity=nobody)
+    return Batch(inputs, lengths, nothing, nobody, ("a", "b", "c"), context=told, clusters=clusters)
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, frames: dict[int, list[int]]) -> torch.Tensor:
@@ -257,12 +259,12 @@ def test_speakers_vectors_reach_the_frames_that_are_told_apart(learner: Learner,
     model, method = learner("last")
     model.eval()
     assert isinstance(model.speaker_embedding, PersonalVectors)
-    spoken = replace(batch, known=torch.tensor([0, 0, -1]))
+    spoken = replace(batch, context=SpeakerContext(identity=torch.tensor([0, 0, -1])))
     torch.manual_seed(1)
     method.loss(model, spoken, 0.0)["masked"].backward()
     gradient = model.speaker_embedding.vectors.grad
     assert gradient is not None and gradient[0].abs().max() > 0
-    assert gradient[1].abs().max() > 0, "a stranger hears the mean of all"
+    assert gradient[1].abs().max() > 0, "an unknown speaker has the mean of all"
 
 
 # --- what moves
@@ -279,7 +281,7 @@ def test_the_encoder_rests_while_the_predictor_learns_alone(learner: Learner, ba
         before = {name: p.detach().clone() for name, p in (*model.named_parameters(), *method.named_parameters())}
         for at in range(2):
             moving.prepare(at, 1.0)
-            terms = update.loss(replace(batch, known=torch.tensor([0, 1, 1])), 0.0)
+            terms = update.loss(replace(batch, context=SpeakerContext(identity=torch.tensor([0, 1, 1]))), 0.0)
             sum(terms.values()).backward()
             moving.step(None)
         after = dict([*model.named_parameters(), *method.named_parameters()])
@@ -370,7 +372,7 @@ def test_what_is_held_out_is_measured_by_hand(learner: Learner, batch: Batch, mo
     rows: dict[str, list[tuple[float, bool, int]]] = {"texts": [], "speakers": []}
     for part in (batch, halved(batch)):
         features = model.features(part)
-        sound = model.encoder.mask_after(part.mask)
+        sound = model.encoder.mask_after(mask_of(part.lengths, part.inputs.shape[1]))
         masked = torch.from_numpy(odd(sound.sum(dim=1).tolist()))
         with torch.no_grad():
             frames = model.context(replace(features, inside=Inside(masked=masked))).values

@@ -10,6 +10,7 @@ import torch
 from serene.audio.batch import Batch
 from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
+from serene.speaker import SpeakerContext, Statistics
 
 
 @pytest.fixture
@@ -28,9 +29,11 @@ def batch_of() -> Callable[..., Batch]:
             target=torch.eye(4)[torch.arange(clips) % 4],
             speaker=torch.arange(clips) % 3,
             ids=tuple(f"clip{i}" for i in range(clips)),
-            enrolment=statistics,
-            enrolled=50 * (1 + torch.arange(clips)),
-            voice=torch.linspace(15, -4, 20) * (1 + torch.rand(clips, 20, generator=generator)),
+            context=SpeakerContext(
+                identity=torch.full((clips,), -1),
+                features=Statistics(statistics, 50 * (1 + torch.arange(clips))),
+                cepstra=torch.linspace(15, -4, 20) * (1 + torch.rand(clips, 20, generator=generator)),
+            ),
         )
 
     return make

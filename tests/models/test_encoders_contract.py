@@ -22,8 +22,9 @@ from serene.audio.waveform import Waveform
 from serene.errors import SereneError
 from serene.models import ENCODERS
 from serene.models.heads import cross_entropy
-from serene.models.masking import Dropout
+from serene.models.masking import Dropout, mask_of
 from serene.models.model import EmotionModel, Normalization
+from serene.speaker import SpeakerContext, Statistics
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 NORMALIZATIONS = get_args(Normalization)
@@ -58,7 +59,6 @@ SMALL = {
     "frozen": Small(24),
 }
 LENGTHS = (1, 30, 7, 58, 21)
-PER_SPEAKER = ("enrolment", "enrolled", "voice")  # what a batch brings where a model asks for it
 
 
 def lengths_of(encoder: str, lengths: Iterable[int] = LENGTHS) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ def new_model(encoder: str, **settings: Any) -> EmotionModel:
 
 def test_every_encoder_is_tried_with_the_width_that_its_front_end_gives() -> None:
     assert SMALL.keys() >= ENCODERS.keys(), "give the new encoder small settings"
-    widths = {"mfcc": Mfcc().width, "mel_prosody": MelProsody().width, "waveform": Waveform().width}
+    widths = {"mfcc": Mfcc().spec.width, "mel_prosody": MelProsody().spec.width, "waveform": Waveform().spec.width}
     for encoder in ENCODERS:
         front_end = registry.load(encoder, ENCODERS, "encoder").front_end
         assert front_end in FRONT_ENDS
@@ -83,18 +83,15 @@ def test_every_encoder_is_tried_with_the_width_that_its_front_end_gives() -> Non
 def pick(batch: Batch, *clips: int) -> Batch:
     """Keep some clips, in this order, padded no further than the longest of them needs."""
     rows, longest = list(clips), int(batch.lengths[list(clips)].max())
-    return Batch(
-        inputs=batch.inputs[rows, :longest],
-        ids=tuple(batch.ids[i] for i in rows),
-        **{name: getattr(batch, name)[rows] for name in ("lengths", "target", "speaker", *PER_SPEAKER)},
-    )
+    some = replace(batch.mapped(lambda tensor: tensor[rows]), ids=tuple(batch.ids[i] for i in rows))
+    return replace(some, inputs=some.inputs[:, :longest])
 
 
 def padded(batch: Batch, frames: int, value: float) -> Batch:
     """Add frames at the end, and write a value into all padding."""
     wider = torch.nn.functional.pad(batch.inputs, (0, 0, 0, frames))
-    wider = replace(batch, inputs=wider)
-    return replace(wider, inputs=wider.inputs.masked_fill(~wider.mask.unsqueeze(-1), value))
+    sound = mask_of(batch.lengths, wider.shape[1])
+    return replace(batch, inputs=wider.masked_fill(~sound.unsqueeze(-1), value))
 
 
 @pytest.fixture(params=[(e, n) for e in ENCODERS for n in NORMALIZATIONS], ids=lambda pair: "-".join(pair))
@@ -102,7 +99,7 @@ def model(request: pytest.FixtureRequest, awake) -> EmotionModel:
     encoder, normalize = request.param
     made = new_model(encoder, normalize=normalize)
     scale = np.linspace(0.5, 20, SMALL[encoder].width, dtype=np.float32)
-    made.set_feature_statistics(np.stack([0.8 * scale, 1.3 * scale]))
+    made.set_feature_statistics(Statistics(np.stack([0.8 * scale, 1.3 * scale]), 1))
     return awake(made, lengths_of(encoder, range(20, 60, 3)))
 
 
@@ -183,7 +180,7 @@ def test_features_are_standardised_as_asked_and_padding_stays_zero(model: Emotio
             shift, divisor = {
                 "none": (0.0, 1.0),
                 "training_set": (0.8 * scale[f], 1.3 * scale[f]),
-                "speaker": batch.enrolment[clip, :, f].tolist(),
+                "speaker": batch.context.features.moments[clip, :, f].tolist(),
                 "utterance": (mean, deviation),
             }[model.normalize]
             expected = [(v - shift) / divisor for v in own]
@@ -232,7 +229,7 @@ def test_a_model_says_whether_it_needs_the_training_sets_statistics(
     model, batch = EmotionModel(EMOTIONS, 39, normalize=normalize, enrolment_prior=prior), batch_of(6, 4)
     assert model.needs_feature_statistics == needed
     before = model.features(batch).values
-    model.set_feature_statistics(np.full((2, 39), 3, dtype=np.float32))
+    model.set_feature_statistics(Statistics(np.full((2, 39), 3, dtype=np.float32), 1))
     assert (model.feature_mean[0].item(), model.feature_deviation[0].item()) == (3.0, 3.0)
     assert torch.equal(model.features(batch).values, before) != needed
 
@@ -242,22 +239,22 @@ def test_a_speakers_statistics_are_blended_with_the_training_sets_by_their_frame
     """`n / (n + prior)` of the speaker's own mean and variance, the rest of the training set's."""
     model = EmotionModel(EMOTIONS, 39, normalize="speaker", enrolment_prior=prior)
     statistics = np.stack([np.linspace(-3, 5, 39), np.linspace(2, 7, 39)]).astype(np.float32)
-    model.set_feature_statistics(statistics)
+    model.set_feature_statistics(Statistics(statistics, 1))
     batch = batch_of(6, 4, 5)
     features = model.features(batch).values
     for clip, frames in enumerate((50, 100, 150)):
-        assert batch.enrolled[clip] == frames
+        assert batch.context.features.count[clip] == frames
         own = frames / (frames + prior)
         for f in (0, 20, 38):
-            mean, deviation = batch.enrolment[clip, :, f].tolist()
+            mean, deviation = batch.context.features.moments[clip, :, f].tolist()
             shift = own * mean + (1 - own) * float(statistics[0, f])
             divisor = math.sqrt(own * deviation**2 + (1 - own) * float(statistics[1, f]) ** 2)
             expected = [(v - shift) / divisor for v in batch.inputs[clip, :4, f].tolist()]
             assert features[clip, :4, f].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("missing", ["enrolment", "enrolled"])
-def test_a_speaker_normalised_model_says_what_it_needs(missing: str, batch_of) -> None:
+@pytest.mark.parametrize("told", [None, SpeakerContext(identity=torch.tensor([-1, -1]))])
+def test_a_speaker_normalised_model_says_what_it_needs(told: SpeakerContext | None, batch_of) -> None:
     model = EmotionModel(EMOTIONS, 39, normalize="speaker")
-    with pytest.raises(SereneError, match="standardises features by speaker and needs some of the speaker's clips"):
-        model(replace(batch_of(5, 6), **{missing: None}))
+    with pytest.raises(SereneError, match="This model needs some of the speaker's clips, for their features; no label"):
+        model(replace(batch_of(5, 6), context=told))

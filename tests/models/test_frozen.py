@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +22,8 @@ import torch
 import transformers
 
 from serene import sound
-from serene.audio.dataset import Dataset, features, frame_statistics, warm
+from serene.audio.dataset import Dataset, features, statistics_of, warm
+from serene.audio.input_spec import InputSpec
 from serene.audio.mfcc import Mfcc
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
@@ -105,7 +106,7 @@ def test_a_layers_frames_are_those_of_transformers(settings: dict[str, Any], tmp
     for layers in (1, 2, 3, None):
         maker = Frozen(weights=str(tmp_path), layers=layers, pooled=False)
         close(maker(noise(4000)), states[3 if layers is None else layers])
-        assert maker.width == 16
+        assert maker.spec.width == 16
     assert all((one - other).abs().max() > 0.1 for one, other in pairwise(states))
 
 
@@ -161,7 +162,7 @@ def test_silence_gives_numbers(pretrained: str) -> None:
 class Anew(Frozen):
     """The same encoder, asked again every time."""
 
-    stored: ClassVar[bool] = False
+    declared: ClassVar[InputSpec] = replace(Frozen.declared, stored=False)
 
 
 def dataset_of(manifest: Manifest, store: Store) -> Dataset:
@@ -248,7 +249,7 @@ def test_nothing_is_loaded_whole(pretrained: str, made_up_manifest: Manifest, tm
         filled = tracemalloc.get_traced_memory()
         for batch in dataset.in_order(2):
             assert batch.inputs.shape == (2, 2000, 16)
-        frame_statistics(made_up_manifest.utterances, store)
+        statistics_of(made_up_manifest.utterances, store)
         read = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -407,7 +408,7 @@ def save_model(folder: Path, front_end: Any, *, seed: int = 2, **settings: Any) 
     """Save a model of ours with random weights and statistics, as a training leaves it."""
     torch.manual_seed(seed)
     name = {Mfcc: "mfcc", Waveform: "waveform", Frozen: "frozen"}[type(front_end)]
-    model = EmotionModel(EMOTIONS, front_end.width, **({"encoder": "tdnn_bilstm"} | settings))
+    model = EmotionModel(EMOTIONS, front_end.spec.width, **({"encoder": "tdnn_bilstm"} | settings))
     for buffer in (model.feature_mean, model.feature_deviation):
         buffer.copy_(1 + torch.rand(len(buffer)))
     for layer in model.modules():
@@ -446,11 +447,11 @@ def test_a_model_of_ours_gives_what_is_between_its_projector_and_its_heads(
     dataset = Dataset(
         made_up_manifest.utterances[:5], Store(tmp_path, front_end), task=Task(tuple(sorted(EMOTIONS))), speakers=()
     )
-    batch = dataset.batch(range(5))  # strangers, padded
+    batch = dataset.batch(range(5))  # of unknown speakers, padded
     frames = model.project(model.context(model.features(batch)))
     embedded = model.embed(batch)
     pooled, whole = (Frozen(weights=str(tmp_path / "ours"), pooled=p) for p in (True, False))
-    assert (pooled.width, whole.width) == (model.embedding_width, model.encoder.out_width)
+    assert (pooled.spec.width, whole.spec.width) == (model.embedding_width, model.encoder.out_width)
     for row, utterance in enumerate(dataset.utterances):
         samples = sound.read(utterance.audio)
         close(pooled(samples), embedded[row : row + 1])
@@ -473,7 +474,7 @@ def test_asking_for_the_width_draws_no_random_numbers(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    assert Frozen(weights=str(tmp_path / "ours")).width == 16
+    assert Frozen(weights=str(tmp_path / "ours")).spec.width == 16
     assert torch.equal(torch.rand(3), expected)
 
 

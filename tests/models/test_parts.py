@@ -39,7 +39,7 @@ every_kind = pytest.mark.parametrize("parts", KINDS.values(), ids=KINDS)
 
 def new_model(parts: Parts, encoder: str = "frozen", width: int = WIDTH) -> EmotionModel:
     torch.manual_seed(0)
-    speakers = SPEAKERS if parts.names_speakers else ()
+    speakers = SPEAKERS if "identity" in parts.needs("none") else ()
     model = EmotionModel(EMOTIONS, width, encoder=encoder, normalize="none", speakers=speakers, parts=parts)
     if isinstance(model.speaker_embedding, SpeakerMfcc):
         model.speaker_embedding.set_statistics(torch.tensor([[0.0] * 20, [14.0] * 20]))
@@ -51,14 +51,13 @@ def new_model(parts: Parts, encoder: str = "frozen", width: int = WIDTH) -> Emot
 @pytest.fixture
 def batch(batch_of) -> Batch:
     """Five clips of the speakers 0, 1, 2 and two whom the model does not know."""
-    told = torch.tensor([0, 1, -1, 2, -1])
-    return replace(batch_of(*LENGTHS, width=WIDTH), speaker=told, known=told)
+    told, made = torch.tensor([0, 1, -1, 2, -1]), batch_of(*LENGTHS, width=WIDTH)
+    return replace(made, speaker=told, context=replace(made.context, identity=told))
 
 
 def alone(batch: Batch, clip: int) -> Batch:
-    names = ("lengths", "target", "speaker", "enrolment", "enrolled", "voice", "known")
-    own = {name: getattr(batch, name)[[clip]] for name in names}
-    return replace(batch, inputs=batch.inputs[[clip], : LENGTHS[clip]], ids=(batch.ids[clip],), **own)
+    own = batch.mapped(lambda tensor: tensor[[clip]])
+    return replace(own, inputs=own.inputs[:, : LENGTHS[clip]], ids=(batch.ids[clip],))
 
 
 # --- all kinds alike
@@ -72,9 +71,9 @@ def test_batch_mates_and_padding_change_no_score(parts: Parts, batch: Batch, awa
     assert together.shape == (5, 4)
     assert together.std(dim=0).min() > 0.01, "the clips do differ"
     torch.testing.assert_close(torch.cat([model(alone(batch, n)) for n in range(5)]), together, rtol=0, atol=1e-5)
-    wider = replace(batch, inputs=nn.functional.pad(batch.inputs, (0, 0, 0, 9)))
-    noisy = replace(wider, inputs=wider.inputs.masked_fill(~wider.mask.unsqueeze(-1), 1e3))
-    torch.testing.assert_close(model(noisy), together, rtol=0, atol=1e-5)
+    wider = nn.functional.pad(batch.inputs, (0, 0, 0, 9))
+    noisy = wider.masked_fill(~mask_of(batch.lengths, wider.shape[1]).unsqueeze(-1), 1e3)
+    torch.testing.assert_close(model(replace(batch, inputs=noisy)), together, rtol=0, atol=1e-5)
 
 
 @every_kind
@@ -227,13 +226,13 @@ def test_the_table_adds_a_speakers_own_vector_to_every_frame(batch: Batch) -> No
     table = model.speaker_embedding.table.weight.tolist()
     dense, bias = model.speaker_embedding.dense.weight.tolist(), model.speaker_embedding.dense.bias.tolist()
     mean = [sum(row[i] for row in table) / 3 for i in range(6)]
-    for clip, own in enumerate([table[0], table[1], mean, table[2], mean]):  # strangers get the mean of the known
+    for clip, own in enumerate([table[0], table[1], mean, table[2], mean]):  # unknown speakers get the mean
         expected = [bias[f] + sum(dense[f][i] * own[i] for i in range(6)) for f in range(WIDTH)]
         for frame in (0, LENGTHS[clip] - 1):
             assert added[clip, frame].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_strangers_clip_teaches_every_speakers_vector() -> None:
+def test_a_clip_of_an_unknown_speaker_teaches_every_speakers_vector() -> None:
     embedding = SpeakerTable(3, 5, 2)
     embedding(torch.tensor([1])).sum().backward()
     assert embedding.table.weight.grad.any(dim=1).tolist() == [False, True, False]
@@ -248,7 +247,7 @@ def test_raw_cepstra_fill_the_first_features_of_every_frame(batch: Batch) -> Non
     features = model.features(batch)
     added = model.context(features).values - model.encoder(features.values, features.mask)
     for clip in range(5):
-        expected = [*batch.voice[clip].tolist(), 0.0, 0.0, 0.0, 0.0]
+        expected = [*batch.context.cepstra[clip].tolist(), 0.0, 0.0, 0.0, 0.0]
         for frame in (0, LENGTHS[clip] - 1):
             assert added[clip, frame].tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -270,12 +269,13 @@ def test_learned_cepstra_are_standardised_by_the_training_speakers_and_mapped() 
     assert embedding(voice[None])[0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_model_that_is_told_nothing_of_the_voice_says_so(batch: Batch) -> None:
+def test_a_model_that_is_told_no_cepstra_says_so(batch: Batch) -> None:
+    silent = replace(batch, context=replace(batch.context, cepstra=None))
     for kind in ("mfcc_raw", "mfcc_learned"):
-        with pytest.raises(SereneError, match="needs some of the speaker's audio, for the mean cepstra of the voice"):
-            new_model(Parts(speaker_embedding=kind))(replace(batch, voice=None))
+        with pytest.raises(SereneError, match="This model needs some of the speaker's clips, for their cepstra"):
+            new_model(Parts(speaker_embedding=kind))(silent)
     plain = new_model(Parts()).eval()
-    assert torch.equal(plain(replace(batch, voice=None, speaker=batch.speaker + 1)), plain(batch)), "nobody asks"
+    assert torch.equal(plain(replace(silent, speaker=batch.speaker + 1)), plain(batch)), "nobody asks"
 
 
 def test_a_table_of_nobody_is_refused() -> None:
@@ -301,5 +301,5 @@ def test_parts_that_make_no_sense_are_refused(settings: dict, message: str) -> N
 
 
 def test_only_cepstra_ask_for_the_speakers_audio() -> None:
-    heard = {kind for kind in get_args(SpeakerEmbedding) if Parts(speaker_embedding=kind).hears_voices}
-    assert heard == {"mfcc_raw", "mfcc_learned"}
+    asking = {kind for kind in get_args(SpeakerEmbedding) if "cepstra" in Parts(speaker_embedding=kind).needs("none")}
+    assert asking == {"mfcc_raw", "mfcc_learned"}

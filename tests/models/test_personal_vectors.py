@@ -1,4 +1,4 @@
-"""Vectors of known speakers: where the model brings them in, what strangers get, and how voices are kept."""
+"""Vectors of known speakers: where the model brings them in, what unknown speakers get, and how voices are kept."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
+from serene.speaker import SpeakerContext
 
 TINY: dict[str, Any] = {
     "model_type": "hubert",
@@ -37,7 +38,7 @@ PLACES = ("last", "first", "prefix")
 
 
 def vectors(unseen: Any, similar: int = 2) -> PersonalVectors:
-    """Vectors of four speakers, the third of whom nobody has heard."""
+    """Vectors of four speakers, the third of whom has no voice yet."""
     made = PersonalVectors(4, 3, unseen, similar)
     with torch.no_grad():
         made.vectors.copy_(torch.tensor([[1.0, 2, 3], [5, -1, 0], [100, 100, 100], [0, 4, -2]]))
@@ -68,8 +69,8 @@ def batch_of(known: list[int] | None, *lengths: int) -> Batch:
     sound = torch.randn(len(lengths), max(lengths), 1, generator=torch.Generator().manual_seed(2))
     mask = mask_of(torch.tensor(lengths), max(lengths))
     rest = (torch.zeros(len(lengths), 2), torch.full((len(lengths),), -1), tuple(map(str, range(len(lengths)))))
-    told = None if known is None else torch.tensor(known)
-    return Batch(sound * mask.unsqueeze(-1), torch.tensor(lengths), *rest, known=told)
+    told = None if known is None else SpeakerContext(identity=torch.tensor(known))
+    return Batch(sound * mask.unsqueeze(-1), torch.tensor(lengths), *rest, context=told)
 
 
 # --- the vectors themselves
@@ -89,14 +90,14 @@ def test_a_known_speaker_has_a_vector_of_their_own(unseen: str) -> None:
     assert given.tolist() == [[0, 4, -2], [1, 2, 3], [1, 2, 3]]
 
 
-def test_strangers_get_the_mean_of_all_or_zero() -> None:
+def test_unknown_speakers_get_the_mean_of_all_or_zero() -> None:
     who = torch.tensor([-1, 1, -1])
     assert vectors("mean")(who).tolist() == [[26.5, 26.25, 25.25], [5, -1, 0], [26.5, 26.25, 25.25]]
     assert vectors("zero")(who).tolist() == [[0, 0, 0], [5, -1, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("similar", [1, 2, 3, 9])
-def test_strangers_get_the_mean_of_those_who_sound_most_like_them(similar: int) -> None:
+def test_unknown_speakers_get_the_mean_of_those_who_sound_most_like_them(similar: int) -> None:
     made = vectors("similar", similar)
     voices = [[3.0, 1.0, 0.5], [0.1, 0.2, 4.0], [-1.0, 3.0, -0.1]]
     given = made(torch.tensor([-1, -1, 2]), torch.tensor(voices)).tolist()
@@ -111,10 +112,10 @@ def test_strangers_get_the_mean_of_those_who_sound_most_like_them(similar: int) 
         nearest = sorted(heard, key=likeness, reverse=True)[:similar]
         by_hand = [sum(made.vectors[p, f].item() for p in nearest) / len(nearest) for f in range(3)]
         assert got == pytest.approx(by_hand, rel=1e-6)
-    assert given[2] == [100, 100, 100], "the third is known, though never heard"
+    assert given[2] == [100, 100, 100], "the third is known, though of no voice"
 
 
-def test_until_anybody_is_heard_the_similar_are_all() -> None:
+def test_until_any_voice_is_kept_the_similar_are_all() -> None:
     made = vectors("similar")
     mean = made.vectors.mean(dim=0)
     assert torch.equal(made(torch.tensor([-1]))[0], mean)
@@ -122,7 +123,7 @@ def test_until_anybody_is_heard_the_similar_are_all() -> None:
     assert torch.equal(made(torch.tensor([-1]), torch.ones(1, 3))[0], mean)
 
 
-def test_strangers_may_be_refused() -> None:
+def test_unknown_speakers_may_be_refused() -> None:
     with pytest.raises(SereneError) as error:
         vectors("refuse")(torch.tensor([0, -1]))
     assert str(error.value) == (
@@ -186,7 +187,7 @@ def test_nobody_is_known_where_nothing_is_said(place: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @torch.no_grad()
-def test_strangers_are_compared_by_how_they_sound_without_any_vector(place: str) -> None:
+def test_unknown_speakers_are_compared_by_how_they_sound_without_any_vector(place: str) -> None:
     model, batch = model_of(place, "similar", similar_speakers=1), batch_of([-1, 1, -1])
     features = model.features(batch)
     voice = model.voice(features)
@@ -195,11 +196,11 @@ def test_strangers_are_compared_by_how_they_sound_without_any_vector(place: str)
     table = model.speaker_embedding
     assert isinstance(table, PersonalVectors)
     table.voices.copy_(torch.stack([-voice[0], -voice[2], 3 * voice[2], 0.5 * voice[0]]))
-    known = model(replace(batch, known=torch.tensor([3, 1, 2])))
+    known = model(replace(batch, context=SpeakerContext(identity=torch.tensor([3, 1, 2]))))
     torch.testing.assert_close(model(batch), known)
     for row, length in enumerate(batch.lengths.tolist()):  # nor do batch-mates change who is similar
-        one = replace(batch, inputs=batch.inputs[row : row + 1, :length], lengths=batch.lengths[row : row + 1])
-        one = replace(one, known=batch.known[row : row + 1], ids=batch.ids[row : row + 1])  # pyright: ignore
+        one = replace(batch.mapped(lambda tensor, row=row: tensor[[row]]), ids=batch.ids[row : row + 1])
+        one = replace(one, inputs=one.inputs[:, :length])
         torch.testing.assert_close(model(one)[0], known[row], atol=1e-5, rtol=1e-5)
 
 
@@ -243,7 +244,7 @@ def test_voices_are_the_means_over_a_speakers_training_clips() -> None:
     keep_voices(model, Given(batches), "cpu")  # pyright: ignore[reportArgumentType]
     heard: dict[int, list[list[float]]] = {}
     for batch in batches:
-        for person, voice in zip(batch.known.tolist(), model.voice(model.features(batch)).tolist(), strict=True):  # pyright: ignore
+        for person, voice in zip(batch.context.identity.tolist(), model.voice(model.features(batch)).tolist(), strict=True):  # pyright: ignore
             heard.setdefault(person, []).append(voice)
     assert {person: len(voices) for person, voices in heard.items()} == {0: 3, 3: 2, -1: 1}
     for person in range(4):

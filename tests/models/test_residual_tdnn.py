@@ -14,6 +14,7 @@ from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.pooling import HEADS, AttentivePooling, StatisticsPooling
 from serene.models.residual_tdnn import ResidualTdnn
+from serene.speaker import Statistics
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 
@@ -127,7 +128,7 @@ def test_enrolled_clips_take_the_training_sets_place_by_how_many_they_are(clips:
     """Mean 0 and variance 1 are the training set's: five clips' worth of them are blended in."""
     model, embedding = enrolling(prior=5.0), torch.randn(2, 16)
     statistics = torch.stack([torch.randn(2, 16), 0.2 + torch.rand(2, 16)], dim=1)
-    made = model.enrolled(embedding, statistics, torch.tensor([clips, 3]))
+    made = model.enrolled(embedding, Statistics(statistics, torch.tensor([clips, 3])))
     for row, count in enumerate((clips, 3)):
         own = count / (count + 5)
         for f in range(16):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fake_recognizer import FakeListener
+from fake_recognizer import FakeExtractor
 
 from serene.errors import AudioError
 from serene.inference.clip import Clip
@@ -26,7 +26,7 @@ WAIT = 60  # seconds; only a test that fails waits so long
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[Decoders]:
     """One process at work, so that whatever follows a lost one waits for the next."""
-    running = Decoders(FakeListener(), processes=1, seconds=3.0)
+    running = Decoders(FakeExtractor(), processes=1, seconds=3.0)
     yield running
     running.close()
 
@@ -48,12 +48,12 @@ def test_clips_travel_whole_without_pickle() -> None:
     clip = Clip(1.25, rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=5).astype(np.float32))
     came = unpacked(packed(clip))
     assert (came.duration, came.note) == (1.25, None)
-    assert came.features is not None and came.voice is not None
-    assert came.features.dtype == came.voice.dtype == np.float32
+    assert came.features is not None and came.cepstra is not None
+    assert came.features.dtype == came.cepstra.dtype == np.float32
     np.testing.assert_array_equal(came.features, clip.features)
-    np.testing.assert_array_equal(came.voice, clip.voice)
+    np.testing.assert_array_equal(came.cepstra, clip.cepstra)
     empty = unpacked(packed(Clip(0.1, note="too short")))
-    assert (empty.duration, empty.features, empty.voice, empty.note) == (0.1, None, None, "too short")
+    assert (empty.duration, empty.features, empty.cepstra, empty.note) == (0.1, None, None, "too short")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_signals_of_the_terminal_and_of_the_system_leave_a_process_at_work(decod
 
 def test_signals_cannot_end_a_process_that_is_only_starting() -> None:
     before, others = signal.pthread_sigmask(signal.SIG_BLOCK, []), set(multiprocessing.active_children())
-    decoders = Decoders(FakeListener(), processes=1)
+    decoders = Decoders(FakeExtractor(), processes=1)
     try:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
         (process,) = (child.pid for child in set(multiprocessing.active_children()) - others)
@@ -160,7 +160,7 @@ def test_what_is_cancelled_is_never_begun(decoders: Decoders) -> None:
 
 
 def test_closing_ends_the_processes_at_once_and_cancels_what_waits() -> None:
-    decoders = Decoders(FakeListener(), processes=1, seconds=600)
+    decoders = Decoders(FakeExtractor(), processes=1, seconds=600)
     process = process_of(decoders)
     hanging, waiting = decoders.submit(b"hang"), decoders.submit(b"1")
     time.sleep(0.1)
@@ -173,7 +173,7 @@ def test_closing_ends_the_processes_at_once_and_cancels_what_waits() -> None:
         decoders.submit(b"1")
 
 
-def test_a_listener_that_no_process_can_load_fails_its_file_and_not_its_thread() -> None:
+def test_an_extractor_that_no_process_can_load_fails_its_file_and_not_its_thread() -> None:
     decoders = Decoders(Unloadable(), processes=1)
     try:
         for _ in range(2):

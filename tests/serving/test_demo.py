@@ -24,12 +24,13 @@ import pytest
 import soundfile
 
 from serene.corpora.voice import PROSODY, Voice, speak
+from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.inference.clip import Inputs
 from serene.inference.emotion import Emotion
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
+from serene.models.network import Network
 
 gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
@@ -52,13 +53,13 @@ license: apache-2.0
 """
 
 
-class Fixed:
+class Fixed(Network):
     """A network that says the same of every clip."""
 
     what = "a fixed network"
 
-    def __call__(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
-        clips = len(inputs.lengths)
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        clips = len(batch.lengths)
         return np.tile(np.float32(LOGITS), (clips, 1)), np.zeros((clips, 4), np.float32)
 
 

@@ -25,6 +25,7 @@ from serene.serving import server
 from serene.serving.server import application
 from serene.serving.service import Limits, Service
 from serene.serving.uploads import Patient
+from serene.speaker import SpeakerContext, Statistics
 
 LIMITS = Limits(upload=20_000, files=3, longest=100, queue=4, per_client=3, decode_seconds=1.0, answer_seconds=20.0)
 
@@ -64,8 +65,8 @@ def refused(answer: Any, status: int) -> str:
 
 def profile(**changes: Any) -> str:
     """A profile of the fake model, which moves its first score by the profile's mean."""
-    mean = np.full(2, 0.2, np.float32)
-    own = Profile("abc", mean, np.ones(2, np.float32), frames=10, clips=2, seconds=3.0)
+    features = Statistics(np.stack([np.full(2, 0.2, np.float32), np.ones(2, np.float32)]), 10)
+    own = Profile("abc", SpeakerContext(features=features), clips=2, seconds=3.0)
     return json.dumps(own.to_dict() | changes)
 
 
@@ -229,7 +230,7 @@ def test_an_upload_is_heard_out_unless_it_was_too_slow(status: int, heard: int) 
 
 def test_models_that_know_no_profile_or_no_threshold_say_so() -> None:
     recognizer = FakeRecognizer(dimensions=True)
-    recognizer.folder.personal = False
+    recognizer.folder.widths = {}
     with running(recognizer) as client:
         assert "knows no 'abstain'" in refused(ask(client, "1", abstain="0.5"), 422)
         assert "hears one clip at a time" in refused(ask(client, "1", profile=profile()), 422)

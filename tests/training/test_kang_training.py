@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from serene.audio.augment import Augment
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
-from serene.audio.mfcc import Mfcc
+from serene.audio.input_spec import InputSpec
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
@@ -42,7 +43,7 @@ EMOTIONS = ("anger", "sadness")
 class Held:
     """A store that holds noise for every clip, in memory; the clip's id is its number of frames and a name."""
 
-    maker = Mfcc()  # what is asked of it is whether it keeps arrays
+    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0))
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         frames, _, number = audio_hash.partition("-")

@@ -18,7 +18,7 @@ import torch
 import transformers
 
 from serene.audio import clusters
-from serene.audio.dataset import Dataset
+from serene.audio.dataset import Dataset, contexts_of
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
@@ -35,7 +35,8 @@ from serene.models.scoring import score
 from serene.models.speaker_embedding import PersonalVectors
 from serene.models.training_speakers import heard_by
 from serene.training import pretraining, stages
-from serene.training.pretraining import PREDICTOR, QUANTIZER, Stage, plan_stages, vectors_of
+from serene.training.pretraining import PREDICTOR, QUANTIZER, vectors_of
+from serene.training.stage import Stage, plan_stages
 
 CONFIG: dict[str, Any] = {
     "model_type": "hubert",
@@ -495,7 +496,7 @@ def trained(tree: Tree, runs: Path, told: list[Any] | None = None, name: str = "
 
 @pytest.fixture(scope="module")
 def personal(whole: list[Stage], made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A model fine-tuned from both stages, with the speakers' vectors; strangers get the most similar people's."""
+    """A model fine-tuned from both stages, with the speakers' vectors; unseen speakers get the most similar people's."""
     runs = tmp_path_factory.mktemp("personal") / "runs"
     shutil.copytree(whole[0].runs, runs)
     model = {"speaker_embedding": "last", "unseen_speakers": "similar", "similar_speakers": 2}
@@ -504,13 +505,14 @@ def personal(whole: list[Stage], made_up: Path, tmp_path_factory: pytest.TempPat
 
 def scored_again(run: Run, folder: Path) -> None:
     """Score a trial's test clips with its model folder, moved, and compare with what the trial kept."""
-    (kept_cell,) = run.finished()
-    shutil.copytree(kept_cell.folder / "model", folder)
+    (finished,) = run.finished()
+    shutil.copytree(finished.folder / "model", folder)
     model = EmotionModel.load(folder)
     (split, _), *_ = make_plan(run.recipe, run.folder.parent).trials
-    told = {"task": model.task, "speakers": (), "known": model.speakers}
-    outputs = score(model, Dataset(split.test, Store(folder, Waveform()), **told)).outputs  # pyright: ignore
-    kept = kept_cell.predictions().select(part="test")
+    store = Store(folder, Waveform())
+    contexts = contexts_of(split.test, model.needs, store, known=model.speakers)
+    outputs = score(model, Dataset(split.test, store, task=model.task, speakers=(), contexts=contexts)).outputs
+    kept = finished.predictions().select(part="test")
     assert kept.id.tolist() == [u.id for u in split.test]
     shown = kept.scores[:, 0]
     assert shown == pytest.approx(outputs[:, 0], abs=2e-4)
@@ -677,7 +679,7 @@ def test_mistakes_are_found_before_anything_is_computed(case: str, made_up: Path
         _ = planned([tree], tmp_path)[0].identity
 
 
-def test_strangers_that_are_refused_end_the_training_with_a_sentence(
+def test_unseen_speakers_that_are_refused_end_the_training_with_a_sentence(
     whole: list[Stage], made_up: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(whole[0].runs, tmp_path / "runs")

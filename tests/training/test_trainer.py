@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
-from serene.audio.mfcc import Mfcc
+from serene.audio.input_spec import InputSpec
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.experiment.trial import measured
@@ -34,7 +35,7 @@ STEP = {"epoch", "step", "clips", "emotion/all_gradient"}  # of every row of ste
 class Held:
     """A store that holds its arrays in memory."""
 
-    maker = Mfcc()  # what is asked of it is whether it keeps arrays
+    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0))
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = arrays
@@ -254,7 +255,7 @@ def test_a_step_may_hold_so_many_seconds(tmp_path: Path) -> None:
 
 
 def test_stored_outputs_have_no_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mfcc, "rate", 0.0)
+    monkeypatch.setattr(Held.front_end, "spec", InputSpec(width=5, rate=0.0))
     with pytest.raises(SereneError, match=r"training\.batch_seconds counts seconds, and stored outputs have none; use"):
         fit(Weight(lambda w, _: w.sum()), noise(4), tmp_path, batch_seconds=1.0)
 

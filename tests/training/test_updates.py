@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
+from serene.audio.input_spec import InputSpec
 from serene.audio.speaker_stream import SpeakerStream
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
@@ -37,7 +38,7 @@ EMOTIONS = ("anger", "sadness")
 class Held:
     """A store that holds noise of 20 to 40 frames for every clip, in memory."""
 
-    maker = SimpleNamespace(rate=100.0, stored=True)
+    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0))
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         draw = np.random.default_rng(int(audio_hash))
