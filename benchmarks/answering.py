@@ -78,12 +78,12 @@ def first(model: str | None, folder: Path, repeats: int) -> dict[str, Any]:
     predict = [sys.executable, "-c", PREDICT, "predict", file, *chosen]
     ways = {"serene predict": predict, "transformers": [sys.executable, "-c", SCRIPT, str(folder / "tiny/stock"), file]}
     taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-    for turn in range(repeats + 1):
+    for repeat in range(repeats + 1):
         for way, command in ways.items():
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-            if turn:  # the first brings the files into memory
+            if repeat:  # the first brings the files into memory
                 taken[way].append((after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall))
     rows = {way: medians(own) for way, own in taken.items()}
     met = rows["serene predict"]["seconds"] <= FIRST

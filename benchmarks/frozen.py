@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ import transformers
 
 from serene import sound
 from serene.audio.dataset import Dataset, warm
+from serene.audio.input_spec import InputSpec
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest, Utterance
 from serene.methods.baseline import Baseline
@@ -71,9 +72,9 @@ TINY = Size(clips=20, base=SMALL, encoded=6, repeats=1)
 class Held(Store):
     """A store that holds every array it has given: the alternative to mapping them from disk."""
 
-    def __init__(self, folder: str | Path, maker: Frozen) -> None:
+    def __init__(self, folder: str | Path, front_end: Frozen) -> None:
         """Hold nothing yet."""
-        super().__init__(folder, maker)
+        super().__init__(folder, front_end)
         self.held: dict[str, np.ndarray] = {}
 
     def get(self, audio_hash: str, samples: Callable[[], np.ndarray]) -> np.ndarray:
@@ -86,7 +87,7 @@ class Held(Store):
 class Anew(Frozen):
     """A frozen encoder that is asked again every time: the alternative to storing its outputs."""
 
-    stored: ClassVar[bool] = False
+    declared: ClassVar[InputSpec] = replace(Frozen.declared, stored=False)
 
 
 def write_clips(folder: Path, count: int, period: int, shortest: float, longest: float) -> Manifest:
@@ -137,9 +138,9 @@ def epoch(model: EmotionModel, clips: Dataset, epochs: int = 1) -> float:
 def task(name: str, folder: Path, count: int) -> None:
     """Do in a process of its own what the memory of is measured; say when all is ready for it."""
     torch.set_num_threads(1)
-    maker = Frozen(weights=str(folder / "encoder"), pooled=False)
-    store = (Held if name == "held" else Store)(folder / f"store-{count}", maker)
-    model = new_head(maker.width)
+    front_end = Frozen(weights=str(folder / "encoder"), pooled=False)
+    store = (Held if name == "held" else Store)(folder / f"store-{count}", front_end)
+    model = new_head(front_end.spec.width)
     print("ready", flush=True)
     manifest = Manifest.read(folder / f"{count}.jsonl")
     if name == "fill":
@@ -204,7 +205,7 @@ def speed(folder: Path, size: Size) -> dict[str, Any]:
     filled = time.perf_counter() - started
     encoded = copy.copy(stored)
     encoded.store = again
-    model = new_head(kept.front_end.width)
+    model = new_head(kept.front_end.spec.width)
     epoch(model, stored)  # what only the first epoch of a process costs
     again.front_end(np.zeros(sound.SAMPLE_RATE, dtype=np.float32))  # loads the encoder
     seconds: dict[str, list[float]] = {"store": [], "again": []}

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from serene.audio.dataset import Dataset
+from serene.audio.input_spec import InputSpec
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
@@ -86,7 +87,7 @@ class Noise(Store):
     def __init__(self, encoder: Encoder) -> None:
         """Draw one array; every clip is it, cyclically shifted."""
         frames = round(SECONDS * encoder.rate)
-        self.front_end: Any = SimpleNamespace(rate=encoder.rate, stored=True)
+        self.front_end: Any = SimpleNamespace(spec=InputSpec(width=encoder.width, rate=encoder.rate))
         self.array = np.random.default_rng(0).standard_normal((frames, encoder.width), dtype=np.float32)
 
     def get(self, audio_hash: str, samples: Callable[[], np.ndarray]) -> np.ndarray:

@@ -240,7 +240,7 @@ def test_speakers_may_be_what_is_learnt(quickly: Callable[..., Run], made_up_man
     assert report["speaker_independent"] is False
     answers = run.finished()[0].predictions()
     assert [answers.names[i] for i in answers.truth] == answers.speaker.tolist()
-    assert EmotionModel.load(run.finished()[0].folder / "model").emotions == made_up_manifest.speakers
+    assert EmotionModel.load(run.finished()[0].folder / "model").task.names == made_up_manifest.speakers
 
 
 def test_a_table_of_speakers_is_of_those_who_train(quickly: Callable[..., Run]) -> None:

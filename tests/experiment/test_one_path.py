@@ -82,10 +82,11 @@ def test_evaluate_and_predict_give_the_same_scores(
         rows = list(csv.DictReader(file))
     served = {row["path"]: [float(row[name]) for name in EMOTIONS] for row in rows if not row["note"]}
     expected = {u.id: served[u.audio] for u in clips if u.audio in served}
-    assert set(evaluated.id.tolist()) == expected.keys(), "what is no speech to the one is none to the other"
-    left = f"{len(rows) - len(served)} clips were left out for which `serene predict` gives no emotion"
-    assert str(noise) not in served
-    assert any(left in stamp for stamp in report.content["stamps"])
+    assert str(noise) not in served, "what holds no speech gets no answer, and evaluating says how many did not"
+    unanswered = f"{len(rows) - len(served)} clips are scored for which `serene predict` gives no answer"
+    assert any(unanswered in stamp for stamp in report.content["stamps"])
+    assert len(expected) > 5
     for name, scores in zip(evaluated.id.tolist(), evaluated.scores, strict=True):
-        assert scores == pytest.approx(expected[name], abs=ROUNDED)
+        if name in expected:
+            assert scores == pytest.approx(expected[name], abs=ROUNDED)
     assert (np.ptp(evaluated.scores, axis=0) > 10 * ROUNDED).all(), "the clips are told apart at all"

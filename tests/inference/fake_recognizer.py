@@ -107,7 +107,6 @@ class FakeRecognizer:
             return Emotion(None, {}, clip.duration, note=clip.note)
         if clip.duration == 13:
             raise RuntimeError("the network stumbles over this one")
-        share = float(clip.features.mean()) / 100 + (
-            float(profile.context.features.moments[0].mean()) if profile else 0
-        )
+        share = float(clip.features.mean()) / 100
+        share += 0 if profile is None else float(profile.context.need("features").moments[0].mean())
         return Emotion("anger" if share > 0.5 else "neutral", {"anger": share, "neutral": 1 - share}, clip.duration)

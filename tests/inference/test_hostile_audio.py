@@ -94,8 +94,8 @@ def mutated(content: bytes, generator: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def hear_mutations(seed: int, count: int, folder: Path) -> None:
-    """Hear mutated files, by path and from memory in turn; what is heard now lies in the folder.
+def extract_mutations(seed: int, count: int, folder: Path) -> None:
+    """Extract mutated files, by path and from memory in turn; the one at hand lies in the folder.
 
     An error of another kind than AudioError ends the process, and so does a file that takes too long.
     """
@@ -105,14 +105,14 @@ def hear_mutations(seed: int, count: int, folder: Path) -> None:
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     extractor, generator, files = FeatureExtractor(Mfcc(), True), np.random.default_rng(seed), originals()
-    path, outcomes = folder / "heard", Counter()
+    path, outcomes = folder / "at_hand", Counter()
     for number in range(count):
         content = mutated(files[number % len(files)], generator)
         path.write_bytes(content)
         signal.alarm(PATIENCE)  # the signal's own answer ends the process, wherever it is
         try:
             clip = extractor(path if number % 2 else content)
-            outcomes["no speech" if clip.features is None else "heard"] += 1
+            outcomes["no speech" if clip.features is None else "extracted"] += 1
             assert clip.features is None or np.isfinite(clip.features).all()
         except AudioError as error:
             outcomes["refused"] += 1
@@ -122,25 +122,25 @@ def hear_mutations(seed: int, count: int, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("seed", "count"), [(1, 500), pytest.param(2, 3000, marks=pytest.mark.slow)])
-def test_mutated_headers_are_heard_or_refused(seed: int, count: int, tmp_path: Path) -> None:
-    """A process of its own hears them: should a decoder crash, the file that did it is left for the report."""
+def test_mutated_headers_are_extracted_or_refused(seed: int, count: int, tmp_path: Path) -> None:
+    """A process of its own extracts them: should a decoder crash, the file that did it is left for the report."""
     pytest.importorskip("resource")
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(sound.__file__).parents[1])])
-    script = (
-        "import sys, test_hostile_audio as t; t.hear_mutations(int(sys.argv[1]), int(sys.argv[2]), t.Path(sys.argv[3]))"
-    )
+    script = f"import test_hostile_audio as t; t.extract_mutations({seed}, {count}, t.Path({str(tmp_path)!r}))"
     ended = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", script, str(seed), str(count), str(tmp_path)],
+        [sys.executable, "-X", "faulthandler", "-c", script],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
     tail = ended.stderr[-2000:]
-    assert ended.returncode == 0, f"ended with {ended.returncode} at {tmp_path / 'heard'}\n{tail}"
+    assert ended.returncode == 0, f"ended with {ended.returncode} at {tmp_path / 'at_hand'}\n{tail}"
     outcomes = json.loads(ended.stdout)  # nothing but this: a decoder's own words would be in the middle of a CSV
     assert sum(outcomes.values()) == count
-    assert outcomes["heard"] > count / 8 and outcomes["refused"] > count / 3, "the mutations are too mild or too harsh"
+    assert outcomes["extracted"] > count / 8 and outcomes["refused"] > count / 3, (
+        "the mutations are too mild or too harsh"
+    )
     assert "Traceback" not in ended.stderr
 
 
@@ -268,7 +268,7 @@ def test_three_hours_are_refused_before_they_are_decoded(three_hours: Path, know
 def test_a_bomb_of_channels_and_rate_fills_no_memory(
     known: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eight channels at 655,350 Hz are 330 times what is heard; they are brought down block by block."""
+    """Eight channels at 655,350 Hz are 330 times what is extracted; they are brought down block by block."""
     path, rate = tmp_path / "bomb.flac", 655_350
     with soundfile.SoundFile(path, "w", rate, 8, subtype="PCM_16") as file:
         for _ in range(8):
@@ -290,7 +290,7 @@ def test_a_loop_of_links_is_an_error(known: Recognizer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"new\nline.wav", b"not \xff utf-8.wav"])
-def test_any_name_is_heard_and_named_in_print(name: bytes, known: Recognizer, tmp_path: Path) -> None:
+def test_any_name_is_answered_for_and_named_in_print(name: bytes, known: Recognizer, tmp_path: Path) -> None:
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
     with open(path, "wb") as file:
         file.write(wav(spoken(1.0)))

@@ -426,12 +426,12 @@ def test_a_partial_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 class Counting:
-    """A recognizer whose sounds are numbers of seconds; it counts the seconds that were heard and not yet answered."""
+    """A recognizer whose sounds are numbers of seconds; it counts those extracted and not yet answered."""
 
     def __init__(self, lengths: Sequence[float], longest: float, batch_size: int = 4) -> None:
         self.lengths, self.batch_size = lengths, batch_size
         self.extractor = SimpleNamespace(longest=longest)
-        self.lock, self.held, self.most, self.heard = threading.Lock(), 0.0, 0.0, 0
+        self.lock, self.held, self.most, self.extracted = threading.Lock(), 0.0, 0.0, 0
         self.may = threading.Event()
         self.may.set()
 
@@ -441,7 +441,7 @@ class Counting:
         with self.lock:
             self.held += duration
             self.most = max(self.most, self.held)
-            self.heard += 1
+            self.extracted += 1
         return Clip(duration, np.zeros((1, 1), np.float32))
 
     def answer(self, clips: Sequence[Clip]) -> list[Emotion]:
@@ -475,15 +475,15 @@ def test_decoding_runs_ahead_while_the_network_is_busy_and_then_waits() -> None:
     try:
         room = (2 * ahead.TOGETHER + 2 * 100.0) / 100.0
         for _ in range(400):
-            if known.heard >= int(room):
+            if known.extracted >= int(room):
                 break
             time.sleep(0.01)
         time.sleep(0.1)
-        assert known.heard == int(room) == 6
+        assert known.extracted == int(room) == 6
     finally:
         known.may.set()
         worker.join(30)
-    assert known.heard == 40
+    assert known.extracted == 40
 
 
 def test_broken_files_take_room_too() -> None:

@@ -129,7 +129,8 @@ def test_values_of_dimensions_are_on_their_own_scales(tmp_path: Path) -> None:
 def test_scores_depend_on_no_batch_order_or_padding(kind: str, folder: Path, torch_folder: Path) -> None:
     sounds = [(spoken(0.4 + 0.37 * seed, seed), RATE) for seed in range(7)]
     where = folder if kind == "onnx" else torch_folder
-    alone = [Recognizer.load(where)(one).scores for one in sounds]
+    one_by_one = Recognizer.load(where)
+    alone = [one_by_one(one).scores for one in sounds]
     assert max(max(scores.values()) for scores in alone) - min(max(scores.values()) for scores in alone) > 1e-3
     for batch_size in (2, 7):
         recognizer = Recognizer.load(where, batch_size=batch_size)

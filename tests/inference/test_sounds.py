@@ -54,9 +54,9 @@ def test_paths_bytes_and_open_files_are_decoded(clip: np.ndarray, path: Path) ->
     ],
 )
 def test_arrays_and_tensors_come_with_their_rate(clip: np.ndarray, shape: Any) -> None:
-    heard = samples_of(shape(clip))
-    assert heard.dtype == np.float32
-    assert heard == pytest.approx(clip, abs=1e-7)
+    samples = samples_of(shape(clip))
+    assert samples.dtype == np.float32
+    assert samples == pytest.approx(clip, abs=1e-7)
 
 
 def test_the_rate_may_be_an_argument(clip: np.ndarray) -> None:

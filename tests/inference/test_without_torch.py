@@ -37,9 +37,9 @@ def test_a_model_with_its_onnx_file_answers_without_torch(bare: bool, tmp_path: 
         (folder / "model.safetensors").unlink()
     code = (
         "import serene\n"
-        "extract = serene.Recognizer.load(sys.argv[1])\n"
-        "profile = extract.enrol([sys.argv[2]])\n"
-        "print(extract(sys.argv[2], profile=profile).label, extract.info['runs_on'])\n"
+        "recognizer = serene.Recognizer.load(sys.argv[1])\n"
+        "profile = recognizer.enrol([sys.argv[2]])\n"
+        "print(recognizer(sys.argv[2], profile=profile).label, recognizer.info['runs_on'])\n"
     )
     label, *where = apart(code, folder, sound).split(maxsplit=1)
     assert label in {"anger", "happiness", "neutral"}

@@ -244,7 +244,9 @@ def test_voices_are_the_means_over_a_speakers_training_clips() -> None:
     keep_voices(model, Given(batches), "cpu")  # pyright: ignore[reportArgumentType]
     heard: dict[int, list[list[float]]] = {}
     for batch in batches:
-        for person, voice in zip(batch.context.identity.tolist(), model.voice(model.features(batch)).tolist(), strict=True):  # pyright: ignore
+        for person, voice in zip(
+            batch.context.identity.tolist(), model.voice(model.features(batch)).tolist(), strict=True
+        ):  # pyright: ignore
             heard.setdefault(person, []).append(voice)
     assert {person: len(voices) for person, voices in heard.items()} == {0: 3, 3: 2, -1: 1}
     for person in range(4):

@@ -101,15 +101,17 @@ def test_a_batch_is_the_oldest_clip_and_those_like_it_in_length(
     batcher: Callable[..., Batcher], fake: FakeRecognizer
 ) -> None:
     shared, frames = batcher(most=3), (100, 1000, 110, 1050, 105, 125, 126)
-    heard: list[list[int]] = []
+    batches: list[list[int]] = []
     answer = fake.answer
     fake.may.clear()
-    shared._answer = lambda clips, **given: heard.append([len(one.features) for one in clips]) or answer(clips, **given)
+    shared._answer = lambda clips, **given: (
+        batches.append([len(one.features) for one in clips]) or answer(clips, **given)
+    )
     asked = [shared.submit(Clip(1.0, np.ones((length, 2), np.float32))) for length in (7, *frames)]
     asked.append(shared.submit(Clip(1.0, np.ones((1, 2), np.float32))))
     fake.may.set()
     assert [score(one) for one in asked] == pytest.approx([0.01] * len(asked))
-    assert heard == [[7], [100, 105, 110], [1000, 1050], [125, 126], [1]]
+    assert batches == [[7], [100, 105, 110], [1000, 1050], [125, 126], [1]]
 
 
 def test_one_that_fails_fails_alone(batcher: Callable[..., Batcher], fake: FakeRecognizer) -> None:

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from serene.corpora.voice import PROSODY, Voice, speak
 from serene.audio.batch import Batch
+from serene.corpora.voice import PROSODY, Voice, speak
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.folder import ModelFolder
@@ -143,7 +143,7 @@ class Shown(HTMLParser):
         return [words for name, words in self.words if name == kind]
 
 
-def heard(**settings: Any) -> Emotion:
+def emotion(**settings: Any) -> Emotion:
     return Emotion(**{"label": "anger", "scores": {"anger": 0.625, "neutral": 0.375}, "duration": 2.04} | settings)
 
 
@@ -151,7 +151,7 @@ def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
     html = look.answer(Emotion("fear", {"anger": 0.25, "fear": 0.625, "neutral": 0.125}, 2.04))
     shown = Shown(html)
     assert shown.of("h2") == ["fear"]
-    assert shown.of("soft heard") == ["2.0 seconds of sound"]
+    assert shown.of("soft length") == ["2.0 seconds of sound"]
     assert shown.of("name") == ["fear", "anger", "neutral"]
     assert shown.of("value") == ["62 %", "25 %", "12 %"]
     assert re.findall(r"width: ([\d.]+)%", html) == ["62.5", "25.0", "12.5"]
@@ -162,27 +162,27 @@ def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
     ("note", "headline", "words"),
     [
         ("too short", "Too short to tell", "At least 0.3 seconds are needed"),
-        ("silence", "Nothing to extract", "Is the right microphone on"),
+        ("silence", "Nothing to hear", "Is the right microphone on"),
         ("noise", "No speech found", "steady noise or hum"),
     ],
 )
 def test_where_there_is_no_speech_the_page_says_so_and_draws_no_bars(note: str, headline: str, words: str) -> None:
-    shown = Shown(look.answer(heard(label=None, scores={}, note=note)))
+    shown = Shown(look.answer(emotion(label=None, scores={}, note=note)))
     assert shown.of("h2") == [headline]
     assert words in shown.of("soft words")[0]
-    assert shown.of("soft heard") == ["2.0 seconds of sound"]
+    assert shown.of("soft length") == ["2.0 seconds of sound"]
     assert "ol" not in shown.tags
 
 
 def test_an_uncertain_answer_names_the_likeliest_and_the_threshold() -> None:
-    shown = Shown(look.answer(heard().abstaining(0.7), 0.7))
+    shown = Shown(look.answer(emotion().abstaining(0.7), 0.7))
     assert shown.of("h2") == ["Not sure"]
     assert shown.of("soft words") == ["No emotion stands out. The likeliest is anger; at least 70 % were asked for."]
     assert shown.of("value") == ["62 %", "38 %"]
 
 
 def test_dimensions_are_numbers_and_not_bars() -> None:
-    shown = Shown(look.answer(heard(label=None, scores={"valence": -0.5, "arousal": 61.257})))
+    shown = Shown(look.answer(emotion(label=None, scores={"valence": -0.5, "arousal": 61.257})))
     assert shown.of("name") == ["valence", "arousal"]
     assert shown.of("value") == ["-0.50", "61.26"]
     assert "i" not in shown.tags
@@ -217,22 +217,22 @@ def test_a_sentence_is_answered_without_a_timeline(recognizer: Recognizer, sound
 def test_a_talk_gets_a_timeline_and_its_progress_is_told(recognizer: Recognizer, sounds: dict[str, Path]) -> None:
     told = []
     html, line = demonstration.extract(recognizer, str(sounds["talk"]), lambda *how: told.append(how))
-    assert Shown(html).of("soft heard") == ["8.0 seconds of sound"]
+    assert Shown(html).of("soft length") == ["8.0 seconds of sound"]
     assert "<svg" in line and all(f">{name}</text>" in line for name in ("anger", "neutral"))
     assert "<b>" not in line
     assert told[-1][1] == told[-1][2] >= 6
 
 
-def test_what_is_longer_than_the_model_hears_at_once_is_answered_by_its_timeline(
+def test_what_is_longer_than_the_model_takes_at_once_is_answered_by_its_timeline(
     model: ModelFolder, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = Recognizer(model, Fixed())
-    monkeypatch.setattr(short, "extractor", SimpleNamespace(longest=5.0))
-    windows = Recognizer(model, Fixed()).extractor
+    windows = short.extractor
+    monkeypatch.setattr(short, "extractor", SimpleNamespace(longest=5.0, front_end=windows.front_end))
     monkeypatch.setattr(short, "extract", lambda sound, rate=None: windows(sound, rate))
     html, line = demonstration.extract(short, str(sounds["talk"]))
     assert Shown(html).of("h2") == ["<b>joy</b>"]
-    assert Shown(html).of("soft heard") == ["8.0 seconds of sound"]
+    assert Shown(html).of("soft length") == ["8.0 seconds of sound"]
     assert line
 
 
@@ -240,7 +240,7 @@ def test_what_is_longer_than_the_model_hears_at_once_is_answered_by_its_timeline
     ("name", "kind", "headline"),
     [
         ("click", "kind", "Too short to tell"),
-        ("silence", "kind", "Nothing to extract"),
+        ("silence", "kind", "Nothing to hear"),
         ("noise", "kind", "No speech found"),
         ("letter", "kind", "That did not work"),
     ],
@@ -361,7 +361,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def visitor(recognizer: Recognizer, sounds: dict[str, Path]) -> Iterator[Visitor]:
-    """A visitor whose microphone hears the talk again and again."""
+    """A visitor whose microphone has the talk again and again."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     driver = shutil.which("chromedriver")
@@ -406,7 +406,7 @@ def test_a_visitor_speaks_and_sees_the_timeline(visitor: Visitor) -> None:
     visitor.click("#sound .stop-button")
     until(lambda: visitor.all('#sound [aria-label="Play"]'))
     assert visitor.ask() == "<b>joy</b>"
-    assert float(visitor.text("#answer .heard").split()[0]) > 3.0
+    assert float(visitor.text("#answer .length").split()[0]) > 3.0
     until(lambda: visitor.all("#timeline h3"))
     picture = visitor.all("#timeline [role=img] svg")[0]
     assert picture.is_displayed() and picture.size["width"] > 500

@@ -21,6 +21,8 @@ from typing import TextIO
 
 import pytest
 
+import serene
+
 SERVE = """
 import sys
 from fake_recognizer import FakeRecognizer
@@ -85,7 +87,8 @@ class Served:
 @contextmanager
 def serving() -> Iterator[Served]:
     command = [sys.executable, "-W", "error", "-c", SERVE]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "inference")}
+    paths = Path(__file__).parents[1] / "inference", Path(serene.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
@@ -120,12 +123,12 @@ def test_32_clients_at_a_time_lose_nothing_and_get_their_own_answers(served: Ser
             assert answer["duration"] == alone["duration"]
 
 
-def test_an_upload_that_is_too_large_is_heard_out_so_that_its_sender_reads_why(served: Served) -> None:
+def test_an_upload_that_is_too_large_is_read_to_its_end_so_that_its_sender_reads_why(served: Served) -> None:
     status, answer = served.post("1" * 700_000)
     assert (status, answer["detail"][:40]) == (413, "The upload is larger than 0.1 MB. Cut th")
 
 
-def test_a_path_that_does_not_exist_hears_its_body_out_too(served: Served) -> None:
+def test_a_body_to_a_path_that_does_not_exist_is_read_to_its_end_too(served: Served) -> None:
     assert served.send("POST", "/nowhere", bytes(700_000)) == (404, {"detail": "Not Found"})
 
 

@@ -28,8 +28,10 @@ from serene.models.model import EmotionModel
 from serene.serving import server
 from serene.serving.server import application
 from serene.serving.service import Limits, Service
+from serene.task import Task
 
 EMOTIONS = ("anger", "happiness", "neutral")
+SMALL = {"channels": 16, "hidden_features": 4, "hidden_frames": 6}
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
 
 
@@ -38,7 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has learned nothing, and standardises features by the speaker."""
     path = tmp_path_factory.mktemp("models") / "tiny"
     torch.manual_seed(0)
-    model = EmotionModel(EMOTIONS, 39, normalize="speaker", enrolment_prior=100.0)
+    model = EmotionModel(
+        Task(EMOTIONS), 39, encoder="residual_tdnn", encoder_settings=SMALL, normalize="speaker", enrolment_prior=100.0
+    )
     with torch.no_grad():
         model.head.classify.weight.mul_(50)  # so that clips differ clearly
     model.save(path, {"front_end": "mfcc"})
@@ -145,7 +149,7 @@ def test_what_is_no_speech_is_said_to_be_so(client: TestClient, samples: np.ndar
     assert (answer.status_code, answer.json()["note"], answer.json()["label"]) == (200, note, None)
 
 
-def test_eight_channels_at_192_khz_are_heard(client: TestClient) -> None:
+def test_eight_channels_at_192_khz_are_answered_for(client: TestClient) -> None:
     loud = np.repeat(spoken(1.0), 12)
     assert ask(client, encoded(np.stack([loud] * 8, axis=1), 192_000)).json()["label"] in EMOTIONS
 
@@ -153,8 +157,8 @@ def test_eight_channels_at_192_khz_are_heard(client: TestClient) -> None:
 def test_mutated_headers_neither_stop_the_service_nor_go_unanswered(client: TestClient) -> None:
     rng = np.random.default_rng(0)
     whole = [encoded(spoken(0.5), form=form) for form in ("wav", "flac", "ogg", "aiff")]
-    for turn in range(100):
-        content = bytearray(whole[turn % len(whole)])
+    for number in range(100):
+        content = bytearray(whole[number % len(whole)])
         for _ in range(int(rng.integers(1, 6))):
             content[int(rng.integers(0, 60))] = int(rng.integers(0, 256))
         answer = ask(client, bytes(content))

@@ -210,8 +210,8 @@ def test_a_profile_that_would_take_long_to_read_is_not_read(fake: FakeRecognizer
     assert said.startswith("The field 'profile' has 2000003 bytes; what `serene enrol` writes is smaller")
 
 
-@pytest.mark.parametrize(("status", "heard"), [(413, 3), (408, 0)])
-def test_an_upload_is_heard_out_unless_it_was_too_slow(status: int, heard: int) -> None:
+@pytest.mark.parametrize(("status", "parts_read"), [(413, 3), (408, 0)])
+def test_an_upload_is_read_to_its_end_unless_it_was_too_slow(status: int, parts_read: int) -> None:
     parts, sent = [{"type": "http.request", "body": b"1", "more_body": more} for more in (True, True, False)], []
 
     async def refusing(scope: Any, receive: Any, send: Any) -> None:
@@ -225,15 +225,15 @@ def test_an_upload_is_heard_out_unless_it_was_too_slow(status: int, heard: int) 
 
     asyncio.run(Patient(refusing, LIMITS)({"type": "http", "headers": [(b"content-length", b"3")]}, receive, send))
     assert sent == [{"type": "http.response.start", "status": status}]
-    assert 3 - len(parts) == heard
+    assert 3 - len(parts) == parts_read
 
 
 def test_models_that_know_no_profile_or_no_threshold_say_so() -> None:
     recognizer = FakeRecognizer(dimensions=True)
     recognizer.folder.widths = {}
     with running(recognizer) as client:
-        assert "knows no 'abstain'" in refused(ask(client, "1", abstain="0.5"), 422)
-        assert "hears one clip at a time" in refused(ask(client, "1", profile=profile()), 422)
+        assert "a probability was expected, and a model of classes" in refused(ask(client, "1", abstain="0.5"), 422)
+        assert "answers for one clip at a time" in refused(ask(client, "1", profile=profile()), 422)
     with pytest.raises(SereneError, match=r"abstain is 0.5; a probability was expected, and a model of classes"):
         Service(recognizer, abstain=0.5)  # pyright: ignore[reportArgumentType]
 

@@ -496,7 +496,7 @@ def trained(tree: Tree, runs: Path, told: list[Any] | None = None, name: str = "
 
 @pytest.fixture(scope="module")
 def personal(whole: list[Stage], made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A model fine-tuned from both stages, with the speakers' vectors; unseen speakers get the most similar people's."""
+    """A model fine-tuned from both stages, with speakers' vectors; unseen speakers get the most similar people's."""
     runs = tmp_path_factory.mktemp("personal") / "runs"
     shutil.copytree(whole[0].runs, runs)
     model = {"speaker_embedding": "last", "unseen_speakers": "similar", "similar_speakers": 2}

@@ -313,7 +313,7 @@ class Dial(nn.Module):
         return embedding
 
     def classify(self, answer: Tensor) -> Tensor:
-        return 5.0 * nn.functional.one_hot(answer, 2)
+        return 5.0 * nn.functional.one_hot(answer.long(), 2)
 
 
 class Lower(Method):

@@ -167,8 +167,8 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
     manifest, first = Manifest.read(path), models.members[0].folder
     task, target = first.task, _target(models, manifest, path)
     chosen = _of_known_classes(manifest, target, models.join, task, path)
-    known = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
-    clips = _answered(known, FeatureExtractor.of(first), progress)
+    clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
+    unanswered = _unanswered(clips, FeatureExtractor.of(first), progress)
     store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
     warm(clips, store, lambda done, of: progress("features", done, of))
     predictions, shifts, unseen = [], [], []
@@ -188,14 +188,14 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
         shifts.append(own)
         progress("scoring", done, len(models.members))
     independent = all(_of_unknown_corpora(model.folder.path, clips) for model in models.members)
-    left = (len(manifest) - len(known), len(known) - len(clips))
+    left = len(manifest) - len(clips)
     facts = ReportFacts(
         title=f"{models.title} on {path.stem}",
         protocol=f"cross-corpus: models of {models.name}, all of {path.stem}",
         speaker_independent=independent,
         selection=models.selection,
         saw_unlabelled_test_audio=bool(first.needs & {"features", "cepstra"}),
-        stamps=_stamps(models, target, independent, left, {u.corpus for u in clips}),
+        stamps=_stamps(models, target, independent, left, unanswered, {u.corpus for u in clips}),
         target=target,
         corpus=path.stem,
         method=models.method,
@@ -226,15 +226,14 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
         return probe_of(model, _dataset(files, clips, store, task, None))
 
 
-def _answered(clips: Sequence[Utterance], extractor: FeatureExtractor, progress: Progress) -> tuple[Utterance, ...]:
-    """Keep the clips that are answered for where the models are served: they hold speech, and are not too long."""
-    kept = []
+def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progress: Progress) -> int:
+    """Count the clips that get no answer where the models are served: they hold no speech, or are too long."""
+    count = 0
     for done, clip in enumerate(clips, 1):
         samples = samples_of(clip)
-        if len(samples) <= extractor.longest * SAMPLE_RATE and speech.why_not(samples) is None:
-            kept.append(clip)
+        count += len(samples) > extractor.longest * SAMPLE_RATE or speech.why_not(samples) is not None
         progress("looking for speech", done, len(clips))
-    return tuple(kept)
+    return count
 
 
 def _target(models: Models, manifest: Manifest, path: Path) -> str:
@@ -255,7 +254,9 @@ def _of_known_classes(manifest: Manifest, target: str, join: Mapping[str, str], 
         try:
             return choose(manifest, target=target, use=task.names, join=join)[0]
         except SereneError as error:
-            raise SereneError(f"The models give {_listed(task.names)}, and {path} lacks some. {error}") from error
+            raise SereneError(
+                f"The models give {_listed(task.names)}, and {path} does not have all. {error}"
+            ) from error
     present = choose(manifest, target=target, join=join)[1].names
     shared = [name for name in task.names if name in present]
     if len(shared) < 2:
@@ -272,13 +273,16 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _stamps(
-    models: Models, target: str, independent: bool, left: tuple[int, int], corpora: AbstractSet[str | None]
+    models: Models, target: str, independent: bool, left: int, unanswered: int, corpora: AbstractSet[str | None]
 ) -> list[str]:
     task = TASKS[target]
     scale = f"the models give values on the scale of {models.corpus}: CCC takes another one for disagreement"
     rules = (
-        (left[0], f"{left[0]} clips without a label that the models know were left out"),
-        (left[1], f"{left[1]} clips were left out for which `serene predict` gives no emotion: no speech, or too long"),
+        (left, f"{left} clips without a label that the models know were left out"),
+        (
+            unanswered,
+            f"{unanswered} clips are scored for which `serene predict` gives no answer: no speech, or too long",
+        ),
         (task.gives == "values" and models.corpus is not None and corpora != {models.corpus}, scale),
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),

@@ -22,14 +22,14 @@ import numpy as np
 from serene.errors import AudioError, SereneError
 from serene.inference.clip import Clip
 
-Listen = Callable[[bytes], Clip]
+Extract = Callable[[bytes], Clip]
 
 MEMORY = 2 * 2**30  # bytes that a process may take for one file, on top of what it holds before
 LARGEST_ANSWER = 2**28  # bytes of a clip; no honest process sends more
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a terminal, or a service manager, sends them to all processes at once
 START = 60.0  # seconds within which a process is ready, on a busy machine too
 READY = b"+"  # what it sends then
-HEARD, REFUSED = b"h", b"r"  # the first byte of a process's answer: a clip, or why there is none
+CLIP, REFUSED = b"c", b"r"  # the first byte of a process's answer: a clip, or why there is none
 
 
 class DecoderLost(AudioError):
@@ -54,16 +54,16 @@ class Decoders:
     when memory runs out.
 
     Args:
-        listen: makes a clip of a file's bytes; has to be picklable, and importable without torch if it is to be light.
+        extract: makes a clip of a file's bytes; has to be picklable, and importable without torch if it is to be light.
         processes: how many.
         seconds: within which a file has to be decoded.
     """
 
-    def __init__(self, listen: Listen, *, processes: int = 2, seconds: float = 20.0) -> None:
+    def __init__(self, extract: Extract, *, processes: int = 2, seconds: float = 20.0) -> None:
         """Start the processes; the first files wait until one of them is ready."""
         self._jobs: queue.SimpleQueue[tuple[bytes, Future[Clip]] | None] = queue.SimpleQueue()
         self._closed = False
-        self._decoders = [_Decoder(listen, seconds) for _ in range(processes)]
+        self._decoders = [_Decoder(extract, seconds) for _ in range(processes)]
         self._threads = [
             threading.Thread(target=self._look_after, args=(decoder,), name="serene-decoder", daemon=True)
             for decoder in self._decoders
@@ -109,7 +109,7 @@ class Decoders:
                 future.set_result(decoder.decode(content))
             except SereneError as error:
                 future.set_exception(error)
-            except Exception as error:  # the thread lives on, whatever happened; the request hears of it
+            except Exception as error:  # the thread lives on, whatever happened; the request is told of it
                 future.set_exception(error)
                 decoder.stop()
             if not (self._closed or decoder.alive):
@@ -121,17 +121,17 @@ class Decoders:
 class _Decoder:
     """One process, seen from the thread that looks after it."""
 
-    def __init__(self, listen: Listen, seconds: float) -> None:
-        self._listen, self._seconds = listen, seconds
-        self._turn = threading.Lock()  # `stop` may come from the thread that closes the service
+    def __init__(self, extract: Extract, seconds: float) -> None:
+        self._extract, self._seconds = extract, seconds
+        self._lock = threading.Lock()  # `stop` may come from the thread that closes the service
         self.start()
 
     def start(self) -> None:
         """Start a new process in the place of the last one."""
         context = multiprocessing.get_context("spawn")
-        with self._turn:
+        with self._lock:
             ours, theirs = context.Pipe()
-            settings = (theirs, self._listen, self._seconds)
+            settings = (theirs, self._extract, self._seconds)
             process = context.Process(target=decode_forever, args=settings, name="serene-decoder", daemon=True)
             with _undisturbed():
                 process.start()
@@ -140,7 +140,7 @@ class _Decoder:
 
     def stop(self) -> int | None:
         """End the process at once, whatever it does, and return its exit code."""
-        with self._turn:
+        with self._lock:
             self._process.kill()
             self._process.join()
             return self._process.exitcode
@@ -148,7 +148,7 @@ class _Decoder:
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        with self._turn:
+        with self._lock:
             return self._process.is_alive()
 
     def decode(self, content: bytes) -> Clip:
@@ -184,9 +184,9 @@ class _Decoder:
         return DecoderLost(f"the sound {what}. Is it damaged? Convert it to WAV or FLAC, and try again.", how)
 
 
-def decode_forever(connection: Connection, listen: Listen, seconds: float) -> None:
+def decode_forever(connection: Connection, extract: Extract, seconds: float) -> None:
     """Be a decoding process: answer for one file after the other until the connection ends."""
-    for number in SIGNALS:  # the service hears them, and lets what has begun be finished
+    for number in SIGNALS:  # the service takes them, and lets what has begun be finished
         signal.signal(number, signal.SIG_IGN)
     _confine()
     limit = math.ceil(seconds) + 1  # should the service be gone by then, the system ends a decoder that hangs
@@ -196,13 +196,13 @@ def decode_forever(connection: Connection, listen: Listen, seconds: float) -> No
         while True:
             content = connection.recv_bytes()
             alarm(limit)
-            connection.send_bytes(_answer(listen, content))
+            connection.send_bytes(_answer(extract, content))
             alarm(0)
 
 
-def _answer(listen: Listen, content: bytes) -> bytes:
+def _answer(extract: Extract, content: bytes) -> bytes:
     try:
-        return HEARD + packed(listen(content))
+        return CLIP + packed(extract(content))
     except SereneError as error:
         return REFUSED + str(error).encode()
     except Exception as error:  # a decoder that stumbles is a sound that cannot be read

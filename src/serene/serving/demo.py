@@ -1,4 +1,4 @@
-"""`serene demo`: a web page hears a microphone or a file, and shows scores, a timeline and the model's card."""
+"""`serene demo`: a web page takes a microphone or a file, and shows scores, a timeline and the model's card."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
     """Lay out the page and wire it to a recognizer."""
     info = recognizer.info
 
-    def listen(path: str | None, progress: Any = gradio.Progress()) -> tuple[str, str]:  # noqa: B008
+    def recognise(path: str | None, progress: Any = gradio.Progress()) -> tuple[str, str]:  # noqa: B008
         return extract(recognizer, path, lambda _, done, of: progress((done, of), unit="windows"))
 
     with gradio.Blocks(title="serene", analytics_enabled=False, delete_cache=(KEPT // 10, KEPT)) as blocks:
@@ -114,7 +114,7 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
             gradio.Markdown(look.facts(info))
             gradio.Markdown(look.card(recognizer.folder))
         sound.change(None, js=f"() => {json.dumps([look.waiting(), ''])}", outputs=[shown, line])
-        button.click(listen, sound, [shown, line], show_progress_on=shown, api_visibility="private")
+        button.click(recognise, sound, [shown, line], show_progress_on=shown, api_visibility="private")
     return blocks
 
 

@@ -71,7 +71,7 @@ def waiting(what: str = "Record a sentence or choose a file, then press Recognis
 
 
 def mistake(what: str) -> str:
-    """Say why a sound was not heard."""
+    """Say why a sound was not answered for."""
     return _shown("kind", "That did not work", what)
 
 
@@ -85,22 +85,22 @@ def answer(emotion: Emotion, abstain: float | None = None) -> str:
     Returns:
         HTML; every name in it is escaped.
     """
-    heard = f"{emotion.duration:.1f} seconds of sound"
+    length = f"{emotion.duration:.1f} seconds of sound"
     if emotion.note in NOTES:
         headline, words = NOTES[emotion.note]
-        return _shown("kind", headline, words, heard)
+        return _shown("kind", headline, words, length)
     if emotion.label is None and emotion.note is None:
-        return _shown("dimensions", "This voice", HINT, heard, _values(emotion.scores))
+        return _shown("dimensions", "This voice", HINT, length, _values(emotion.scores))
     first = max(emotion.scores, key=emotion.scores.__getitem__)
     if emotion.label is not None:
-        return _shown("sure", emotion.label, HINT, heard, _bars(emotion.scores, first))
+        return _shown("sure", emotion.label, HINT, length, _bars(emotion.scores, first))
     threshold = "" if abstain is None else f"; at least {100 * abstain:.0f} % were asked for"
     words = f"No emotion stands out. The likeliest is {first}{threshold}."
-    return _shown("kind", "Not sure", words, heard, _bars(emotion.scores, first))
+    return _shown("kind", "Not sure", words, length, _bars(emotion.scores, first))
 
 
-def _shown(kind: str, headline: str, words: str, heard: str = "", scores: str = "") -> str:
-    above = f'<p class="soft heard">{escape(heard)}</p>' if heard else ""
+def _shown(kind: str, headline: str, words: str, length: str = "", scores: str = "") -> str:
+    above = f'<p class="soft length">{escape(length)}</p>' if length else ""
     words = f'<p class="soft words">{escape(words)}</p>'
     return f'<div class="{kind}" role="status">{above}<h2>{escape(headline)}</h2>{words}{scores}</div>'
 
@@ -138,7 +138,7 @@ def facts(info: Mapping[str, Any]) -> str:
     """Say in a line what runs: Markdown."""
     kind = info["noun"] + "s"
     said = [f"{len(info['classes'])} {kind}: {', '.join(info['classes'])}", f"runs on {info['runs_on']}"]
-    return " · ".join([*said, f"hears up to {info['longest']:g} seconds at once"])
+    return " · ".join([*said, f"takes up to {info['longest']:g} seconds at once"])
 
 
 def card(folder: ModelFolder) -> str:

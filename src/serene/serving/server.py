@@ -93,7 +93,7 @@ def serve(
         max_wait_ms: milliseconds that a clip waits for others at most.
         decoders: processes that decode uploads.
         limits: on requests.
-        ready: told the address once requests are heard.
+        ready: told the address once requests are answered.
 
     Raises:
         SereneError: the model cannot be loaded, a setting is out of range, or nothing can listen there.

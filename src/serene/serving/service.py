@@ -199,7 +199,7 @@ class Service:
         """
         folder = self.recognizer.folder
         if profile is not None and self._identity is None:
-            raise Refused(422, f"The model {folder.name} hears one clip at a time: it knows no 'profile'.")
+            raise Refused(422, f"The model {folder.name} answers for one clip at a time: it knows no 'profile'.")
         try:
             folder.task.check_abstain(abstain)
             if profile is not None:

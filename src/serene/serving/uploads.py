@@ -129,15 +129,15 @@ def _threshold(text: bytes | None) -> float | None:
 
 
 class Patient:
-    """An ASGI application that hears an upload out before it refuses it.
+    """An ASGI application that reads an upload to its end before it refuses it.
 
     Most clients send all of a body before they read an answer: were the connection closed on them in the middle, they
-    would see a broken pipe and no reason. What is heard out is thrown away at once, and not for ever; who was too slow
-    has been heard long enough.
+    would see a broken pipe and no reason. What is read so is thrown away at once, and not for ever; who was too slow
+    has had time enough.
 
     Args:
         app: which may answer before it has read everything.
-        limits: on size, of which `PATIENCE` times as much is heard, and on time.
+        limits: on size, of which `PATIENCE` times as much is read, and on time.
     """
 
     def __init__(self, app: Any, limits: Limits) -> None:
@@ -162,13 +162,13 @@ class Patient:
             if message["type"] == "http.response.start" and message["status"] != TOO_SLOW and begun and left:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.limits.upload_seconds):
-                        await self._hear_out(receiving)
+                        await self._read_to_the_end(receiving)
             await send(message)
 
         await self.app(scope, receiving, sending)
 
-    async def _hear_out(self, receiving: Any) -> None:
-        heard, more = 0, True
-        while more and heard < PATIENCE * self.limits.upload:
+    async def _read_to_the_end(self, receiving: Any) -> None:
+        size, more = 0, True
+        while more and size < PATIENCE * self.limits.upload:
             message = await receiving()
-            heard, more = heard + len(message.get("body", b"")), message.get("more_body", False)
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
