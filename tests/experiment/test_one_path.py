@@ -83,7 +83,7 @@ def test_evaluate_and_predict_give_the_same_scores(
     served = {row["path"]: [float(row[name]) for name in EMOTIONS] for row in rows if not row["note"]}
     expected = {u.id: served[u.audio] for u in clips if u.audio in served}
     assert str(noise) not in served, "what holds no speech gets no answer, and evaluating says how many did not"
-    unanswered = f"{len(rows) - len(served)} clips are scored for which `serene predict` gives no answer"
+    unanswered = f"{len(rows) - len(served)} clips are scored to which `serene predict` gives no answer"
     assert any(unanswered in stamp for stamp in report.content["stamps"])
     assert len(expected) > 5
     for name, scores in zip(evaluated.id.tolist(), evaluated.scores, strict=True):

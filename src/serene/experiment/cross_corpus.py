@@ -281,7 +281,7 @@ def _stamps(
         (left, f"{left} clips without a label that the models know were left out"),
         (
             unanswered,
-            f"{unanswered} clips are scored for which `serene predict` gives no answer: no speech, or too long",
+            f"{unanswered} clips are scored to which `serene predict` gives no answer: no speech, or too long",
         ),
         (task.gives == "values" and models.corpus is not None and corpora != {models.corpus}, scale),
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
