@@ -67,7 +67,7 @@ class Watched(Network):
         return self.network.clips(spec, most)
 
 
-def recognizer(folder: Path, network: Network | None = None, **settings: object) -> Recognizer:
+def recognizer_of(folder: Path, network: Network | None = None, **settings: object) -> Recognizer:
     """Make a recognizer over a folder that scores by `Means`."""
     return Recognizer(ModelFolder.read(folder, folder.name), network or Means(), **settings)  # type: ignore[arg-type]
 

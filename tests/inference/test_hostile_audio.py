@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from small_model import make_folder, recognizer, spoken, write
+from small_model import make_folder, recognizer_of, spoken, write
 
 from serene import sound
 from serene.audio.mfcc import Mfcc
@@ -148,8 +148,8 @@ def test_mutated_headers_are_extracted_or_refused(seed: int, count: int, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
-    return recognizer(make_folder(tmp_path_factory.mktemp("model") / "model"))
+def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
+    return recognizer_of(make_folder(tmp_path_factory.mktemp("model") / "model"))
 
 
 def wav(samples: np.ndarray, rate: int = 16_000, subtype: str = "PCM_16", form: str = "WAV") -> bytes:
@@ -212,36 +212,36 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_each_is_one_message_in_little_memory_and_a_row(name: str, known: Recognizer, tmp_path: Path) -> None:
+def test_each_is_one_message_in_little_memory_and_a_row(name: str, recognizer: Recognizer, tmp_path: Path) -> None:
     make, message = BAD[name]
     path, content = tmp_path / "bad.wav", make()
     path.write_bytes(content)
-    known.extract(spoken(1.0), 16_000)
+    recognizer.extract(spoken(1.0), 16_000)
     tracemalloc.start()
     with pytest.raises(AudioError, match=rf"bad\.wav.*({message})") as by_path:
-        known(path)
+        recognizer(path)
     with pytest.raises(AudioError, match=message):
-        known(content)
+        recognizer(content)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "\n" not in str(by_path.value)
     assert peak < 40e6  # `sound.AT_ONCE` values, and little more
-    summary = predict([path], known, tmp_path / "out.jsonl")
+    summary = predict([path], recognizer, tmp_path / "out.jsonl")
     assert json.loads((tmp_path / "out.jsonl").read_text())["error"] == str(by_path.value)
     assert (summary.failed, summary.files) == (1, 1)
 
 
-def test_a_length_that_is_not_known_yet_is_read_to_its_end(known: Recognizer) -> None:
+def test_a_length_that_is_not_known_yet_is_read_to_its_end(recognizer: Recognizer) -> None:
     streamed = huge_data(2**32 - 37)  # as programs write that do not know it yet
-    assert known(streamed).duration == pytest.approx(1.0)
+    assert recognizer(streamed).duration == pytest.approx(1.0)
 
 
-def test_what_is_odd_but_sound_is_answered(known: Recognizer, tmp_path: Path) -> None:
-    assert known(wav(np.array([0.5]))).note == "too short"
-    eight = known(write(tmp_path / "eight.wav", np.stack([spoken(1.0)] * 8, axis=1)))
-    assert eight.scores == pytest.approx(known(write(tmp_path / "one.wav", spoken(1.0))).scores, abs=1e-3)
-    assert known(write(tmp_path / "fast.flac", spoken(1.0, rate=192_000), 192_000)).label is not None
-    assert known(write(tmp_path / "slow.wav", spoken(1.0, rate=4_000), 4_000)).duration == pytest.approx(1.0)
+def test_what_is_odd_but_sound_is_answered(recognizer: Recognizer, tmp_path: Path) -> None:
+    assert recognizer(wav(np.array([0.5]))).note == "too short"
+    eight = recognizer(write(tmp_path / "eight.wav", np.stack([spoken(1.0)] * 8, axis=1)))
+    assert eight.scores == pytest.approx(recognizer(write(tmp_path / "one.wav", spoken(1.0))).scores, abs=1e-3)
+    assert recognizer(write(tmp_path / "fast.flac", spoken(1.0, rate=192_000), 192_000)).label is not None
+    assert recognizer(write(tmp_path / "slow.wav", spoken(1.0, rate=4_000), 4_000)).duration == pytest.approx(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -256,17 +256,17 @@ def three_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_three_hours_are_refused_before_they_are_decoded(three_hours: Path, known: Recognizer) -> None:
+def test_three_hours_are_refused_before_they_are_decoded(three_hours: Path, recognizer: Recognizer) -> None:
     assert three_hours.stat().st_size < 1_000_000
     tracemalloc.start()
     with pytest.raises(AudioError, match=r"10800\.0 s long, and no more than 600 s .* Cut it, or ask for a timeline"):
-        known(three_hours)
+        recognizer(three_hours)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 
 
 def test_a_bomb_of_channels_and_rate_fills_no_memory(
-    known: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight channels at 655,350 Hz are 330 times what is extracted; they are brought down block by block."""
     path, rate = tmp_path / "bomb.flac", 655_350
@@ -276,39 +276,39 @@ def test_a_bomb_of_channels_and_rate_fills_no_memory(
     assert path.stat().st_size < 30_000
     monkeypatch.setattr(sound, "AT_ONCE", 2**17)
     tracemalloc.start()
-    clip = known.extract(path)
+    clip = recognizer.extract(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (clip.note, clip.duration) == ("silence", pytest.approx(2.0, abs=0.001))
     assert peak < 3e6  # all channels at once are 42e6 bytes, one alone 5e6
 
 
-def test_a_loop_of_links_is_an_error(known: Recognizer, tmp_path: Path) -> None:
+def test_a_loop_of_links_is_an_error(recognizer: Recognizer, tmp_path: Path) -> None:
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     with pytest.raises(AudioError, match=r"loop\.wav cannot be read as audio"):
-        known(tmp_path / "loop.wav")
+        recognizer(tmp_path / "loop.wav")
 
 
 @pytest.mark.parametrize("name", [b"new\nline.wav", b"not \xff utf-8.wav"])
-def test_any_name_is_answered_for_and_named_in_print(name: bytes, known: Recognizer, tmp_path: Path) -> None:
+def test_any_name_is_answered_for_and_named_in_print(name: bytes, recognizer: Recognizer, tmp_path: Path) -> None:
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
     with open(path, "wb") as file:
         file.write(wav(spoken(1.0)))
-    assert known(path).label is not None
+    assert recognizer(path).label is not None
     with open(path, "wb") as file:
         file.write(b"words")
     with pytest.raises(AudioError) as refused:
-        known(path)
+        recognizer(path)
     assert re.search(r"(new\nline|not \\udcff utf-8)\.wav cannot be read as audio", str(refused.value))
     str(refused.value).encode("utf-8")
 
 
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_an_error(known: Recognizer, tmp_path: Path) -> None:
+def test_a_file_without_permission_is_an_error(recognizer: Recognizer, tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", spoken(1.0))
     path.chmod(0)
     with pytest.raises(AudioError, match=r"a\.wav cannot be read as audio: .*Permission denied"):
-        known(path)
+        recognizer(path)
 
 
 def test_every_error_is_one_that_the_command_line_shows_without_a_traceback() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_model import EMOTIONS, Means, Watched, make_folder, recognizer, spoken, write
+from small_model import EMOTIONS, Means, Watched, make_folder, recognizer_of, spoken, write
 
 from serene.errors import SereneError
 from serene.inference import ahead
@@ -61,7 +61,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_sound_of_a_tree_is_a_row_in_the_order_of_the_sorted_paths(folder: Path, tree: Path) -> None:
-    known, told = recognizer(folder, batch_size=1), []
+    known, told = recognizer_of(folder, batch_size=1), []
     summary = predict([tree], known, tree / "out.csv", progress=lambda *step: told.append(step))
     rows = read_csv(tree / "out.csv")
     assert list(rows[0]) == COLUMNS
@@ -90,7 +90,7 @@ def test_every_sound_of_a_tree_is_a_row_in_the_order_of_the_sorted_paths(folder:
 
 
 def test_the_three_formats_hold_the_same(folder: Path, tree: Path) -> None:
-    known = recognizer(folder)
+    known = recognizer_of(folder)
     for form in ("csv", "json", "jsonl"):
         predict([tree], known, tree.parent / f"out.{form}")
     listed = json.loads((tree.parent / "out.json").read_text())
@@ -104,7 +104,7 @@ def test_the_three_formats_hold_the_same(folder: Path, tree: Path) -> None:
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
 def test_a_stream_gets_what_a_file_would_hold(form: str, folder: Path, tree: Path) -> None:
-    known, stream = recognizer(folder), io.StringIO()
+    known, stream = recognizer_of(folder), io.StringIO()
     summary = predict([tree], known, stream, form)
     predict([tree], known, tree.parent / "out", form)
     assert stream.getvalue() == (tree.parent / "out").read_text()
@@ -128,7 +128,7 @@ def test_scores_do_not_depend_on_batches_order_or_padding(folder: Path, tmp_path
 
 
 def test_an_uncertain_answer_keeps_its_scores(folder: Path, tree: Path) -> None:
-    predict([tree / "c.wav"], recognizer(folder, abstain=1.0), tree / "out.json")
+    predict([tree / "c.wav"], recognizer_of(folder, abstain=1.0), tree / "out.json")
     (row,) = json.loads((tree / "out.json").read_text())
     assert (row["label"], row["note"], len(row["scores"])) == (None, "uncertain", 3)
 
@@ -137,8 +137,8 @@ def test_a_class_that_is_called_like_a_column_is_refused_before_the_work(tmp_pat
     odd = make_folder(tmp_path / "odd", emotions=("note", "neutral", "anger"))
     write(tmp_path / "a.wav", spoken(1.0))
     with pytest.raises(SereneError, match=r"A class is called 'note', as a column of CSV is; ask for --format jsonl\."):
-        predict([tmp_path / "a.wav"], recognizer(odd), tmp_path / "out.csv")
-    assert predict([tmp_path / "a.wav"], recognizer(odd), tmp_path / "out.jsonl").failed == 0
+        predict([tmp_path / "a.wav"], recognizer_of(odd), tmp_path / "out.csv")
+    assert predict([tmp_path / "a.wav"], recognizer_of(odd), tmp_path / "out.jsonl").failed == 0
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     write(tmp_path / "a.wav", spoken(1.0))
     network = Means()
     with pytest.raises(SereneError, match=message):
-        predict([tmp_path / "a.wav"], recognizer(folder, network), tmp_path / output, form)
+        predict([tmp_path / "a.wav"], recognizer_of(folder, network), tmp_path / output, form)
     assert network.batches == []
 
 
@@ -167,7 +167,7 @@ def test_a_device_or_pipe_is_not_replaced_by_a_file(folder: Path, tmp_path: Path
     (tmp_path / "link.csv").symlink_to("/dev/null")
     for name in ("pipe.csv", "link.csv"):
         with pytest.raises(SereneError, match=rf"{name} is a device or pipe; a file was expected\. Leave -o out"):
-            predict([tmp_path / "a.wav"], recognizer(folder, Means()), tmp_path / name)
+            predict([tmp_path / "a.wav"], recognizer_of(folder, Means()), tmp_path / name)
         assert not (tmp_path / name).is_file()
         assert not (tmp_path / f"{name}.partial").exists()
 
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_listed_is_a_row(folder: Path, tree: Path, monke
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    summary = predict([tree], recognizer(folder), tree / "out.csv")
+    summary = predict([tree], recognizer_of(folder), tree / "out.csv")
     row = read_csv(tree / "out.csv")[1]
     assert row["path"] == str(tree / "b")
     assert row["error"] == f"{tree / 'b'} cannot be listed: Permission denied."
@@ -251,7 +251,7 @@ def test_files_and_folders_without_permission_are_rows(folder: Path, tree: Path)
     (tree / "c.wav").chmod(0)
     (tree / "b").chmod(0)
     try:
-        predict([tree], recognizer(folder), tree.parent / "out.csv")
+        predict([tree], recognizer_of(folder), tree.parent / "out.csv")
     finally:
         (tree / "b").chmod(0o755)
     errors = {row["path"]: row["error"] for row in read_csv(tree.parent / "out.csv")}
@@ -273,7 +273,7 @@ def test_any_name_that_a_system_allows_is_written_and_read_back(folder: Path, tm
     keep.rename(calls / NAMES[0])
     expected = {str(calls / name) for name in NAMES} | {str(calls / "not \\udcff utf-8.wav")}
     for form in ("csv", "json"):
-        assert predict([calls], recognizer(folder), tmp_path / f"out.{form}").failed == 0
+        assert predict([calls], recognizer_of(folder), tmp_path / f"out.{form}").failed == 0
     assert {row["path"] for row in read_csv(tmp_path / "out.csv")} == expected
     assert {row["path"] for row in json.loads((tmp_path / "out.json").read_text())} == expected
     with pytest.raises(SereneError, match=r"no file or folder .*\\udcfe"):
@@ -289,7 +289,7 @@ def test_a_line_of_csv_is_one_record_whatever_is_in_its_cells() -> None:
 
 def test_a_pipe_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
-    predict([tmp_path], recognizer(folder), tmp_path / "out.jsonl")
+    predict([tmp_path], recognizer_of(folder), tmp_path / "out.jsonl")
     assert "it is a folder or device" in json.loads((tmp_path / "out.jsonl").read_text())["error"]
 
 
@@ -321,19 +321,19 @@ def nine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def interrupted(folder: Path, sounds: Path, output: Path, at: int = 2) -> None:
     output.unlink(missing_ok=True)
     with pytest.raises(KeyboardInterrupt):
-        predict([sounds], recognizer(folder, Stopping(at), batch_size=2), output)
+        predict([sounds], recognizer_of(folder, Stopping(at), batch_size=2), output)
     assert not output.exists()
     assert output.with_name(output.name + ".partial").exists()
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(folder: Path, nine: Path, tmp_path: Path) -> None:
-    predict([nine], recognizer(folder, batch_size=2), tmp_path / "whole.csv")
+    predict([nine], recognizer_of(folder, batch_size=2), tmp_path / "whole.csv")
     interrupted(folder, nine, tmp_path / "out.csv")
     with (tmp_path / "out.csv.partial").open("a") as file:
         file.write('{"of": ["a line that was cut')
     network, told = Means(), []
     summary = predict(
-        [nine], recognizer(folder, network, batch_size=2), tmp_path / "out.csv", progress=lambda *s: told.append(s)
+        [nine], recognizer_of(folder, network, batch_size=2), tmp_path / "out.csv", progress=lambda *s: told.append(s)
     )
     assert sum(network.batches) == 5  # of nine; four were answered before
     assert told[0] == ("answering", 6, 9)
@@ -353,18 +353,18 @@ def test_what_changed_failed_or_came_in_between_is_answered(folder: Path, nine: 
     write(nine / "00.wav", spoken(0.5, 78))
     (nine / "3.wav").rename(nine / "9.wav")
     network = Means()
-    summary = predict([nine], recognizer(folder, network, batch_size=2), tmp_path / "out.jsonl")
+    summary = predict([nine], recognizer_of(folder, network, batch_size=2), tmp_path / "out.jsonl")
     assert (summary.files, summary.failed, summary.resumed) == (10, 0, 2)  # 4.wav and 5.wav
     assert sum(network.batches) == 8
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [Path(row["path"]).stem for row in rows] == ["0", "00", "1", "2", "4", "5", "6", "7", "8", "9"]
     assert rows[0]["duration"] == 3.0
-    assert rows[0]["scores"] == pytest.approx(dict(recognizer(folder)(nine / "0.wav").scores), abs=1e-5)
+    assert rows[0]["scores"] == pytest.approx(dict(recognizer_of(folder)(nine / "0.wav").scores), abs=1e-5)
 
 
 def test_another_model_or_other_settings_begin_anew_and_say_so(folder: Path, nine: Path, tmp_path: Path) -> None:
     other = make_folder(tmp_path / "other", emotions=("calm", "fear", "neutral"))
-    for known in (recognizer(other, batch_size=2), recognizer(folder, batch_size=2, abstain=0.9)):
+    for known in (recognizer_of(other, batch_size=2), recognizer_of(folder, batch_size=2, abstain=0.9)):
         interrupted(folder, nine, tmp_path / "out.csv")
         summary = predict([nine], known, tmp_path / "out.csv")
         assert summary.resumed == 0
@@ -372,7 +372,7 @@ def test_another_model_or_other_settings_begin_anew_and_say_so(folder: Path, nin
         assert summary.anew == f"{partial} was left by another model or other settings; everything is answered anew."
         assert f"Note: {summary.anew}" in summary.lines()
     interrupted(folder, nine, tmp_path / "out.csv")
-    summary = predict([nine], recognizer(folder, batch_size=3), tmp_path / "out.csv", "json")
+    summary = predict([nine], recognizer_of(folder, batch_size=3), tmp_path / "out.csv", "json")
     assert (summary.resumed, summary.anew) == (4, None)  # batches and format are no such settings
 
 
@@ -381,7 +381,7 @@ def test_another_way_to_the_same_files_goes_on_too(
 ) -> None:
     interrupted(folder, nine, tmp_path / "out.jsonl")
     monkeypatch.chdir(nine)
-    assert predict(["."], recognizer(folder), tmp_path / "out.jsonl").resumed == 4
+    assert predict(["."], recognizer_of(folder), tmp_path / "out.jsonl").resumed == 4
     assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["path"] == os.path.join(".", "0.wav")
 
 
@@ -390,7 +390,7 @@ def test_a_run_that_is_killed_has_kept_its_rows(folder: Path, nine: Path, tmp_pa
 import os, signal, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from small_model import Means, recognizer
+from small_model import Means, recognizer_of
 from serene.inference import predict
 class Killed(Means):
     def __call__(self, batch):
@@ -398,11 +398,11 @@ class Killed(Means):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(batch)
 predict.BATCHES = 1
-known = recognizer(Path({str(folder)!r}), Killed(), batch_size=2)
+known = recognizer_of(Path({str(folder)!r}), Killed(), batch_size=2)
 predict.predict([{str(nine)!r}], known, {str(tmp_path / "out.csv")!r})
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
-    summary = predict([nine], recognizer(folder, batch_size=2), tmp_path / "out.csv")
+    summary = predict([nine], recognizer_of(folder, batch_size=2), tmp_path / "out.csv")
     assert (summary.resumed, summary.files) == (4, 9)
     assert [Path(row["path"]).stem for row in read_csv(tmp_path / "out.csv")] == list("012345678")
 
@@ -410,9 +410,9 @@ predict.predict([{str(nine)!r}], known, {str(tmp_path / "out.csv")!r})
 def test_a_finished_file_is_replaced_whole_or_not_at_all(folder: Path, nine: Path, tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("from yesterday")
     with pytest.raises(KeyboardInterrupt):
-        predict([nine], recognizer(folder, Stopping(1), batch_size=2), tmp_path / "out.csv")
+        predict([nine], recognizer_of(folder, Stopping(1), batch_size=2), tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "from yesterday"
-    predict([nine], recognizer(folder), tmp_path / "out.csv")
+    predict([nine], recognizer_of(folder), tmp_path / "out.csv")
     assert len(read_csv(tmp_path / "out.csv")) == 9
 
 
@@ -525,7 +525,7 @@ def test_clips_of_like_length_share_a_batch(folder: Path, tmp_path: Path) -> Non
     for i, seconds in enumerate([3.0, 0.5, 3.0, 0.5, 3.0, 0.5, 3.0, 0.5]):
         write(tmp_path / f"{i}.wav", spoken(seconds, i))
     watched = Watched(Means())
-    predict([tmp_path], recognizer(folder, watched, batch_size=4), tmp_path / "out.csv")
+    predict([tmp_path], recognizer_of(folder, watched, batch_size=4), tmp_path / "out.csv")
     widths = [(batch.inputs.shape[1], int(batch.lengths.min())) for batch in watched.batches]
     assert len(widths) == 2
     assert all(widest < 1.5 * least for widest, least in widths)

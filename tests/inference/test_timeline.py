@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from small_model import EMOTIONS, Means, make_folder, recognizer, spoken, write
+from small_model import EMOTIONS, Means, make_folder, recognizer_of, spoken, write
 
 from serene import sound
 from serene.errors import AudioError, MissingExtra, SereneError
@@ -40,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def known(folder: Path) -> Recognizer:
-    return recognizer(folder, batch_size=2)
+def recognizer(folder: Path) -> Recognizer:
+    return recognizer_of(folder, batch_size=2)
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def made(kinds: str, *, dimensions: bool = False, name: str = "a.wav") -> Timeli
     ],
 )
 def test_windows_cover_the_sound_and_the_last_ends_with_it(
-    seconds: float, expected: list[tuple[float, float]], known: Recognizer
+    seconds: float, expected: list[tuple[float, float]], recognizer: Recognizer
 ) -> None:
     told: list[Any] = []
-    line = timeline(spoken(seconds), known, 16_000, progress=lambda *step: told.append(step))
+    line = timeline(spoken(seconds), recognizer, 16_000, progress=lambda *step: told.append(step))
     assert [(window.start, window.end) for window in line.windows] == expected
     assert line.emotion.duration == expected[-1][1]
     assert told[-1] == ("answering", len(expected), len(expected))
@@ -119,8 +119,8 @@ def test_a_window_has_the_scores_of_its_samples_alone(folder: Path, call: Path) 
     assert {window.note for window in line.windows} == {None, "silence"}
 
 
-def test_the_whole_sound_has_the_mean_scores_of_the_windows_with_speech(known: Recognizer, call: Path) -> None:
-    line = timeline(call, known)
+def test_the_whole_sound_has_the_mean_scores_of_the_windows_with_speech(recognizer: Recognizer, call: Path) -> None:
+    line = timeline(call, recognizer)
     scored = [window.scores for window in line.windows if window.scores]
     assert 0 < len(scored) < len(line.windows)
     for emotion in EMOTIONS:
@@ -130,17 +130,17 @@ def test_the_whole_sound_has_the_mean_scores_of_the_windows_with_speech(known: R
     assert line.emotion.segments[-1].end == line.emotion.duration == pytest.approx(16.4)
 
 
-def test_where_there_is_no_speech_there_is_a_note_and_no_label(known: Recognizer) -> None:
-    line = timeline(np.zeros(80_000, np.float32), known, 16_000)
+def test_where_there_is_no_speech_there_is_a_note_and_no_label(recognizer: Recognizer) -> None:
+    line = timeline(np.zeros(80_000, np.float32), recognizer, 16_000)
     assert (line.emotion.label, line.emotion.note, dict(line.emotion.scores)) == (None, "silence", {})
     assert [(s.start, s.end, s.note) for s in line.emotion.segments] == [(0.0, 5.0, "silence")]
     hiss = (0.1 * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)
-    assert timeline(hiss, known, 16_000).emotion.note == "noise"
-    assert timeline(np.ones(1, np.float32), known, 16_000).emotion.note == "too short"
+    assert timeline(hiss, recognizer, 16_000).emotion.note == "noise"
+    assert timeline(np.ones(1, np.float32), recognizer, 16_000).emotion.note == "too short"
 
 
 def test_under_the_threshold_windows_and_whole_are_uncertain(folder: Path, call: Path) -> None:
-    line = timeline(call, recognizer(folder, abstain=1.0))
+    line = timeline(call, recognizer_of(folder, abstain=1.0))
     assert {window.note for window in line.windows} == {"uncertain", "silence"}
     assert (line.emotion.label, line.emotion.note, len(line.emotion.scores)) == (None, "uncertain", 3)
 
@@ -148,12 +148,12 @@ def test_under_the_threshold_windows_and_whole_are_uncertain(folder: Path, call:
 @pytest.mark.parametrize(
     ("window", "hop"), [(0.4, 0.4), (700.0, 1.0), (3.0, 0.0), (3.0, 3.5), (math.nan, 1.0), (3.0, math.nan)]
 )
-def test_a_window_that_cannot_be_is_refused(window: float, hop: float, known: Recognizer, call: Path) -> None:
+def test_a_window_that_cannot_be_is_refused(window: float, hop: float, recognizer: Recognizer, call: Path) -> None:
     said = (
         r"(A window of .* s was asked for; 0\.5 to 600 s were expected)|(A hop of .* s was asked for; more than 0 s,)"
     )
     with pytest.raises(SereneError, match=said):
-        timeline(call, known, window=window, hop=hop)
+        timeline(call, recognizer, window=window, hop=hop)
 
 
 # --- segments
@@ -182,7 +182,7 @@ def test_a_segment_has_the_mean_scores_of_its_windows() -> None:
 
 def test_windows_of_dimensions_stay_by_themselves(tmp_path: Path, call: Path) -> None:
     rated = make_folder(tmp_path / "rated", dimensions=True, emotions=("arousal", "valence", "dominance"))
-    line = timeline(call, recognizer(rated))
+    line = timeline(call, recognizer_of(rated))
     assert line.task.gives == "values"
     spoken_windows = sum(bool(window.scores) for window in line.windows)
     assert sum(bool(segment.scores) for segment in line.emotion.segments) == spoken_windows > 4
@@ -213,15 +213,15 @@ def whole_part(path: Path, start: float, duration: float) -> np.ndarray:
 
 
 def test_memory_does_not_grow_with_the_length(
-    known: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sound, "AT_ONCE", 2**15)
     peaks = []
     for minutes in (0.5, 2.0):
         path = write(tmp_path / f"{minutes}.wav", np.zeros(round(minutes * 60 * 16_000)))
-        timeline(path, known)  # what is imported and kept for good
+        timeline(path, recognizer)  # what is imported and kept for good
         tracemalloc.start()
-        timeline(path, known)
+        timeline(path, recognizer)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 300_000  # 90 s of samples are 5,760,000 bytes
@@ -229,13 +229,13 @@ def test_memory_does_not_grow_with_the_length(
 
 
 @pytest.mark.slow
-def test_an_hour_takes_little_memory(known: Recognizer, tmp_path: Path) -> None:
+def test_an_hour_takes_little_memory(recognizer: Recognizer, tmp_path: Path) -> None:
     minute = np.round(32_767 * np.concatenate([spoken(2.0), np.zeros(58 * 16_000)])).astype(np.int16)
     with soundfile.SoundFile(tmp_path / "hour.flac", "w", 16_000, 1, subtype="PCM_16") as file:
         for _ in range(60):
             file.write(minute)
     tracemalloc.start()
-    line = timeline(tmp_path / "hour.flac", known, hop=3.0)
+    line = timeline(tmp_path / "hour.flac", recognizer, hop=3.0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(line.windows) == 1200
@@ -246,12 +246,12 @@ def test_an_hour_takes_little_memory(known: Recognizer, tmp_path: Path) -> None:
 # --- sounds
 
 
-def test_bytes_open_files_and_arrays_are_sounds_too(known: Recognizer, call: Path) -> None:
-    expected = timeline(call, known).to_dict()
+def test_bytes_open_files_and_arrays_are_sounds_too(recognizer: Recognizer, call: Path) -> None:
+    expected = timeline(call, recognizer).to_dict()
     with call.open("rb") as file:
-        opened = timeline(file, known, progress=lambda *_: None).to_dict()
-    held = timeline(call.read_bytes(), known).to_dict()
-    array = timeline((sound.read(call), 16_000), known).to_dict()
+        opened = timeline(file, recognizer, progress=lambda *_: None).to_dict()
+    held = timeline(call.read_bytes(), recognizer).to_dict()
+    array = timeline((sound.read(call), 16_000), recognizer).to_dict()
     assert expected["path"] == opened["path"] == str(call)
     assert held["path"] == array["path"] == "the sound"
     for other in (opened, held, array):
@@ -259,23 +259,23 @@ def test_bytes_open_files_and_arrays_are_sounds_too(known: Recognizer, call: Pat
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
-def test_any_rate_has_the_same_windows(rate: int, known: Recognizer, tmp_path: Path) -> None:
-    line = timeline(write(tmp_path / "a.wav", spoken(4.5, 1, rate), rate), known)
+def test_any_rate_has_the_same_windows(rate: int, recognizer: Recognizer, tmp_path: Path) -> None:
+    line = timeline(write(tmp_path / "a.wav", spoken(4.5, 1, rate), rate), recognizer)
     assert [(window.start, window.end) for window in line.windows] == [(0, 3), (1, 4), (2, 4.5)]
 
 
-def test_what_is_wrong_with_a_sound_is_said_with_its_name(known: Recognizer, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_sound_is_said_with_its_name(recognizer: Recognizer, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"empty\.wav holds no samples"):
-        timeline(write(tmp_path / "empty.wav", np.zeros(0)), known)
+        timeline(write(tmp_path / "empty.wav", np.zeros(0)), recognizer)
     nan = spoken(30.0)
     nan[400_000] = np.nan
     with pytest.raises(AudioError, match=r"nan\.wav holds samples that are not finite"):
-        timeline(write(tmp_path / "nan.wav", nan, subtype="FLOAT"), known)
+        timeline(write(tmp_path / "nan.wav", nan, subtype="FLOAT"), recognizer)
     with pytest.raises(AudioError, match=r"loud\.wav holds samples up to .*Divide by 32768"):
-        timeline(write(tmp_path / "loud.wav", spoken(2.0) * 32_768, subtype="FLOAT"), known)
+        timeline(write(tmp_path / "loud.wav", spoken(2.0) * 32_768, subtype="FLOAT"), recognizer)
     (tmp_path / "words.wav").write_text("words")
     with pytest.raises(AudioError, match=r"words\.wav cannot be read as audio"):
-        timeline(tmp_path / "words.wav", known, progress=lambda *_: None)
+        timeline(tmp_path / "words.wav", recognizer, progress=lambda *_: None)
 
 
 # --- files
@@ -327,8 +327,8 @@ def test_times_are_hours_minutes_seconds(seconds: float, written: str) -> None:
     assert timestamp(seconds) == written
 
 
-def test_csv_has_a_row_for_each_window_and_json_everything(known: Recognizer, call: Path) -> None:
-    line = timeline(call, known)
+def test_csv_has_a_row_for_each_window_and_json_everything(recognizer: Recognizer, call: Path) -> None:
+    line = timeline(call, recognizer)
     rows = list(csv.DictReader(io.StringIO("".join(text_of(line, "csv")), newline="")))
     assert list(rows[0]) == ["start", "end", "label", *EMOTIONS, "note"]
     for row, window in zip(rows, line.windows, strict=True):
@@ -342,37 +342,37 @@ def test_csv_has_a_row_for_each_window_and_json_everything(known: Recognizer, ca
     assert held["segments"][0]["scores"] == pytest.approx(dict(line.emotion.segments[0].scores), abs=1e-3)
 
 
-def test_one_sound_becomes_the_file_that_is_named_or_all_of_them(known: Recognizer, call: Path, tmp_path: Path) -> None:
+def test_one_sound_becomes_the_file_that_is_named_or_all_of_them(recognizer: Recognizer, call: Path, tmp_path: Path) -> None:
     told: list[Any] = []
-    written = timelines([call], known, tmp_path / "line.vtt", progress=lambda *step: told.append(step))
+    written = timelines([call], recognizer, tmp_path / "line.vtt", progress=lambda *step: told.append(step))
     assert written.files == (str(tmp_path / "line.vtt"),)
     assert told[-1] == ("call.wav", 15, 15)
-    written = timelines([call], known, tmp_path / "all")
+    written = timelines([call], recognizer, tmp_path / "all")
     assert [Path(file).name for file in written.files] == ["all.csv", "all.json", "all.vtt", "all.png"]
     assert (tmp_path / "all.vtt").read_text() == (tmp_path / "line.vtt").read_text()
     assert (tmp_path / "all.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    timelines([call], known, tmp_path / "odd.name", "csv", window=6.0, hop=2.0)
+    timelines([call], recognizer, tmp_path / "odd.name", "csv", window=6.0, hop=2.0)
     assert (tmp_path / "odd.name").read_text().splitlines()[1].startswith("0.0,6.0,")
     stream = io.StringIO()
-    assert timelines([call], known, stream).files == ()
+    assert timelines([call], recognizer, stream).files == ()
     assert stream.getvalue() == (tmp_path / "all.csv").read_text()
 
 
 def test_several_sounds_become_a_folder_and_a_broken_one_fails_by_itself(
-    known: Recognizer, call: Path, tmp_path: Path
+    recognizer: Recognizer, call: Path, tmp_path: Path
 ) -> None:
     write(tmp_path / "more" / "sub" / "b.flac", spoken(2.0))
     (tmp_path / "more" / "broken.wav").write_text("words")
-    written = timelines([call, tmp_path / "more"], known, tmp_path / "out", "json")
+    written = timelines([call, tmp_path / "more"], recognizer, tmp_path / "out", "json")
     names = [str(Path(file).relative_to(tmp_path / "out")) for file in written.files]
     assert names == ["call.wav.json", "more/sub/b.flac.json"]
     assert list(written.failed) == [str(tmp_path / "more" / "broken.wav")]
     assert any(line.startswith("failed: ") and "broken.wav cannot be read" in line for line in written.lines())
     assert json.loads((tmp_path / "out/more/sub/b.flac.json").read_text())["duration"] == 2.0
     with pytest.raises(AudioError, match="broken"):
-        timelines([tmp_path / "more" / "broken.wav"], known, tmp_path / "out")
+        timelines([tmp_path / "more" / "broken.wav"], recognizer, tmp_path / "out")
     with pytest.raises(SereneError, match=r"3 sounds were given: name a folder for their timelines"):
-        timelines([call, tmp_path / "more"], known, io.StringIO())
+        timelines([call, tmp_path / "more"], recognizer, io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -385,14 +385,14 @@ def test_several_sounds_become_a_folder_and_a_broken_one_fails_by_itself(
     ],
 )
 def test_a_format_that_there_is_not(
-    output: str | None, form: str | None, message: str, known: Recognizer, call: Path, tmp_path: Path
+    output: str | None, form: str | None, message: str, recognizer: Recognizer, call: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SereneError, match=message):
-        timelines([call], known, tmp_path / output if output else io.StringIO(), form)
+        timelines([call], recognizer, tmp_path / output if output else io.StringIO(), form)
 
 
 def test_what_cannot_be_written_is_said_before_the_work(
-    known: Recognizer, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the sound was answered for")
@@ -400,13 +400,13 @@ def test_what_cannot_be_written_is_said_before_the_work(
     other = write(tmp_path / "other.wav", spoken(1.0))
     monkeypatch.setattr(timeline_file, "timeline", refuse)
     with pytest.raises(SereneError, match=r"Unknown format 'xml'"):
-        timelines([call], known, io.StringIO(), "xml")
+        timelines([call], recognizer, io.StringIO(), "xml")
     with pytest.raises(SereneError, match=r"both\.csv is called as a file is: name a folder for their timelines"):
-        timelines([call, other], known, tmp_path / "both.csv")
+        timelines([call, other], recognizer, tmp_path / "both.csv")
     assert not (tmp_path / "both.csv").exists()
     monkeypatch.setattr(timeline_file, "_drawer", _without_matplotlib)
     with pytest.raises(MissingExtra, match="matplotlib is not installed"):
-        timelines([call], known, tmp_path / "call.png")
+        timelines([call], recognizer, tmp_path / "call.png")
 
 
 def _without_matplotlib() -> None:
@@ -429,7 +429,7 @@ def test_the_picture_names_classes_and_segments_and_leaves_silence_blank() -> No
     assert ends == [(0, 21), (0, 21), (41, 62), (41, 62), (21, 41)]
 
 
-def test_a_picture_of_dimensions_has_a_line_for_each(known: Recognizer) -> None:
+def test_a_picture_of_dimensions_has_a_line_for_each(recognizer: Recognizer) -> None:
     figure = figure_of(made("anans", dimensions=True))
     assert all(0.2 < axes.get_ylim()[0] < axes.get_ylim()[1] < 0.8 for axes in figure.axes)
     assert [axes.get_ylabel() for axes in figure.axes] == ["anger", "neutral"]
@@ -463,19 +463,19 @@ def test_any_number_of_classes_and_any_names_are_drawn(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_the_rest_is_written_and_the_command_that_installs_it_is_named(
-    known: Recognizer, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or name.endswith("_picture")]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("serene.reporting.picture_style", "serene.inference.timeline_picture"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    written = timelines([call], known, tmp_path / "all")
+    written = timelines([call], recognizer, tmp_path / "all")
     assert [Path(file).suffix for file in written.files] == [".csv", ".json", ".vtt"]
     says = "matplotlib is not installed. Install it with: pip install 'serene-ser[train]'"
     assert written.remarks == (f"There is no picture: {says}",)
     with pytest.raises(MissingExtra, match=re.escape(says)):
-        timelines([call], known, tmp_path / "a.png")
+        timelines([call], recognizer, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 
@@ -491,6 +491,6 @@ def test_neither_torch_nor_matplotlib_is_imported_before_it_is_needed() -> None:
 
 def test_batches_hold_windows_of_the_whole_sound(folder: Path, call: Path) -> None:
     network = Means()
-    line = timeline(call, recognizer(folder, network, batch_size=5))
+    line = timeline(call, recognizer_of(folder, network, batch_size=5))
     assert max(network.batches) == 5
     assert sum(network.batches) == sum(bool(window.scores) for window in line.windows)
