@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,9 @@ def write(path: Path, samples: np.ndarray, rate: int = 16_000, **how: str) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, **how)
     return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a file of rows."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
