@@ -146,7 +146,7 @@ def test_the_page_shows_what_the_report_holds(text: str) -> None:
     probe = content["speaker_probe"]
     assert f"chance {100 * probe['chance']:.1f}&nbsp;%, majority {100 * probe['majority']:.1f}&nbsp;%" in text
     assert f"{100 * probe['nonlinear']['mean']:.1f}&nbsp;% if it is not" in text
-    assert "The training speakers were not probed." in text
+    assert "<b>Training speakers:</b> not probed." in text
     assert "recipe 0a1b2c" in text and "in 1 h 12 min" in text
     assert text.count("<svg") == 8, "confusion, speakers, t-SNE and curves of two reports"
 

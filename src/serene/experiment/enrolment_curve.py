@@ -21,9 +21,9 @@ from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
 from serene.experiment.run_report import COLD_START, write_cards
 from serene.experiment.unseen import UnseenSpeakers, cold_start
-from serene.files import whole_file, write_text
+from serene.files import write_text
 from serene.models.model import EmotionModel
-from serene.reporting.picture_style import png
+from serene.reporting.picture_style import save
 from serene.reporting.plots import curves
 from serene.reporting.report_page import write_html
 from serene.task import task_of_report
@@ -103,6 +103,4 @@ def _draw(curve: dict[str, Any], measure: str, path: Path) -> None:
     where: Sequence[float | str] = [int(name) if name.isdecimal() else name for name in curve]
     low, high = ([figure[end] for figure in curve.values()] for end in ("low", "high"))
     line = (where, [figure["value"] for figure in curve.values()], low, high)
-    figure = curves({measure: line}, "unlabelled clips that each test speaker is enrolled with", measure)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(png(figure))
+    save(curves({measure: line}, "unlabelled clips that each test speaker is enrolled with", measure), path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from serene.evaluation.columns import MOST_CLASSES
 from serene.reporting.card_metadata import licence_of, pretrained, upstream_words
-from serene.reporting.card_subject import Subject, brief, code, corpus_of, metric, plain, table
-from serene.reporting.figures import SHARE, count, spreads
+from serene.reporting.card_subject import Subject, code, corpus_of, plain, table
+from serene.reporting.figures import HEAD, SHARE, count, metric_name, metric_rows, probe_words, short_name, spreads
 
 TARGETS = {
     "emotion": "the corpus's own, which in acted speech is what the actor was asked for",
@@ -44,7 +44,7 @@ def head(s: Subject) -> str:
 
 def _headline(s: Subject) -> str:
     metrics, task = s.content["metrics"], s.task
-    found = ", ".join(f"{brief(key)} {s.unit.interval(metrics[key])}" for key in task.headline)
+    found = ", ".join(f"{plain(short_name(key))} {s.unit.interval(metrics[key])}" for key in task.headline)
     beside = s.unit.hint or f", where chance is {SHARE.one(1 / len(task.names))}"
     unseen = "On unseen speakers" if s.content["speaker_independent"] else "In its test"
     where = (
@@ -152,19 +152,13 @@ def _own_fold(s: Subject) -> str:
     own = s.content["metrics_mean_of_folds"][key]["folds"].get(s.fold)
     if own is None or len(s.content["folds"]) < 2:
         return ""
-    return f" That fold alone has {brief(key)} {s.unit.one(own)}."
+    return f" That fold alone has {plain(short_name(key))} {s.unit.one(own)}."
 
 
 def figures(s: Subject) -> str:
     """Give the metrics with their intervals, and the recall of each class."""
-    unit, rows = s.unit, []
-    for key, figure in s.content["metrics"].items():
-        before = (s.content["validation"] or {}).get(key)
-        deviation = "one seed" if figure["std"] is None else unit.one(figure["std"])
-        rows.append(
-            [metric(key), unit.interval(figure), deviation, unit.interval(before) if before else "no such part"]
-        )
-    parts = ["## Figures", table(["", "test", "deviation over seeds", "validation"], rows)]
+    lines = [[plain(name), *cells] for name, *cells in metric_rows(s.task, s.content)]
+    parts = ["## Figures", table(HEAD, lines)]
     recalls = s.content.get("per_class_recall") or {}
     if recalls and len(recalls) <= MOST_CLASSES:
         parts.append(table(["", "recognised"], [[plain(name), SHARE.one(recall)] for name, recall in recalls.items()]))
@@ -175,8 +169,8 @@ def speakers(s: Subject) -> str:
     """Say how far the speakers are apart, and the groups that the corpus tells apart; nobody is named."""
     one = s.unit.one
     lines = [
-        f"{brief(key)} of single test speakers goes from {one(of['worst'])} to {one(of['best'])}; the worst tenth has "
-        f"{one(of['worst_tenth'])} on average."
+        f"{plain(short_name(key))} of single test speakers goes from {one(of['worst'])} to {one(of['best'])}; the "
+        f"worst tenth has {one(of['worst_tenth'])} on average."
         for key, of in spreads(s.task, s.content).items()
     ]
     return "\n\n".join(["## Speakers and groups", *lines, *_groups(s)])
@@ -189,21 +183,14 @@ def _groups(s: Subject) -> list[str]:
         for name, own in groups.items():
             measured = [s.unit.interval(own["metrics"][key]) if own["metrics"] else "too few speakers" for key in keys]
             rows.append([plain(name), f"{own['n_speakers']:,}", f"{own['n_utterances']:,}", *measured])
-        tables.append(table([column, "speakers", "clips", *map(metric, keys)], rows))
+        tables.append(table([column, "speakers", "clips", *(plain(metric_name(key)) for key in keys)], rows))
     return tables or ["Groups of speakers were not compared: the corpus does not say who belongs to which."]
 
 
 def probe(s: Subject) -> str:
     """Say how much of the speaker is left in the embedding."""
-    found, lines = s.content["speaker_probe"] or {}, []
-    for part, own in (("test", found), ("training", found.get("train_speakers") or {})):
-        if own.get("accuracy") is not None:
-            lines.append(
-                f"* {part.capitalize()} speakers: from the embedding of a clip, a fresh probe names the right one of "
-                f"{own['n_speakers']:.4g} for {SHARE.one(own['accuracy'])} of the clips. Chance is "
-                f"{SHARE.one(own['chance'])}, always naming the most frequent one {SHARE.one(own['majority'])}."
-            )
-    return "\n\n".join(["## Speaker probe", "\n".join(lines) or "How much of the speaker is left was not measured."])
+    lines = [f"* {part}: {said}" for part, said in probe_words(s.content).items()]
+    return "\n\n".join(["## Speaker probe", "\n".join(lines)])
 
 
 def reliability(s: Subject) -> str:
@@ -238,8 +225,8 @@ def elsewhere(s: Subject) -> str:
         measured += [s.unit.interval(one["cold_start"]["all"]) if one.get("cold_start") else "not measured"] * enrolled
         rows.append([corpus_of(one), f"{one['n_utterances']:,}", f"{one['n_speakers']:,}", *measured])
         notes += [f"* {corpus_of(one)}: {plain(stamp)}" for stamp in one["stamps"]]
-    last = f"{brief(s.task.headline[0])}, each speaker enrolled with all of their unlabelled clips"
-    head = ["", "clips", "speakers", *map(metric, keys), *[last] * enrolled]
+    last = f"{plain(short_name(s.task.headline[0]))}, each speaker enrolled with all of their unlabelled clips"
+    head = ["", "clips", "speakers", *(plain(metric_name(key)) for key in keys), *[last] * enrolled]
     lines = ["## On other corpora", table(head, rows), "\n".join(notes)]
     return "\n\n".join(line for line in lines if line)
 
@@ -249,7 +236,7 @@ def cold_start(s: Subject) -> str:
     if not s.cold_start:
         return ""
     rows = [[plain(clips), s.unit.interval(figure)] for clips, figure in s.cold_start.items()]
-    head = ["unlabelled clips of the speaker", brief(s.task.headline[0])]
+    head = ["unlabelled clips of the speaker", plain(short_name(s.task.headline[0]))]
     said = (
         "Each test speaker is enrolled with so many of their own unlabelled clips, or with all that there are if these "
         "are fewer. The enrolled clips are answered as well; so never compare with a system that is given one clip at "

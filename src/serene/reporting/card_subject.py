@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serene.reporting.card_metadata import published
-from serene.reporting.figures import UNITS, Figure, Unit, metric_name, short_name
+from serene.reporting.figures import UNITS, Figure, Unit
 from serene.task import Task, task_of_report
 
 
@@ -57,16 +57,6 @@ class Subject:
         if self.fold in people and not published(str(self.content.get("corpus"))):
             return f"number {folds.index(self.fold) + 1}"
         return plain(self.fold)
-
-
-def metric(key: str) -> str:
-    """Name a metric of a report."""
-    return plain(metric_name(key))
-
-
-def brief(key: str) -> str:
-    """Name a metric in a word, or two."""
-    return plain(short_name(key))
 
 
 def corpus_of(content: Mapping[str, Any]) -> str:

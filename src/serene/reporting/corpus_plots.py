@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from serene.reporting.picture_style import BLUE, DASHES, INK, PALETTE, color_and_marker, dress, legend, plain
+from serene.reporting.picture_style import BLUE, DASHES, INK, PALETTE, dots, dress, legend, plain
 
 BEYOND = PALETTE[4]
 WIDTHS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of a bar of the histogram, in seconds
@@ -83,17 +83,7 @@ def voices(points: np.ndarray, shares: Sequence[float], kinds: Sequence[str], na
     """
     figure = Figure(figsize=(6.6, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    for place, kind in enumerate(sorted(set(kinds))):
-        dots = points[[k == kind for k in kinds]]
-        axes.scatter(
-            dots[:, 0],
-            dots[:, 1],
-            s=38,
-            alpha=0.85,
-            linewidths=0,
-            label=plain([f"{kind} ({len(dots)})"])[0],
-            **color_and_marker(place),
-        )
+    dots(axes, points, kinds, 38, counted=True)
     if len(names) <= MOST_NAMED:
         for name, (x, y) in zip(plain(names), points[:, :2].tolist(), strict=True):
             axes.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", size=7, color=INK)

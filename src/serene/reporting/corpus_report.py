@@ -15,11 +15,11 @@ from serene.audio.mfcc import Mfcc
 from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import SILENCE
 from serene.errors import AudioError
-from serene.files import whole_file, write_text
+from serene.files import write_text
 from serene.reporting import corpus_plots
 from serene.reporting.figures import count
 from serene.reporting.page_style import escaped, page, soft, svg
-from serene.reporting.picture_style import png
+from serene.reporting.picture_style import save
 
 LIMIT = 3.0  # seconds: the 48,000 samples at 16 kHz to which one often cuts or pads clips
 FEWEST = 3  # speakers that lie in a plane
@@ -62,8 +62,7 @@ def write_corpus_report(
     found += _voices(manifest, progress)
     pictures = [picture for picture in found if isinstance(picture, Picture)]
     for picture in pictures:
-        with whole_file(folder / f"{picture.name}.png") as temporary:
-            temporary.write_bytes(png(picture.figure))
+        save(picture.figure, folder / f"{picture.name}.png")
     for name in set(NAMES) - {picture.name for picture in pictures}:
         (folder / f"{name}.png").unlink(missing_ok=True)
     path = folder / "index.html"

@@ -11,6 +11,13 @@ from serene.task import Task
 Figure = Mapping[str, Any]
 """`value`, and `low`, `high` and `std` where there are such; each None where there is none."""
 
+PROBE = (
+    "from the embedding of a clip alone, a fresh probe names the right one of {speakers:,.4g} speakers for {linear} of "
+    "the clips if it is linear, for {nonlinear} if it is not{texts}; chance is {chance}, always naming the most "
+    "frequent speaker {majority}. Two clips of one speaker and of two are confused at an equal-error rate of {eer} (50 % is no "
+    "difference)."
+)
+HEAD = ("", "test, folds pooled", "deviation over seeds", "test, mean of folds", "validation")
 NAMES = {"ua": "UA, mean recall over classes", "wa": "WA, share of right answers", "macro_f1": "macro-F1"}
 
 
@@ -72,6 +79,31 @@ def spreads(task: Task, content: Mapping[str, Any]) -> dict[str, Mapping[str, fl
     """Give how far the speakers are apart in each headline metric of a report."""
     found = content["speaker_spread"]
     return dict(zip(task.headline, {"ua": lambda: [found], "ccc": found.values}[task.metric](), strict=True))
+
+
+def metric_rows(task: Task, content: Mapping[str, Any]) -> list[list[str]]:
+    """Make a line under `HEAD` for each metric of a report."""
+    unit, before, lines = UNITS[task.metric], content["validation"], []
+    for key, test in content["metrics"].items():
+        folds = unit.one(content["metrics_mean_of_folds"][key]["value"])
+        validation = unit.interval(before[key]) if before else "none"
+        lines.append([metric_name(key), unit.interval(test), unit.bare(test["std"]), folds, validation])
+    return lines
+
+
+def probe_words(content: Mapping[str, Any]) -> dict[str, str]:
+    """Say of test and training speakers what fresh probes read of them, chance and majority beside it."""
+    probe, words = content["speaker_probe"], {}
+    for part, found in (("Test", probe), ("Training", probe and probe["train_speakers"])):
+        if not found or found.get("accuracy") is None:
+            words[f"{part} speakers"] = "not probed."
+            continue
+        texts = ", in other sentences than it was trained on" if found["text_disjoint"] else ""
+        shares = {name: SHARE.one(found[name]) for name in ("chance", "majority", "eer")}
+        shares |= {name: SHARE.one(found[name]["mean"]) for name in ("linear", "nonlinear")}
+        said = PROBE.format(speakers=found["n_speakers"], texts=texts, **shares)
+        words[f"{part} speakers"] = f"{said} {found.get('note', '')}".rstrip()
+    return words
 
 
 def count(how_many: int, what: str) -> str:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+
+from serene.files import whole_file
 
 INK = "#33383f"
 BLUE = "#2a7fc1"  # of lines and dots
@@ -73,6 +76,20 @@ def legend(axes: Axes, **where: Any) -> None:
     box = axes.legend(frameon=False, fontsize=9, handletextpad=0.4, columnspacing=1.2, **where)
     for text in box.get_texts():
         text.set_color(INK)
+
+
+def dots(axes: Axes, plane: np.ndarray, kinds: Sequence[str], size: float = 22, *, counted: bool = False) -> None:
+    """Draw places (dot, 2) in the colour and shape of what each is (dot,), named in a legend, maybe with its number."""
+    for place, kind in enumerate(sorted(set(kinds))):
+        own = plane[[one == kind for one in kinds]]
+        label = plain([f"{kind} ({len(own)})" if counted else kind])[0]
+        axes.scatter(own[:, 0], own[:, 1], s=size, alpha=0.8, linewidths=0, label=label, **color_and_marker(place))
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(png(figure))
 
 
 def png(figure: Figure) -> bytes:

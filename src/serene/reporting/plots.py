@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from serene.files import whole_file
-from serene.reporting.picture_style import INK, MARKERS, PALETTE, dress, legend, plain, png
+from serene.reporting.picture_style import INK, MARKERS, PALETTE, dress, legend, plain, save
 
 MOST_TICKS = 12  # values of a logarithmic axis that fit below it one by one
 LINE_HEIGHT = 0.055  # of a name beside the curves, as a share of their height
+LEADER = {"arrowstyle": "-", "lw": 1.2, "ls": ":", "shrinkA": 3, "shrinkB": 3, "relpos": (0, 0.5)}  # to a name
 WINDOW = 31  # batches of a running mean
 
 Line = tuple[Sequence[float | str], Sequence[float], Sequence[float] | None, Sequence[float] | None]
@@ -151,24 +151,8 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
     upwards = np.maximum.accumulate(wanted - room) + room  # pushed apart upwards, downwards: the middle of the two
     downwards = np.minimum.accumulate((wanted - room)[::-1])[::-1] + room
     for (name, x, y, color), height in zip(ends, (upwards + downwards) / 2, strict=True):
-        axes.annotate(
-            plain([name])[0],
-            (x, y),
-            xytext=(1.04, height),
-            textcoords="axes fraction",
-            va="center",
-            size=9,
-            color=INK,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": color,
-                "lw": 1.2,
-                "ls": ":",
-                "shrinkA": 3,
-                "shrinkB": 3,
-                "relpos": (0, 0.5),
-            },
-        )
+        where = {"xytext": (1.04, height), "textcoords": "axes fraction", "va": "center"}
+        axes.annotate(plain([name])[0], (x, y), size=9, color=INK, arrowprops={"color": color, **LEADER}, **where)
     axes.set_ylim(low, high)
 
 
@@ -202,5 +186,4 @@ def draw_pretraining(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     for key in shown:
         word = key.removeprefix("validation_").replace("_", " ").replace("masked/accuracy", "training")
         lines[word] = epochs, [row[key] for row in rows], None, None
-    with whole_file(path) as temporary:
-        temporary.write_bytes(png(curves(lines, "epoch", "hidden frames told right")))
+    save(curves(lines, "epoch", "hidden frames told right"), path)

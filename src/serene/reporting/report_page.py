@@ -10,7 +10,18 @@ from typing import Any
 from serene.evaluation.report import Report
 from serene.files import write_text
 from serene.reporting.differences import DIFFERENCE_COLUMNS, difference_rows, heading
-from serene.reporting.figures import SHARE, UNITS, Figure, count, duration, metric_name, short_name, spreads
+from serene.reporting.figures import (
+    HEAD,
+    SHARE,
+    UNITS,
+    Figure,
+    count,
+    duration,
+    metric_rows,
+    probe_words,
+    short_name,
+    spreads,
+)
 from serene.reporting.page_style import escaped, page, soft, table
 from serene.reporting.report_pictures import Shown, answers, layout, shift, speakers, training
 from serene.task import task_of_report
@@ -65,14 +76,14 @@ def _summary(contents: Sequence[Mapping[str, Any]]) -> str:
 
 def _summary_table(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
     contents = [content for _, content in numbered]
-    task, rows = task_of_report(contents[0]), []
+    task, lines = task_of_report(contents[0]), []
     unit = UNITS[task.metric]
     for number, content in numbered:
         link = f'<a href="#report-{number}">{escaped(content["title"])}</a>{WARNING if content["stamps"] else ""}'
         figures = [content["metrics"][key] for key in task.headline]
         probe = content["speaker_probe"] or {}
         told = [SHARE.one(probe.get(name), "not measured") for name in ("accuracy", "chance")]
-        rows.append([link, *(unit.interval(figure) + _bar(figure) for figure in figures), *told])
+        lines.append([link, *(unit.interval(figure) + _bar(figure) for figure in figures), *told])
     note = (
         f"Test speakers only. {unit.name} with its 95 % interval over speakers{unit.hint}, on a bar from 0 to "
         f"{unit.scale:g}{unit.sign}; the speaker probe says how often a fresh probe names the right test speaker from "
@@ -83,7 +94,7 @@ def _summary_table(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
     if len({content["protocol"] for content in contents}) > 1:
         note += " <b>The protocols differ, so these rows cannot be compared.</b>"
     head = ["", *map(short_name, task.headline), "speaker probe", "chance"]
-    return table(head, rows, ' class="summary"') + soft(note)
+    return table(head, lines, ' class="summary"') + soft(note)
 
 
 def _bar(figure: Figure) -> str:
@@ -135,40 +146,19 @@ def _cards(s: Shown) -> str:
 
 
 def _probe(s: Shown) -> str:
-    """Say what fresh probes read of the speaker, chance and majority beside it."""
-    probe = s.content["speaker_probe"]
-    if probe is None:
+    if s.content["speaker_probe"] is None:
         return soft(f"Speaker probe: not measured{'' if s.task.speaker_probe else ', the task itself is the speaker'}.")
-    words = []
-    for part, found in (("test", probe), ("training", probe["train_speakers"] or {})):
-        if found.get("accuracy") is None:
-            words.append(f"The {part} speakers were not probed.")
-            continue
-        texts = ", in other sentences than it was trained on" if found["text_disjoint"] else ""
-        words.append(
-            f"<b>{part.capitalize()} speakers:</b> from the embedding alone, a fresh probe names the right one of "
-            f"{found['n_speakers']:,.4g} speakers for {SHARE.one(found['linear']['mean'])} of the utterances if it is "
-            f"linear, for {SHARE.one(found['nonlinear']['mean'])} if it is not{texts}; chance is "
-            f"{SHARE.one(found['chance'])}, always naming the most frequent speaker {SHARE.one(found['majority'])}. "
-            "Two utterances of one speaker and of two are confused at an equal-error rate of "
-            f"{SHARE.one(found['eer'])} (50 % is no difference). {escaped(found.get('note', ''))}"
-        )
-    return f"<h3>Speaker probe</h3><p>{'</p><p>'.join(words)}</p>"
+    words = (f"<p><b>{part}:</b> {escaped(said)}</p>" for part, said in probe_words(s.content).items())
+    return f"<h3>Speaker probe</h3>{''.join(words)}"
 
 
 def _figures(s: Shown) -> str:
-    """Give a row for each metric."""
-    content, unit, rows = s.content, s.unit, []
-    for key, test in content["metrics"].items():
-        folds = unit.one(content["metrics_mean_of_folds"][key]["value"])
-        validation = unit.interval(content["validation"][key]) if content["validation"] else "none"
-        rows.append([escaped(metric_name(key)), unit.interval(test), unit.bare(test["std"]), folds, validation])
+    lines = [[escaped(name), *cells] for name, *cells in metric_rows(s.task, s.content)]
     note = (
         f"In brackets: 95 % intervals, {DRAWN[s.task.kind]}. Pooled counts the answers of all folds together, mean of "
         "folds weighs every fold alike."
     )
-    head = ["", "test, folds pooled", "deviation over seeds", "test, mean of folds", "validation"]
-    return f"<h3>Figures</h3>{table(head, rows)}{soft(note)}"
+    return f"<h3>Figures</h3>{table(HEAD, lines)}{soft(note)}"
 
 
 def _appendix(s: Shown) -> str:

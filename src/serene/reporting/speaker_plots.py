@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.manifold import TSNE
 
-from serene.reporting.picture_style import BLUE, DASHES, INK, color_and_marker, dress, fields, legend, plain, shade
+from serene.reporting.picture_style import BLUE, DASHES, INK, dots, dress, fields, legend, plain, shade
 
 MOST_POINTS = 100  # of each speaker in the t-SNE: more are slow to lay out and cover each other
 MOST_NAMES = 50  # speakers whose names fit under a picture
@@ -122,15 +122,12 @@ def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequ
 def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray) -> None:
     """Draw the places (utterance, 2) of what is named or measured (utterance,)."""
     if kind.dtype.kind == "f":
-        dots = axes.scatter(plane[:, 0], plane[:, 1], s=22, alpha=0.85, linewidths=0, c=kind, cmap="viridis")
-        bar = axes.figure.colorbar(dots, ax=axes, shrink=0.85, pad=0.02)
+        places = axes.scatter(plane[:, 0], plane[:, 1], s=22, alpha=0.85, linewidths=0, c=kind, cmap="viridis")
+        bar = axes.figure.colorbar(places, ax=axes, shrink=0.85, pad=0.02)
         bar.outline.set_visible(False)
         bar.ax.tick_params(colors=INK, length=0)
         return
-    for place, name in enumerate(np.unique(kind).tolist()):
-        dots = plane[kind == name]
-        label = plain([name])[0]
-        axes.scatter(dots[:, 0], dots[:, 1], s=22, alpha=0.8, linewidths=0, label=label, **color_and_marker(place))
+    dots(axes, plane, kind.tolist())
     legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
 
 
