@@ -14,8 +14,8 @@ Figure = Mapping[str, Any]
 PROBE = (
     "from the embedding of a clip alone, a fresh probe names the right one of {speakers:,.4g} speakers for {linear} of "
     "the clips if it is linear, for {nonlinear} if it is not{texts}; chance is {chance}, always naming the most "
-    "frequent speaker {majority}. Two clips of one speaker and of two are confused at an equal-error rate of {eer} (50 % is no "
-    "difference)."
+    "frequent speaker {majority}. Two clips of one speaker and of two are confused at an equal-error rate of {eer} "
+    "(50 % is no difference)."
 )
 HEAD = ("", "test, folds pooled", "deviation over seeds", "test, mean of folds", "validation")
 NAMES = {"ua": "UA, mean recall over classes", "wa": "WA, share of right answers", "macro_f1": "macro-F1"}
