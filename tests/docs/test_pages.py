@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import tree
 import yaml
 from pages import DOCS, PAGES, PROJECT, README, ROOT, name, prose
 
@@ -31,6 +34,7 @@ ALLOWED = (  # said of something else, or of an old name
     "the other cells are empty",
     "empty cells",
     "`leak`",
+    "heard.json",
 )
 
 
@@ -68,6 +72,15 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{name(page)} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_names_and_files_that_are_mentioned_exist(page: Path) -> None:
+    text = prose(page)
+    for mentioned in re.findall(r"`(serene(?:\.\w+)+)", text):
+        pkgutil.resolve_name(mentioned)
+    for mentioned in re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|yaml|md))`", text):
+        assert any((folder / mentioned).exists() for folder in (ROOT, tree.SOURCE)), f"{name(page)} names {mentioned}"
+
+
 def test_every_page_is_in_the_navigation() -> None:
     text = re.search(r"^nav:\n(.*?)^\w", (ROOT / "mkdocs.yml").read_text(), re.M | re.S)
     listed = re.findall(r"\S+\.md", text[1] if text else "")
@@ -81,11 +94,22 @@ def test_versions_agree() -> None:
     assert cited["license"] == PROJECT["project"]["license"]
 
 
-def test_padding_costs_what_the_benchmarks_page_says() -> None:
-    spec = importlib.util.spec_from_file_location("padding", ROOT / "benchmarks" / "padding.py")
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec and spec.loader
-    padding = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(padding)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_first_page_shows_what_was_measured() -> None:
+    measured = benchmark("random_split")
+    _, _, rest = (DOCS / "index.md").read_text().partition(measured.BEGIN)
+    assert rest.partition(measured.END)[0].strip() == measured.table()
+
+
+def test_padding_costs_what_the_benchmarks_page_says() -> None:
+    padding = benchmark("padding")
     page = (ROOT / "benchmarks" / "README.md").read_text()
     shown = {
         int(size): (float(a), float(b))
