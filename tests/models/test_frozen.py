@@ -242,6 +242,7 @@ def test_nothing_is_loaded_whole(pretrained: str, made_up_manifest: Manifest, tm
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, big)
     assert isinstance(features(made_up_manifest.utterances[0], store), np.memmap)
+    assert store.front_end.spec.width == 16, "the configuration is read before anything is counted"
     tracemalloc.start()
     try:
         warm(made_up_manifest.utterances, store)

@@ -155,16 +155,15 @@ def samples_of(utterance: Utterance, shortest: int = 1) -> np.ndarray:
 
 def frames_of(utterance: Utterance, store: Store) -> int:
     """Count a clip's own frames: by its duration where that tells, and only else by its features."""
-    spec = store.front_end.spec
-    if not spec.sliced:
+    if not store.front_end.declared.sliced:
         return len(features(utterance, store))
     seconds = utterance.duration or len(samples_of(utterance)) / sound.SAMPLE_RATE
-    return spec.frames_of(seconds)
+    return store.front_end.spec.frames_of(seconds)
 
 
 def warm(utterances: Sequence[Utterance], store: Store, progress: Callable[[int, int], None] | None = None) -> None:
     """Compute what the store lacks, one clip after the other; nothing where features are not stored."""
-    if not store.front_end.spec.stored:
+    if not store.front_end.declared.stored:
         return
     for done, utterance in enumerate(utterances, 1):
         features(utterance, store)

@@ -35,7 +35,7 @@ class Store:
         Returns:
             The array, read-only and memory-mapped where it is stored.
         """
-        if not self.front_end.spec.stored:
+        if not self.front_end.declared.stored:
             return self.front_end(samples())
         path = self.folder / audio_hash[:2] / f"{audio_hash}.npy"
         if not path.exists():

@@ -109,7 +109,7 @@ def _compare(source: ModelFolder, network: TorchNetwork, folder: Path, notes: li
 
     @torch.inference_mode()
     def both(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ours, _ = network(Batch(*padded([front_end(samples)])))
+        ours, _ = network(Batch(*padded([front_end(samples)]), ids=("",)))
         inputs = extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         return ours[0], stock(**inputs).logits[0].float().numpy()
 

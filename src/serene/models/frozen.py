@@ -19,7 +19,7 @@ from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.models import ENCODERS, pretrained, weights
 from serene.models.encoder import Encoder
-from serene.models.hubert import Hubert
+from serene.models.hubert import Hubert, receptive_field
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.pooling import POOLINGS
@@ -103,7 +103,8 @@ class Frozen(FrontEnd):
     @property
     def _shortest(self) -> int:
         if self._own_config is None:
-            shortest = self._pretrained.shortest
+            described = self._described
+            shortest = receptive_field(list(zip(described.conv_kernel, described.conv_stride, strict=True)))
         else:
             own = self._own_front_end.spec
             shortest = self._own_encoder.shortest if own.augmented else own.shortest

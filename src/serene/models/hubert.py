@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -99,7 +99,7 @@ class Hubert(Encoder):
         self.steps = tuple(zip(described.conv_kernel, described.conv_stride, strict=True))
         self.stride = math.prod(described.conv_stride)
         self.out_width = described.hidden_size
-        self.shortest = _receptive_field(self.steps)
+        self.shortest = receptive_field(self.steps)
         self.layer_weights = None
         if output == "weighted_sum":
             self.layer_weights = nn.Parameter(torch.zeros(described.num_hidden_layers + 1))
@@ -262,7 +262,8 @@ def _mask_after(mask: Tensor, steps: tuple[tuple[int, int], ...]) -> Tensor:
     return mask_of(lengths, longest)
 
 
-def _receptive_field(steps: tuple[tuple[int, int], ...]) -> int:
+def receptive_field(steps: Sequence[tuple[int, int]]) -> int:
+    """Count the samples that one frame sees, after convolutions of so many (kernel, stride)."""
     samples = 1
     for kernel, stride in reversed(steps):
         samples = (samples - 1) * stride + kernel
