@@ -14,6 +14,7 @@ from serene.corpora.manifest import words
 from serene.errors import SereneError
 
 if TYPE_CHECKING:
+    from serene.evaluation.report import Report
     from serene.experiment.recipe_file import RecipeFile
     from serene.experiment.train import TableReport
 
@@ -147,13 +148,14 @@ def quickstart(
     out.print("Made-up speech: it shows how things work, not which method is better.")
 
 
-def _summary(report: Any) -> dict[str, str]:
+def _summary(report: Report) -> dict[str, str]:
     """Give the headline of a report as text."""
     content = report.content
     found = content["speaker_probe"] or {}
     accuracy, chance = found.get("accuracy"), found.get("chance")
-    measured = accuracy is not None and chance is not None
-    probe = f"{100 * accuracy:.1f} (chance {100 * chance:.1f})" if measured else "not measured"
+    probe = "not measured"
+    if accuracy is not None and chance is not None:
+        probe = f"{100 * accuracy:.1f} (chance {100 * chance:.1f})"
     figures = FIGURES[report.task.metric](content["metrics"], report.task.names)
     return {
         "system": content["title"],
@@ -176,7 +178,7 @@ def _of_dimensions(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str
 FIGURES = {"ua": _of_classes, "ccc": _of_dimensions}  # of a report, by the task's metric
 
 
-def _print_report(report: Any, folder: Path, json: bool) -> None:
+def _print_report(report: Report, folder: Path, json: bool) -> None:
     if json:
         print_json({"folder": str(folder), **report.to_json()})
         return
