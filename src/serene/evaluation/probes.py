@@ -76,30 +76,39 @@ def speaker_probe(
     chosen = np.sort(rng.permutation(len(embeddings))[:MOST_EMBEDDINGS])
     names = np.asarray(speakers, dtype=np.str_)[chosen]
     group, note = groups(names, None if texts is None else [texts[i] for i in chosen])
+    kept = _usable(names, group)
+    rows, speaker, group = chosen[kept], np.unique(names[kept], return_inverse=True)[1], group[kept]
+    remade = within_halves or (lambda rows, _first: embeddings[rows])
+    results = [_one_draw(rows, speaker, group, remade, rng) for _ in range(draws)]
+    missing, n_speakers = max(result.pop("missing") for result in results), int(speaker.max()) + 1
+    found = _over_draws(results) | {"n_utterances": len(rows), "n_speakers": n_speakers}
+    found |= {"n_speakers_left_out": len(np.unique(names)) - n_speakers + int(missing), "draws": draws}
+    found |= {"text_disjoint": texts is not None and note is None}
+    found |= {"standardized": "by speaker inside each half" if within_halves else "by the training half"}
+    return found | ({"note": note} if note else {})
+
+
+def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Mark the utterances (utterance,) of speakers who can be in both halves, or raise TooFewClips."""
     kept = spread(names, group)
     if len(np.unique(names[kept])) < 2:
         raise TooFewClips(
             f"A speaker probe needs two speakers with two utterances each; of {len(np.unique(names))} speakers and "
             f"{len(names)} utterances, {len(np.unique(names[kept]))} can be used."
         )
-    rows, speaker, group = chosen[kept], np.unique(names[kept], return_inverse=True)[1], group[kept]
-    remade = within_halves or (lambda rows, _first: embeddings[rows])
-    results = [_one_draw(rows, speaker, group, remade, rng) for _ in range(draws)]
+    return kept
+
+
+def _over_draws(results: Sequence[dict[str, float]]) -> dict:
+    """Average what was found in several draws."""
     column = {name: np.array([result[name] for result in results]) for name in results[0]}
-    probe = {
+    return {
         "accuracy": float(max(column["linear"].mean(), column["nonlinear"].mean())),
         "linear": _mean_and_std(column["linear"]),
         "nonlinear": _mean_and_std(column["nonlinear"]),
         **{name: float(column[name].mean()) for name in ("chance", "majority")},
         "eer": None if np.isnan(column["eer"]).all() else float(np.nanmean(column["eer"])),
-        "n_utterances": len(rows),
-        "n_speakers": int(speaker.max()) + 1,
-        "n_speakers_left_out": len(np.unique(names)) - int(speaker.max()) - 1 + int(column["missing"].max()),
-        "draws": draws,
-        "text_disjoint": texts is not None and note is None,
-        "standardized": "by speaker inside each half" if within_halves else "by the training half",
     }
-    return probe | ({"note": note} if note else {})
 
 
 def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:

@@ -168,26 +168,33 @@ def build(
     if facts.speaker_independent:
         _check_independent(test, validation)
     task = task_of(facts.target or test.task.target, test.names)
-    metrics, validated = _figures(test), _figures(validation) if len(validation) else None
     own, performance = OF_TASK[task.metric](test, temperatures)
     content = {
         **asdict(facts),
         "target": task.target,
         "stamps": list(dict.fromkeys([*_stamps(test, facts, task), *facts.stamps])),
-        "seeds": np.unique(test.seed).tolist(),
-        "folds": list(dict.fromkeys(test.fold.tolist())),
-        "n_utterances": len(np.unique(test.id)),
-        "n_speakers": len(own["per_speaker"]),
-        "metrics": metrics,
-        "metrics_mean_of_folds": mean_of_folds(test),
-        "validation": validated,
-        "gap": task.merit(validated) - task.merit(metrics) if validated else None,
+        **_measured(test, validation, task),
         **own,
+        "n_speakers": len(own["per_speaker"]),
         "per_group": groups.measured(test, groups_of or {}),
         "speaker_probe": _over_trials(probes),
         "shift": shift.described(predictions, performance, shifts) if performance else None,
     }
     return Report(content, logs, embedding, test)
+
+
+def _measured(test: Predictions, validation: Predictions, task: Task) -> dict[str, Any]:
+    """Give what every task has: what was tested, and the figures of test and validation."""
+    metrics, validated = _figures(test), _figures(validation) if len(validation) else None
+    return {
+        "seeds": np.unique(test.seed).tolist(),
+        "folds": list(dict.fromkeys(test.fold.tolist())),
+        "n_utterances": len(np.unique(test.id)),
+        "metrics": metrics,
+        "metrics_mean_of_folds": mean_of_folds(test),
+        "validation": validated,
+        "gap": task.merit(validated) - task.merit(metrics) if validated else None,
+    }
 
 
 def _figures(predictions: Predictions) -> dict[str, dict[str, float | None]]:
