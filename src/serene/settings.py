@@ -37,7 +37,7 @@ class Choice:
     """
 
     name: str
-    maker: Callable[..., Any]
+    maker: Any
     settings: dict[str, Any]
 
     def __getitem__(self, setting: str) -> Any:
