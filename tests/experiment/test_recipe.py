@@ -80,7 +80,7 @@ def test_what_is_not_said_is_the_constructors_default(tmp_path: Path) -> None:
     assert made.model == ModelSettings(Choice("tdnn_bilstm", TdnnBilstm, {"size": "iemocap", "dropout": 0.5}), Parts())
     settings = {"coefficients": 13, "deltas": 2, "voice_activity": True, "energy": True}
     assert made.front_end == Choice("mfcc", Mfcc, settings)
-    assert made.front_end.make().width == 39
+    assert made.front_end.make().spec.width == 39
     assert made.features == FeatureSettings(normalize="training_set", enrolment_clips=None, enrolment_prior=0.0)
     assert made.speakers is None
     assert "speakers" not in made.resolved()

@@ -14,8 +14,8 @@ from transformers import HubertConfig, HubertModel
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.experiment import recipe, trial
-from serene.experiment.corpus import load_corpus, silent
-from serene.experiment.plan import Plan, make_plan
+from serene.experiment.corpus import silent
+from serene.experiment.plan import Plan, make_plan, plan_pretraining
 from serene.experiment.recipe_file import RECIPES, find
 from serene.experiment.sections import Recipe
 from serene.training import pretraining, stages
@@ -168,8 +168,7 @@ def test_a_recipe_of_stages_meets_its_corpora(file: Path, everybody: Path, tmp_p
     assert all(corpus.path is None for stage in made.stages for corpus in stage.corpora)
     changes = [change for number, _ in enumerate(made.stages) for change in shortened(made, number, everybody)]
     made = stages.pretraining(find(file)[0].tree(None, changes), name(file))
-    planned_stages = pretraining.plan_stages(made, tmp_path, lambda corpus, _: load_corpus(corpus, tmp_path))
-    for stage in planned_stages:
+    for stage in plan_pretraining(made, tmp_path, silent):
         assert stage.trained
         assert set(stage.held_out.values()) == {"speakers", "texts"}
 

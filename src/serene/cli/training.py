@@ -33,7 +33,7 @@ def train(
     rows: Annotated[bool, typer.Option("--rows", help="List the rows of the recipe's table; train nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Train every fold and seed of a recipe that has not finished, then report; resumes what was interrupted.
+    """Train what has not finished of a recipe, or of all rows of a table, then report; resumes what was interrupted.
 
     A recipe with rows is a table: FILE.yaml trains all of them, and one report compares them; FILE.yaml:ROW trains one.
     """
