@@ -150,7 +150,7 @@ def layout(s: Shown) -> str:
         else "Where speakers are told apart, each has a place of their own."
     )
     where = f"{own.part[0]}, fold {escaped(own.fold[0])}, seed {own.seed[0]}"
-    picture = svg(speaker_plots.tsne(found.vectors, kinds, own.speaker), f"{s.name}-tsne")
+    picture = svg(speaker_plots.tsne(found.vectors, kinds, own.speaker.tolist()), f"{s.name}-tsne")
     return f"<h3>The embedding of up to four speakers ({where})</h3>{picture}{soft(note)}"
 
 
