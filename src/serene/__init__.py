@@ -1,4 +1,4 @@
-"""serene: speech emotion recognition that holds up on speakers it has never heard.
+"""serene: speech emotion recognition that holds up on unseen speakers.
 
 The path of an utterance, left to right; each noun is defined in the first folder that makes it::
 

@@ -1,6 +1,6 @@
 """The tree of `src/serene` with each file's first docstring line; nothing stands before what it imports.
 
-python tests/docs/tree.py  writes it into docs/architecture.md, and its folders alone into README.md
+python tests/docs/tree.py  writes it and the contract into docs/architecture.md, and its folders alone into README.md
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "serene"
+CONTRACT = re.compile(r"^```text\ncli\n.*?^```$", re.MULTILINE | re.DOTALL)
 TREE = re.compile(r"^```text\nsrc/serene/\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -91,5 +92,7 @@ def fence(lines: list[str]) -> str:
 PAGES = {ROOT / "docs" / "architecture.md": of_files, ROOT / "README.md": of_folders}
 
 if __name__ == "__main__":
+    contract = "\n".join(["```text", *layers()[::-1], "```"])
     for page, tree in PAGES.items():
-        page.write_text(TREE.sub(lambda _, tree=tree: tree(), page.read_text()))
+        text = TREE.sub(lambda _, tree=tree: tree(), page.read_text())
+        page.write_text(CONTRACT.sub(contract, text))

@@ -1,4 +1,4 @@
-"""Whom a model has met in training, kept in its folder, so that nobody is taken for a stranger to it later."""
+"""Whom a model was trained on, kept in its folder, so that nobody is taken for unseen by mistake."""
 
 from __future__ import annotations
 
