@@ -139,10 +139,7 @@ def test_every_kept_run_is_of_a_recipe_and_each_recipe_s_own_run_is_there(kept: 
     for path in (run for archive in ARCHIVES for run in kept(archive.parent.name).iterdir()):
         own = Run.open(path).recipe
         found.setdefault(RENAMED.get(own.name, own.name), set()).add(own.identity(""))
-    random = benchmark("random_split").RANDOM if name == "random_split" else {}  # kept for one picture: all overridden
-    overrides = {f"tu2019-{corpus}-ser_only": [protocol] for corpus, protocol in random.items()}
-    asked = {own: recipe.load(shipped[own], overrides.get(own, ())).identity("") for own in found}
-    assert {own for own in found if asked[own] not in found[own]} == set()
+    assert {own for own in found if recipe.load(shipped[own]).identity("") not in found[own]} == set()
 
 
 @pytest.mark.slow

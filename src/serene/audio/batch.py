@@ -1,4 +1,4 @@
-"""Batch: what a model reads, clips padded to the longest of them; and how clips are dealt into batches.
+"""Batch: what a model reads, clips padded to the longest of them; and which clips share a batch.
 
 Its arrays are of numpy where a model answers without torch, and tensors where it learns.
 """

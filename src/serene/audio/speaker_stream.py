@@ -1,4 +1,4 @@
-"""A second corpus that is heard only for who speaks: batches balanced over its speakers, cut at random places."""
+"""A second corpus, read only for who speaks: batches balanced over its speakers, cut at random places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips that are heard for their sound alone: waveforms cut at random, each with its frames' cluster indices."""
+"""Clips that are read for their sound alone: waveforms cut at random, each with its frames' cluster indices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samples themselves, for encoders that hear waveforms; cut to a longest length, never stored."""
+"""The samples themselves, for encoders that read waveforms; cut to a longest length, never stored."""
 
 from __future__ import annotations
 

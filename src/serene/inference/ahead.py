@@ -1,4 +1,4 @@
-"""Sounds are heard in threads, ahead of the network that answers for them; memory is bounded in seconds of sound."""
+"""Sounds are decoded in threads, ahead of the network that answers for them; memory is bounded in seconds of sound."""
 
 from __future__ import annotations
 

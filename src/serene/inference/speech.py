@@ -1,4 +1,4 @@
-"""Is there speech at all? Too short, silent and steady sounds are told apart from it before any model hears them.
+"""Is there speech at all? Too short, silent and steady sounds are told apart from it before any model reads them.
 
 Two measures, over frames of 25 ms every 10 ms:
 

@@ -1,4 +1,4 @@
-"""What a published table is: rows, columns, the figures in them, and what it takes to run each cell again."""
+"""What a published table is: rows, columns, the figures in them, and what it takes to measure each of them again."""
 
 from __future__ import annotations
 

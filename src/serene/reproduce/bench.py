@@ -1,4 +1,4 @@
-"""Every cell of a table is trained and measured: recipes that cells share once, and what has finished never again."""
+"""Every figure of a table is trained for and measured: what figures share once, and what has finished never again."""
 
 from __future__ import annotations
 
