@@ -102,8 +102,9 @@ def find(address: str | Path) -> tuple[RecipeFile, str | None]:
 
 def merge(tree: Tree, other: Mapping[str, Any], inside: str = "") -> None:
     """Override a tree in place, key by key; another name in a section drops the settings of the former one."""
-    if inside in NAMED and NAMED[inside] in other:
-        _rename(tree, other[NAMED[inside]], NAMED[inside])
+    name = NAMED.get(inside)
+    if name is not None and name in other and tree.get(name) != other[name]:
+        tree.clear()  # what the section held were the former one's settings
     for key, value in other.items():
         if isinstance(value, Mapping):
             kept = tree.get(key)
@@ -111,12 +112,6 @@ def merge(tree: Tree, other: Mapping[str, Any], inside: str = "") -> None:
             merge(tree[key], value, f"{inside}.{key}" if inside else key)
         else:
             tree[key] = copy.deepcopy(value)
-
-
-def _rename(settings: Tree, name: Any, key: str) -> None:
-    """Drop a section's settings where it is to name another choice than before."""
-    if settings.get(key) != name:
-        settings.clear()
 
 
 def _parted(address: str) -> tuple[Path, str | None]:
