@@ -27,28 +27,10 @@ from serene.inference.features import FeatureExtractor
 from serene.inference.predict import predict
 from serene.inference.recognizer import Recognizer
 
-KINDS = tuple(
-    tuple(kind.split())
-    for kind in [
-        "WAV PCM_16",
-        "WAV FLOAT",
-        "WAV IMA_ADPCM",
-        "WAV ULAW",
-        "WAV GSM610",
-        "WAVEX PCM_24",
-        "FLAC PCM_16",
-        "OGG VORBIS",
-        "OGG OPUS",
-        "MP3 MPEG_LAYER_III",
-        "AIFF PCM_16",
-        "CAF ALAC_16",
-        "W64 PCM_16",
-        "RF64 PCM_16",
-        "AU PCM_16",
-        "NIST PCM_16",
-        "SDS PCM_16",
-    ]
-)
+SUBTYPES = {"WAV": "PCM_16 FLOAT IMA_ADPCM ULAW GSM610", "WAVEX": "PCM_24", "OGG": "VORBIS OPUS"}
+SUBTYPES |= {"FLAC": "PCM_16", "MP3": "MPEG_LAYER_III", "AIFF": "PCM_16", "CAF": "ALAC_16"}
+SUBTYPES |= dict.fromkeys(("W64", "RF64", "AU", "NIST", "SDS"), "PCM_16")
+KINDS = [(form, subtype) for form, subtypes in SUBTYPES.items() for subtype in subtypes.split()]
 HEADERS = (48, 200, 1000, 10**9)  # bytes from the beginning in which a mutation falls
 ODD = tuple(
     bytes.fromhex(odd) for odd in ["ffffffff", "00000000", "ffffff7f", "00000080", "01000000", "ffff", "0000", "ff7f"]
@@ -100,7 +82,7 @@ def extract_mutations(seed: int, count: int, folder: Path) -> None:
 
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    extractor, generator, files = FeatureExtractor(Mfcc(), True), np.random.default_rng(seed), originals()
+    extractor, generator, files = FeatureExtractor(Mfcc(), True, 60.0), np.random.default_rng(seed), originals()
     path, outcomes = folder / "at_hand", Counter()
     for number in range(count):
         content = mutated(files[number % len(files)], generator)

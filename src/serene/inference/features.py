@@ -24,10 +24,12 @@ class FeatureExtractor:
     Attributes:
         front_end: makes features of samples.
         cepstra: whether the model asks for a speaker's mean cepstra.
+        longest: seconds of the longest sound that is taken at once.
     """
 
     front_end: FrontEnd
     cepstra: bool
+    longest: float
 
     @classmethod
     def of(cls, folder: ModelFolder) -> FeatureExtractor:
@@ -43,12 +45,7 @@ class FeatureExtractor:
                 f"{folder.path}: the front end makes {front_end.spec.width} features per frame, and the model reads "
                 f"{folder.config['width']}."
             )
-        return cls(front_end, "cepstra" in folder.needs)
-
-    @property
-    def longest(self) -> float:
-        """Seconds of the longest sound that is taken at once."""
-        return self.front_end.spec.accepted
+        return cls(front_end, "cepstra" in folder.needs, front_end.spec.accepted)
 
     def __call__(self, sound: Sound, rate: int | None = None) -> Clip:
         """Decode a sound, look for speech in it, and make its features.

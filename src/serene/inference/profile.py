@@ -88,6 +88,8 @@ class Profile:
                 raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
             voice, embedding, spread = (None if kept[key] is None else _vector(kept[key]) for key in OPTIONAL)
             clips, frames = int(kept["clips"]), int(kept["frames"])
+            if not 0 < clips < MOST:
+                raise _Implausible
             context = SpeakerContext(
                 features=_statistics(_vector(kept["mean"]), _vector(kept["deviation"]), frames),
                 embeddings=None if spread is None or embedding is None else _statistics(embedding, spread, clips),
