@@ -252,7 +252,7 @@ def test_features_that_are_stored_cannot_be_changed(encoder: str) -> None:
         checked(model={"encoder": encoder}, features=features)
     assert str(caught.value) == (
         f"features.augment changes waveforms anew in every epoch, and the features of '{encoder}' are computed once "
-        "and stored: choose an encoder that hears waveforms, or drop it."
+        "and stored: choose an encoder that reads waveforms, or drop it."
     )
 
 

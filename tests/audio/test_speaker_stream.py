@@ -207,7 +207,7 @@ def test_parts_of_stored_outputs_of_whole_clips_are_refused() -> None:
     from serene.models.frozen import Frozen
 
     assert [kind.declared.rate for kind in (Frozen, Mfcc, Waveform)] == [0, 100, 16_000]
-    with pytest.raises(SereneError, match="stored outputs are of whole clips: choose an encoder that hears waveforms"):
+    with pytest.raises(SereneError, match="stored outputs are of whole clips: choose an encoder that reads waveforms"):
         stream(spoken(a=2, b=2), store=Held(rate=Frozen.declared.rate))
 
 

@@ -107,7 +107,7 @@ def test_what_the_front_end_stumbles_over_is_a_row_and_a_mistake_in_the_code_is_
 
     known.extract = stumbling  # type: ignore[method-assign]
     rows = run(known, 1)
-    assert [row["error"] for row in rows] == [None, "1 cannot be heard: ValueError('no such frame')", None]
+    assert [row["error"] for row in rows] == [None, "1 cannot be read: ValueError('no such frame')", None]
     known.extract = lambda path: {}[path]  # type: ignore[method-assign]
     with pytest.raises(KeyError):
         run(known, 2)

@@ -485,7 +485,7 @@ def test_asking_for_the_width_draws_no_random_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"normalize": "speaker"}, {"parts": Parts(speaker_embedding="mfcc_learned")}])
 def test_a_model_that_hears_a_speakers_other_clips_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
     save_model(tmp_path, Mfcc(), **settings)
-    with pytest.raises(SereneError, match=r"hears a speaker's other clips, so its outputs .* cannot be stored"):
+    with pytest.raises(SereneError, match=r"uses a speaker's other clips, so its outputs .* cannot be stored"):
         Store(tmp_path, Frozen(weights=str(tmp_path)))
 
 

@@ -33,7 +33,7 @@ from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.scoring import score
 from serene.models.speaker_embedding import PersonalVectors
-from serene.models.training_speakers import heard_by
+from serene.models.training_speakers import training_clips_of
 from serene.training import pretraining, stages
 from serene.training.pretraining import PREDICTOR, QUANTIZER, vectors_of
 from serene.training.stage import Stage, plan_stages
@@ -612,7 +612,7 @@ def test_vectors_that_cannot_be_read_are_named(whole: list[Stage], tmp_path: Pat
         vectors_of(tmp_path / "encoder")
     (tmp_path / "encoder" / "heard.json").write_text("{")
     with pytest.raises(SereneError, match=r"heard.json is not readable"):
-        heard_by(str(tmp_path / "encoder"))
+        training_clips_of(str(tmp_path / "encoder"))
 
 
 # --- mistakes

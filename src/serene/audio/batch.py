@@ -62,7 +62,7 @@ def padded(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_length(lengths: Sequence[int] | np.ndarray, width: int, batch_size: int) -> Iterator[list[int]]:
-    """Deal clips that are to be scored into batches of like length; no score depends on how.
+    """Put clips that are to be scored into batches of like length; no score depends on how.
 
     A batch's inputs hold `MOST_VALUES` at most, padding included, but for a clip that has more alone.
 
@@ -85,7 +85,7 @@ def by_length(lengths: Sequence[int] | np.ndarray, width: int, batch_size: int) 
 
 
 def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Deal every training clip once into batches of like length, the batches in random order.
+    """Put every training clip once into batches of like length, the batches in random order.
 
     Lengths are jittered by a few per cent before they are sorted, so that a small corpus does not meet the same
     batches every epoch; `benchmarks/padding.py` measures what that costs.
@@ -106,7 +106,7 @@ def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generato
 
 
 def duration_batches(lengths: np.ndarray, most: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Deal every training clip once into batches of like length and of at most so many frames, padding included.
+    """Put every training clip once into batches of like length and of at most so many frames, padding included.
 
     Args:
         lengths: (clip,) frames or samples.

@@ -54,8 +54,8 @@ class SpeakerStream:
             raise SereneError(f"The speaker corpus has {len(own)} speakers; telling speakers apart needs at least two.")
         if not store.front_end.spec.rate:
             raise SereneError(
-                "A speaker corpus is heard in random crops, and a frozen encoder's stored outputs are of whole clips: "
-                "choose an encoder that hears waveforms or MFCC."
+                "A speaker corpus is read in random crops, and a frozen encoder's stored outputs are of whole clips: "
+                "choose an encoder that reads waveforms or MFCC."
             )
         self.clips = [own[speaker] for speaker in sorted(own)]
         self.store, self.batch_size, self.crop = store, batch_size, crop

@@ -26,7 +26,7 @@ class Unlabelled(Dataset):
         utterances: the clips.
         clusters: the store of their cluster indices.
         stride: samples from one of the encoder's frames to the next.
-        crop: samples of a clip that are heard at once, from a random place; shorter clips are taken whole.
+        crop: samples of a clip that are read at once, from a random place; shorter clips are taken whole.
         known: persons with a vector of their own, in the order of their indices.
         groups: of each clip, what it is held out for; for validation.
 
@@ -74,5 +74,5 @@ class Unlabelled(Dataset):
                 f"{expected:.0f}: they are of other audio. Delete {self.clusters.folder} and run again."
             )
         start = int(place * (max(0, len(samples) - self.crop) // self.stride + 1)) * self.stride
-        heard = samples[start : start + self.crop]
-        return self.store.front_end(heard), front_end.at(labels, start, len(heard), self.stride)
+        part = samples[start : start + self.crop]
+        return self.store.front_end(part), front_end.at(labels, start, len(part), self.stride)

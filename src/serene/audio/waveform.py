@@ -17,9 +17,9 @@ class Waveform(FrontEnd):
     """Samples at 16 kHz as frames of one feature.
 
     Args:
-        longest: seconds of a clip that are heard, from its beginning; all without it.
+        longest: seconds of a clip that are read, from its beginning; all without it.
         fill: `mean` fills every clip up to `longest` with its own mean, and the filling counts as sound, as the
-            released code of Kang et al. 2023 has it; with `none` padding is never heard.
+            released code of Kang et al. 2023 has it; with `none` padding is never read.
         scale: `peak` divides a clip by its largest magnitude, filling included; `none` leaves it.
     """
 
@@ -39,7 +39,7 @@ class Waveform(FrontEnd):
     )
 
     def __post_init__(self) -> None:
-        """Refuse to hear nothing."""
+        """Refuse to read nothing."""
         if self.longest is not None and not self.longest > 0:
             raise SereneError(f"features.longest is {self.longest}; a positive number of seconds was expected.")
         if self.fill != "none" and self.longest is None:

@@ -1,6 +1,6 @@
 """Unseen speakers are enrolled: what a run's models answer with some of a speaker's own unlabelled clips at hand.
 
-Nothing is trained, and no sound is heard again: the embeddings that finished trials kept are standardised by speaker,
+Nothing is trained, and no sound is read again: the embeddings that finished trials kept are standardised by speaker,
 and the models' heads answer anew. So every number of clips from none to all makes a point of the cold-start curve.
 """
 

@@ -20,7 +20,7 @@ from serene.experiment.sections import Recipe
 from serene.experiment.trial import store_of, stream_of
 from serene.files import write_text
 from serene.models import weights
-from serene.models.training_speakers import heard_by, training_speakers_of
+from serene.models.training_speakers import training_clips_of, training_speakers_of
 from serene.protocols import Split
 from serene.protocols.split import in_order
 from serene.task import Task
@@ -79,17 +79,17 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     splits = protocols.make_splits(recipe.protocol.name, labelled, recipe.protocol.settings)
     if recipe.needs & {"features", "cepstra"}:
         splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
-    if recipe.calibration:  # all of a speaker's clips are heard before the first is answered
+    if recipe.calibration:  # each speaker is enrolled with all unlabelled clips before the first is answered
         splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
-    if before := _heard_before(recipe, stages, manifest):
+    if before := _trained_before(recipe, stages, manifest):
         both = [before | {u.id: u for u in split.unlabelled} for split in splits]
-        splits = [replace(s, unlabelled=in_order(heard.values())) for s, heard in zip(splits, both, strict=True)]
+        splits = [replace(s, unlabelled=in_order(used.values())) for s, used in zip(splits, both, strict=True)]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
         raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
-    heard = speakers.utterances if speakers else ()
+    others = speakers.utterances if speakers else ()
     met = training_speakers_of(recipe.frozen_weights)
     for split in splits:
-        stream_of(recipe, heard, split, store)
+        stream_of(recipe, others, split, store)
         if met is not None and (recipe.run is None or split.fold in recipe.run):
             met.check(split, "the model behind features.weights")
     folds = [split.fold for split in splits]
@@ -102,7 +102,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
-    return Plan(recipe, task, tuple(splits), heard, stages, run, runs / "store")
+    return Plan(recipe, task, tuple(splits), others, stages, run, runs / "store")
 
 
 def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]:
@@ -117,12 +117,12 @@ def plan_pretraining(recipe: Pretraining, runs: Path, progress: Progress) -> tup
     return tuple(plan_stages(recipe, runs, lambda corpus, where: load_corpus(corpus, runs, progress, where)))
 
 
-def _heard_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifest) -> dict[str, Utterance]:
-    """Give the clips that the encoder has heard without labels: in its stages, or before it came to this recipe."""
+def _trained_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifest) -> dict[str, Utterance]:
+    """Give the clips that the encoder was trained on, unlabelled: in its stages, or before it came to this recipe."""
     own = {u.corpus for u in manifest}
-    hashes = heard_by(recipe.frozen_weights) | heard_by(recipe.initial_weights)
-    heard = {u.id: u for u in manifest if u.audio_hash in hashes}
-    return heard | {u.id: u for stage in stages for u in stage.trained if u.corpus in own}
+    hashes = training_clips_of(recipe.frozen_weights) | training_clips_of(recipe.initial_weights)
+    trained = {u.id: u for u in manifest if u.audio_hash in hashes}
+    return trained | {u.id: u for stage in stages for u in stage.trained if u.corpus in own}
 
 
 def _weights(recipe: Recipe, store: Store) -> list[str]:

@@ -192,7 +192,7 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
 
 @torch.no_grad()
 def keep_voices(model: EmotionModel, train: Dataset, device: str) -> None:
-    """Let a model with speakers' vectors keep how each training speaker sounds without one, for strangers' sake."""
+    """Let a model with speakers' vectors keep how each training speaker sounds without one, for unseen ones."""
     assert isinstance(model.speaker_embedding, PersonalVectors)
     voices = torch.zeros_like(model.speaker_embedding.voices)
     counts = torch.zeros(len(voices), 1, device=voices.device)
@@ -224,10 +224,10 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
     """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
     if recipe.speakers is None:
         return None
-    shares = split.validation_rule in protocols.RANDOM_SHARES  # its speakers are training's, and may be heard
+    shares = split.validation_rule in protocols.RANDOM_SHARES  # its speakers are training's, and may be trained on
     names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
-    heard = {u.audio_hash for u in (*split.validation, *split.test)}
-    others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in heard]
+    scored = {u.audio_hash for u in (*split.validation, *split.test)}
+    others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in scored]
     return SpeakerStream(
         others,
         store,
@@ -241,16 +241,16 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
 def probes_of(
     recipe: Recipe, model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str
 ) -> dict[str, Any]:
-    """Probe the embeddings of strangers and of training speakers; None where no two speakers can be told apart.
+    """Probe the embeddings of unseen and of training speakers; None where no two speakers can be told apart.
 
     A model whose very task is the speaker is not probed.
 
-    Where one speaker is tested, those who validate are the other strangers, unless they were trained on.
+    Where one speaker is tested, those who validate are unseen as well, unless they were trained on.
     """
     alone = len({u.speaker for u in split.test}) < 2
-    strangers = ["validation", "test"] if alone and split.validation_rule not in protocols.RANDOM_SHARES else ["test"]
+    unseen = ["validation", "test"] if alone and split.validation_rule not in protocols.RANDOM_SHARES else ["test"]
     probed: dict[str, Any] = {}
-    for name, parts in (("test", strangers), ("train", ["train"])):
+    for name, parts in (("test", unseen), ("train", ["train"])):
         dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
         probed[name] = None
         if model.task.speaker_probe and len({u.speaker for u in dataset.utterances}) > 1:

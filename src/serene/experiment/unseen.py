@@ -37,7 +37,7 @@ class UnseenSpeakers:
         """Standardise embeddings by speaker: (row, feature).
 
         Args:
-            clips: of each speaker that are heard, drawn from the rows by a hash of their ids; all for None.
+            clips: of each speaker to enrol with, drawn from the rows by a hash of their ids; all for None.
             rows: indices of utterances, which alone are there; all without it.
         """
         rows = np.arange(len(self.embeddings)) if rows is None else rows
@@ -45,8 +45,8 @@ class UnseenSpeakers:
         known = [Statistics.of_nothing(own.shape[1])] * len(rows)
         for speaker in np.unique(speakers):
             said = np.flatnonzero(speakers == speaker)
-            heard = set(enrolment_ids(names[said].tolist(), clips))
-            chosen = own[[row for row in said if names[row] in heard]]
+            enrolled = set(enrolment_ids(names[said].tolist(), clips))
+            chosen = own[[row for row in said if names[row] in enrolled]]
             if len(chosen):
                 statistics = Statistics.of(lambda: [chosen])  # noqa: B023  # read at once
                 known = [statistics if row in said else one for row, one in enumerate(known)]

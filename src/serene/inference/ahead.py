@@ -10,31 +10,31 @@ from typing import Self
 
 from serene.inference.clip import Clip
 
-Heard = Clip | str  # or why it could not be heard
+Extracted = Clip | str  # or why there is no clip
 
 TOGETHER = 240.0  # seconds of sound, at most, that are answered together
 LEAST = 1.0  # seconds that a clip counts for at least: also what is nothing but a message takes memory
 
 
 class Ahead:
-    """A context in which sounds are heard, one after the other, as far ahead as so many seconds of sound fit.
+    """A context in which sounds are decoded, one after the other, as far ahead as so many seconds of sound fit.
 
-    What is being heard counts as the longest sound that there may be, since nobody knows; what is done as it is long.
+    What is being decoded counts as the longest sound that there may be, since nobody knows; what is done as it is long.
 
     Args:
         paths: of the sounds.
-        hear: makes a clip, or says why there is none.
-        threads: that hear.
+        extract: makes a clip, or says why there is none.
+        threads: that decode.
         longest: seconds of the longest sound.
     """
 
-    def __init__(self, paths: Sequence[str], hear: Callable[[str], Heard], threads: int, longest: float) -> None:
+    def __init__(self, paths: Sequence[str], extract: Callable[[str], Extracted], threads: int, longest: float) -> None:
         """Note what there is to do; entering the context begins it."""
-        self._left, self._hear, self._longest = iter(paths), hear, longest
+        self._left, self._extract, self._longest = iter(paths), extract, longest
         self._most = 2 * TOGETHER + threads * longest  # so that the next sound is always begun: see `together`
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="extract")
         self._lock, self._held, self._open = threading.Lock(), 0.0, True
-        self._begun: deque[tuple[str, Future[Heard]]] = deque()
+        self._begun: deque[tuple[str, Future[Extracted]]] = deque()
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -43,14 +43,14 @@ class Ahead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for what is being heard, and begin nothing more."""
+        """Wait for what is being decoded, and begin nothing more."""
         with self._lock:
             self._open = False
         self._pool.shutdown(cancel_futures=True)
 
-    def together(self, most: int) -> Iterator[list[tuple[str, Heard]]]:
-        """Give what was heard, a few at a time: at most so many, and no more once there are `TOGETHER` seconds."""
-        few: list[tuple[str, Heard]] = []
+    def together(self, most: int) -> Iterator[list[tuple[str, Extracted]]]:
+        """Give what was decoded, a few at a time: at most so many, and no more once there are `TOGETHER` seconds."""
+        few: list[tuple[str, Extracted]] = []
         seconds = 0.0
         while self._begun:
             path, future = self._begun.popleft()
@@ -72,10 +72,10 @@ class Ahead:
             self._held += self._longest
             self._begun.append((path, self._pool.submit(self._work, path)))
 
-    def _work(self, path: str) -> Heard:
-        heard = self._hear(path)
-        self._hold(_seconds(heard) - self._longest)
-        return heard
+    def _work(self, path: str) -> Extracted:
+        extracted = self._extract(path)
+        self._hold(_seconds(extracted) - self._longest)
+        return extracted
 
     def _hold(self, seconds: float) -> None:
         with self._lock:
@@ -83,5 +83,5 @@ class Ahead:
             self._begin()
 
 
-def _seconds(heard: Heard) -> float:
-    return LEAST if isinstance(heard, str) else max(LEAST, heard.duration)
+def _seconds(extracted: Extracted) -> float:
+    return LEAST if isinstance(extracted, str) else max(LEAST, extracted.duration)

@@ -130,8 +130,8 @@ class ModelFolder:
                 found = file_digest(file, "sha256")
         except OSError as error:
             raise SereneError(f"Cannot read {self.path / kept}, which tells whose profile is whose: {error}") from error
-        heard = json.dumps(self.preprocessor, sort_keys=True)
-        return sha256(found.digest() + heard.encode()).hexdigest()[:16]
+        reads = json.dumps(self.preprocessor, sort_keys=True)
+        return sha256(found.digest() + reads.encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from serene import sound
 from serene.errors import SereneError
 from serene.files import whole_file
-from serene.inference.ahead import Ahead, Heard
+from serene.inference.ahead import Ahead, Extracted
 from serene.inference.answer_file import Partial, Row, format_of, number, render
 from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
@@ -22,7 +22,7 @@ from serene.inference.recognizer import Recognizer
 
 Progress = Callable[[str, int, int], None]
 
-BATCHES = 4  # of the network, whose clips are dealt by length and answered together
+BATCHES = 4  # of the network, whose clips are batched by length and answered together
 MOST_THREADS = 4
 
 
@@ -123,7 +123,7 @@ def answers(
     Args:
         paths: of the sounds.
         recognizer: answers.
-        failed: why there is nothing to hear at a path.
+        failed: why there is nothing to read at a path.
         threads: that decode.
 
     Yields:
@@ -131,16 +131,16 @@ def answers(
     """
     failed = failed or {}
 
-    def extract(path: str) -> Heard:
+    def extract(path: str) -> Extracted:
         try:
             return failed[path] if path in failed else recognizer.extract(path)
         except SereneError as error:
             return str(error)
         except sound.BROKEN as error:  # of the front end; one odd file must not end a run over many
-            return f"{sound.named(path)} cannot be heard: {error!r}"
+            return f"{sound.named(path)} cannot be read: {error!r}"
 
-    with Ahead(paths, extract, threads or _cores(), recognizer.extractor.longest) as heard:
-        for few in heard.together(BATCHES * recognizer.batch_size):
+    with Ahead(paths, extract, threads or _cores(), recognizer.extractor.longest) as extracted:
+        for few in extracted.together(BATCHES * recognizer.batch_size):
             clips = [clip for _, clip in few if isinstance(clip, Clip)]
             answer = iter(recognizer.answer(clips))
             yield {path: row_of(path, next(answer) if isinstance(clip, Clip) else clip) for path, clip in few}

@@ -35,8 +35,8 @@ class Recognizer:
     Args:
         folder: the model.
         network: runs it.
-        profile: of the speaker whom it hears, unless a call says otherwise.
-        batch_size: clips that the network hears at once, at most.
+        profile: of the speaker, unless a call says otherwise.
+        batch_size: clips that the network reads at once, at most.
         abstain: answer `uncertain` where the highest score is below this, from 0 to 1.
 
     Attributes:
@@ -86,7 +86,7 @@ class Recognizer:
                 `cpu`, `cuda` and what else torch knows.
             precision: `fp32`; `int8` for the folder's quantised ONNX file; `bf16` for PyTorch in bfloat16.
             profile: of the speaker, made by `enrol`, or its file.
-            batch_size: clips that the network hears at once, at most.
+            batch_size: clips that the network reads at once, at most.
             abstain: answer `uncertain` where the highest score is below this.
             threads: that a batch may use: of ONNX 1 without it, of PyTorch its own choice.
 
@@ -190,11 +190,11 @@ class Recognizer:
 
         Raises:
             AudioError: a sound cannot be decoded.
-            SereneError: no clip holds speech, or the model hears one clip at a time and has no use for a profile.
+            SereneError: no clip holds speech, or the model answers one clip at a time and has no use for a profile.
         """
         if not self.folder.widths:
             raise SereneError(
-                f"The model {self.folder.name} hears one clip at a time: a profile would change nothing. "
+                f"The model {self.folder.name} answers one clip at a time: a profile would change nothing. "
                 "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
             )
         clips = [self.extract(sound, rate) for sound in sounds]

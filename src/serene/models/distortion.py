@@ -16,7 +16,7 @@ HIDDEN = 2  # bands of features, and stretches of time, that are hidden of each 
 
 
 class Distortion(nn.Module):
-    """Changes standardised features of clips while training, each clip in its own way; scoring hears them as they are.
+    """Changes standardised features of clips while training, each clip in its own way; scoring reads them as they are.
 
     In this order: the mel axis is stretched, as by a longer or shorter vocal tract (Jaitly and Hinton 2013), and time
     is, by nearest frames; a smooth curve over mel is added, and its level to the power, as another room and another
@@ -55,10 +55,10 @@ class Distortion(nn.Module):
         clips, longest, width = frames.shape
         pace, tract = 1 + self.warp * (2 * torch.rand(2, clips, 1, device=frames.device) - 1)
         last = mask.sum(dim=1, keepdim=True) - 1
-        heard = (torch.arange(longest, device=frames.device) * pace).round().long()
-        heard = torch.where(heard > last, 2 * last - heard, heard).clamp(min=0)  # what is past the end comes back
-        heard = torch.where(mask, heard, torch.arange(longest, device=frames.device))
-        frames = frames.gather(1, heard.unsqueeze(-1).expand(-1, -1, width))
+        source = (torch.arange(longest, device=frames.device) * pace).round().long()
+        source = torch.where(source > last, 2 * last - source, source).clamp(min=0)  # what is past the end comes back
+        source = torch.where(mask, source, torch.arange(longest, device=frames.device))
+        frames = frames.gather(1, source.unsqueeze(-1).expand(-1, -1, width))
         filters = width - PROSODY
         place = (torch.arange(filters, device=frames.device) * tract).clamp(max=filters - 1)
         below = place.long().clamp(max=filters - 2)

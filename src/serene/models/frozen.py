@@ -58,7 +58,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def identity(self) -> str:
-        """What the store keys the arrays by: the weights' content, what they hear, the settings, this code's version.
+        """What the store keys the arrays by: the weights' content, what they read, the settings, this code's version.
 
         Raises:
             SereneError: the weights are not there, or they and the settings do not fit.
@@ -68,10 +68,10 @@ class Frozen(FrontEnd):
         length = "" if self.length is None else f"-{self.length}"
         kind = "pooled" if self.pooled else "frames"
         if self._own_config is not None:
-            heard = f"-{self._own_front_end.identity}"
+            reads = f"-{self._own_front_end.identity}"
         else:
-            heard = "" if self._standardises else "-raw"
-        return f"frozen-{weights.digest(self.weights)}{heard}{layer}{length}-{kind}-v{VERSION}"
+            reads = "" if self._standardises else "-raw"
+        return f"frozen-{weights.digest(self.weights)}{reads}{layer}{length}-{kind}-v{VERSION}"
 
     @cached_property
     def spec(self) -> InputSpec:
@@ -146,8 +146,8 @@ class Frozen(FrontEnd):
             raise SereneError("features.layers is for pretrained encoders; a model of ours gives its last output.")
         elif Parts(**own["parts"]).needs(own["normalize"]) & {"features", "cepstra"}:
             raise SereneError(
-                f"{self.weights} hears a speaker's other clips, so its outputs are no function of a clip and cannot be "
-                "stored; use a model that hears one clip at a time."
+                f"{self.weights} uses a speaker's other clips, so its outputs are no function of a clip and cannot be "
+                "stored; use a model that answers one clip at a time."
             )
 
     @cached_property
@@ -186,7 +186,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _standardises(self) -> bool:
-        """Whether a pretrained encoder hears samples of mean 0 and variance 1, or sound as it is."""
+        """Whether a pretrained encoder reads samples of mean 0 and variance 1, or sound as it is."""
         there = (self._folder / "preprocessor_config.json").exists()
         return not there or bool(self._read("preprocessor_config.json").get("do_normalize", True))
 

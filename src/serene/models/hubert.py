@@ -210,10 +210,10 @@ class _Attention(WavLMAttention):
         projections = (self.q_proj, self.k_proj, self.v_proj)
         query, key, value = (project(hidden_states).view(split).transpose(1, 2) for project in projections)
         bias = gated_position_bias.view(batch, self.num_heads, frames, frames).masked_fill(~attention_mask, -torch.inf)
-        heard = nn.functional.scaled_dot_product_attention(
+        attended = nn.functional.scaled_dot_product_attention(
             query, key, value, bias.to(query.dtype), self.dropout if self.training else 0.0
         )
-        heads = heard.unbind(dim=1)  # joined so, since a view of them fits no other length where a graph is exported
+        heads = attended.unbind(dim=1)  # joined so, since a view of them fits no other length where a graph is exported
         return self.out_proj(torch.cat(heads, dim=-1)), None
 
 

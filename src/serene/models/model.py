@@ -91,7 +91,7 @@ class EmotionModel(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
         kind = registry.load(encoder, ENCODERS, "encoder")
-        if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be a stranger's
+        if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be anybody's
             raise SereneError(f"'{encoder}' is no encoder: a torch module was expected, see serene.models.encoder.")
         self.needs = self.parts.needs(normalize)
         if {"features", "embeddings"} <= self.needs:

@@ -59,7 +59,7 @@ class AttentivePooling(Pooling):
     map of each frame.
 
     Raises:
-        SereneError: the features cannot be dealt to the heads.
+        SereneError: the features cannot be shared out among the heads.
     """
 
     widening = 2

@@ -18,7 +18,7 @@ class ResidualTdnn(Encoder):
     """Two convolutions that merge four frames into one, then three dilated ones that each add to what they read.
 
     The architecture is this project's own: time-delay layers as Tu et al. 2019 have them, residual and without an
-    LSTM, so that a quarter of a million weights hear 0.3 s to either side of each frame. Each convolution is followed
+    LSTM, so that a quarter of a million weights see 0.3 s to either side of each frame. Each convolution is followed
     by batch norm and ReLU.
 
     While training, clips are changed at random, see `serene.models.distortion`.

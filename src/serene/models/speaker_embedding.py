@@ -33,10 +33,10 @@ class SpeakerTable(nn.Module):
         self.dense = nn.Linear(inner, width)
 
     def forward(self, speaker: Tensor) -> Tensor:
-        """Map indices (batch,), -1 for strangers, to vectors (batch, feature)."""
+        """Map indices (batch,), -1 for unseen speakers, to vectors (batch, feature)."""
         known = self.table(speaker.clamp(min=0))
-        stranger = (speaker < 0).unsqueeze(-1)
-        return self.dense(torch.where(stranger, self.table.weight.mean(dim=0), known))
+        unseen = (speaker < 0).unsqueeze(-1)
+        return self.dense(torch.where(unseen, self.table.weight.mean(dim=0), known))
 
 
 class SpeakerMfcc(nn.Module):
@@ -76,33 +76,33 @@ class PersonalVectors(nn.Module):
     """A vector of the encoder's width for each known speaker (Tran et al. 2023), zero until it is learned.
 
     A speaker is known by `voices`: the mean of the encoder's frames without any vector, taken over the speaker's
-    training clips once training is over. How strangers get a vector is ours: the paper says only that they can.
+    training clips once training is over. How unseen speakers get a vector is ours: the paper says only that they can.
 
     Args:
         speakers: how many are known.
         width: features per frame of the encoder.
-        unseen: what strangers get; see `serene.models.parts.Parts`.
+        unseen: what unseen speakers get; see `serene.models.parts.Parts`.
         similar: how many known speakers the most similar are.
     """
 
     voices: Tensor
 
     def __init__(self, speakers: int, width: int, unseen: Unseen, similar: int) -> None:
-        """Begin with zeros, and with nobody heard."""
+        """Begin with zeros, and with nobody's voice."""
         super().__init__()
         self.vectors = nn.Parameter(torch.zeros(speakers, width))
         self.unseen, self.similar = unseen, similar
         self.register_buffer("voices", torch.zeros(speakers, width))
 
     def forward(self, speaker: Tensor, voice: Tensor | None = None) -> Tensor:
-        """Map indices (batch,), -1 for strangers, to vectors (batch, feature).
+        """Map indices (batch,), -1 for unseen speakers, to vectors (batch, feature).
 
         Args:
             speaker: indices of known speakers.
-            voice: (batch, feature) how the clips sound without any vector, where strangers get what is similar.
+            voice: (batch, feature) how the clips sound without any vector, where unseen speakers get what is similar.
 
         Raises:
-            SereneError: a stranger, where they are refused.
+            SereneError: an unseen speaker, where they are refused.
         """
         known, strange = self.vectors[speaker.clamp(min=0)], (speaker < 0).unsqueeze(-1)
         if self.unseen == "refuse":
@@ -112,16 +112,16 @@ class PersonalVectors(nn.Module):
                     "model.unseen_speakers to similar, mean or zero, or name one of its speakers."
                 )
             return known
-        return torch.where(strange, self._for_strangers(voice), known)
+        return torch.where(strange, self._for_unseen(voice), known)
 
-    def _for_strangers(self, voice: Tensor | None) -> Tensor:
+    def _for_unseen(self, voice: Tensor | None) -> Tensor:
         if self.unseen == "zero":
             return torch.zeros_like(self.vectors[0])
-        heard = self.voices.any(dim=1)
-        if self.unseen == "mean" or voice is None or not heard.any():
+        voiced = self.voices.any(dim=1)
+        if self.unseen == "mean" or voice is None or not voiced.any():
             return self.vectors.mean(dim=0)
-        vectors = self.vectors[heard]
-        likeness = functional.cosine_similarity(voice.unsqueeze(1), self.voices[heard].unsqueeze(0), dim=-1)
+        vectors = self.vectors[voiced]
+        likeness = functional.cosine_similarity(voice.unsqueeze(1), self.voices[voiced].unsqueeze(0), dim=-1)
         nearest = likeness.topk(min(self.similar, len(vectors)), dim=1).indices
         return vectors[nearest].mean(dim=1)
 

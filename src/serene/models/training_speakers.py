@@ -13,7 +13,7 @@ from serene.errors import SereneError
 from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
-FILE, HEARD = "trained_on.json", "heard.json"
+FILE, CLIPS = "trained_on.json", "heard.json"
 Person = tuple[str, str]  # corpus and speaker
 
 
@@ -59,7 +59,7 @@ class TrainingSpeakers:
         return frozenset(corpus for corpus, _ in self.trained | self.validated)
 
     def check(self, split: Split, name: str) -> None:
-        """Refuse a split whose strangers are none to the model.
+        """Refuse a split whose test speakers the model was trained on.
 
         Raises:
             SereneError: a test speaker was trained on or selected by, or a validation speaker trained on.
@@ -71,7 +71,7 @@ class TrainingSpeakers:
             known |= people(split.validation) & self.trained
         if known:
             raise SereneError(
-                f"Fold {split.fold}: {some(speaker for _, speaker in known)} should be strangers, and {name} was "
+                f"Fold {split.fold}: {some(speaker for _, speaker in known)} should be unseen, and {name} was "
                 "trained on them. Run the fold that it was trained on, or take another model."
             )
 
@@ -81,9 +81,9 @@ def people(clips: Iterable[Utterance]) -> frozenset[Person]:
     return frozenset((str(clip.corpus), clip.speaker) for clip in clips)
 
 
-def heard_by(name: str | None) -> frozenset[str]:
+def training_clips_of(name: str | None) -> frozenset[str]:
     """Read the hashes of the sounds that an encoder was pre-trained on, where this project did it; none otherwise."""
-    path = None if name is None else weights.find(name) / HEARD
+    path = None if name is None else weights.find(name) / CLIPS
     if path is None or not path.exists():
         return frozenset()
     try:

@@ -9,7 +9,7 @@ _BEST = Column(name="best validation", measure="best_validation_wa")
 _TEST = Column(name="test", measure="pooled_wa")
 _LOSS = Column(name="test loss", measure="loss")
 _SPREAD = Column(name="spread", measure="spread")
-_STRANGERS = Column(
+_UNSEEN = Column(
     name="test on unseen speakers",
     measure="pooled_wa",
     overrides=(
@@ -75,7 +75,7 @@ TABLES = {
         unit=_UNIT,
         corpus="crema_d",
         weights=("facebook/hubert-large-ll60k",),
-        columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _STRANGERS),
+        columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _UNSEEN),
         tiny=("training.batch_size=16",),
         rows=(
             *(Row(name=name, published=_PUBLISHED[name], recipe=recipe) for name, recipe in _RECIPES.items()),
@@ -104,7 +104,7 @@ TABLES = {
         unit=_UNIT,
         corpus="crema_d",
         weights=("facebook/hubert-large-ll60k",),
-        columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _STRANGERS),
+        columns=(_LAST, _BEST, _TEST, _LOSS, _SPREAD, _UNSEEN),
         tiny=("training.batch_size=16",),
         rows=(
             Row(

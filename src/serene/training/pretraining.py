@@ -29,7 +29,7 @@ from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors
-from serene.models.training_speakers import HEARD, heard_by
+from serene.models.training_speakers import CLIPS, training_clips_of
 from serene.protocols.split import shuffled
 from serene.sound import SAMPLE_RATE
 from serene.training.environment import environment
@@ -170,15 +170,15 @@ def _frames(stage: Stage, base: FrontEnd, progress: Progress) -> Iterator[np.nda
 def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction) -> None:
     """Write the encoder as transformers does, and last: its folder says that the stage is done."""
     (stage.folder / PREDICTOR).write_bytes(safetensors.torch.save(dict(method.state_dict())))
-    before = heard_by(str(stage.before.product) if stage.before else stage.encoder["weights"])
-    heard = before | {str(u.audio_hash) for u in stage.trained}
+    before = training_clips_of(str(stage.before.product) if stage.before else stage.encoder["weights"])
+    trained = before | {str(u.audio_hash) for u in stage.trained}
     assert isinstance(model.encoder, Hubert)
     kept = {"do_normalize": stage.normalize == "utterance", "sampling_rate": SAMPLE_RATE, "feature_size": 1}
     kept |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "padding_value": 0.0, "return_attention_mask": True}
     with whole_folder(stage.product) as temporary, pretrained.silence():
         model.encoder.transformer.save_pretrained(temporary)
         (temporary / "preprocessor_config.json").write_text(json.dumps(kept, indent=2) + "\n")
-        (temporary / HEARD).write_text(json.dumps(sorted(heard)) + "\n")
+        (temporary / CLIPS).write_text(json.dumps(sorted(trained)) + "\n")
         if isinstance(model.speaker_embedding, PersonalVectors):
             (temporary / SPEAKERS).write_text(json.dumps(list(model.speakers)) + "\n")
             tensors = {"vectors": model.speaker_embedding.vectors.detach().contiguous()}

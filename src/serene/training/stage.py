@@ -35,7 +35,7 @@ class Stage:
         settings: as the recipe gives them.
         encoder: `weights` or `config` of what the first stage begins with.
         normalize: what waveforms are standardised by.
-        clips: all that may be heard.
+        clips: all that may be trained on.
         before: the stage whose encoder this one goes on with.
         runs: folder of runs; the stage's own lies in its `stages`.
     """
@@ -58,8 +58,8 @@ class Stage:
         settings["method"] = unlike_defaults(settings["method"], MaskedPrediction)
         settings["training"] = unlike_defaults(settings["training"], Trainer)
         begun = self.before.identity if self.before else self._beginning
-        heard = Manifest(self.clips).digest_of(DECISIVE)
-        text = json.dumps([begun, self.normalize, heard, settings], sort_keys=True)
+        trained = Manifest(self.clips).digest_of(DECISIVE)
+        text = json.dumps([begun, self.normalize, trained, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property

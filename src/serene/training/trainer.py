@@ -257,15 +257,15 @@ class Trainer:
         return rows
 
     def _batches(self, train: Dataset, rng: np.random.Generator) -> list[np.ndarray]:
-        """Deal every training clip once, by number or by seconds."""
+        """Batch every training clip once, by number or by seconds."""
         if self.batch_seconds is None:
             parts = np.ones_like(train.lengths) if train.crop else train.lengths  # what is cut is of like length
             return length_buckets(parts, self.batch_size, rng)
         spec = train.store.front_end.spec
         if not spec.rate:
             raise SereneError("training.batch_seconds counts seconds, and stored outputs have none; use batch_size.")
-        heard = np.minimum(train.lengths, train.crop) if train.crop else train.lengths
-        return duration_batches(heard, self.batch_seconds * spec.rate, rng)
+        lengths = np.minimum(train.lengths, train.crop) if train.crop else train.lengths
+        return duration_batches(lengths, self.batch_seconds * spec.rate, rng)
 
     def _backward(
         self,
