@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pydantic
 import pytest
 
+from serene import published
 from serene.corpora import CORPORA
 from serene.experiment import recipe
 from serene.experiment.recipe_file import RECIPES
-from serene.published import TABLES, Figure, Table
+from serene.published import PAPERS, TABLES, Figure, Table, read
 from serene.reproduce.measures import MEASURES
 
 
@@ -94,3 +98,41 @@ def test_a_figure_is_written_as_its_paper_does() -> None:
         "58.22",
         "0.998 ± 0.010",
     ]
+    assert [Figure.read(text) for text in ("53.9 ± 1.0", "58.22", "0.998 ± 0.010")] == [
+        Figure(53.9, 1.0),
+        Figure(58.22, digits=2),
+        Figure(0.998, 0.01, 3),
+    ]
+
+
+def test_every_papers_file_is_read() -> None:
+    files = Path(published.__file__).parent.glob("*.yaml")
+    assert sorted(PAPERS) == sorted(path.stem for path in files)
+
+
+PAPER = """
+shared: {texts: &texts [Two., Three.]}
+unit: In per cent.
+corpus: emodb
+stand_in: "{name: speaker_folds}"
+cost: an hour
+columns: [{name: WA, measure: wa}]
+tables:
+  mine:
+    title: Mine
+    source: A paper, table 1
+    rows: [{name: Ours, recipe: quickstart.yaml, published: {WA: 60.0 ± 0.50}}]
+    differences: [One., *texts]
+"""
+
+
+def test_a_file_is_checked_against_the_dataclasses(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(PAPER)
+    (table,) = read(path).values()
+    assert table.differences == ("One.", "Two.", "Three.")
+    assert (table.unit, table.rows[0].published) == ("In per cent.", {"WA": Figure(60.0, 0.5)})
+    for wrong, key in (("corpus: emodb", "corpsu: emodb"), ("measure: wa", "mesure: wa"), ("recipe:", "recipes:")):
+        path.write_text(PAPER.replace(wrong, key))
+        with pytest.raises(pydantic.ValidationError, match=key.partition(":")[0]):
+            read(path)
