@@ -55,7 +55,7 @@ def test_the_speakers_of_the_second_corpus_are_no_one_of_the_first(runs: Path) -
 
 def test_the_small_encoder_is_one_that_transformers_would_have_saved(runs: Path) -> None:
     folder = rehearsal._encoder(runs / "tiny-encoder")
-    assert Frozen(weights=str(folder)).width == rehearsal.CONFIG["hidden_size"]
+    assert Frozen(weights=str(folder)).spec.width == rehearsal.CONFIG["hidden_size"]
 
 
 @pytest.mark.slow
