@@ -40,7 +40,7 @@ class CutLognormal:
 
     @classmethod
     def with_mean(cls, mean: float, sigma: float) -> CutLognormal:
-        """Find the mu that gives a mean, by halving."""
+        """Find the mu that gives a mean, by bisection."""
         low, high = -1.0, 3.0
         while high - low > 1e-9:
             middle = (low + high) / 2

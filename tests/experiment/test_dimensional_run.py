@@ -210,7 +210,7 @@ def test_tables_of_dimensions_have_columns_of_their_own(
         assert row == dict.fromkeys(row, "") | {"table": row["table"]} | own
     ended = serene("leaderboard", runs, "-o", board)
     assert ended.code == 0, ended.err
-    assert "CCC tension interval" in ended.out and "speaker probe, unseen speakers" in ended.out
+    assert "CCC tension interval" in ended.out and "speaker probe, test speakers" in ended.out
 
 
 def test_the_command_line_shows_ccc(serene: Any, run: Run) -> None:

@@ -79,7 +79,7 @@ def test_a_table_for_each_protocol_best_first_enrolled_apart(
     assert row["UA"] == f"{100 * ua['value']:.1f}"
     assert row["UA interval"] == f"{100 * ua['low']:.1f} to {100 * ua['high']:.1f}"
     assert row["gap"] == f"{100 * report['gap']:.1f}"
-    assert row["speaker probe, unseen speakers"] == f"{100 * found['accuracy']:.1f}"
+    assert row["speaker probe, test speakers"] == f"{100 * found['accuracy']:.1f}"
     assert row["speaker probe, training speakers"] == f"{100 * found['train_speakers']['accuracy']:.1f}"
     assert row["chance"] == "50.0 / 50.0"  # two unseen and two training speakers in every fold
     assert (row["seeds"], row["folds"], row["UA std"], row["enrolled, unlabelled clips"]) == ("1", "2", "", "no")

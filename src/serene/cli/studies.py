@@ -11,7 +11,7 @@ from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, pr
 from serene.errors import SereneError
 from serene.task import TASKS
 
-SHOWN = ("system", "UA", "UA interval", "WA", "speaker probe, unseen speakers")  # columns of a table, on a screen
+SHOWN = ("system", "UA", "UA interval", "WA", "speaker probe, test speakers")  # columns of a table, on a screen
 
 
 @app.command()

@@ -22,7 +22,7 @@ from serene.task import task_of_report
 ENROLLED = "enrolled with the test speakers' unlabelled clips"
 MOST_NAMED = 10  # folds that a title names one by one
 SHARED: tuple[str, ...] = (
-    *("speaker probe, unseen speakers", "speaker probe, training speakers", "chance", "seeds", "folds"),
+    *("speaker probe, test speakers", "speaker probe, training speakers", "chance", "seeds", "folds"),
     *("enrolled, unlabelled clips", "run", "machine", "core-minutes"),
 )
 COLUMNS: tuple[str, ...] = (
