@@ -21,9 +21,11 @@ import soundfile
 from serene.corpora import CORPORA
 from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
+from serene.evaluation.predictions import Predictions
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of
 from serene.inference import answer_file, timeline_file
+from serene.inference.folder import ModelFolder
 from serene.published import TABLES
 
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors
@@ -301,6 +303,26 @@ def test_evaluate_on_another_corpus(serene: Serene, tiny_run: Path, tmp_path: Pa
     assert json.loads((run / "on/others/report.json").read_text()) == {
         key: value for key, value in ended.json.items() if key != "folder"
     }
+
+
+def test_evaluate_scores_a_model_on_its_own(serene: Serene, made_up: Path, tmp_path: Path) -> None:
+    ended = serene("evaluate", "bundled", "--on", made_up, "-o", tmp_path / "runs", "--json")
+    assert ended.code == 0, ended.err
+    folder = tmp_path / "runs" / "on" / f"bundled-{ModelFolder.find().identity}" / made_up.stem
+    content = {key: value for key, value in ended.json.items() if key != "folder"}
+    assert ended.json["folder"] == str(folder)
+    assert json.loads((folder / "report.json").read_text()) == content
+    assert len(Predictions.read(folder / "predictions.csv")) == content["n_utterances"] > 0
+    assert content["protocol"] == f"cross-corpus: models of bundled, all of {made_up.stem}"
+
+
+@pytest.mark.parametrize("model", ["bundled", "fold-1/seed-0/model"])
+def test_a_model_on_its_own_is_evaluated_on_a_manifest_alone(serene: Serene, tiny_run: Path, model: str) -> None:
+    given = model if model == "bundled" else tiny_run / model
+    ended = serene("evaluate", given)
+    assert (ended.code, ended.out) == (2, "")
+    said = f"error: {given} is a model and no run: say with --on which manifest it is to be scored on.\n"
+    assert ended.err == said
 
 
 def test_compare_gives_paired_differences(serene: Serene, tiny_run: Path, enrolled_run: Path) -> None:

@@ -29,7 +29,7 @@ from serene.models.scoring import score
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three strangers of another corpus; the last clip of each has an emotion that no model knows."""
+    """Three unseen speakers of another corpus; the last clip of each has an emotion that no model knows."""
     folder = tmp_path_factory.mktemp("others")
     clips = list(make(folder / "corpus", speakers=3, clips_per_speaker=8, seconds=0.3, seed=9))
     clips = [replace(u, corpus="elsewhere", emotion="awe" if u.id.endswith("8") else u.emotion) for u in clips]
@@ -51,7 +51,7 @@ def test_every_model_scores_the_classes_it_knows(run: Run, others: Path) -> None
     assert content == report.to_json()
     assert (folder / "report.html").exists()
     assert content["n_utterances"] == 21
-    assert content["stamps"][0] == "3 clips of other classes than the models' were left out"
+    assert content["stamps"][0] == "3 clips without a label that the models know were left out"
     assert (content["speaker_independent"], content["saw_unlabelled_test_audio"]) == (True, False)
     assert content["protocol"] == f"cross-corpus: models of {run.folder.name}, all of others"
     assert told[-1] == ("scoring", 2, 2)
@@ -66,13 +66,13 @@ def test_every_model_scores_the_classes_it_knows(run: Run, others: Path) -> None
     assert content["metrics"]["wa"]["value"] == pytest.approx(np.mean(right))
 
 
-def test_the_corpus_that_was_trained_on_is_no_stranger(run: Run, made_up: Path) -> None:
+def test_speakers_of_the_corpus_that_was_trained_on_are_not_unseen(run: Run, made_up: Path) -> None:
     content = evaluate_on(run, made_up)[0].content
     assert content["speaker_independent"] is False
     assert any("Speaker dependent" in stamp for stamp in content["stamps"])
 
 
-def test_a_model_that_standardises_by_speaker_hears_the_strangers_clips(
+def test_a_model_that_standardises_by_speaker_is_told_of_unlabelled_clips(
     enrolled_run: Path, others: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(enrolled_run, tmp_path / "runs" / enrolled_run.name)
@@ -88,7 +88,7 @@ def told(request: pytest.FixtureRequest, tiny_recipe: Path, tmp_path: Path, monk
     return train(recipe.load(tiny_recipe, changes), tmp_path / "runs")
 
 
-def test_a_model_that_is_told_who_speaks_takes_all_of_another_corpus_for_strangers(told: Run, others: Path) -> None:
+def test_a_model_that_is_told_who_speaks_takes_all_of_another_corpus_for_unseen(told: Run, others: Path) -> None:
     """Some of them bear the names of training speakers."""
     content = evaluate_on(told, others)[0].content
     (one,) = told.finished()
@@ -124,7 +124,7 @@ def test_models_that_name_speakers_are_scored_on_those_speakers(naming: Run, mad
     assert (content["n_utterances"], content["n_speakers"], len(content["classes"])) == (16, 2, 6)
     assert content["stamps"] == [
         NAMED,
-        "32 clips of other classes than the models' were left out",
+        "32 clips without a label that the models know were left out",
         "it is not proven that the models were not trained on these clips",
     ]
     page = (folder / "report.html").read_text()
@@ -177,7 +177,7 @@ def test_models_of_votes_are_scored_on_what_most_listeners_heard(voted: Run, oth
     content = evaluate_on(voted, tmp_path / "heard.jsonl")[0].content
     assert content["target"] == "votes"
     assert content["n_utterances"] == len(clips) - 1
-    assert content["stamps"][0] == "1 clips of other classes than the models' were left out"
+    assert content["stamps"][0] == "1 clips without a label that the models know were left out"
     truth = np.sum(content["confusion"], axis=1) / len(voted.finished())
     assert dict(zip(content["classes"], truth, strict=True)) == {
         name: {known[0]: 11, known[1]: 12}.get(name, 0) for name in known

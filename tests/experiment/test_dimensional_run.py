@@ -226,7 +226,7 @@ def test_the_command_line_shows_ccc(serene: Any, run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three strangers of another corpus; one clip lacks a dimension."""
+    """Three unseen speakers of another corpus; one clip lacks a dimension."""
     folder = tmp_path_factory.mktemp("others")
     clips = [*make(folder / "corpus", speakers=3, clips_per_speaker=6, seconds=0.3, seed=9)]
     clips = [replace(rating_of(u, place), corpus="elsewhere") for place, u in enumerate(clips)]
@@ -241,7 +241,7 @@ def test_models_are_scored_on_the_dimensions_of_another_corpus(copied: Run, othe
     assert content == report.to_json()
     assert (content["n_utterances"], content["n_speakers"], content["dimensions"]) == (17, 3, DIMENSIONS)
     assert content["stamps"][:2] == [
-        "1 clips without all of the models' dimensions were left out",
+        "1 clips without a label that the models know were left out",
         "the models give values on the scale of synthetic: CCC takes another one for disagreement",
     ]
     clips = [u for u in hashed(Manifest.read(others)) if u.arousal is not None]

@@ -49,8 +49,9 @@ def manifest(*heard: Mapping[str, float] | None) -> Manifest:
 
 
 def chosen(*heard: Mapping[str, float] | None, **settings: Any) -> tuple[dict[str, Utterance], tuple[str, ...]]:
-    kept, classes = choose(manifest(*heard), **({"target": "votes", "join": {}} | settings))
-    return {u.id: u for u in kept}, classes
+    kept, task = choose(manifest(*heard), **({"target": "votes", "join": {}} | settings))
+    assert isinstance(task, Votes)
+    return {u.id: u for u in kept}, task.names
 
 
 # --- shares
@@ -167,8 +168,7 @@ def test_classes_that_nobody_heard(heard: list[Any], use: list[str] | None, said
 def test_a_dataset_refuses_votes_that_are_no_shares(made_up_manifest: Manifest, tmp_path: Path) -> None:
     def targets(votes: dict[str, float] | None) -> torch.Tensor:
         clip = replace(made_up_manifest.utterances[0], emotion="anger", votes=votes)
-        known = {"emotions": ("anger", "sadness"), "speakers": ()}
-        return Dataset([clip], Store(tmp_path, Mfcc()), votes=True, **known).targets
+        return Dataset([clip], Store(tmp_path, Mfcc()), task=Votes(("anger", "sadness")), speakers=()).targets
 
     assert targets({"anger": 0.75, "sadness": 0.25}).tolist() == [[0.75, 0.25]]
     for votes, total in (({"anger": 3, "sadness": 1}, "4"), ({"anger": 0.5, "fear": 0.5}, "0.5"), (None, "0")):
@@ -241,17 +241,17 @@ def test_a_model_that_learns_votes_reports_on_the_dominant_class(
 
 
 def test_the_loss_is_the_cross_entropy_of_the_shares(voted: Manifest, tmp_path: Path) -> None:
-    kept, classes = choose(voted, target="votes", join={})
+    kept, task = choose(voted, target="votes", join={})
     store, speakers = Store(tmp_path, Mfcc()), sorted({u.speaker for u in kept})
-    train = Dataset(kept.utterances[:4], store, task=Votes(classes), speakers=speakers)
+    train = Dataset(kept.utterances[:4], store, task=task, speakers=speakers)
     torch.manual_seed(0)
-    model, batch = EmotionModel(classes, store.front_end.spec.width).eval(), train.batch([0, 1, 2, 3])
+    model, batch = EmotionModel(task, store.front_end.spec.width).eval(), train.batch([0, 1, 2, 3])
     with torch.no_grad():
         found, logits = Baseline().loss(model, batch, 0.0)["emotion"].item(), model(batch).tolist()
     expected = 0.0
     for clip, scores in zip(kept.utterances[:4], logits, strict=True):
         whole = math.log(sum(math.exp(value) for value in scores))
-        for name, value in zip(classes, scores, strict=True):
+        for name, value in zip(task.names, scores, strict=True):
             expected -= (clip.votes or {})[name] * (value - whole) / 4
     assert found == pytest.approx(expected, rel=1e-5)
     assert [max(row) < 1 for row in batch.target.tolist()].count(True) == 3

@@ -42,6 +42,8 @@ from serene.sound import SAMPLE_RATE
 from serene.speaker import Statistics
 from serene.task import TASKS, Task
 
+MUTE = "no speech, or too long"  # why a clip has no answer where a model is served
+
 
 @dataclass(frozen=True)
 class Model:
@@ -279,13 +281,10 @@ def _stamps(
     scale = f"the models give values on the scale of {models.corpus}: CCC takes another one for disagreement"
     rules = (
         (left, f"{left} clips without a label that the models know were left out"),
-        (
-            unanswered,
-            f"{unanswered} clips are scored to which `serene predict` gives no answer: no speech, or too long",
-        ),
         (task.gives == "values" and models.corpus is not None and corpora != {models.corpus}, scale),
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
+        (unanswered, f"{unanswered} clips are scored to which `serene predict` gives no answer: {MUTE}"),
         (target != models.target, "the models learnt listeners' votes, of which there are none here"),
     )
     return [stamp for applies, stamp in rules if applies]
