@@ -33,7 +33,7 @@ SETTINGS = ["model={encoder: residual_tdnn, channels: 8, embedding_norm: speaker
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run whose models standardise embeddings by speaker, measured on unseen speakers enrolled with unlabelled clips."""
+    """A run whose models standardise embeddings by speaker, measured on speakers enrolled with unlabelled clips."""
     changes = [*SETTINGS, "features.crop=0.2", "training.epochs=6", "training.learning_rate=0.01"]
     trained = train(recipe.load(tiny_recipe, changes), tmp_path_factory.mktemp("enrolled") / "runs")
     evaluate_enrolled(trained)
