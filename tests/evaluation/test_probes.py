@@ -7,8 +7,7 @@ import pytest
 
 from serene.errors import SereneError
 from serene.evaluation import probes
-from serene.evaluation.probes import equal_error_rate, speaker_probe
-from serene.evaluation.split_half import halves
+from serene.evaluation.probes import equal_error_rate, halves, speaker_probe
 
 
 def people(n_speakers: int, each: int) -> list[str]:

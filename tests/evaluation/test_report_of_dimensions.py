@@ -14,8 +14,8 @@ from serene.evaluation import metrics
 from serene.evaluation import report as reports
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, ReportFacts, build
-from serene.reporting.page_style import STYLE
 from serene.reporting.report_page import write_html
+from serene.reporting.style import STYLE
 from serene.task import Dimensions, Task
 
 FACTS = ReportFacts(

@@ -164,7 +164,7 @@ def test_without_matplotlib_the_rest_is_written_and_the_command_that_installs_it
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or name.endswith("_picture")]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("serene.reporting.picture_style", "serene.inference.timeline_picture"):
+    for name in ("serene.reporting.style", "serene.inference.timeline_picture"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     written = timelines([call], recognizer, tmp_path / "all")

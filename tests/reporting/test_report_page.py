@@ -14,9 +14,8 @@ from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
 from serene.evaluation.report import DEPENDENT, Embedding, Report, ReportFacts, build
 from serene.reporting.answer_plots import confusion
-from serene.reporting.page_style import STYLE, svg
-from serene.reporting.picture_style import INK
 from serene.reporting.report_page import write_html
+from serene.reporting.style import INK, STYLE, svg
 from serene.task import Task
 
 EVIL = '--><script>alert("x")</script>'

@@ -205,7 +205,7 @@ def _print_table_report(table: TableReport, json: bool) -> None:
 
 
 def _print_differences(found: list[dict[str, Any]]) -> None:
-    from serene.reporting.differences import difference_rows, heading
+    from serene.reporting.figures import difference_rows, heading
 
     out.print(f"{heading(found)}:")
     print_table(difference_rows(found))

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation import concordance
 from serene.evaluation.metrics import METRICS, mean_known, tally
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.resampling import draw
+from serene.evaluation.resampling import ccc_figures, draw, drawn_ccc
 
 DRAWS = 2000
 PERCENTILES = (2.5, 97.5)
@@ -96,7 +95,7 @@ def mean_of_folds(answers: Predictions) -> dict[str, dict]:
     _check_one_part(answers)
     seeds, folds = np.unique(answers.seed), list(dict.fromkeys(answers.fold.tolist()))
     runs, of_fold = [answers.seed == s for s in seeds], [answers.fold == f for f in folds]
-    trials = [[figures(answers, run & fold) if (run & fold).any() else {} for fold in of_fold] for run in runs]
+    trials = [[figures(answers.rows(run & fold)) if (run & fold).any() else {} for fold in of_fold] for run in runs]
     result = {}
     for name in figures(answers):  # a fold that some seed has not run is left out of the means
         values = np.array([[trial[name].item() if trial else np.nan for trial in row] for row in trials])
@@ -168,15 +167,11 @@ def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0)
     return result
 
 
-def figures(answers: Predictions, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
-    """Pool the folds of each seed, of all rows or some: every metric per seed (seed,), seeds in ascending order."""
-    return OF_TASK[answers.task.metric][0](answers, rows)
-
-
-def tallies(predictions: Predictions, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """Pool the folds of each seed, of all rows or some: int64 (seed, 3, class), seeds in ascending order."""
-    seed, rows = predictions.seed[rows], np.arange(len(predictions))[rows]
-    return np.stack([_tally(predictions, rows[seed == one]) for one in np.unique(seed)])
+def tallies(predictions: Predictions) -> np.ndarray:
+    """Pool the folds of each seed: int64 (seed, 3, class), seeds in ascending order."""
+    truth, prediction, n_classes = predictions.truth, predictions.prediction, len(predictions.names)
+    runs = (predictions.seed == seed for seed in np.unique(predictions.seed))
+    return np.stack([tally(truth[run], prediction[run], n_classes) for run in runs])
 
 
 def deviation(values: np.ndarray) -> float | None:
@@ -184,24 +179,23 @@ def deviation(values: np.ndarray) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
+def figures(answers: Predictions) -> dict[str, np.ndarray]:
+    """Pool the folds of each seed: every metric per seed (seed,), seeds in ascending order."""
+    return OF_TASK[answers.task.metric][0](answers)
+
+
 def _drawn(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
     """Draw speakers and utterances once for all systems of one kind: every metric of each (draw, seed)."""
     return OF_TASK[systems[0].task.metric][1](systems, draws, seed)
 
 
-def _of_classes(predictions: Predictions, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
-    counts = tallies(predictions, rows)
+def _every_metric(counts: np.ndarray) -> dict[str, np.ndarray]:
     return {name: metric(counts) for name, metric in METRICS.items()}
 
 
-def _drawn_of_classes(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
-    counts = draw(systems, draws, seed)
-    return [{name: metric(found) for name, metric in METRICS.items()} for found in counts]
-
-
 OF_TASK: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {  # by a task's metric: figures, and drawn ones
-    "ua": (_of_classes, _drawn_of_classes),
-    "ccc": (concordance.figures, concordance.drawn_figures),
+    "ua": (lambda answers: _every_metric(tallies(answers)), lambda *how: [_every_metric(own) for own in draw(*how)]),
+    "ccc": (ccc_figures, drawn_ccc),
 }
 
 
@@ -215,10 +209,6 @@ def _ends(drawn: np.ndarray) -> tuple[float, float]:
     known = drawn[~np.isnan(drawn)]
     low, high = np.percentile(known, PERCENTILES) if len(known) else (np.nan, np.nan)
     return float(low), float(high)
-
-
-def _tally(predictions: Predictions, rows: np.ndarray) -> np.ndarray:
-    return tally(predictions.truth[rows], predictions.prediction[rows], len(predictions.names))
 
 
 def _check_one_part(answers: Predictions) -> None:

@@ -25,9 +25,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from serene.errors import SereneError
-from serene.evaluation.split_half import groups, split, spread
 
 WithinHalves = Callable[[np.ndarray, np.ndarray], np.ndarray]
+TRIES = 20  # splits of the texts, until every speaker is in both halves
 MOST_EMBEDDINGS = 20_000
 MOST_PAIRED = 1_000  # utterances whose pairs give the equal-error rate: half a million pairs at most
 
@@ -75,7 +75,7 @@ def speaker_probe(
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(embeddings))[:MOST_EMBEDDINGS])
     names = np.asarray(speakers, dtype=np.str_)[chosen]
-    group, note = groups(names, None if texts is None else [texts[i] for i in chosen])
+    group, note = _groups(names, None if texts is None else [texts[i] for i in chosen])
     kept = _usable(names, group)
     rows, speaker, group = chosen[kept], np.unique(names[kept], return_inverse=True)[1], group[kept]
     remade = within_halves or (lambda rows, _first: embeddings[rows])
@@ -90,7 +90,7 @@ def speaker_probe(
 
 def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Mark the utterances (utterance,) of speakers who can be in both halves, or raise TooFewClips."""
-    kept = spread(names, group)
+    kept = _in_two_groups(names, group)
     if len(np.unique(names[kept])) < 2:
         raise TooFewClips(
             f"A speaker probe needs two speakers with two utterances each; of {len(np.unique(names))} speakers and "
@@ -143,7 +143,7 @@ def _check(embeddings: np.ndarray, speakers: Sequence[str], texts: Sequence[str 
 def _one_draw(
     rows: np.ndarray, speaker: np.ndarray, group: np.ndarray, remade: WithinHalves, rng: np.random.Generator
 ) -> dict[str, float]:
-    first, both = split(speaker, group, rng)
+    first, both = _split(speaker, group, rng)
     train, test = first & both[speaker], ~first & both[speaker]
     y_train, y_test = speaker[train], speaker[test]
     if len(y_train) <= both.sum():
@@ -215,3 +215,61 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _mean_and_std(values: np.ndarray) -> dict[str, float | None]:
     return {"mean": float(values.mean()), "std": float(values.std(ddof=1)) if len(values) > 1 else None}
+
+
+def _groups(names: np.ndarray, texts: Sequence[str | None] | None) -> tuple[np.ndarray, str | None]:
+    """Number what must stay together (utterance,): a text, or the utterance alone; and note where texts cannot."""
+    alone = np.arange(len(names))
+    if texts is None:
+        return alone, None
+    labels = [("text", text) if text else ("utterance", str(i)) for i, text in enumerate(texts)]
+    place = {label: index for index, label in enumerate(dict.fromkeys(labels))}
+    group = np.array([place[label] for label in labels])
+    usable = len(np.unique(names[_in_two_groups(names, group)]))
+    if usable >= max(2, len(np.unique(names)) / 2):
+        return group, None
+    return alone, f"The halves share texts: only {usable} of {len(np.unique(names))} speakers say more than one text."
+
+
+def _in_two_groups(names: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Mark the utterances of speakers who have at least two groups (utterance,)."""
+    pairs = {(name, number) for name, number in zip(names.tolist(), group.tolist(), strict=True)}
+    found = np.array([name for name, _ in pairs])
+    speakers, counts = np.unique(found, return_counts=True)
+    return np.isin(names, speakers[counts >= 2])
+
+
+def _split(speaker: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split until all speakers are on both sides, or keep the best of 20 splits.
+
+    Returns:
+        bool (utterance,), True for the training half; bool (speaker,), True for speakers on both sides.
+    """
+    first, both = np.empty(0), np.zeros(1, dtype=bool)
+    for attempt in range(TRIES):
+        other = halves(speaker, group, rng)
+        sides = (np.bincount(speaker[half], minlength=speaker.max() + 1) > 0 for half in (other, ~other))
+        on_both = np.logical_and(*sides)
+        if attempt == 0 or on_both.sum() > both.sum():
+            first, both = other, on_both
+        if both.all():
+            break
+    return first, both
+
+
+def halves(speaker: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Split whole groups into two halves, at random but so that each speaker's utterances are shared out evenly.
+
+    Groups come in random order; each goes to the half where its speakers have less so far. Both are indices
+    (utterance,); the answer is bool (utterance,), True for the training half.
+    """
+    surplus = np.zeros(speaker.max() + 1)  # utterances of each speaker in the training half, less those in the other
+    first = np.zeros(len(speaker), dtype=bool)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    for place in rng.permutation(len(members)):
+        rows = members[place]
+        lean = surplus[speaker[rows]].sum()
+        goes_first = lean < 0 or (lean == 0 and rng.random() < 0.5)
+        first[rows] = goes_first
+        np.add.at(surplus, speaker[rows], 1 if goes_first else -1)
+    return first

@@ -9,6 +9,8 @@ where right is the share of right decisions, and score the mean score. Guo et al
 
 Let a model answer the k clips alone that it is surest of. Coverage is k / n, risk the share of errors among them; AURC
 is the mean risk over k = 1, ..., n (Geifman, Uziel and El-Yaniv 2019). Without any order it is the error of all clips.
+
+Temperature scaling (Guo et al. 2017) divides logits by one number, fitted so that scores mean what they say.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.confidence import DRAWS, PERCENTILES, Interval, deviation
@@ -28,6 +31,7 @@ BINS = 15
 EDGES = np.arange(1, BINS) / BINS
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 COVERAGES = 50  # places of the curve that are kept
+SMALLEST, LARGEST = 0.05, 20.0  # temperatures, beyond which a model knows nothing, or all
 ROUNDING = 1e-4  # by which the scores of a row, written with 6 digits each, may miss a sum of 1
 
 
@@ -59,6 +63,26 @@ def described(test: Predictions, temperatures: Sequence[float] = ()) -> dict[str
         "coverage": [_answered(runs, threshold) for threshold in THRESHOLDS],
         "temperatures": [float(one) for one in temperatures],
     }
+
+
+def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
+    """Find the temperature that makes the cross entropy of `softmax(logits / temperature)` least.
+
+    No decision changes by it: the highest score stays the highest.
+
+    Args:
+        logits: (utterance, emotion), up to a constant per row: logarithms of probabilities will do.
+        target: distributions (utterance, emotion), of clips that were not trained on.
+    """
+    logits, target = np.asarray(logits, dtype=float), np.asarray(target, dtype=float)
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(scaled).sum(axis=1)) - (target * scaled).sum(axis=1)).mean())
+
+    found = minimize_scalar(cross_entropy, bounds=np.log([SMALLEST, LARGEST]), method="bounded")
+    return float(np.exp(found.x))
 
 
 def ece(score: np.ndarray, right: np.ndarray) -> float:
@@ -98,10 +122,7 @@ def interval(test: Predictions, *, draws: int = DRAWS, seed: int = 0) -> Interva
     figure lies above what endless clips would give. So the interval mirrors the draws' percentiles at the figure
     (the basic bootstrap), ends at 0, and holds the figure itself where all draws lie above it.
 
-    Args:
-        test: rows of one part, whose scores are probabilities.
-        draws: number of bootstrap draws.
-        seed: of the draws; the same seed gives the same interval.
+    The rows are of one part, and their scores are probabilities; the same seed gives the same interval.
     """
     score, right = _decided(test)
     values = np.array([ece(score[test.seed == one], right[test.seed == one]) for one in np.unique(test.seed)])
@@ -117,8 +138,7 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
     (runs,) = pool.runs
     answers = np.zeros((len(pool.speaker), runs, BINS + 1))  # what is added up of each utterance; at last, itself
     np.add.at(answers, (pool.utterance, pool.run), np.hstack([_gaps(*_decided(test)), np.ones((len(test), 1))]))
-    named = classes_are_speakers(test)
-    times = np.ones((draws, pool.speakers), dtype=np.int64) if named else pool.times(draws, rng)
+    times = pool.times(draws, rng, all_once=classes_are_speakers(test))
     total = np.zeros((draws, runs * (BINS + 1)))
     for speaker in range(pool.speakers):
         mine = answers[pool.speaker == speaker].reshape(-1, runs * (BINS + 1))

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from serene.errors import SereneError
-from serene.evaluation import groups, people, reliability, shift
+from serene.evaluation import reliability, shift, speakers
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.confidence import intervals, mean_of_folds, tallies
 from serene.evaluation.metrics import confusion, per_class_recall
@@ -138,7 +138,7 @@ def build(
     probes: Sequence[Mapping[str, Any] | None] = (),
     shifts: Sequence[Mapping[str, float] | None] = (),
     temperatures: Sequence[float] = (),
-    groups_of: groups.Facts | None = None,
+    groups_of: speakers.Facts | None = None,
     logs: Sequence[Sequence[Mapping[str, float]]] = (),
     embedding: Embedding | None = None,
 ) -> Report:
@@ -154,7 +154,7 @@ def build(
             it.
         shifts: of each trial, `serene.evaluation.shift.of_embeddings`; averaged over the trials that have it.
         temperatures: by which the models' scores were scaled; of those models of classes that say so.
-        groups_of: what is known of speakers, as `serene.evaluation.groups.facts_of` collects it.
+        groups_of: what is known of speakers, as `serene.evaluation.speakers.facts_of` collects it.
         logs: of each training, a row per epoch.
         embedding: for the t-SNE picture.
 
@@ -176,7 +176,7 @@ def build(
         **_measured(test, validation, task),
         **own,
         "n_speakers": len(own["per_speaker"]),
-        "per_group": groups.measured(test, groups_of or {}),
+        "per_group": speakers.of_groups(test, groups_of or {}),
         "speaker_probe": _over_trials(probes),
         "shift": shift.described(predictions, performance, shifts) if performance else None,
     }
@@ -204,14 +204,14 @@ def _figures(predictions: Predictions) -> dict[str, dict[str, float | None]]:
 def _of_classes(test: Predictions, temperatures: Sequence[float]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Give what is particular to a task of classes, and each speaker's performance; none where they are the classes."""
     few, named = len(test.names) <= MOST_CLASSES, classes_are_speakers(test)
-    everyone = people.classified(test, by_class=few and not named)
+    everyone = speakers.classified(test, by_class=few and not named)
     recall = per_class_recall(tallies(test).sum(axis=0)).tolist()
     own = {
         "classes": list(test.names),
         "per_class_recall": dict(zip(test.names, recall, strict=True)),
         "confusion": confusion(test.truth, test.prediction, len(test.names)).tolist() if few else None,
         "per_speaker": everyone,
-        "speaker_spread": people.spread([one["ua"] for one in everyone]),
+        "speaker_spread": speakers.spread([one["ua"] for one in everyone]),
         "reliability": reliability.described(test, temperatures),
     }
     return own, {} if named else {shift.TARGET: {one["speaker"]: one["ua"] for one in everyone}}
@@ -219,12 +219,12 @@ def _of_classes(test: Predictions, temperatures: Sequence[float]) -> tuple[dict[
 
 def _of_dimensions(test: Predictions, _: Sequence[float]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Give what is particular to dimensions, and each speaker's performance."""
-    everyone = people.rated(test)
+    everyone = speakers.rated(test)
     reached = {name: {one["speaker"]: one["ccc"][name] for one in everyone} for name in test.names}
     own = {
         "dimensions": list(test.names),
         "per_speaker": everyone,
-        "speaker_spread": {name: people.spread([*ccc.values()]) for name, ccc in reached.items()},
+        "speaker_spread": {name: speakers.spread([*ccc.values()]) for name, ccc in reached.items()},
         "speakers_without_ccc": {name: sum(v != v for v in ccc.values()) for name, ccc in reached.items()},
     }
     return own, reached

@@ -23,9 +23,9 @@ from serene.experiment.run_report import COLD_START, write_cards
 from serene.experiment.unseen import UnseenSpeakers, cold_start
 from serene.files import write_text
 from serene.models.model import EmotionModel
-from serene.reporting.picture_style import save
 from serene.reporting.plots import curves
 from serene.reporting.report_page import write_html
+from serene.reporting.style import save
 from serene.task import task_of_report
 
 

@@ -34,7 +34,7 @@ from serene.experiment.corpus import Progress, silent
 from serene.files import whole_file, write_text
 from serene.models.frozen import Frozen
 from serene.reporting import plots
-from serene.reporting.picture_style import png
+from serene.reporting.style import png
 from serene.task import TASKS, Task
 
 NUMBERS = (1, 2, 5, 10, 20, 40)

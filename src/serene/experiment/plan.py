@@ -13,7 +13,7 @@ from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation.columns import check_names
-from serene.evaluation.groups import facts_of
+from serene.evaluation.speakers import facts_of
 from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
 from serene.experiment.sections import Recipe

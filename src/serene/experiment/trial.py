@@ -21,7 +21,7 @@ from serene.audio.dataset import Dataset, contexts_of, statistics_of
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
-from serene.evaluation import metrics, temperature
+from serene.evaluation import metrics, reliability
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
 from serene.experiment.run import Trial
@@ -144,7 +144,7 @@ def measured(model: EmotionModel, dataset: Dataset, *, device: str = "cpu") -> d
 def temperature_of(model: EmotionModel, validation: Dataset, device: str) -> float:
     """Find the temperature that suits clips which were not trained on."""
     log_probabilities = np.log(np.maximum(score(model, validation, device=device).outputs, metrics.SMALLEST))
-    return temperature.fit(log_probabilities, validation.targets.numpy())
+    return reliability.fit_temperature(log_probabilities, validation.targets.numpy())
 
 
 def store_of(recipe: Recipe, folder: Path) -> Store:

@@ -23,7 +23,7 @@ from serene.inference.onnx_network import OnnxNetwork
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.torch_network import TorchNetwork
-from serene.reporting.card_exports import onnx_card
+from serene.reporting.model_card import onnx_card
 
 ALLOWED = 1e-4  # largest difference from PyTorch's logits and embedding with which a graph is written
 LENGTHS = ((50,), (20, 77, 31), (300, 12, 25, 44))  # of the clips that are compared, in frames of a front end

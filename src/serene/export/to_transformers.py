@@ -22,7 +22,7 @@ from serene.inference.folder import CONFIG, ModelFolder
 from serene.models.model import EmotionModel
 from serene.models.pretrained import silence
 from serene.models.torch_network import TorchNetwork
-from serene.reporting.card_exports import stock_card
+from serene.reporting.model_card import stock_card
 from serene.sound import SAMPLE_RATE
 
 TOLERANCE = 1e-4  # of the largest logit

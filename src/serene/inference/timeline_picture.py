@@ -11,7 +11,7 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from serene.inference.emotion import Segment
 from serene.inference.timeline import Timeline, borders
-from serene.reporting.picture_style import INK, PALETTE, dress, plain, png
+from serene.reporting.style import INK, PALETTE, dress, plain, png
 
 MOST_POINTS = 900  # along the time axis; above, neighbours are averaged
 LINE_HEIGHT = 0.08  # of a name beside the areas, at most, as a share of their height

@@ -1,4 +1,4 @@
-"""Pictures of answers: confusion of classes, agreement of dimensions, reliability of scores.
+"""Pictures of answers and of speakers: confusion, agreement, reliability; each speaker's figures, shift and embedding.
 
 Every function returns a matplotlib Figure that belongs to nobody else. Fields are shades of one blue over a clear
 ground, so that they read on white and on black.
@@ -13,19 +13,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from sklearn.manifold import TSNE
 
-from serene.reporting.picture_style import BLUE, DASHES, INK, dress, fields, plain, shade
+from serene.reporting.style import BLUE, DASHES, INK, dots, dress, fields, legend, plain, shade
 
 MOST_DOTS = 1000  # of an agreement; above, a field shows how dense they are
 CELLS = 48  # of that field, along each axis
 LARGEST, SMALLEST = 600.0, 16.0  # areas of dots, in square points: of all clips, and of the fewest
+MOST_POINTS = 100  # of each speaker in the t-SNE: more are slow to lay out and cover each other
+MOST_NAMES = 50  # speakers whose names fit under a picture
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     """Draw a confusion matrix (emotion, emotion): share of each true emotion, and the count below it."""
     n = len(classes)
-    figure = Figure(figsize=(2.1 + 0.82 * n, 1.5 + 0.68 * n), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = fields(1, 2.1 + 0.82 * n, 1.5 + 0.68 * n)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shade(shares), aspect="auto", interpolation="nearest")
     for row, column in np.ndindex(n, n):
@@ -79,8 +81,7 @@ def reliability(found: Mapping[str, Any]) -> Figure:
     Args:
         found: what `report.json` holds under `reliability`.
     """
-    figure = Figure(figsize=(9.4, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = fields(2, 4.7, 4.2)
     _scores(left, found)
     _risk(right, found)
     for axes in (left, right):
@@ -116,3 +117,147 @@ def _risk(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.set_ylim(0, min(top, 1.02))
     axes.set_xlabel("answered, the surest first")
     axes.set_ylabel("of these wrong")
+
+
+def per_speaker(
+    speakers: Sequence[str],
+    measures: Mapping[str, Sequence[float | None]],
+    recall: Mapping[str, Sequence[float | None]],
+    shares: bool,
+) -> Figure:
+    """Draw how well each speaker is recognised, the worst on the left: a row for each measure, recalls below.
+
+    Args:
+        speakers: names (speaker,), in the order in which they are drawn.
+        measures: name -> figure of each speaker (speaker,); None, and no dot, where there is none.
+        recall: class -> share of it that was recognised (speaker,); none of them are drawn where there are none.
+        shares: whether the measures are shares, to be written as percentages.
+    """
+    n, heights = len(speakers), [1.7] * len(measures) + [0.26 * len(recall)] * bool(recall)
+    figure = Figure(figsize=(_width(n), 1.1 + sum(heights)), layout="constrained")
+    rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (name, own) in zip(rows, measures.items(), strict=False):
+        values = _numbers(own)
+        known = values[~np.isnan(values)]
+        _dots(axes, values, f"{known.mean():{'.0%' if shares else '.2f'}}" if len(known) else "")
+        low = min([0.0, *known.tolist()])
+        axes.set_ylim(low if shares else low - 0.05, 1)
+        axes.set_xlim(-0.5, n - 0.5)
+        if shares:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_ylabel(plain([name])[0].strip())
+    for axes in rows[:-1]:
+        axes.tick_params(axis="x", length=0, labelbottom=False)
+    how = "the worst recognised first" if len(measures) == 1 else "the lowest mean first"
+    if recall:
+        field = np.array([_numbers(own) for own in recall.values()])
+        rows[-1].imshow(shade(field), aspect="auto", interpolation="nearest")
+        rows[-1].set_yticks(range(len(recall)), plain(recall))
+        dress(rows[-1], frame=False)
+        how += "\n(the stronger the blue, the better recognised)"
+    _name(rows[-1], speakers, how)
+    return figure
+
+
+def shifts(found: Mapping[str, Any], unit: str) -> Figure:
+    """Draw every speaker's performance over how far the speaker is from everybody else, in embedding and in labels.
+
+    Args:
+        found: what `report.json` holds under `shift`.
+        unit: what performance is measured in, such as CCC.
+    """
+    targets, people = list(found["correlations"]), found["per_speaker"]
+    figure = Figure(figsize=(9.4, 3.6 * len(targets)), layout="constrained")
+    rows = figure.subplots(len(targets), 2, squeeze=False, sharey="row")
+    for row, target in zip(rows, targets, strict=True):
+        reached = _numbers([one["performance"][target] for one in people])
+        apart = {
+            "embedding": ("divergence of embeddings from training's", [one["embedding"] for one in people]),
+            "labels": ("divergence of labels from other speakers'", [one["labels"][target] for one in people]),
+        }
+        for axes, (key, (kind, values)) in zip(row, apart.items(), strict=True):
+            axes.scatter(_numbers(values), reached, s=26, color=BLUE, alpha=0.6, linewidths=0)
+            r = found["correlations"][target][key]
+            said = "not measured" if r is None else f"r = {r['r']:.2f} [{r['low']:.2f} to {r['high']:.2f}]"
+            axes.set_title(said, loc="left", size=11, color=INK)
+            axes.set_xlabel(f"{kind}, nats")
+            dress(axes)
+        name = plain([target])[0].strip()
+        row[0].set_ylabel(f"{unit} of the speaker" + f", {name}" * (len(targets) > 1))
+    return figure
+
+
+def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequence[str], *, seed: int = 0) -> Figure:
+    """Lay out the embeddings of four random speakers in a plane, coloured by what is learnt and by speaker.
+
+    As in figure 2 of Tu et al. 2019: emotions should gather on the left, speakers should be mixed on the right.
+
+    Args:
+        embeddings: (utterance, feature).
+        kinds: what is learnt -> label of each utterance, or value, drawn from dark to light (utterance,).
+        speakers: who speaks (utterance,).
+        seed: of the choice of speakers and of the layout.
+    """
+    rng = np.random.default_rng(seed)
+    names = np.asarray(speakers, dtype=np.str_)
+    shown = {**kinds, "speaker": names}
+    four = rng.permutation(np.unique(names))[:4]
+    rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
+    x = embeddings[rows] - embeddings[rows].mean(axis=0)
+    scale = x.std(axis=0)
+    x = x / np.where(scale > 0, scale, 1)
+    plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
+    figure, places = fields(len(shown), 4.7, 4.6)
+    for axes, (title, kind) in zip(places, shown.items(), strict=True):
+        _layout(axes, plane, kind[rows])
+        axes.set_title(f"by {plain([title])[0].strip()}", loc="left", size=11, color=INK)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_aspect("equal", adjustable="datalim")
+        dress(axes, frame=False)
+    return figure
+
+
+def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray) -> None:
+    """Draw the places (utterance, 2) of what is named or measured (utterance,)."""
+    if kind.dtype.kind == "f":
+        places = axes.scatter(plane[:, 0], plane[:, 1], s=22, alpha=0.85, linewidths=0, c=kind, cmap="viridis")
+        bar = axes.figure.colorbar(places, ax=axes, shrink=0.85, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(colors=INK, length=0)
+        return
+    dots(axes, plane, kind.tolist())
+    legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
+
+
+def _width(speakers: int) -> float:
+    """Choose how wide, in inches, a picture of so many speakers beside each other is."""
+    return min(11.0, max(7.0, 2.2 + 0.34 * speakers))
+
+
+def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
+    """Draw a figure of each speaker (speaker,), NaN for none, and a line at their mean."""
+    n, known = len(values), ~np.isnan(values)
+    places = np.arange(n)[known]
+    axes.vlines(places, 0, values[known], color=BLUE, alpha=0.35, lw=1.5)
+    axes.plot(places, values[known], "o", color=BLUE, ms=max(2.5, 6 - n / 40))
+    if known.any():
+        height = float(values[known].mean())
+        axes.axhline(height, color=INK, lw=0.8, ls=DASHES)
+        axes.text(n - 0.5, height, f" mean {mean}", va="center", ha="left", size=9, color=INK)
+    dress(axes)
+
+
+def _name(axes: Axes, speakers: Sequence[str], how: str) -> None:
+    """Name the speakers below the axes, as far as there is room."""
+    n = len(speakers)
+    if n <= MOST_NAMES:
+        size = 9 if n <= 24 else 7
+        axes.set_xticks(range(n), plain(speakers), rotation=60, ha="right", rotation_mode="anchor", size=size)
+    else:
+        axes.set_xticks([])
+    axes.set_xlabel(f"{n} speakers, {how}")
+
+
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from serene.evaluation.columns import MOST_CLASSES
-from serene.reporting.card_metadata import licence_of, pretrained, upstream_words
-from serene.reporting.card_subject import Subject, code, corpus_of, plain, table
+from serene.reporting.card_metadata import (
+    Subject,
+    code,
+    corpus_of,
+    licence_of,
+    plain,
+    pretrained,
+    table,
+    upstream_words,
+)
 from serene.reporting.figures import HEAD, SHARE, count, metric_name, metric_rows, probe_words, short_name, spreads
 
 TARGETS = {

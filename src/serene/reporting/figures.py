@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ PROBE = (
     "(50 % is no difference)."
 )
 HEAD = ("", "test, folds pooled", "deviation over seeds", "test, mean of folds", "validation")
+DIFFERENCE_COLUMNS = ("run", "metric", "difference", "95 % interval", "p")
 NAMES = {"ua": "UA, mean recall over classes", "wa": "WA, share of right answers", "macro_f1": "macro-F1"}
 
 
@@ -117,3 +118,36 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def heading(differences: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the differences are to, and in what."""
+    points = ", in points" if _unit(differences[0]) is SHARE else ""
+    return f"Differences to {differences[0]['against']}{points}"
+
+
+def difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Give the rows of the table as text.
+
+    Args:
+        differences: as `serene.experiment.comparison.differences` gives them.
+    """
+    return [
+        {
+            "run": row["run"],
+            "metric": row["metric"],
+            "difference": _signed(row, "value"),
+            "95 % interval": f"{_signed(row, 'low')} to {_signed(row, 'high')}",
+            "p": f"{row['p']:.3f}",
+        }
+        for row in differences
+    ]
+
+
+def _signed(row: Mapping[str, Any], key: str) -> str:
+    unit = _unit(row)
+    return f"{unit.scale * row[key]:+.{unit.digits}f}"
+
+
+def _unit(row: Mapping[str, Any]) -> Unit:
+    return UNITS["ccc"] if row["metric"].startswith("ccc_") else SHARE

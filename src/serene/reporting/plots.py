@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from serene.reporting.picture_style import INK, MARKERS, PALETTE, dress, legend, plain, save
+from serene.reporting.style import INK, MARKERS, PALETTE, dress, fields, legend, plain, save
 
 MOST_TICKS = 12  # values of a logarithmic axis that fit below it one by one
 LINE_HEIGHT = 0.055  # of a name beside the curves, as a share of their height
@@ -36,8 +36,7 @@ def learning_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
     measured = [name for name in names if name not in ("epoch", "seconds")]
     shares = [name for name in measured if name.endswith(("_ua", "_wa", "accuracy"))]
     concordant = [name for name in measured if name.endswith("_ccc")]
-    figure = Figure(figsize=(9.4, 4.0), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = fields(2, 4.7, 4.0)
     _curves(left, logs, [name for name in measured if name not in (*shares, *concordant)])
     _curves(right, logs, [*concordant, *shares])
     left.set_title("losses and coefficients", loc="left", size=11, color=INK)
@@ -66,8 +65,7 @@ def curves(
         log_x: whether equal factors are equal distances; places are positive numbers then.
         percent: whether the values are shares, to be written as percentages.
     """
-    figure = Figure(figsize=(8.0, 4.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = fields(1, 8.0, 4.4)
     step = _steps(axes, [x for line in lines.values() for x in line[0]], log_x)
     ends = []
     for place, (name, (where, values, low, high)) in enumerate(lines.items()):
@@ -93,8 +91,7 @@ def per_batch(lines: Mapping[str, Sequence[float]], *, window: int = WINDOW) -> 
         lines: name of a system -> share of each batch that was right (batch,).
         window: batches of the running mean.
     """
-    figure = Figure(figsize=(8.0, 4.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = fields(1, 8.0, 4.4)
     ends = []
     for place, (name, values) in enumerate(lines.items()):
         color, mean = PALETTE[place % len(PALETTE)], running_mean(values, window)

@@ -9,21 +9,23 @@ from typing import Any
 
 from serene.evaluation.report import Report
 from serene.files import write_text
-from serene.reporting.differences import DIFFERENCE_COLUMNS, difference_rows, heading
 from serene.reporting.figures import (
+    DIFFERENCE_COLUMNS,
     HEAD,
     SHARE,
     UNITS,
     Figure,
     count,
+    difference_rows,
     duration,
+    heading,
     metric_rows,
     probe_words,
     short_name,
     spreads,
 )
-from serene.reporting.page_style import escaped, page, soft, table
 from serene.reporting.report_pictures import Shown, answers, layout, shift, speakers, training
+from serene.reporting.style import escaped, page, soft, table
 from serene.task import task_of_report
 
 WARNING = " &#9888;"

@@ -11,9 +11,9 @@ import numpy as np
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Report
-from serene.reporting import answer_plots, plots, speaker_plots
+from serene.reporting import answer_plots, plots
 from serene.reporting.figures import SHARE, Unit, count
-from serene.reporting.page_style import escaped, soft, svg, table
+from serene.reporting.style import escaped, soft, svg, table
 from serene.task import Task
 
 WORST = 5  # speakers in the short table
@@ -92,7 +92,7 @@ def speakers(s: Shown) -> str:
     """Draw every speaker, list the worst, and say who has no figure of their own."""
     people, own = s.content["per_speaker"], MEASURES[s.task.metric](s)
     recall = {name: [one["recall"][name] for one in people] for name in people[0].get("recall", ())}
-    picture = speaker_plots.per_speaker([one["speaker"] for one in people], own, recall, s.unit.scale == SHARE.scale)
+    picture = answer_plots.per_speaker([one["speaker"] for one in people], own, recall, s.unit.scale == SHARE.scale)
     parts = [f"<h3>Speakers</h3>{svg(picture, f'{s.name}-speakers')}"]
     without = {name: many for name, many in s.content.get("speakers_without_ccc", {}).items() if many}
     if without:
@@ -133,7 +133,7 @@ def shift(s: Shown) -> str:
         "the correlation with its 95 % interval"
     )
     note += f"; the two shifts themselves correlate by {both}." if both else "."
-    picture = svg(speaker_plots.shifts(found, s.unit.name), f"{s.name}-shift")
+    picture = svg(answer_plots.shifts(found, s.unit.name), f"{s.name}-shift")
     return f"<h3>Do speakers who are unlike the others fare worse?</h3>{picture}{soft(note)}"
 
 
@@ -150,7 +150,7 @@ def layout(s: Shown) -> str:
         else "Where speakers are told apart, each has a place of their own."
     )
     where = f"{own.part[0]}, fold {escaped(own.fold[0])}, seed {own.seed[0]}"
-    picture = svg(speaker_plots.tsne(found.vectors, kinds, own.speaker.tolist()), f"{s.name}-tsne")
+    picture = svg(answer_plots.tsne(found.vectors, kinds, own.speaker.tolist()), f"{s.name}-tsne")
     return f"<h3>The embedding of up to four speakers ({where})</h3>{picture}{soft(note)}"
 
 

@@ -12,7 +12,7 @@ from serene.inference.folder import ModelFolder
 from serene.inference.speech import SHORTEST
 from serene.inference.timeline import Timeline
 from serene.inference.timeline_picture import figure_of
-from serene.reporting.page_style import svg
+from serene.reporting.style import svg
 
 ACCENT = "#1769aa"
 

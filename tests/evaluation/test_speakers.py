@@ -7,8 +7,8 @@ import pytest
 
 from serene.corpora.manifest import Utterance
 from serene.evaluation.confidence import intervals
-from serene.evaluation.groups import FEWEST, facts_of, measured
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.speakers import FEWEST, facts_of, of_groups
 from serene.task import Dimensions, Task
 
 GENDERS = {"a": "female", "b": "female", "c": "female", "d": "male", "e": "male"}
@@ -37,15 +37,15 @@ def test_a_groups_figures_are_of_its_own_clips_and_few_speakers_have_none() -> N
         fold="1",
         seed=0,
     )
-    found = measured(test, {"gender": GENDERS, "language": dict.fromkeys(GENDERS, "english")})
+    found = of_groups(test, {"gender": GENDERS, "language": dict.fromkeys(GENDERS, "english")})
     assert set(found) == {"gender"}, "speakers of one language are no groups"
     women, men = found["gender"]["female"], found["gender"]["male"]
     assert (women["n_speakers"], women["n_utterances"]) == (FEWEST, 12)
     assert women["metrics"]["wa"]["value"] == pytest.approx(9 / 12)
     assert women["metrics"]["ua"] == intervals(test.rows(np.arange(12)))["ua"].to_dict()
     assert men == {"n_speakers": 2, "n_utterances": 8, "metrics": None}
-    assert measured(test, {}) == {}
-    assert measured(test, {"gender": {"a": "female", "somebody": "male"}}) == {}
+    assert of_groups(test, {}) == {}
+    assert of_groups(test, {"gender": {"a": "female", "somebody": "male"}}) == {}
 
 
 def test_dimensions_have_groups_too() -> None:
@@ -61,6 +61,6 @@ def test_dimensions_have_groups_too() -> None:
         fold="1",
         seed=0,
     )
-    found = measured(test, {"gender": {f"s{i}": "female" if i < 3 else "male" for i in range(6)}})["gender"]
+    found = of_groups(test, {"gender": {f"s{i}": "female" if i < 3 else "male" for i in range(6)}})["gender"]
     assert found["female"]["metrics"]["ccc_arousal"]["value"] == pytest.approx(1)
     assert found["male"]["metrics"]["ccc_arousal"]["value"] < 0

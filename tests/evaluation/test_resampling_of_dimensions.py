@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from serene.errors import SereneError
-from serene.evaluation import concordance
 from serene.evaluation.confidence import intervals, mean_of_folds, paired, weighted
 from serene.evaluation.metrics import ccc
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.resampling import ccc_figures, ccc_of_each_speaker
 from serene.task import Dimensions, Task
 
 
@@ -54,7 +54,7 @@ def some(n_speakers: int, clips: int, *, seed: int = 0, noise: float = 0.7, scal
 
 def test_a_hand_worked_case() -> None:
     """Truths 1, 2, 3 against 2, 2, 5: means 2 and 3, variances 2/3 and 2, covariance 1."""
-    figures = concordance.figures(run([1, 2, 3], [2, 2, 5], "aaa"))
+    figures = ccc_figures(run([1, 2, 3], [2, 2, 5], "aaa"))
     assert figures["ccc_v"].tolist() == [pytest.approx(2 * 1 / (2 / 3 + 2 + 1))]
     assert float(ccc(np.array([1, 2, 3]), np.array([2, 2, 5]))) == pytest.approx(6 / 11)
 
@@ -71,7 +71,7 @@ def test_pooled_and_speakers_own_ccc_are_those_of_loops(scale: float) -> None:
     found = intervals(ratings, draws=50)
     assert found.keys() == {"ccc_v", "ccc_v_of_speakers"}
     for name, values in (("ccc_v", overall), ("ccc_v_of_speakers", of_speakers)):
-        assert concordance.figures(ratings)[name].tolist() == pytest.approx(values)
+        assert ccc_figures(ratings)[name].tolist() == pytest.approx(values)
         assert found[name].value == pytest.approx(sum(values) / 2)
         assert found[name].std == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))
 
@@ -79,9 +79,9 @@ def test_pooled_and_speakers_own_ccc_are_those_of_loops(scale: float) -> None:
 def test_every_dimension_has_its_own_figures() -> None:
     a, b = some(3, 6), some(3, 6, seed=1)
     both = run(np.c_[a.truth, b.truth], np.c_[a.prediction, b.prediction], a.speaker, names=("a", "b"))
-    figures = concordance.figures(both)
+    figures = ccc_figures(both)
     assert list(figures) == ["ccc_a", "ccc_a_of_speakers", "ccc_b", "ccc_b_of_speakers"]
-    assert figures["ccc_b"].tolist() == pytest.approx(concordance.figures(b)["ccc_v"].tolist())
+    assert figures["ccc_b"].tolist() == pytest.approx(ccc_figures(b)["ccc_v"].tolist())
     turned = paired(both, both.ordered(("b", "a")), draws=20)
     assert {name: d.value for name, d in turned.items()} == pytest.approx(dict.fromkeys(figures, 0.0))
 
@@ -91,10 +91,10 @@ def test_whoever_has_true_values_that_do_not_differ_has_no_ccc_of_their_own() ->
     speakers = "aaabcccddee"
     truth = [1, 2, 3, 5, 0.1, 0.1, 0.1, 1, 4, 1, 4]
     given = [2, 2, 5, 5, 1, 2, 3, 1, 4, 2, 2]
-    names, own = concordance.of_each_speaker(run(truth, given, speakers))
+    names, own = ccc_of_each_speaker(run(truth, given, speakers))
     assert names == [*"abcde"]
     assert own[:, 0].tolist() == pytest.approx([6 / 11, math.nan, math.nan, 1, 0], nan_ok=True)
-    assert concordance.figures(run(truth, given, speakers))["ccc_v_of_speakers"].tolist() == [pytest.approx(17 / 33)]
+    assert ccc_figures(run(truth, given, speakers))["ccc_v_of_speakers"].tolist() == [pytest.approx(17 / 33)]
 
 
 def test_where_nothing_differs_there_is_no_figure_and_no_warning() -> None:
@@ -123,7 +123,7 @@ def test_the_overall_interval_is_that_of_a_plain_loop_over_draws() -> None:
 
 def test_in_the_mean_of_speakers_the_speakers_alone_are_drawn() -> None:
     ratings = some(12, 8)
-    own = concordance.of_each_speaker(ratings)[1][:, 0]
+    own = ccc_of_each_speaker(ratings)[1][:, 0]
     ours = intervals(ratings, draws=4000)["ccc_v_of_speakers"]
     rng = np.random.default_rng(3)
     low, high = np.percentile(own[rng.integers(0, 12, (4000, 12))].mean(axis=1), [2.5, 97.5])
@@ -166,7 +166,7 @@ def test_pairing_takes_the_same_draws_for_both() -> None:
     good, bad = some(10, 10, noise=0.3), some(10, 10, seed=1, noise=0.9)
     found = paired(good, bad, draws=1000)
     for name, difference in found.items():
-        value = concordance.figures(good)[name][0] - concordance.figures(bad)[name][0]
+        value = ccc_figures(good)[name][0] - ccc_figures(bad)[name][0]
         assert difference.value == pytest.approx(value)
         assert 0 < difference.low < value < difference.high
         assert difference.p < 0.01
