@@ -13,10 +13,9 @@ import soundfile
 import torch
 
 from serene import sound
-from serene.audio.clusters import Clusters
+from serene.audio.clusters import Clusters, Unlabelled
 from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.store import Store
-from serene.audio.unlabelled import Unlabelled
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed
 from serene.errors import SereneError

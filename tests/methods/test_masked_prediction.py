@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from serene.audio.batch import Batch
-from serene.audio.unlabelled import Unlabelled
+from serene.audio.clusters import Unlabelled
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.methods import masked_prediction

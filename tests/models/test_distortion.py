@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from serene.errors import SereneError
-from serene.models.distortion import Distortion
 from serene.models.masking import mask_of
+from serene.models.residual_tdnn import Distortion
 
 CLIPS, FRAMES, FILTERS = 200, 60, 26
 WIDTH = FILTERS + 4

@@ -14,12 +14,10 @@ from torch import nn
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.models.heads import Head
+from serene.models.heads import POOLINGS, FirstFrame, Head, MeanPooling, Projector
 from serene.models.masking import Dropout, MaskedBatchNorm, mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import HeadKind, Parts, Pooling, Projection, SpeakerEmbedding
-from serene.models.pooling import POOLINGS, FirstFrame, MeanPooling
-from serene.models.projector import Projector
 from serene.models.speaker_embedding import SpeakerMfcc, SpeakerTable
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from serene.errors import SereneError
-from serene.models.distortion import Distortion
+from serene.models.heads import ATTENTION_HEADS, AttentivePooling, StatisticsPooling
 from serene.models.masking import mask_of
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.models.pooling import HEADS, AttentivePooling, StatisticsPooling
-from serene.models.residual_tdnn import ResidualTdnn
+from serene.models.residual_tdnn import Distortion, ResidualTdnn
 from serene.speaker import Statistics
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
@@ -86,7 +85,7 @@ def test_attentive_pooling_weighs_each_quarter_of_the_features_by_its_own_head()
     made = pooling(frames, mask_of(torch.tensor(lengths), 5))
     weight, bias = pooling.attention.weight.tolist(), pooling.attention.bias.tolist()
     for clip, length in enumerate(lengths):
-        for head in range(HEADS):
+        for head in range(ATTENTION_HEADS):
             scores = [
                 bias[head] + sum(weight[head][f] * frames[clip, t, f].item() for f in range(8)) for t in range(length)
             ]

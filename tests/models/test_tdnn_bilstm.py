@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from serene.models.heads import StatisticsPooling
 from serene.models.masking import Dropout, MaskedBatchNorm, mask_of
 from serene.models.model import EmotionModel
-from serene.models.pooling import StatisticsPooling
 from serene.models.tdnn_bilstm import TdnnBilstm
 
 # (first TDNN, second TDNN, LSTM units per direction, frame-level layer, embedding, heads' hidden layers)

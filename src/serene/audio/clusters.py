@@ -1,9 +1,9 @@
-"""Frames become cluster indices, what masked prediction predicts: k-means fitted on a stream, and kept in a file."""
+"""What masked prediction reads: clips without labels, and the k-means cluster of each of their frames."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -11,14 +11,22 @@ from typing import ClassVar
 import numpy as np
 import safetensors
 import safetensors.numpy
+import torch
 from sklearn.cluster import MiniBatchKMeans
 
+from serene.audio.batch import Batch, padded
+from serene.audio.dataset import Dataset, context_of, contexts_of, features, samples_of, tensors
 from serene.audio.input_spec import FrontEnd, InputSpec
+from serene.audio.store import Store
+from serene.audio.waveform import Waveform
+from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.files import whole_file
+from serene.sound import SAMPLE_RATE
 
 CHUNK = 10_000  # frames per step of k-means, as HuBERT's recipe has it
 CENTRES = "centres"  # the one tensor of a quantiser's file
+MISFIT, EDGES = 0.1, 3  # share of a clip's indices, and frames at its ends, that may be too many or too few
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +84,7 @@ class Clusters(FrontEnd):
             stride: samples from one of the encoder's frames to the next.
         """
         firsts = start + np.arange(max(1, samples // stride)) * stride
-        place = np.floor(firsts * self.frame_rate / 16_000 + 1e-9).astype(np.int64)
+        place = np.floor(firsts * self.frame_rate / SAMPLE_RATE + 1e-9).astype(np.int64)
         return np.where(place < len(labels), labels[np.minimum(place, len(labels) - 1), 0], -1)
 
 
@@ -150,3 +158,62 @@ def _chunks(frames: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
             held = [joined[size:]]
     if held:
         yield np.concatenate(held)
+
+
+class Unlabelled(Dataset):
+    """Clips for masked prediction; no label is looked at.
+
+    Args:
+        utterances: the clips.
+        clusters: the store of their cluster indices.
+        stride: samples from one of the encoder's frames to the next.
+        crop: samples of a clip that are read at once, from a random place; shorter clips are taken whole.
+        known: persons with a vector of their own, in the order of their indices.
+        groups: of each clip, what it is held out for; for validation.
+
+    Raises:
+        SereneError: a batch holds a clip whose indices are of another length than the clip.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        clusters: Store,
+        *,
+        stride: int,
+        crop: int,
+        known: Sequence[str] = (),
+        groups: Sequence[str] = (),
+    ) -> None:
+        """Decode nothing yet: lengths come from the manifest."""
+        self.utterances, self.groups = tuple(utterances), np.array(groups, dtype=np.str_)
+        self.store = Store(clusters.folder.parent, Waveform())
+        self.clusters, self.stride, self.crop = clusters, stride, crop
+        own = [round((u.duration or len(samples_of(u)) / SAMPLE_RATE) * SAMPLE_RATE) for u in self.utterances]
+        self.lengths = np.minimum(np.array(own, dtype=np.int64), crop)
+        self.contexts = contexts_of((), (), self.store, known=known)
+
+    def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
+        """Collect clips into a batch; without a generator long clips are cut at their beginning."""
+        chosen = [self.utterances[i] for i in indices]
+        parts = [self._part(utterance, rng.random() if rng else 0.0) for utterance in chosen]
+        inputs, lengths = tensors(padded([samples for samples, _ in parts]))
+        clusters = torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(labels) for _, labels in parts], batch_first=True, padding_value=-1
+        )
+        ids, context = tuple(u.id for u in chosen), context_of(chosen, self.contexts)
+        return Batch(inputs, lengths, ids=ids, context=context, clusters=clusters)
+
+    def _part(self, utterance: Utterance, place: float) -> tuple[np.ndarray, np.ndarray]:
+        samples, front_end = samples_of(utterance), self.clusters.front_end
+        assert isinstance(front_end, Clusters)
+        labels = features(utterance, self.clusters)
+        expected = len(samples) / SAMPLE_RATE * front_end.frame_rate
+        if abs(len(labels) - expected) > EDGES + MISFIT * expected:
+            raise SereneError(
+                f"'{utterance.id}' has {len(labels)} cluster indices, and its {len(samples)} samples have about "
+                f"{expected:.0f}: they are of other audio. Delete {self.clusters.folder} and run again."
+            )
+        start = int(place * (max(0, len(samples) - self.crop) // self.stride + 1)) * self.stride
+        part = samples[start : start + self.crop]
+        return self.store.front_end(part), front_end.at(labels, start, len(part), self.stride)

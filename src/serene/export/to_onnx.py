@@ -22,7 +22,7 @@ from serene.inference.folder import GRAPHS, ModelFolder
 from serene.inference.onnx_network import OnnxNetwork
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
-from serene.models.torch_network import TorchNetwork
+from serene.models.scoring import TorchNetwork
 from serene.reporting.model_card import onnx_card
 
 ALLOWED = 1e-4  # largest difference from PyTorch's logits and embedding with which a graph is written

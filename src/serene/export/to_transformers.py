@@ -21,7 +21,7 @@ from serene.inference.features import FeatureExtractor
 from serene.inference.folder import CONFIG, ModelFolder
 from serene.models.model import EmotionModel
 from serene.models.pretrained import silence
-from serene.models.torch_network import TorchNetwork
+from serene.models.scoring import TorchNetwork
 from serene.reporting.model_card import stock_card
 from serene.sound import SAMPLE_RATE
 

@@ -9,5 +9,5 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is 
 
 NETWORKS = {
     "onnx": "serene.inference.onnx_network:OnnxNetwork",
-    "torch": "serene.models.torch_network:torch_network",
+    "torch": "serene.models.scoring:torch_network",
 }

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serene.audio.batch import Batch
+from serene.audio.clusters import Unlabelled
 from serene.audio.dataset import Dataset
-from serene.audio.unlabelled import Unlabelled
 from serene.errors import SereneError
 from serene.methods.method import Group, Method, Terms, Update
 from serene.models.encoder import Inside

@@ -19,10 +19,10 @@ from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
 from serene.models import ENCODERS, pretrained, weights
 from serene.models.encoder import Encoder
+from serene.models.heads import POOLINGS
 from serene.models.hubert import Hubert, receptive_field
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
-from serene.models.pooling import POOLINGS
 from serene.sound import SAMPLE_RATE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,15 +1,128 @@
-"""The layers between a pooled vector and logits, for emotions in the model and for speakers in the methods."""
+"""The layers behind the encoder: projector, pooling and heads; and the losses of what heads give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serene.models.masking import Dropout, MaskedBatchNorm
-from serene.models.parts import HeadKind
+from serene.errors import SereneError
+from serene.models.masking import Dropout, MaskedBatchNorm, moments
+from serene.models.parts import HeadKind, Projection
+
+ATTENTION_HEADS = 4  # of attentive pooling
+SMALLEST = 1e-5  # added to a variance before its root is taken
+
+
+class Projector(nn.Module):
+    """The speaker normalisation projector of Gat et al. 2022: one non-linear layer over each frame.
+
+    The paper gives neither width nor activation. `relu` and `gelu` are `a(W z + b)`; `residual` is
+    `z + V gelu(W z + b)` with `V` zero at first, so that it starts as the identity; `gate` is `sigmoid(W z + b) * z`.
+
+    Args:
+        width: features per frame, in and out.
+        kind: which of these.
+    """
+
+    def __init__(self, width: int, kind: Projection) -> None:
+        """Build the layer with PyTorch's default initialisation."""
+        super().__init__()
+        self.kind = kind
+        self.linear = nn.Linear(width, width)
+        if kind == "residual":
+            self.back = nn.Linear(width, width, bias=False)
+            nn.init.zeros_(self.back.weight)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (batch, frame, feature) to the same shape."""
+        mapped = self.linear(frames)
+        if self.kind == "gate":
+            return torch.sigmoid(mapped) * frames
+        if self.kind == "residual":
+            return frames + self.back(functional.gelu(mapped))
+        return torch.relu(mapped) if self.kind == "relu" else functional.gelu(mapped)
+
+
+class Pooling(nn.Module):
+    """Base of what turns frames (batch, frame, feature) and a mask (batch, frame) into (batch, widening * feature)."""
+
+    widening = 1
+
+    def __init__(self, width: int) -> None:
+        """Build what learns of `width` features per frame; most learn nothing."""
+        super().__init__()
+
+
+class FirstFrame(Pooling):
+    """The first frame of a clip; its padding does not matter."""
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) to (batch, feature)."""
+        return frames[:, 0].float()
+
+
+class MeanPooling(Pooling):
+    """Mean over a clip's valid frames."""
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) and a mask (batch, frame) to (batch, feature)."""
+        weight = mask.unsqueeze(-1).float()
+        return (frames.float() * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+class StatisticsPooling(Pooling):
+    """Mean and population deviation over a clip's valid frames, one after the other (Tu et al. 2019, table 1)."""
+
+    widening = 2
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) and a mask (batch, frame) to (batch, 2 * feature)."""
+        return self.statistics(frames.float(), mask.unsqueeze(-1).float())
+
+    def statistics(self, frames: Tensor, weight: Tensor) -> Tensor:
+        """Give weighted mean and deviation over frames (batch, frame, feature): (batch, 2 * feature)."""
+        mean, variance = moments(frames, weight)
+        return torch.cat([mean, torch.sqrt(variance + SMALLEST)], dim=-1).squeeze(1)
+
+
+class AttentivePooling(StatisticsPooling):
+    """Mean and deviation over a clip's frames, weighted by attention (Okabe et al. 2018, attentive statistics).
+
+    Each of four heads weighs the frames for its own quarter of the features: the softmax over valid frames of a linear
+    map of each frame.
+
+    Raises:
+        SereneError: the features cannot be shared out among the heads.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Build the map that weights come from."""
+        super().__init__(width)
+        if width % ATTENTION_HEADS:
+            raise SereneError(
+                f"model.pooling attentive deals the encoder's {width} features to {ATTENTION_HEADS} heads, and that "
+                "does not come out even; choose another width, or statistics."
+            )
+        self.attention = nn.Linear(width, ATTENTION_HEADS)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, frame, feature) and a mask (batch, frame) to (batch, 2 * feature)."""
+        wide = frames.float()
+        scores = self.attention(wide).masked_fill(~mask.unsqueeze(-1), float("-inf"))
+        quarter = wide.shape[2] // ATTENTION_HEADS
+        return self.statistics(wide, scores.softmax(dim=1).repeat_interleave(quarter, dim=2))
+
+
+POOLINGS = {
+    "statistics": StatisticsPooling,
+    "attentive": AttentivePooling,
+    "mean": MeanPooling,
+    "first_frame": FirstFrame,
+}
 
 
 class Head(nn.Module):
@@ -59,7 +172,7 @@ def ccc_loss(values: Tensor, target: Tensor) -> Tensor:
     """Mean over dimensions of `1 - CCC` (Lin 1989) of values and targets (batch, dimension), in full precision.
 
     CCC = 2 cov / (var_x + var_y + (mean_x - mean_y)^2), all of it over the batch and with its population statistics;
-    a constant dimension that is met exactly has CCC 0.
+    a constant dimension that is predicted exactly has CCC 0.
     """
     x, y = values.float(), target.float()
     x_rest, y_rest = x - x.mean(dim=0), y - y.mean(dim=0)

@@ -14,6 +14,13 @@ def mask_of(lengths: Tensor, longest: int) -> Tensor:
     return torch.arange(longest, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Give weighted mean and population variance (batch, 1, feature) over frames (batch, frame, feature)."""
+    count = weight.sum(dim=1, keepdim=True)
+    mean = (values * weight).sum(dim=1, keepdim=True) / count
+    return mean, ((values - mean).square() * weight).sum(dim=1, keepdim=True) / count
+
+
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch norm over the valid frames of a batch; the same parameters and keys as `nn.BatchNorm1d`.
 

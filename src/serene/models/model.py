@@ -15,13 +15,11 @@ from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.models import ENCODERS, saved
 from serene.models.encoder import Inside
-from serene.models.heads import Head
+from serene.models.heads import POOLINGS, Head, Projector
 from serene.models.masking import MaskedBatchNorm, mask_of
 from serene.models.parts import Parts
-from serene.models.pooling import POOLINGS
-from serene.models.projector import Projector
 from serene.models.speaker_embedding import PersonalVectors, speaker_embedding_of
-from serene.models.standardisation import MOMENTS, Normalization, blended
+from serene.models.standardisation import Normalization, blended, moments_of
 from serene.models.training_speakers import TrainingSpeakers
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 from serene.task import Task, task_of_model
@@ -139,7 +137,7 @@ class EmotionModel(nn.Module):
         if self.encoder.shortest > 1:
             self._refuse_too_short(batch)
         own = (self.feature_mean, self.feature_deviation)
-        mean, deviation = MOMENTS[self.normalize](batch, mask, own, self.enrolment_prior)
+        mean, deviation = moments_of(self.normalize, batch, mask, own, self.enrolment_prior)
         standard = (batch.inputs - mean) / deviation
         return Frames(standard * mask.unsqueeze(-1), mask, self._speaker(batch))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from serene.audio.batch import Batch
+from serene.models.masking import moments
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 
 Normalization = Literal["training_set", "utterance", "speaker", "none"]
@@ -15,27 +16,25 @@ Moments = tuple[Tensor, Tensor]
 """Mean and deviation, (feature,) each, or (batch, 1, feature)."""
 
 
-def _of_nothing(batch: Batch, mask: Tensor, training: Moments, prior: float) -> Moments:
-    return torch.zeros_like(training[0]), torch.ones_like(training[1])
+def moments_of(normalize: Normalization, batch: Batch, mask: Tensor, training: Moments, prior: float) -> Moments:
+    """Give the mean and deviation that a batch's features are standardised by.
 
-
-def _of_the_training_set(batch: Batch, mask: Tensor, training: Moments, prior: float) -> Moments:
-    return training
-
-
-def _of_the_utterance(batch: Batch, mask: Tensor, training: Moments, prior: float) -> Moments:
-    weight = mask.unsqueeze(-1).float()
-    count = weight.sum(dim=1, keepdim=True)
-    mean = (batch.inputs * weight).sum(dim=1, keepdim=True) / count
-    variance = ((batch.inputs - mean).square() * weight).sum(dim=1, keepdim=True) / count
-    return mean, torch.sqrt(variance).clamp(min=SMALLEST)
-
-
-def _of_the_speaker(batch: Batch, mask: Tensor, training: Moments, prior: float) -> Moments:
+    Args:
+        normalize: whose.
+        batch: the clips, with their speakers' statistics where these are asked for.
+        mask: (batch, frame) of what is sound.
+        training: the training set's own.
+        prior: how many frames the training set's count for beside a speaker's own.
+    """
+    if normalize == "training_set":
+        return training
+    if normalize == "none":
+        return torch.zeros_like(training[0]), torch.ones_like(training[1])
+    if normalize == "utterance":
+        mean, variance = moments(batch.inputs, mask.unsqueeze(-1).float())
+        return mean, torch.sqrt(variance).clamp(min=SMALLEST)
     own: Statistics = (batch.context or SpeakerContext()).need("features")
-    if prior == 0:
-        return own.moments[:, :1], own.moments[:, 1:]
-    return blended(own, prior, *training)
+    return blended(own, prior, *training) if prior else (own.moments[:, :1], own.moments[:, 1:])
 
 
 def blended(own: Statistics, prior: float, mean: Tensor, deviation: Tensor) -> Moments:
@@ -53,11 +52,3 @@ def blended(own: Statistics, prior: float, mean: Tensor, deviation: Tensor) -> M
     share = (own.count / (own.count + prior))[:, None, None].to(own.moments.dtype)
     variance = share * own.moments[:, 1:].square() + (1 - share) * deviation.square()
     return share * own.moments[:, :1] + (1 - share) * mean, variance.sqrt()
-
-
-MOMENTS = {  # of a batch and its mask, the training set's own, and how many frames those count for
-    "training_set": _of_the_training_set,
-    "utterance": _of_the_utterance,
-    "speaker": _of_the_speaker,
-    "none": _of_nothing,
-}

@@ -14,12 +14,11 @@ import torch
 import yaml
 
 from serene.audio import clusters
-from serene.audio.clusters import Clusters
+from serene.audio.clusters import Clusters, Unlabelled
 from serene.audio.dataset import samples_of, warm
 from serene.audio.input_spec import FrontEnd
 from serene.audio.mfcc import Mfcc
 from serene.audio.store import Store
-from serene.audio.unlabelled import Unlabelled
 from serene.errors import SereneError
 from serene.files import whole_folder, write_text
 from serene.methods.masked_prediction import MaskedPrediction
