@@ -33,7 +33,7 @@ class Held:
     """A store of clips whose every frame says which it is; so many frames as the clip's hash has it."""
 
     def __init__(self, rate: float = 100.0) -> None:
-        self.front_end = SimpleNamespace(spec=InputSpec(width=1, rate=rate))
+        self.front_end = SimpleNamespace(spec=InputSpec(width=1, rate=rate), declared=InputSpec(width=1, rate=rate))
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         return np.arange(int(audio_hash), dtype=np.float32)[:, None]

@@ -43,7 +43,7 @@ EMOTIONS = ("anger", "sadness")
 class Held:
     """A store that holds noise for every clip, in memory; the clip's id is its number of frames and a name."""
 
-    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0))
+    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0), declared=InputSpec(width=5, rate=100.0))
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         frames, _, number = audio_hash.partition("-")

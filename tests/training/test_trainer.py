@@ -35,7 +35,7 @@ STEP = {"epoch", "step", "clips", "emotion/all_gradient"}  # of every row of ste
 class Held:
     """A store that holds its arrays in memory."""
 
-    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0))
+    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0), declared=InputSpec(width=5, rate=100.0))
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = arrays

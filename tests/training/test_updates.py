@@ -38,7 +38,7 @@ EMOTIONS = ("anger", "sadness")
 class Held:
     """A store that holds noise of 20 to 40 frames for every clip, in memory."""
 
-    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0))
+    front_end = SimpleNamespace(spec=InputSpec(width=5, rate=100.0), declared=InputSpec(width=5, rate=100.0))
 
     def get(self, audio_hash: str, _samples: object) -> np.ndarray:
         draw = np.random.default_rng(int(audio_hash))

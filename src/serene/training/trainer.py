@@ -21,8 +21,7 @@ from serene.methods.method import Group, Method
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
 from serene.training.checkpoint import Checkpoint, Row
-from serene.training.streams import Streams, seed_of
-from serene.training.update import MovingUpdate
+from serene.training.update import MovingUpdate, Streams, seed_of
 
 SelectOn = Literal["validation UA", "validation WA", "validation CCC", "last"]
 
@@ -42,6 +41,7 @@ class Selected:
     rows: list[Row]
 
 
+@dataclass(kw_only=True, eq=False)
 class Trainer:
     """Train a model by a method.
 
@@ -73,60 +73,49 @@ class Trainer:
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
     """
 
-    def __init__(
-        self,
-        *,
-        epochs: int = 100,
-        batch_size: int = 32,
-        batch_seconds: float | None = None,
-        optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
-        learning_rate: float = 1e-3,
-        encoder_learning_rate: float | None = None,
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-        schedule: Literal["constant", "linear", "cosine", "decay"] = "constant",
-        decay: float = 0.8,
-        decay_epochs: int = 20,
-        warmup: float = 0.0,
-        clip: float | None = 5.0,
-        accumulate: int = 1,
-        precision: Literal["fp32", "bf16"] = "fp32",
-        select_on: SelectOn = "validation UA",
-        patience: int | None = None,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
-    ) -> None:
+    epochs: int = 100
+    batch_size: int = 32
+    batch_seconds: float | None = None
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 1e-3
+    encoder_learning_rate: float | None = None
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    schedule: Literal["constant", "linear", "cosine", "decay"] = "constant"
+    decay: float = 0.8
+    decay_epochs: int = 20
+    warmup: float = 0.0
+    clip: float | None = 5.0
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    select_on: SelectOn = "validation UA"
+    patience: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
         """Check the settings that make no sense together or at all."""
-        counts = (("epochs", epochs, 1), ("batch_size", batch_size, 2), ("accumulate", accumulate, 1))
-        others = (("momentum", momentum, 0), ("weight_decay", weight_decay, 0), ("decay_epochs", decay_epochs, 0))
-        for name, value, least in (*counts, ("patience", patience, 1), *others):
+        least_of = {"epochs": 1, "batch_size": 2, "accumulate": 1, "patience": 1}
+        for name, least in (least_of | {"momentum": 0, "weight_decay": 0, "decay_epochs": 0}).items():
+            value = getattr(self, name)
             if value is not None and not value >= least:
                 raise SereneError(f"training.{name} is {value}; at least {least} was expected.")
-        positive = {"learning_rate": learning_rate, "encoder_learning_rate": encoder_learning_rate, "clip": clip}
-        positive |= {"batch_seconds": batch_seconds, "epsilon": epsilon, "decay": decay}
-        for name, value in positive.items():
+        for name in ("learning_rate", "encoder_learning_rate", "clip", "batch_seconds", "epsilon", "decay"):
+            value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SereneError(f"training.{name} is {value}; a positive number was expected.")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise SereneError(f"training.betas is {list(betas)}; two numbers from 0 to below 1 were expected.")
-        if not 0 <= warmup <= 1:
-            raise SereneError(f"training.warmup is {warmup}; a share of the steps, from 0 to 1, was expected.")
-        if device == "cuda" and not torch.cuda.is_available():
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise SereneError(f"training.betas is {list(self.betas)}; two numbers from 0 to below 1 were expected.")
+        if not 0 <= self.warmup <= 1:
+            raise SereneError(f"training.warmup is {self.warmup}; a share of the steps, from 0 to 1, was expected.")
+        if self.device == "cuda" and not torch.cuda.is_available():
             raise SereneError("training.device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'.")
-        if select_on == "last" and patience is not None:
+        if self.select_on == "last" and self.patience is not None:
             raise SereneError("training.patience needs validation: choose select_on 'validation UA', or drop patience.")
-        self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
-        self.batch_seconds = batch_seconds
-        self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
-        self.encoder_learning_rate = encoder_learning_rate or learning_rate
-        self.momentum, self.nesterov = momentum, nesterov
-        self.betas, self.epsilon = betas, epsilon
-        self.schedule, self.warmup, self.clip = schedule, warmup, clip
-        self.decay, self.decay_epochs = decay, decay_epochs
-        self.precision, self.select_on, self.patience = precision, select_on, patience
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        if self.device == "auto":
+            self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def fit(
         self,
@@ -160,17 +149,14 @@ class Trainer:
             raise SereneError(f"select_on is '{self.select_on}', but the split has no validation part; use 'last'.")
         model.to(self.device)
         method.to(self.device)
-        updates = [
-            MovingUpdate(update, lambda group: self._optimizer(group, model)) for update in method.updates(model)
-        ]
+        updates = [MovingUpdate(one, lambda group: self._optimizer(group, model)) for one in method.updates(model)]
         progress = Checkpoint(folder, model, method, [moved.optimizer for update in updates for moved in update.groups])
         progress.resume()
         while not self._finished(progress):
             started = time.perf_counter()
             steps = self._epoch(model, method, updates, Streams(train, speakers, seed), progress.epoch)
             row = _means(steps)
-            if validate is not None:
-                row |= validate(model)
+            row |= validate(model) if validate else {}
             progress.epoch += 1
             row = {"epoch": progress.epoch, **row, "seconds": round(time.perf_counter() - started, 3)}
             progress.keep(row, self._merit(row), steps)
@@ -186,7 +172,7 @@ class Trainer:
         return "last epoch" if self.select_on == "last" else f"best {self.select_on} over epochs"
 
     def _merit(self, row: Row) -> float:
-        """Give what selection compares; later epochs win where there is no validation to select on."""
+        # later epochs win where there is no validation to select on
         return row["epoch" if self.select_on == "last" else self.select_on.replace(" ", "_").lower()]
 
     def _finished(self, progress: Checkpoint) -> bool:
@@ -194,30 +180,22 @@ class Trainer:
         return progress.epoch >= self.epochs or (self.patience is not None and waited >= self.patience)
 
     def _optimizer(self, group: Group, model: EmotionModel) -> torch.optim.Optimizer:
-        """Make a group's optimiser; `base` in its parameter groups is the rate that the schedule scales."""
         moved = [p for p in group.parameters if p.requires_grad]
         if group.optimizer != "trainer":
             kind = torch.optim.SGD if group.optimizer == "sgd" else torch.optim.Adam
             return kind(moved, group.rate, maximize=group.ascent)
-        encoder = {id(p) for p in model.encoder.parameters()}
+        encoder, own = {id(p) for p in model.encoder.parameters()}, self.encoder_learning_rate or self.learning_rate
         parts = [
             {"params": [p for p in moved if (id(p) in encoder) == inside], "lr": rate, "base": rate}
-            for inside, rate in ((True, self.encoder_learning_rate), (False, self.learning_rate))
+            for inside, rate in ((True, own), (False, self.learning_rate))
         ]
         parts = [part for part in parts if part["params"]]
-        decay = self.weight_decay
+        common = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "maximize": group.ascent}
         if self.optimizer == "sgd":
             nesterov = self.nesterov and self.momentum > 0
-            return torch.optim.SGD(
-                parts,
-                self.learning_rate,
-                self.momentum,
-                weight_decay=decay,
-                nesterov=nesterov,
-                maximize=group.ascent,
-            )
+            return torch.optim.SGD(parts, momentum=self.momentum, nesterov=nesterov, **common)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(parts, self.learning_rate, self.betas, self.epsilon, decay, maximize=group.ascent)
+        return kind(parts, betas=self.betas, eps=self.epsilon, **common)
 
     def factor(self, progress: float) -> float:
         """Give what the learning rates are multiplied by at a point of the training, from 0 (start) to 1 (end)."""
@@ -293,7 +271,7 @@ class Trainer:
 
 
 def _means(steps: list[Row]) -> Row:
-    """Average what the steps measured, weighted by their clips; a update that is taken now and then has fewer steps."""
+    """Average what the steps measured, weighted by their clips; an update may be taken in a few of them."""
     names = dict.fromkeys(name for row in steps for name in row if name not in ("epoch", "step", "clips"))
     means = {}
     for name in names:
