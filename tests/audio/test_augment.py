@@ -238,10 +238,10 @@ def test_a_recipe_names_changes_and_probabilities() -> None:
     found = checked(model=hubert, features=features | {"longest": "6.25", "scale": "peak"})
     assert found.features.augment == {"gain": 0.3, "pitch_shift": 0.1}
     assert found.features.augment_probability == 0.8
-    assert found.front_end == {"longest": 6.25, "fill": "mean", "scale": "peak"}
+    assert found.front_end.settings == {"longest": 6.25, "fill": "mean", "scale": "peak"}
     plain = checked(model=hubert)
     assert (plain.features.augment, plain.features.augment_probability) == ({}, 1.0)
-    assert plain.front_end == {"longest": None, "fill": "none", "scale": "none"}
+    assert plain.front_end.settings == {"longest": None, "fill": "none", "scale": "none"}
     assert plain.identity("") != found.identity("")
 
 

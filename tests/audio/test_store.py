@@ -25,7 +25,7 @@ class Doubler(FrontEnd):
     asked: list[int] = field(default_factory=list)
 
     @property
-    def spec(self) -> InputSpec:
+    def declared(self) -> InputSpec:  # pyright: ignore[reportIncompatibleVariableOverride]
         return InputSpec(width=1, rate=16_000.0, stored=self.stored)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
