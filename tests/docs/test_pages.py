@@ -52,10 +52,12 @@ def misnamed(file: Path, banned: dict[str, str]) -> list[str]:
     text = " ".join(file.read_text(encoding="utf-8").split())
     for phrase in ALLOWED:
         text = text.replace(phrase, "")
-    places = (
-        (instead, re.search(rf".{{0,40}}{word}.{{0,40}}", text, re.IGNORECASE)) for word, instead in banned.items()
-    )
-    return [f"{name(file)}: say {instead}: ...{place[0]}..." for instead, place in places if place]
+    places = ((instead, re.search(word, text, re.IGNORECASE)) for word, instead in banned.items())
+    return [
+        f"{name(file)}: say {instead}: ...{text[max(0, place.start() - 40) : place.end() + 40]}..."
+        for instead, place in places
+        if place
+    ]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "mkdocs.yml"], ids=name)
