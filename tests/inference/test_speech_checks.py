@@ -10,7 +10,7 @@ import pytest
 from small_model import spoken
 
 from serene import sound
-from serene.corpora.voice import PROSODY, Voice, speak
+from serene.corpora.synthetic import PROSODY, Voice, speak
 from serene.inference import speech
 
 RATE = 16_000

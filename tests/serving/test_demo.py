@@ -24,7 +24,7 @@ import pytest
 import soundfile
 
 from serene.audio.batch import Batch
-from serene.corpora.voice import PROSODY, Voice, speak
+from serene.corpora.synthetic import PROSODY, Voice, speak
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.folder import ModelFolder

@@ -15,14 +15,12 @@ clone made without Git LFS holds pointers instead of sound.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from serene.corpora.folder import gather, not_found, sounds, stray
+from serene.corpora.folder import gather, not_found, root_of, rows, sounds, stray
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
-from serene.errors import SereneError
 
 HOME = "CREMA-D is officially had from https://github.com/CheyneyComputerScience/CREMA-D (with Git LFS)."
 LICENCE = "Open Database License 1.0, its contents Database Contents License 1.0"
@@ -44,6 +42,7 @@ RESPONSES = {  # the mean response of those who voted for an emotion; -1 where n
     "H": "meanHappyResp",
     "S": "meanSadResp",
 }
+ADVICE = "Fetch the corpus's own table again; where it is a Git LFS pointer, run `git lfs pull` in the clone."
 VOTES, ACTORS = Path("processedResults", "tabulatedVotes.csv"), Path("VideoDemographics.csv")
 
 Row = Mapping[str, str]
@@ -58,9 +57,9 @@ def read(folder: Path) -> Manifest:
     Raises:
         SereneError: no clip of CREMA-D is there, or a csv file is not what its name says.
     """
-    root = _root(folder)
-    votes = {row["fileName"]: row for row in _rows(root / VOTES, ("", "fileName", *EMOTIONS)) if row[""][:1] == "1"}
-    actors = {row["ActorID"]: row for row in _rows(root / ACTORS, ("ActorID", "Age", "Sex", "Race"))}
+    root = root_of(folder, "AudioWAV")
+    votes = _keyed(root / VOTES, "fileName", ("", *EMOTIONS))
+    actors = _keyed(root / ACTORS, "ActorID", ("Age", "Sex", "Race"))
     remarks = [
         f"{root / path} is not there: {what} unknown."
         for path, table, what in ((VOTES, votes, "votes are"), (ACTORS, actors, "gender, age and ethnicity are"))
@@ -71,27 +70,10 @@ def read(folder: Path) -> Manifest:
     return gather((_clip(p, votes, actors) for p in sounds(audio if audio.is_dir() else root)), missing, remarks)
 
 
-def _root(folder: Path) -> Path:
-    inside = sorted(path.parent for path in folder.glob("*/AudioWAV"))
-    if (folder / "AudioWAV").is_dir() or not inside:
-        return folder.parent if folder.name == "AudioWAV" else folder
-    return inside[0]
-
-
-def _rows(path: Path, columns: Iterable[str]) -> Sequence[Row]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    absent = [column for column in columns if not rows or rows[0].get(column) is None]
-    if absent:
-        raise SereneError(
-            f"{path} has no column '{absent[0]}'. Expected the corpus's own table; "
-            "where the file is a Git LFS pointer, run `git lfs pull` in the clone."
-        )
-    if any(None in row.values() for row in rows):
-        raise SereneError(f"{path} is cut short: a row has fewer fields than the header. Fetch the file again.")
-    return rows
+def _keyed(path: Path, key: str, columns: tuple[str, ...]) -> Mapping[str, Row]:
+    """Read a table's rows by a column, of the votes those on the voice alone; none where there is no table."""
+    found = rows(path, (key, *columns), ADVICE) if path.is_file() else ()
+    return {row[key]: row for _, row in found if row.get("", "1")[:1] == "1"}
 
 
 def _clip(path: Path, votes: Mapping[str, Row], actors: Mapping[str, Row]) -> Utterance | LeftOut:

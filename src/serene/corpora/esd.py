@@ -26,16 +26,8 @@ CITATION = (
 
 NAME = re.compile(r"(?P<speaker>00(?:0[1-9]|1\d|20))_(?P<number>\d{6})")
 EMOTIONS = {
-    "angry": "anger",
-    "happy": "happiness",
-    "neutral": "neutral",
-    "sad": "sadness",
-    "surprise": "surprise",
-    "生气": "anger",
-    "快乐": "happiness",
-    "中立": "neutral",
-    "伤心": "sadness",
-    "惊喜": "surprise",
+    **{"angry": "anger", "happy": "happiness", "neutral": "neutral", "sad": "sadness", "surprise": "surprise"},
+    **{"生气": "anger", "快乐": "happiness", "中立": "neutral", "伤心": "sadness", "惊喜": "surprise"},
 }
 SPLITS = {"train": "train", "evaluation": "validation", "test": "test"}  # folder -> part
 # as the corpus's own list has it

@@ -1,9 +1,10 @@
-"""The folder of a corpus: its sound files, the clips made of them, and what to say when it is another folder."""
+"""The folder of a corpus: its sound files, its tables, the clips made of them; what to say of another folder."""
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
@@ -36,6 +37,45 @@ def sounds(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in EXTENSIONS]
     return sorted(found)
+
+
+def root_of(folder: Path, holds: str) -> Path:
+    """Find the folder that holds the folder of the sounds, where it is given itself, or the one above or that below."""
+    inside = sorted(path.parent for path in folder.glob(f"*/{holds}"))
+    if (folder / holds).is_dir() or not inside:
+        return folder.parent if folder.name == holds else folder
+    return inside[0]
+
+
+def rows(
+    path: Path, columns: Iterable[str], advice: str, delimiter: str = ","
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Give the rows of a corpus's own table, each with its place for messages.
+
+    Raises:
+        SereneError: a column is absent, a row has fewer fields than the header, or there is no row; the advice ends it.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        table = csv.DictReader(file, delimiter=delimiter)
+        names = [name.strip() for name in table.fieldnames or ()]
+        if absent := [column for column in columns if column not in names]:
+            raise SereneError(f"{path} has no column '{absent[0]}'. {advice}")
+        table.fieldnames = names
+        for row in table:
+            if None in row.values():
+                where = f"line {table.line_num}: the row has fewer fields than the header"
+                raise SereneError(f"{path} is cut short, {where}. {advice}")
+            yield f"{path}, line {table.line_num}", row
+        if table.line_num < 2:
+            raise SereneError(f"{path} is cut short: it has no row. {advice}")
+
+
+def differences(clips: Sequence[Utterance | LeftOut], listed: Collection[str], unlisted: str, absent: str) -> list[str]:
+    """Remark the clips that are only on disk, and so have no part, or only in a list."""
+    alone = [clip.id for clip in clips if isinstance(clip, Utterance) and clip.split is None]
+    missing = sorted(set(listed) - {clip.id for clip in clips})
+    found = ((unlisted, alone), (absent, missing))
+    return [f"{what}: {len(names)} clips, such as {names[0]}." for what, names in found if names]
 
 
 def not_found(corpus: str, folder: Path, expected: str, home: str, licence: str) -> SereneError:

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from serene.corpora.folder import gather, not_found, sounds
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.table import WHOLE_WORD
 
 HOME = "IEMOCAP is officially had from https://sail.usc.edu/iemocap/iemocap_release.htm (a signed request form)."
 LICENCE = "the University of Southern California's own, for research"
@@ -40,19 +41,8 @@ NAME = re.compile(
 NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 LINE = re.compile(rf"\[.*?\]\s+(?P<name>\S+)\s+(?P<label>\S+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
 RATER = re.compile(r"C-E\d*:\s*(?P<labels>[^(]*)")
-EMOTIONS = {
-    "ang": "anger",
-    "hap": "happiness",
-    "exc": "excitement",
-    "sad": "sadness",
-    "neu": "neutral",
-    "fru": "frustration",
-    "fea": "fear",
-    "sur": "surprise",
-    "dis": "disgust",
-    "oth": "other",
-    "xxx": None,  # the raters' votes have no majority
-}
+CODES = ("ang", "hap", "exc", "sad", "neu", "fru", "fea", "sur", "dis", "oth")
+EMOTIONS = {code: WHOLE_WORD[code] for code in CODES} | {"xxx": None}  # the raters' votes have no majority
 RATED = {"neutral state": "neutral", "excited": "excitement"}  # raters' words that are not ours in lower case
 GENDERS = {"F": "female", "M": "male"}
 

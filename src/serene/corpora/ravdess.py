@@ -26,16 +26,7 @@ NAME = re.compile(
     r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-0[12]"
     r"-(?P<actor>0[1-9]|1\d|2[0-4])"
 )
-EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happiness",
-    "04": "sadness",
-    "05": "anger",
-    "06": "fear",
-    "07": "disgust",
-    "08": "surprise",
-}
+EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")  # 01 to 08
 INTENSITIES = {"01": "normal", "02": "strong"}
 FOLDER = re.compile(r"Actor_(\d{2})")
 
@@ -67,7 +58,7 @@ def _clip(path: Path) -> Utterance | LeftOut:
         audio=str(path),
         corpus="ravdess",
         speaker=name["actor"],
-        emotion=EMOTIONS[name["emotion"]],
+        emotion=EMOTIONS[int(name["emotion"]) - 1],
         intensity=INTENSITIES[name["intensity"]],
         gender="male" if int(name["actor"]) % 2 else "female",
         language="english",

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from serene.corpora.folder import gather, not_found, sounds, stray
+from serene.corpora.folder import differences, gather, not_found, root_of, sounds, stray
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.errors import SereneError
 
@@ -52,7 +52,7 @@ def read(folder: Path) -> Manifest:
     Raises:
         SereneError: no clip of speechocean762 is there, or a list is not what its name says, or both parts list a clip.
     """
-    root = _root(folder)
+    root = root_of(folder, "WAVE")
     by_part = {name: {part: _list(root / part / name) for part in PARTS} for name in LISTS}
     lists = {name: dict(ChainMap(*parts.values())) for name, parts in by_part.items()}
     if twice := sorted(by_part["utt2spk"]["train"].keys() & by_part["utt2spk"]["test"]):
@@ -70,14 +70,8 @@ def read(folder: Path) -> Manifest:
     ]
     expected = "WAVE/SPEAKER0001/000010011.WAV and further clips, and the lists under train and test"
     missing = not_found("speechocean762", folder, expected, HOME, LICENCE)
-    return gather(clips, missing, remarks + (_differences(clips, lists["part"]) if lists["part"] else []))
-
-
-def _root(folder: Path) -> Path:
-    inside = sorted(path.parent for path in folder.glob("*/WAVE"))
-    if (folder / "WAVE").is_dir() or not inside:
-        return folder.parent if folder.name == "WAVE" else folder
-    return inside[0]
+    said = "In no list, so without a part", "In a list, but not among the files"
+    return gather(clips, missing, remarks + (differences(clips, lists["part"], *said) if lists["part"] else []))
 
 
 def _list(path: Path) -> dict[str, str]:
@@ -118,11 +112,3 @@ def _clip(path: Path, lists: Lists) -> Utterance | LeftOut:
         language="english",
         text_id=lists["text"].get(clip),
     )
-
-
-def _differences(clips: Sequence[Utterance | LeftOut], parts: Mapping[str, str]) -> list[str]:
-    """Remark the clips that are only on disk or only in a list."""
-    unlisted = [clip.id for clip in clips if isinstance(clip, Utterance) and clip.split is None]
-    absent = sorted(parts.keys() - {clip.id for clip in clips})
-    remarks = {"In no list, so without a part": unlisted, "In a list, but not among the files": absent}
-    return [f"{what}: {len(names)} clips, such as {names[0]}." for what, names in remarks.items() if names]

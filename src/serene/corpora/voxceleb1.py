@@ -15,13 +15,12 @@ Known defects: copies lack the lists, or hold them elsewhere. A clip that the sp
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serene.corpora.folder import gather, not_found, sounds, stray
+from serene.corpora.folder import differences, gather, not_found, rows, sounds, stray
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.errors import SereneError
 
@@ -39,6 +38,7 @@ SPLIT_FILES = ("iden_split.txt", "veri_test_class.txt")
 EXAMPLE = "3 id10003/na8-QEFmj44/00003.wav"
 SPLITS = {"1": "train", "2": "validation", "3": "test"}
 SPEAKERS = "vox1_meta.csv"
+ADVICE = f"Fields separated by tabs were expected; the file is had from {LISTS_HOME}{SPEAKERS}."
 GENDERS = {"m": "male", "f": "female"}
 
 
@@ -53,13 +53,17 @@ def read(folder: Path) -> Manifest:
     """
     split_file, speaker_file = _list_file(folder, SPLIT_FILES), _list_file(folder, (SPEAKERS,))
     splits = _splits(split_file) if split_file else {}
-    genders = _genders(speaker_file) if speaker_file else {}
+    found = rows(speaker_file, ("VoxCeleb1 ID", "Gender"), ADVICE, "\t") if speaker_file else ()
+    genders = {row["VoxCeleb1 ID"].strip(): GENDERS.get(row["Gender"].strip()) for _, row in found}
     owners = defaultdict(set)  # of each video: whom the split file has it under
     for clip in splits:
         speaker, video, _ = clip.split("/")
         owners[video].add(speaker)
     clips = [_clip(path, splits, owners, genders) for path in sounds(folder)]
-    remarks = _differences(clips, splits, split_file.name) if split_file else [_absent(SPLIT_FILES[0], "parts are")]
+    remarks = [_absent(SPLIT_FILES[0], "parts are")]
+    if split_file:
+        said = f"Not in {split_file.name}, so without a part", f"In {split_file.name}, but not among the files"
+        remarks = differences(clips, splits, *said)
     if not speaker_file:
         remarks.append(_absent(SPEAKERS, "genders are"))
     expected = "sound files such as wav/id10001/1zcIwhmdeo4/00001.wav (WAV, FLAC or Ogg, not M4A)"
@@ -90,20 +94,6 @@ def _splits(path: Path) -> Mapping[str, str]:
     return splits
 
 
-def _genders(path: Path) -> Mapping[str, str | None]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = [[field.strip() for field in row] for row in csv.reader(file, delimiter="\t") if row]
-    header = rows[0] if rows else []
-    absent = [column for column in ("VoxCeleb1 ID", "Gender") if column not in header]
-    if absent or any(len(row) < len(header) for row in rows):
-        wrong = f"has no column '{absent[0]}'" if absent else "is cut short: a row has fewer fields than the header"
-        raise SereneError(
-            f"{path} {wrong}. Fields separated by tabs were expected; the file is had from {LISTS_HOME}{SPEAKERS}."
-        )
-    speaker, gender = header.index("VoxCeleb1 ID"), header.index("Gender")
-    return {row[speaker]: GENDERS.get(row[gender]) for row in rows[1:]}
-
-
 def _clip(
     path: Path, splits: Mapping[str, str], owners: Mapping[str, set[str]], genders: Mapping[str, str | None]
 ) -> Utterance | LeftOut:
@@ -129,11 +119,3 @@ def _clip(
 def _absent(name: str, what: str) -> str:
     other = f" (nor {SPLIT_FILES[1]}, its other name)" if name == SPLIT_FILES[0] else ""
     return f"{name} is not there{other}: {what} unknown. It is had from {LISTS_HOME}{name}."
-
-
-def _differences(clips: Sequence[Utterance | LeftOut], splits: Mapping[str, str], name: str) -> list[str]:
-    """Remark the clips that are only on disk or only in the split file."""
-    unlisted = [clip.id for clip in clips if isinstance(clip, Utterance) and clip.split is None]
-    absent = sorted(splits.keys() - {clip.id for clip in clips})
-    remarks = {f"Not in {name}, so without a part": unlisted, f"In {name}, but not among the files": absent}
-    return [f"{what}: {len(names)} clips, such as {names[0]}." for what, names in remarks.items() if names]
