@@ -22,7 +22,7 @@ from serene.export import onnx_graph
 from serene.export import to_onnx as export
 from serene.export.onnx_graph import UnseenSpeakerVector, example, inputs_of
 from serene.export.to_onnx import KEPT, export_onnx
-from serene.inference.onnx_network import graph_inputs
+from serene.inference.network import graph_inputs
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from serene.errors import AudioError
-from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
 from serene.inference.profile import Profile
 from serene.task import Dimensions, Task
 

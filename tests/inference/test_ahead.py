@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from serene.errors import SereneError
-from serene.inference import ahead
-from serene.inference.clip import Clip
+from serene.inference import predict as ahead
 from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
 from serene.inference.predict import answers
 
 

@@ -14,8 +14,8 @@ from small_model import read_csv, recognizer_of, spoken, write
 
 from serene.errors import SereneError
 from serene.inference.answer_file import csv_line
-from serene.inference.gather import gather
 from serene.inference.predict import predict
+from serene.inference.sounds import gather
 
 
 def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tiny_onnx import WIDTH, write_folder
 
 from serene import registry
 from serene.errors import SereneError
-from serene.inference import NETWORKS
+from serene.inference.network import NETWORKS
 from serene.inference.recognizer import Recognizer
 
 RATE = 16_000

@@ -19,8 +19,8 @@ from serene.audio.batch import Batch
 from serene.audio.mfcc import Mfcc
 from serene.audio.waveform import Waveform
 from serene.errors import AudioError, SereneError
-from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
 from serene.models.network import Network

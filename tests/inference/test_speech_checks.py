@@ -11,7 +11,7 @@ from small_model import spoken
 
 from serene import sound
 from serene.corpora.synthetic import PROSODY, Voice, speak
-from serene.inference import speech
+from serene.inference import features as speech
 
 RATE = 16_000
 

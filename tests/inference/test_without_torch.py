@@ -14,7 +14,7 @@ from tiny_onnx import write_folder
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "scipy", "huggingface_hub", "onnx", "pandas")
 LIGHT = (
     *("inference.emotion", "inference.clip", "inference.sounds", "inference.speech", "inference.folder"),
-    *("inference.features", "inference.profile", "inference.onnx_network", "inference.recognizer"),
+    *("inference.features", "inference.profile", "inference.network", "inference.recognizer"),
     *("inference.predict", "inference.timeline", "inference.gather", "inference.answer_file"),
     *("serving.decoding", "serving.batching"),
 )

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from fake_recognizer import FakeRecognizer
 
-from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
 from serene.serving.batching import Batcher
 
 WAIT = 30  # seconds; only a test that fails waits so long

@@ -17,7 +17,7 @@ import pytest
 from fake_recognizer import FakeExtractor
 
 from serene.errors import AudioError
-from serene.inference.clip import Clip
+from serene.inference.features import Clip
 from serene.serving.decoding import DecoderLost, Decoders, packed, unpacked
 
 WAIT = 60  # seconds; only a test that fails waits so long

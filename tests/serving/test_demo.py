@@ -35,7 +35,6 @@ from serene.models.network import Network
 gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
 from serene.serving import demo as demonstration  # noqa: E402
-from serene.serving import demo_look as look  # noqa: E402
 
 EMOTIONS = ("anger", "<b>joy</b>", "neutral")
 LOGITS = (1.0, 3.0, 0.5)
@@ -148,7 +147,7 @@ def emotion(**settings: Any) -> Emotion:
 
 
 def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
-    html = look.answer(Emotion("fear", {"anger": 0.25, "fear": 0.625, "neutral": 0.125}, 2.04))
+    html = demonstration.answer(Emotion("fear", {"anger": 0.25, "fear": 0.625, "neutral": 0.125}, 2.04))
     shown = Shown(html)
     assert shown.of("h2") == ["fear"]
     assert shown.of("soft length") == ["2.0 seconds of sound"]
@@ -167,7 +166,7 @@ def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
     ],
 )
 def test_where_there_is_no_speech_the_page_says_so_and_draws_no_bars(note: str, headline: str, words: str) -> None:
-    shown = Shown(look.answer(emotion(label=None, scores={}, note=note)))
+    shown = Shown(demonstration.answer(emotion(label=None, scores={}, note=note)))
     assert shown.of("h2") == [headline]
     assert words in shown.of("soft words")[0]
     assert shown.of("soft length") == ["2.0 seconds of sound"]
@@ -175,21 +174,21 @@ def test_where_there_is_no_speech_the_page_says_so_and_draws_no_bars(note: str, 
 
 
 def test_an_uncertain_answer_names_the_likeliest_and_the_threshold() -> None:
-    shown = Shown(look.answer(emotion().abstaining(0.7), 0.7))
+    shown = Shown(demonstration.answer(emotion().abstaining(0.7), 0.7))
     assert shown.of("h2") == ["Not sure"]
     assert shown.of("soft words") == ["No emotion stands out. The likeliest is anger; at least 70 % were asked for."]
     assert shown.of("value") == ["62 %", "38 %"]
 
 
 def test_dimensions_are_numbers_and_not_bars() -> None:
-    shown = Shown(look.answer(emotion(label=None, scores={"valence": -0.5, "arousal": 61.257})))
+    shown = Shown(demonstration.answer(emotion(label=None, scores={"valence": -0.5, "arousal": 61.257})))
     assert shown.of("name") == ["valence", "arousal"]
     assert shown.of("value") == ["-0.50", "61.26"]
     assert "i" not in shown.tags
 
 
 def test_a_name_from_a_model_folder_is_text() -> None:
-    shown = Shown(look.answer(Emotion("<script>", {"<script>": 1.0}, 1.0)) + look.mistake("<script>"))
+    shown = Shown(demonstration.answer(Emotion("<script>", {"<script>": 1.0}, 1.0)) + demonstration.mistake("<script>"))
     assert shown.of("h2")[0] == "<script>"
     assert shown.of("soft words")[-1] == "<script>"
     assert "script" not in shown.tags
@@ -197,14 +196,14 @@ def test_a_name_from_a_model_folder_is_text() -> None:
 
 def test_the_card_comes_without_its_metadata_and_pictures(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(CARD)
-    card = look.card(SimpleNamespace(path=tmp_path))
+    card = demonstration.card(SimpleNamespace(path=tmp_path))
     assert card.startswith("# A card")
     assert "license" not in card
     assert "a picture\n" in card and "a.png" not in card
     (tmp_path / "README.md").write_text("# Plain\n\n---\nA rule is no metadata.\n---\n")
-    assert look.card(SimpleNamespace(path=tmp_path)).endswith("A rule is no metadata.\n---\n")
+    assert demonstration.card(SimpleNamespace(path=tmp_path)).endswith("A rule is no metadata.\n---\n")
     (tmp_path / "README.md").unlink()
-    assert "no card" in look.card(SimpleNamespace(path=tmp_path))
+    assert "no card" in demonstration.card(SimpleNamespace(path=tmp_path))
 
 
 def test_a_sentence_is_answered_without_a_timeline(recognizer: Recognizer, sounds: dict[str, Path]) -> None:

@@ -27,7 +27,7 @@ SERVE = """
 import sys
 from fake_recognizer import FakeRecognizer
 from serene.serving import server
-from serene.serving.service import Limits
+from serene.serving.uploads import Limits
 server.Recognizer.load = lambda *given, **settings: FakeRecognizer(seconds=0.01)
 server.serve(port=0, limits=Limits(upload=100_000, upload_seconds=1.0), ready=lambda url: print(url, flush=True))
 """

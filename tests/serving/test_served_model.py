@@ -27,7 +27,8 @@ from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.serving import server
 from serene.serving.server import application
-from serene.serving.service import Limits, Service
+from serene.serving.service import Service
+from serene.serving.uploads import Limits
 from serene.task import Task
 
 EMOTIONS = ("anger", "happiness", "neutral")
@@ -171,7 +172,7 @@ def test_the_pages_commands_do_what_it_says(
     (tmp_path / "my.wav").write_bytes(encoded(spoken(1.5)))
     (tmp_path / "other.flac").write_bytes(encoded(spoken(1.0), form="flac"))
     recognizer.enrol([encoded(spoken(1.0))]).write(tmp_path / "anna.json")
-    with server._listen("127.0.0.1", 0) as listening:
+    with server.listen("127.0.0.1", 0) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         app = application(Service(recognizer, decoders=1), "tulip")
         running = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))

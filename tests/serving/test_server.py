@@ -23,8 +23,8 @@ from serene.errors import SereneError
 from serene.inference.profile import Profile
 from serene.serving import server
 from serene.serving.server import application
-from serene.serving.service import Limits, Service
-from serene.serving.uploads import Patient
+from serene.serving.service import Service
+from serene.serving.uploads import Limits, Patient
 from serene.speaker import SpeakerContext, Statistics
 
 LIMITS = Limits(upload=20_000, files=3, longest=100, queue=4, per_client=3, decode_seconds=1.0, answer_seconds=20.0)
@@ -439,11 +439,11 @@ def test_a_network_thread_that_has_ended_is_seen(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_port_that_is_taken_is_a_users_mistake() -> None:
-    with server._listen("127.0.0.1", 0) as taken, ExitStack() as stack:
+    with server.listen("127.0.0.1", 0) as taken, ExitStack() as stack:
         port = taken.getsockname()[1]
         with pytest.raises(SereneError, match=rf"listen at 127.0.0.1, port {port}: Address already in use\. Choose"):
-            stack.enter_context(server._listen("127.0.0.1", port))
+            stack.enter_context(server.listen("127.0.0.1", port))
     with pytest.raises(SereneError, match=r"There is no port 70000; 0 to 65535 were expected\."):
-        server._listen("127.0.0.1", 70000)
+        server.listen("127.0.0.1", 70000)
     with pytest.raises(SereneError, match=r"Cannot listen at nowhere\.invalid"):
-        server._listen("nowhere.invalid", 0)
+        server.listen("nowhere.invalid", 0)

@@ -89,8 +89,8 @@ def enrol(
 ) -> None:
     """Make a profile of a speaker from some of their sounds, without labels, for `predict --profile`."""
     with training():
-        from serene.inference.gather import gather
         from serene.inference.recognizer import Recognizer
+        from serene.inference.sounds import gather
         from serene.sound import named
 
         paths = gather(sounds).paths
@@ -202,7 +202,7 @@ def _told(json: bool) -> Callable[[str], None]:
 
 
 def _answer_one(path: Path, recognizer: Recognizer, json: bool) -> None:
-    from serene.inference.gather import gather
+    from serene.inference.sounds import gather
     from serene.sound import named
 
     gather([path])  # says so if there is nothing

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from serene.audio.batch import Batch
 from serene.errors import MissingExtra, SereneError
-from serene.inference.onnx_network import OUTPUTS, graph_inputs
+from serene.inference.network import OUTPUTS, graph_inputs
 from serene.models.model import EmotionModel
 from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors
 from serene.speaker import SpeakerContext, Statistics
@@ -33,7 +33,7 @@ class Graph(nn.Module):
 
     Args:
         model: in evaluation mode.
-        inputs: names of what goes in, some of `serene.inference.onnx_network.INPUTS`.
+        inputs: names of what goes in, some of `serene.inference.network.INPUTS`.
     """
 
     def __init__(self, model: EmotionModel, inputs: Sequence[str]) -> None:
@@ -150,7 +150,7 @@ class UnseenSpeakerVector(nn.Module):
 
 
 def inputs_of(model: EmotionModel) -> tuple[str, ...]:
-    """Name what a model's graph reads, in order: some of `serene.inference.onnx_network.INPUTS`."""
+    """Name what a model's graph reads, in order: some of `serene.inference.network.INPUTS`."""
     own = ("enrolment", "enrolled") if model.needs & {"features", "embeddings"} else ()
     return ("features", "lengths", *own, *(("voice",) if "cepstra" in model.needs else ()))
 

@@ -19,7 +19,7 @@ from serene.export.hub import CARD, SENT
 from serene.export.onnx_graph import example, trace
 from serene.files import whole_folder
 from serene.inference.folder import GRAPHS, ModelFolder
-from serene.inference.onnx_network import OnnxNetwork
+from serene.inference.network import OnnxNetwork
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.scoring import TorchNetwork

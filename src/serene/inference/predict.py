@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,20 +17,22 @@ from typing import Any, TextIO
 from serene import sound
 from serene.errors import SereneError
 from serene.files import whole_file
-from serene.inference.ahead import Ahead, Extracted
 from serene.inference.answer_file import Partial, Row, format_of, number, render
-from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
-from serene.inference.gather import Found, gather
+from serene.inference.features import Clip
 from serene.inference.recognizer import Recognizer
+from serene.inference.sounds import gather
 
+Outcome = Clip | str  # or why there is none
 Progress = Callable[[str, int, int], None]
 
 BATCHES = 4  # of the network, whose clips are batched by length and answered together
 MOST_THREADS = 4
+TOGETHER = 240.0  # seconds of sound, at most, that are answered together
+LEAST = 1.0  # seconds that a clip counts for at least: also what is nothing but a message takes memory
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary:
     """What a run did.
 
@@ -43,14 +49,24 @@ class Summary:
     """
 
     output: str | None
-    files: int
-    failed: int
-    without_label: int
-    seconds: float
+    files: int = 0
+    failed: int = 0
+    without_label: int = 0
+    seconds: float = 0.0
     resumed: int = 0
     passed_over: int = 0
     anew: str | None = None
     first_error: str | None = None
+
+    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Count rows as they go by."""
+        for row in rows:
+            self.files += 1
+            self.failed += row["error"] is not None
+            self.without_label += row["note"] is not None
+            self.seconds += row["duration"] or 0.0
+            self.first_error = self.first_error or row["error"]
+            yield row
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -99,17 +115,33 @@ def predict(
     Raises:
         SereneError: a path or format that there is not, no sound, or an output that cannot be written.
     """
-    to_file = isinstance(output, str | Path)
-    form = format_of(output if to_file else None, form)
-    list(render([], recognizer.labels, form))  # a class that cannot be written is said before the work, not after it
+    labels, path = recognizer.labels, Path(output) if isinstance(output, str | Path) else None
+    form = format_of(path, form)
+    list(render([], labels, form))  # a class that cannot be written is said before the work, not after it
     found = gather(paths)
-    if to_file:
-        return _to_file(found, recognizer, Path(output), form, threads, progress)
-    tally = _Tally()
-    answered = _watched(answers(found.paths, recognizer, found.unlisted, threads), len(found.paths), 0, progress)
-    for text in render(tally.of(row for rows in answered for row in rows.values()), recognizer.labels, form):
-        output.write(text)
-    return tally.summary(None, passed_over=found.passed_over)
+    partial = Partial.begin(path, _made_by(recognizer)) if path else None
+    before = partial.answered(found.paths) if partial else set()
+
+    def watched() -> Iterator[dict[str, Row]]:
+        done, left = len(before), [one for one in found.paths if one not in before]
+        for rows in answers(left, recognizer, found.unlisted, threads):
+            yield rows
+            done += len(rows)
+            if progress:
+                progress("answering", done, len(found.paths))
+
+    summary = Summary(None, resumed=len(before), passed_over=found.passed_over)
+    if not isinstance(output, str | Path):
+        output.writelines(render(summary.counting(row for rows in watched() for row in rows.values()), labels, form))
+        return summary
+    assert partial is not None
+    for rows in watched():
+        partial.add(rows)
+    summary.output, summary.anew = sound.named(output), partial.anew
+    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(render(summary.counting(partial.rows(found.paths)), labels, form))
+    partial.path.unlink()
+    return summary
 
 
 def answers(
@@ -123,7 +155,7 @@ def answers(
     Args:
         paths: of the sounds.
         recognizer: answers.
-        failed: why there is nothing to read at a path.
+        failed: why there is nothing to extract at a path.
         threads: that decode.
 
     Yields:
@@ -131,7 +163,7 @@ def answers(
     """
     failed = failed or {}
 
-    def extract(path: str) -> Extracted:
+    def extract(path: str) -> Outcome:
         try:
             return failed[path] if path in failed else recognizer.extract(path)
         except SereneError as error:
@@ -139,11 +171,57 @@ def answers(
         except sound.BROKEN as error:  # of the front end; one odd file must not end a run over many
             return f"{sound.named(path)} cannot be read: {error!r}"
 
-    with Ahead(paths, extract, threads or _cores(), recognizer.extractor.longest) as extracted:
-        for few in extracted.together(BATCHES * recognizer.batch_size):
-            clips = [clip for _, clip in few if isinstance(clip, Clip)]
-            answer = iter(recognizer.answer(clips))
+    threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
+    most, longest = BATCHES * recognizer.batch_size, recognizer.extractor.longest
+    with contextlib.closing(_ahead(paths, extract, threads, most, longest)) as extracted:
+        for few in extracted:
+            answer = iter(recognizer.answer([clip for _, clip in few if isinstance(clip, Clip)]))
             yield {path: row_of(path, next(answer) if isinstance(clip, Clip) else clip) for path, clip in few}
+
+
+def _ahead(
+    paths: Sequence[str], extract: Callable[[str], Outcome], threads: int, most: int, longest: float
+) -> Iterator[list[tuple[str, Outcome]]]:
+    """Extract in threads, as far ahead as so many seconds of sound fit; give at most so many clips at a time, in order.
+
+    A clip on its way counts as the longest sound that there may be, since nobody knows; one that is done as it is long.
+    """
+    left, lock, begun = iter(paths), threading.Lock(), deque[tuple[str, Future[Outcome]]]()
+    room = 2 * TOGETHER + threads * longest  # so that the next sound is always begun
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="extract")
+
+    def free(seconds: float) -> None:
+        nonlocal room
+        with lock:
+            room += seconds
+            while room >= longest and (path := next(left, None)) is not None:
+                room -= longest
+                begun.append((path, pool.submit(work, path)))
+
+    def work(path: str) -> Outcome:
+        outcome = extract(path)
+        free(longest - _seconds(outcome))
+        return outcome
+
+    try:
+        free(0.0)
+        few: list[tuple[str, Outcome]] = []
+        while begun:
+            path, future = begun.popleft()
+            few.append((path, future.result()))
+            seconds = sum(_seconds(outcome) for _, outcome in few)
+            if len(few) == most or seconds >= TOGETHER or not begun:
+                yield few
+                free(seconds)
+                few = []
+    finally:
+        with lock:
+            left = iter(())  # begins nothing more
+        pool.shutdown(cancel_futures=True)
+
+
+def _seconds(outcome: Outcome) -> float:
+    return LEAST if isinstance(outcome, str) else max(LEAST, outcome.duration)
 
 
 def row_of(path: str, answer: Emotion | str) -> Row:
@@ -160,23 +238,6 @@ def row_of(path: str, answer: Emotion | str) -> Row:
     }
 
 
-def _to_file(
-    found: Found, recognizer: Recognizer, output: Path, form: str, threads: int | None, progress: Progress | None
-) -> Summary:
-    partial = Partial.begin(output, _made_by(recognizer))
-    before = partial.answered(found.paths)
-    left = [path for path in found.paths if path not in before]
-    answered = answers(left, recognizer, found.unlisted, threads)
-    for rows in _watched(answered, len(found.paths), len(before), progress):
-        partial.add(rows)
-    tally = _Tally()
-    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(render(tally.of(partial.rows(found.paths)), recognizer.labels, form))
-    partial.path.unlink()
-    kept = {"resumed": len(before), "passed_over": found.passed_over, "anew": partial.anew}
-    return tally.summary(sound.named(output), **kept)
-
-
 def _made_by(recognizer: Recognizer) -> dict[str, Any]:
     """Say what answers depend on besides the sounds."""
     profile = recognizer.profile and json.dumps(recognizer.profile.to_dict(), sort_keys=True)
@@ -188,37 +249,3 @@ def _made_by(recognizer: Recognizer) -> dict[str, Any]:
         "abstain": recognizer.abstain,
         "profile": profile and hashlib.sha256(profile.encode()).hexdigest(),
     }
-
-
-def _watched(
-    answered: Iterator[dict[str, Row]], of: int, done: int, progress: Progress | None
-) -> Iterator[dict[str, Row]]:
-    for rows in answered:
-        yield rows
-        done += len(rows)
-        if progress:
-            progress("answering", done, of)
-
-
-def _cores() -> int:
-    return min(MOST_THREADS, os.cpu_count() or 1)
-
-
-class _Tally:
-    """Counts rows as they go by."""
-
-    def __init__(self) -> None:
-        self.counts = {"files": 0, "failed": 0, "without_label": 0}
-        self.seconds, self.first_error = 0.0, None
-
-    def of(self, rows: Iterator[Row]) -> Iterator[Row]:
-        for row in rows:
-            self.counts["files"] += 1
-            self.counts["failed"] += row["error"] is not None
-            self.counts["without_label"] += row["note"] is not None
-            self.seconds += row["duration"] or 0.0
-            self.first_error = self.first_error or row["error"]
-            yield row
-
-    def summary(self, output: str | None, **more: Any) -> Summary:
-        return Summary(output, **self.counts, seconds=self.seconds, first_error=self.first_error, **more)

@@ -12,7 +12,7 @@ import numpy as np
 
 from serene.errors import SereneError
 from serene.files import write_text
-from serene.inference.clip import Clip
+from serene.inference.features import Clip
 from serene.inference.folder import ModelFolder
 from serene.sound import named
 from serene.speaker import SMALLEST, SpeakerContext, Statistics

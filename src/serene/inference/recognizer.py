@@ -11,9 +11,8 @@ import numpy as np
 
 from serene.audio.batch import Batch, by_length, padded
 from serene.errors import SereneError, unknown
-from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
-from serene.inference.features import FeatureExtractor
+from serene.inference.features import Clip, FeatureExtractor
 from serene.inference.folder import ModelFolder
 from serene.inference.network import network_of
 from serene.inference.profile import Profile

@@ -14,8 +14,8 @@ from serene.errors import MissingExtra, SereneError
 from serene.files import whole_file, write_text
 from serene.inference.answer_file import csv_line, format_of, number, refuse_special
 from serene.inference.emotion import Segment
-from serene.inference.gather import gather
 from serene.inference.recognizer import Recognizer
+from serene.inference.sounds import gather
 from serene.inference.timeline import HOP, WINDOW, Progress, Timeline, refuse_odd, timeline
 
 TEXTS, PICTURE = ("csv", "json", "vtt"), "png"

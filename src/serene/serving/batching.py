@@ -12,8 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from serene.inference.clip import Clip
 from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
 from serene.inference.profile import Profile
 
 STRETCH = 1.25  # how much longer than the shortest clip of a batch the longest may be

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from serene.errors import AudioError, SereneError
-from serene.inference.clip import Clip
+from serene.inference.features import Clip
 
 Extract = Callable[[bytes], Clip]
 

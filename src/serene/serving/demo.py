@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
+import re
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from html import escape
+from pathlib import Path
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else it would tell its makers of every start
@@ -18,14 +20,30 @@ from gradio.themes.utils.fonts import LocalFont
 from starlette.middleware import Middleware
 
 from serene.errors import SereneError
+from serene.inference.emotion import Emotion
+from serene.inference.features import SHORTEST
+from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
-from serene.inference.timeline import WINDOW, Progress, timeline
-from serene.serving import demo_look as look
+from serene.inference.timeline import WINDOW, Progress, Timeline, timeline
+from serene.inference.timeline_picture import figure_of
+from serene.reporting.style import svg
+from serene.serving import listen
 from serene.sound import seconds
 
 UPLOAD = "500mb"
 KEPT = 3600  # seconds that uploads and recordings stay on disk; they go when the page is closed down, too
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # a card cannot make a browser call elsewhere
+STYLE = Path(__file__).with_name("demo.css")
+
+TOP = """<h1>How does this voice feel?</h1>
+<p>serene listens to how something is said. What you record or choose is deleted after an hour.</p>"""
+
+NOTES = {
+    "too short": ("Too short to tell", f"At least {SHORTEST:g} seconds are needed; a sentence is better."),
+    "silence": ("Nothing to hear", "The sound is silent, or very nearly. Is the right microphone on, and not muted?"),
+    "noise": ("No speech found", "This is steady noise or hum, not a voice. Move closer to the microphone and speak."),
+}
+HINT = "It goes by the voice, not by the words. Take it for a model's guess about a sound, not a fact about a person."
 
 
 def demo(
@@ -57,7 +75,8 @@ def demo(
 @contextlib.contextmanager
 def opened(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860, share: bool = False) -> Iterator[str]:
     """Show the page, from a thread, for as long as the block lasts, and give its address; arguments as of `demo`."""
-    port = _free(host, port)
+    with listen(host, port) as listening:  # says so if it cannot, and finds a port that is free
+        port = listening.getsockname()[1]
     shown = page(recognizer)
     shown.launch(
         server_name=f"[{host}]" if ":" in host else host,
@@ -74,7 +93,7 @@ def opened(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860, sh
         footer_links=[],
         max_file_size=UPLOAD,
         theme=_theme(),
-        css=look.STYLE,
+        css_paths=STYLE,
         app_kwargs={"middleware": [Middleware(_AtHome)]},
     )
     try:
@@ -100,7 +119,7 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
         return extract(recognizer, path, lambda _, done, of: progress((done, of), unit="windows"))
 
     with gradio.Blocks(title="serene", analytics_enabled=False, delete_cache=(KEPT // 10, KEPT)) as blocks:
-        gradio.HTML(look.TOP, elem_id="top")
+        gradio.HTML(TOP, elem_id="top")
         with gradio.Row(equal_height=False):
             with gradio.Column():
                 sound = gradio.Audio(
@@ -108,12 +127,12 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
                 )
                 button = gradio.Button("Recognise", variant="primary", elem_id="recognise")
             with gradio.Column():
-                shown = gradio.HTML(look.waiting(), elem_id="answer")
+                shown = gradio.HTML(waiting(), elem_id="answer")
         line = gradio.HTML("", elem_id="timeline")
         with gradio.Accordion(f"About the model: {info['name']}", open=False, elem_id="card"):
-            gradio.Markdown(look.facts(info))
-            gradio.Markdown(look.card(recognizer.folder))
-        sound.change(None, js=f"() => {json.dumps([look.waiting(), ''])}", outputs=[shown, line])
+            gradio.Markdown(facts(info))
+            gradio.Markdown(card(recognizer.folder))
+        sound.change(None, js=f"() => {json.dumps([waiting(), ''])}", outputs=[shown, line])
         button.click(recognise, sound, [shown, line], show_progress_on=shown, api_visibility="private")
     return blocks
 
@@ -130,31 +149,14 @@ def extract(recognizer: Recognizer, path: str | None, told: Progress | None = No
         The answer and the timeline, as HTML; the latter is empty where there is none.
     """
     if path is None:
-        return look.waiting("There is no sound yet: record a sentence or choose a file first."), ""
+        return waiting("There is no sound yet: record a sentence or choose a file first."), ""
     try:
         length, _ = seconds(path)
         line = timeline(path, recognizer, progress=told) if length > WINDOW else None
         emotion = recognizer(path) if line is None or length <= recognizer.extractor.longest else line.emotion
     except SereneError as error:
-        return look.mistake(str(error).replace(path, "The file")), ""
-    return look.answer(emotion, recognizer.abstain), "" if line is None else look.drawn(line)
-
-
-def _free(host: str, port: int) -> int:
-    """Give the port, or any that is free instead of 0.
-
-    Raises:
-        SereneError: something listens there already, or nothing can.
-    """
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-            return listening.getsockname()[1]
-    except (OSError, OverflowError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0]  # some Pythons repeat the address
-        raise SereneError(
-            f"Cannot listen at {host}, port {port}: {reason}. "
-            "Choose another --port or --host, or end what listens there."
-        ) from error
+        return mistake(str(error).replace(path, "The file")), ""
+    return answer(emotion, recognizer.abstain), "" if line is None else drawn(line)
 
 
 class _AtHome:
@@ -170,3 +172,89 @@ class _AtHome:
             await send(message)
 
         await self.app(scope, receive, sending)
+
+
+def waiting(what: str = "Record a sentence or choose a file, then press Recognise.") -> str:
+    """Say what to do before there is an answer."""
+    return _shown("waiting", "Say something", what)
+
+
+def mistake(what: str) -> str:
+    """Say why a sound was not answered for."""
+    return _shown("kind", "That did not work", what)
+
+
+def answer(emotion: Emotion, abstain: float | None = None) -> str:
+    """Show what a model says of a sound.
+
+    Args:
+        emotion: as the recognizer gave it.
+        abstain: the threshold below which the recognizer is uncertain.
+
+    Returns:
+        HTML; every name in it is escaped.
+    """
+    length = f"{emotion.duration:.1f} seconds of sound"
+    if emotion.note in NOTES:
+        headline, words = NOTES[emotion.note]
+        return _shown("kind", headline, words, length)
+    if emotion.label is None and emotion.note is None:
+        return _shown("dimensions", "This voice", HINT, length, _values(emotion.scores))
+    first = max(emotion.scores, key=emotion.scores.__getitem__)
+    if emotion.label is not None:
+        return _shown("sure", emotion.label, HINT, length, _bars(emotion.scores, first))
+    threshold = "" if abstain is None else f"; at least {100 * abstain:.0f} % were asked for"
+    words = f"No emotion stands out. The likeliest is {first}{threshold}."
+    return _shown("kind", "Not sure", words, length, _bars(emotion.scores, first))
+
+
+def _shown(kind: str, headline: str, words: str, length: str = "", scores: str = "") -> str:
+    above = f'<p class="soft length">{escape(length)}</p>' if length else ""
+    words = f'<p class="soft words">{escape(words)}</p>'
+    return f'<div class="{kind}" role="status">{above}<h2>{escape(headline)}</h2>{words}{scores}</div>'
+
+
+def _bars(scores: Mapping[str, float], first: str) -> str:
+    """Draw probabilities, the highest first."""
+    rows = []
+    for name in sorted(scores, key=scores.__getitem__, reverse=True):
+        percent = 100 * scores[name]
+        mark = ' class="first"' if name == first else ""
+        rows.append(
+            f'<li{mark}><span class="name" title="{escape(name)}">{escape(name)}</span>'
+            f'<span class="track"><i style="width: {percent:.1f}%"></i></span>'
+            f'<span class="value">{percent:.0f} %</span></li>'
+        )
+    return f"<ol>{''.join(rows)}</ol>"
+
+
+def _values(scores: Mapping[str, float]) -> str:
+    """List values of dimensions; they are on scales of their own, which no bar could show."""
+    rows = (
+        f'<li><span class="name">{escape(name)}</span><span class="value">{value:.2f}</span></li>'
+        for name, value in scores.items()
+    )
+    return f'<ol class="values">{"".join(rows)}</ol>'
+
+
+def drawn(line: Timeline) -> str:
+    """Show a timeline as a picture: HTML."""
+    picture = svg(figure_of(line), "timeline").replace("*{", "#timeline svg *{")  # its style is for itself alone
+    return f'<h3>Over time</h3><div role="img" aria-label="Scores over time">{picture}</div>'
+
+
+def facts(info: Mapping[str, Any]) -> str:
+    """Say in a line what runs: Markdown."""
+    kind = info["noun"] + "s"
+    said = [f"{len(info['classes'])} {kind}: {', '.join(info['classes'])}", f"runs on {info['runs_on']}"]
+    return " · ".join([*said, f"takes up to {info['longest']:g} seconds at once"])
+
+
+def card(folder: ModelFolder) -> str:
+    """Read a folder's model card, without its metadata and pictures: Markdown."""
+    path = folder.path / "README.md"
+    if not path.is_file():
+        return "This model folder has no card (`README.md`)."
+    text = path.read_text(encoding="utf-8", errors="replace")
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    return re.sub(r"!\[([^\]]*)\]\([^)]*\)", r"\1", text)  # they lie beside the card, or on somebody's server

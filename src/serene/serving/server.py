@@ -21,9 +21,9 @@ from pydantic import BaseModel, Field
 
 from serene.errors import SereneError
 from serene.inference.recognizer import Precision, Recognizer
-from serene.serving.counters import Counted
-from serene.serving.service import Limits, Refused, Service
-from serene.serving.uploads import Patient, Upload, receive
+from serene.serving import listen
+from serene.serving.service import Counted, Service
+from serene.serving.uploads import Limits, Patient, Refused, Upload, receive
 
 CONNECTIONS = 512  # beyond these, requests are refused unread: a last resort against those that open and say nothing
 BEARER = HTTPBearer(auto_error=False, description="The key that the service was started with, if any.")
@@ -104,7 +104,7 @@ def serve(
     service = Service(
         recognizer, limits=limits, abstain=abstain, max_batch=max_batch, max_wait_ms=max_wait_ms, decoders=decoders
     )
-    listening = _listen(host, port)
+    listening = listen(host, port)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listening.getsockname()[1]}"
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended in order when it hands the signal on
@@ -129,20 +129,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._told()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:
-        raise SereneError(f"There is no port {port}; 0 to 65535 were expected.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = (error.strerror or str(error)).partition(" (")[0]  # some Pythons say the address once more
-        raise SereneError(
-            f"Cannot listen at {host}, port {port}: {reason}. "
-            "Choose another --port or --host, or end what listens there."
-        ) from error
 
 
 def application(service: Service, api_key: str | None = None) -> FastAPI:

@@ -3,70 +3,101 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import math
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import asdict, replace
 from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from serene.errors import AudioError, SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.serving.batching import Batcher
-from serene.serving.counters import Counters
 from serene.serving.decoding import DecoderLost, Decoders
+from serene.serving.uploads import Limits, Refused
+
+ELSEWHERE = "other"  # paths that do not exist share a name, or a client could fill the memory with them
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Refused(SereneError):
-    """A request that is not answered, and why.
-
-    Attributes:
-        status: the HTTP status.
-        later: whether the same request may succeed a little later.
-    """
-
-    def __init__(self, status: int, reason: str, *, later: bool = False) -> None:
-        """Name the status beside the reason."""
-        super().__init__(reason)
-        self.status, self.later = status, later
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one client and all of them together may ask for.
+class Counters:
+    """Counts of one service; another in the same process has its own.
 
     Args:
-        upload: bytes of a request, all of its files together. With `queue` it bounds the memory for uploads.
-        files: of a request to `/predict/batch`.
-        longest: seconds of one sound; a model's own limit holds where it is lower.
-        queue: files that are in the service at a time, from the first byte to the answer.
-        per_client: requests of one address at a time.
-        upload_seconds: within which an upload has arrived.
-        decode_seconds: within which a file is decoded.
-        answer_seconds: within which a file that has arrived is answered.
+        inside: says how many files are in the service.
     """
 
-    upload: int = 25_000_000
-    files: int = 32
-    longest: float = 120.0
-    queue: int = 64
-    per_client: int = 32
-    upload_seconds: float = 30.0
-    decode_seconds: float = 20.0
-    answer_seconds: float = 60.0
+    def __init__(self, inside: Callable[[], float]) -> None:
+        """Begin all counts."""
+        own = self.registry = CollectorRegistry()
+        self._requests = Counter("serene_requests", "Requests answered.", ["path", "status"], registry=own)
+        self._seconds = Histogram(
+            "serene_request_seconds", "From a request to its answer.", ["path"], buckets=SECONDS, registry=own
+        )
+        self._files = Counter(
+            "serene_files",
+            "Files: answered, without speech, refused, or the end of a decoder.",
+            ["outcome"],
+            registry=own,
+        )
+        self._audio = Counter("serene_audio_seconds", "Seconds of sound answered for.", registry=own)
+        self._sizes = Histogram("serene_batch_clips", "Clips in a batch.", buckets=SIZES, registry=own)
+        self._network = Histogram(
+            "serene_batch_seconds", "A batch's time in the network.", buckets=SECONDS, registry=own
+        )
+        Gauge("serene_files_inside", "Files in the service now.", registry=own).set_function(inside)
+        ProcessCollector(registry=own)
 
-    def __post_init__(self) -> None:
-        """Refuse limits that nothing could keep."""
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise SereneError(f"The service's limit '{name}' is {value}; more than 0 was expected.")
-        if self.files > self.queue:
-            raise SereneError(
-                f"The service's queue holds {self.queue} files, and a request may have {self.files}: it could never "
-                "be answered. Allow fewer files, or a longer queue."
-            )
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def file(self, outcome: str, seconds: float = 0.0) -> None:
+        """Count a file by its outcome, and its duration where it is known."""
+        self._files.labels(outcome).inc()
+        self._audio.inc(seconds)
+
+    def batch(self, size: int, seconds: float) -> None:
+        """Count a batch and its time in the network."""
+        self._sizes.observe(size)
+        self._network.observe(seconds)
+
+    def page(self) -> bytes:
+        """Write all counts in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class Counted:
+    """An ASGI application whose answers are counted."""
+
+    def __init__(self, app: Any, counters: Counters) -> None:
+        """Stand before an application."""
+        self.app, self.counters = app, counters
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Serve a request, and count its answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        finally:
+            path = getattr(scope.get("route"), "path", ELSEWHERE)
+            self.counters.request(path, status, time.perf_counter() - began)
 
 
 class Service:
@@ -106,7 +137,7 @@ class Service:
         self.counters = Counters(lambda: self._inside)
         self._settings = {"most": max_batch, "wait": max_wait_ms / 1000}
         self._processes = decoders
-        self._inside, self._requests = 0, Counter[str]()
+        self._inside, self._requests = 0, collections.Counter[str]()
 
     def open(self) -> None:
         """Start the decoders and the network's thread."""
@@ -141,7 +172,7 @@ class Service:
             yield
         finally:
             self._requests[client] -= 1
-            self._requests += Counter()  # forgets those who have none
+            self._requests += collections.Counter()  # forgets those who have none
 
     @contextlib.contextmanager
     def places(self, files: int) -> Iterator[None]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncGenerator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -15,12 +15,61 @@ from starlette.requests import ClientDisconnect, Request
 
 from serene.errors import SereneError, unknown
 from serene.inference.profile import Profile
-from serene.serving.service import Limits, Refused
 
 TEXT = 2**20  # bytes of a field that is no file, and of a profile that is one
 TOO_SLOW = 408
 PATIENCE = 8  # uploads of how many times the limit are read to their end before they are refused
 OPTIONS = ("profile", "abstain")
+
+
+class Refused(SereneError):
+    """A request that is not answered, and why.
+
+    Attributes:
+        status: the HTTP status.
+        later: whether the same request may succeed a little later.
+    """
+
+    def __init__(self, status: int, reason: str, *, later: bool = False) -> None:
+        """Name the status beside the reason."""
+        super().__init__(reason)
+        self.status, self.later = status, later
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client and all of them together may ask for.
+
+    Args:
+        upload: bytes of a request, all of its files together. With `queue` it bounds the memory for uploads.
+        files: of a request to `/predict/batch`.
+        longest: seconds of one sound; a model's own limit holds where it is lower.
+        queue: files that are in the service at a time, from the first byte to the answer.
+        per_client: requests of one address at a time.
+        upload_seconds: within which an upload has arrived.
+        decode_seconds: within which a file is decoded.
+        answer_seconds: within which a file that has arrived is answered.
+    """
+
+    upload: int = 25_000_000
+    files: int = 32
+    longest: float = 120.0
+    queue: int = 64
+    per_client: int = 32
+    upload_seconds: float = 30.0
+    decode_seconds: float = 20.0
+    answer_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse limits that nothing could keep."""
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise SereneError(f"The service's limit '{name}' is {value}; more than 0 was expected.")
+        if self.files > self.queue:
+            raise SereneError(
+                f"The service's queue holds {self.queue} files, and a request may have {self.files}: it could never "
+                "be answered. Allow fewer files, or a longer queue."
+            )
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ import pytest
 
 from serene.audio import batch as module
 from serene.audio.batch import by_length, padded
-from serene.audio.mfcc import Mfcc
-from serene.audio.waveform import Waveform
-from serene.models.network import Network
 
 
 def test_batches_go_from_short_to_long_and_hold_every_clip_once() -> None:
@@ -40,18 +37,3 @@ def test_what_comes_after_a_clip_is_zero() -> None:
     assert np.array_equal(features[0, :2], one)
     assert not features[0, 2:].any()
     assert np.array_equal(features[1], other)
-
-
-class Inexact(Network):
-    exact = False
-
-
-class Device(Network):
-    on_cpu = False
-
-
-def test_a_network_is_given_clips_one_by_one_where_a_batch_would_change_or_slow_them() -> None:
-    assert Network().clips(Mfcc.declared, 16) == 16
-    assert Network().clips(Waveform.declared, 16) == 1
-    assert Device().clips(Waveform.declared, 16) == 16
-    assert Inexact().clips(Mfcc.declared, 16) == 1
