@@ -162,7 +162,7 @@ def test_features_that_differ_make_another_model(recognizer: Recognizer, tmp_pat
 def test_models_that_ask_nothing_of_the_speaker_make_no_profile(tmp_path: Path) -> None:
     recognizer = Recognizer.load(write_folder(tmp_path / "m"))
     assert not recognizer.info["personal"]
-    with pytest.raises(SereneError, match="The model m answers one clip at a time: a profile would change nothing"):
+    with pytest.raises(SereneError, match="The model m answers for one clip at a time: a profile would change nothing"):
         recognizer.enrol(SOUNDS)
 
 

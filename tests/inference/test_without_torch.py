@@ -13,9 +13,9 @@ from tiny_onnx import write_folder
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "scipy", "huggingface_hub", "onnx", "pandas")
 LIGHT = (
-    *("inference.emotion", "inference.clip", "inference.sounds", "inference.speech", "inference.folder"),
+    *("inference.emotion", "inference.sounds", "inference.folder"),
     *("inference.features", "inference.profile", "inference.network", "inference.recognizer"),
-    *("inference.predict", "inference.timeline", "inference.gather", "inference.answer_file"),
+    *("inference.predict", "inference.timeline", "inference.answer_file"),
     *("serving.decoding", "serving.batching"),
 )
 

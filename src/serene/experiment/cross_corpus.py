@@ -29,8 +29,7 @@ from serene.experiment.run_report import COLD_START, write_cards
 from serene.experiment.trial import probe_of
 from serene.experiment.unseen import UnseenSpeakers, cold_start
 from serene.files import write_text
-from serene.inference import speech
-from serene.inference.features import FeatureExtractor
+from serene.inference.features import FeatureExtractor, why_not
 from serene.inference.folder import TENSORS, ModelFolder
 from serene.inference.network import network_of
 from serene.models.model import EmotionModel
@@ -233,7 +232,7 @@ def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progres
     count = 0
     for done, clip in enumerate(clips, 1):
         samples = samples_of(clip)
-        count += len(samples) > extractor.longest * SAMPLE_RATE or speech.why_not(samples) is not None
+        count += len(samples) > extractor.longest * SAMPLE_RATE or why_not(samples) is not None
         progress("looking for speech", done, len(clips))
     return count
 

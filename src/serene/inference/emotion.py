@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-
-Note = Literal["too short", "silence", "noise", "uncertain"]
 
 
 @dataclass(frozen=True)
 class Segment:
     """A part of a long sound.
 
-    Attributes:
-        start: seconds from the sound's beginning.
-        end: the same.
-        label: as an Emotion's.
-        scores: as an Emotion's.
-        note: as an Emotion's.
+    It begins and ends so many seconds from the sound's beginning; label, scores and note are as an Emotion's.
     """
 
     start: float
@@ -31,8 +24,7 @@ class Segment:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        own = {"start": self.start, "end": self.end, "label": self.label, "scores": dict(self.scores)}
-        return own | {"note": self.note}
+        return {**vars(self), "scores": dict(self.scores)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +56,7 @@ class Emotion:
 
     def to_dict(self, *, embedding: bool = False) -> dict[str, Any]:
         """Return plain data that `json` writes; the embedding only where it is asked for."""
-        plain: dict[str, Any] = {"label": self.label, "scores": dict(self.scores), "duration": self.duration}
-        plain |= {"note": self.note}
+        plain = {"label": self.label, "scores": dict(self.scores), "duration": self.duration, "note": self.note}
         if self.segments:
             plain["segments"] = [segment.to_dict() for segment in self.segments]
         if embedding:

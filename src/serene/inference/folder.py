@@ -130,8 +130,8 @@ class ModelFolder:
                 found = file_digest(file, "sha256")
         except OSError as error:
             raise SereneError(f"Cannot read {self.path / kept}, which tells whose profile is whose: {error}") from error
-        reads = json.dumps(self.preprocessor, sort_keys=True)
-        return sha256(found.digest() + reads.encode()).hexdigest()[:16]
+        front_end = json.dumps(self.preprocessor, sort_keys=True)
+        return sha256(found.digest() + front_end.encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, get_args, overload
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from serene.sound import SAMPLE_RATE
 from serene.speaker import SpeakerContext, Statistics
 
 Precision = Literal["fp32", "bf16", "int8"]
-PRECISIONS = ("fp32", "bf16", "int8")
 
 
 class Recognizer:
@@ -35,7 +34,7 @@ class Recognizer:
         folder: the model.
         network: runs it.
         profile: of the speaker, unless a call says otherwise.
-        batch_size: clips that the network reads at once, at most.
+        batch_size: clips that the network is given at once, at most.
         abstain: answer `uncertain` where the highest score is below this, from 0 to 1.
 
     Attributes:
@@ -63,7 +62,7 @@ class Recognizer:
         self.folder, self.network, self.batch_size, self.abstain = folder, network, batch_size, abstain
         self.extractor, self.labels = FeatureExtractor.of(folder), folder.task.names
         self.profile = _read(profile)
-        self._refuse_strange([self.profile])
+        self._check([self.profile])
 
     @classmethod
     def load(
@@ -85,7 +84,7 @@ class Recognizer:
                 `cpu`, `cuda` and what else torch knows.
             precision: `fp32`; `int8` for the folder's quantised ONNX file; `bf16` for PyTorch in bfloat16.
             profile: of the speaker, made by `enrol`, or its file.
-            batch_size: clips that the network reads at once, at most.
+            batch_size: clips that the network is given at once, at most.
             abstain: answer `uncertain` where the highest score is below this.
             threads: that a batch may use: of ONNX 1 without it, of PyTorch its own choice.
 
@@ -93,8 +92,8 @@ class Recognizer:
             SereneError: there is no such model, file, device or precision, or the profile is another model's.
             MissingExtra: a hub name without `huggingface_hub`, or a front end that needs torch without it.
         """
-        if precision not in PRECISIONS:
-            raise SereneError(unknown("precision", precision, PRECISIONS))
+        if precision not in get_args(Precision):
+            raise SereneError(unknown("precision", precision, get_args(Precision)))
         folder = ModelFolder.find(model)
         network = network_of(folder, device, precision, threads)
         return cls(folder, network, profile=profile, batch_size=batch_size, abstain=abstain)
@@ -138,10 +137,9 @@ class Recognizer:
             AudioError: a sound cannot be decoded, is empty, not finite, or too long.
             SereneError: the profile is another model's.
         """
-        profile = _read(profile)
-        if isinstance(sound, list):
-            return self.answer([self.extract(one, rate) for one in sound], profile=profile)
-        return self.answer([self.extract(sound, rate)], profile=profile)[0]
+        sounds = sound if isinstance(sound, list) else [sound]
+        answers = self.answer([self.extract(one, rate) for one in sounds], profile=_read(profile))
+        return answers if isinstance(sound, list) else answers[0]
 
     def extract(self, sound: Sound, rate: int | None = None) -> Clip:
         """Decode a sound, look for speech in it, and make its features; no network. See `FeatureExtractor`."""
@@ -163,20 +161,18 @@ class Recognizer:
         return self._answers(clips, [own or self.profile for own in given])
 
     def _answers(self, clips: Sequence[Clip], profiles: Sequence[Profile | None]) -> list[Emotion]:
-        self._refuse_strange(profiles)
+        self._check(profiles)
         answers = [Emotion(None, {}, clip.duration, note=clip.note) for clip in clips]
         spoken = [(i, clip.features) for i, clip in enumerate(clips) if clip.features is not None]
         spec = self.extractor.front_end.spec
         most = self.network.clips(spec, self.batch_size)
-        for batch in by_length([len(features) for _, features in spoken], spec.width, most):
-            rows = [spoken[place][0] for place in batch]
-            inputs, lengths = padded([spoken[place][1] for place in batch])
+        for places in by_length([len(features) for _, features in spoken], spec.width, most):
+            rows = [spoken[place][0] for place in places]
             contexts = [self._context(clips[row], profiles[row]) for row in rows]
             context = SpeakerContext.stack(contexts) if self.folder.widths else None
             names = tuple(f"clip {row + 1}" for row in rows)
-            for row, outputs, embedding in zip(
-                rows, *self.network(Batch(inputs, lengths, ids=names, context=context)), strict=True
-            ):
+            batch = Batch(*padded([spoken[place][1] for place in places]), ids=names, context=context)
+            for row, outputs, embedding in zip(rows, *self.network(batch), strict=True):
                 answers[row] = self._emotion(outputs, embedding, clips[row].duration)
         return answers
 
@@ -189,19 +185,19 @@ class Recognizer:
 
         Raises:
             AudioError: a sound cannot be decoded.
-            SereneError: no clip holds speech, or the model answers one clip at a time and has no use for a profile.
+            SereneError: no clip holds speech, or the model answers for one clip at a time and has no use for a profile.
         """
         if not self.folder.widths:
             raise SereneError(
-                f"The model {self.folder.name} answers one clip at a time: a profile would change nothing. "
+                f"The model {self.folder.name} answers for one clip at a time: a profile would change nothing. "
                 "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
             )
         clips = [self.extract(sound, rate) for sound in sounds]
         profile = Profile.of(clips, self.folder.identity)
         spoken = [clip for clip in clips if clip.features is not None]
         if "embeddings" in self.folder.needs:  # as those of an unseen speaker
-            alone = [answer.embedding for answer in self._answers(spoken, [None] * len(spoken))]
-            embeddings = Statistics.of(lambda: ([np.stack([own for own in alone if own is not None])]))
+            alone = np.stack([cast(np.ndarray, own.embedding) for own in self._answers(spoken, [None] * len(spoken))])
+            embeddings = Statistics.of(lambda: [alone])
             profile = replace(profile, context=replace(profile.context, embeddings=embeddings))
         answers = self._answers(spoken, [profile] * len(spoken))
         prior = {name: float(np.mean([answer.scores[name] for answer in answers])) for name in self.labels}
@@ -212,24 +208,15 @@ class Recognizer:
 
         Without a profile nothing is known where the training set's statistics can stand in for the speaker's.
         """
-        widths, own = self.folder.widths, None if profile is None else profile.context
-        assert clip.features is not None  # only such clips are answered for
-        features, embeddings = (None, None) if own is None else (own.features, own.embeddings)
-        if "features" in widths and features is None:
-            features = (
-                Statistics.of_nothing(widths["features"])
-                if self.folder.config["enrolment_prior"] > 0
-                else Statistics.of(lambda: [clip.features])
-            )
-        if "embeddings" in widths and embeddings is None:
-            embeddings = Statistics.of_nothing(widths["embeddings"])
-        return SpeakerContext(
-            features=features if "features" in widths else None,
-            embeddings=embeddings,
-            cepstra=clip.cepstra if own is None else own.cepstra,
-        )
+        widths = self.folder.widths
+        if profile is not None:
+            return profile.context if "features" in widths else replace(profile.context, features=None)
+        nothing = {need: Statistics.of_nothing(widths[need]) for need in ("features", "embeddings") if need in widths}
+        if "features" in widths and self.folder.config["enrolment_prior"] <= 0:
+            nothing["features"] = Statistics.of(lambda: [cast(np.ndarray, clip.features)])
+        return SpeakerContext(**nothing, cepstra=clip.cepstra)
 
-    def _refuse_strange(self, profiles: Sequence[Profile | None]) -> None:
+    def _check(self, profiles: Sequence[Profile | None]) -> None:
         for profile in {id(own): own for own in profiles if own is not None}.values():
             profile.check(self.folder)
 

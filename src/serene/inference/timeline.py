@@ -93,8 +93,8 @@ def timeline(
     expected = _count(sound, window, hop) if progress else 0
     windows: list[Segment] = []
     cut = _cut(_blocks(sound, rate, name), size, step)
-    extracted = ((start, recognizer.extract(samples, SAMPLE_RATE)) for start, samples in cut)
-    while few := list(islice(extracted, BATCHES * recognizer.batch_size)):
+    clips = ((start, recognizer.extract(samples, SAMPLE_RATE)) for start, samples in cut)
+    while few := list(islice(clips, BATCHES * recognizer.batch_size)):
         answers = recognizer.answer([clip for _, clip in few], profile=profile)
         windows += [_segment(start / SAMPLE_RATE, answer) for (start, _), answer in zip(few, answers, strict=True)]
         if progress:
@@ -107,7 +107,7 @@ def timeline(
 
 
 def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
-    """Refuse a window that the model cannot read, and a hop that leaves gaps or does not go on; both in seconds.
+    """Refuse a window that the model cannot take, and a hop that leaves gaps or does not go on; both in seconds.
 
     Raises:
         SereneError: one of them is such.

@@ -81,7 +81,9 @@ def timelines(
     def of(path: str) -> Timeline:
         if path in found.unlisted:
             raise SereneError(found.unlisted[path])
-        return timeline(path, recognizer, window=window, hop=hop, progress=_naming(path, progress))
+        name = os.path.basename(sound.named(path))
+        told = progress and (lambda _, done, of: progress(name, done, of))
+        return timeline(path, recognizer, window=window, hop=hop, progress=told)
 
     alone = len(found.paths) == 1
     if not isinstance(output, str | Path):
@@ -120,11 +122,6 @@ def _streamed(sounds: int, form: str | None) -> str:
     return format_of(None, form, TEXTS)
 
 
-def _naming(path: str, progress: Progress | None) -> Progress | None:
-    name = os.path.basename(sound.named(path))
-    return progress and (lambda _, done, of: progress(name, done, of))
-
-
 def _write_each(line: Timeline, target: Path, forms: Mapping[str, str], remarks: dict[str, None]) -> list[str]:
     """Write a timeline in some formats; add a remark where only the picture cannot be drawn."""
     made = []
@@ -158,18 +155,9 @@ def write(line: Timeline, output: str | Path, form: str | None = None) -> None:
     if form != PICTURE:
         write_text(output, "".join(text_of(line, form)))
         return
-    picture = picture_of(line)
+    picture = _drawer()(line)
     with whole_file(output) as temporary:
         temporary.write_bytes(picture)
-
-
-def picture_of(line: Timeline) -> bytes:
-    """Draw a timeline as PNG; see `serene.inference.timeline_picture`.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    return _drawer()(line)
 
 
 def _drawer() -> Callable[[Timeline], bytes]:

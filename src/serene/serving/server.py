@@ -81,7 +81,7 @@ def serve(
     """Serve a model until the process is told to end (SIGINT, SIGTERM); what is in flight then is answered first.
 
     Args:
-        model: as `Recognizer.load` takes it; so are `device`, `precision` and `threads`.
+        model: as `Recognizer.load` takes it.
         host: the address to listen at. Others than this machine reach the service only where this says so.
         port: to listen at; 0 takes any that is free.
         device: what runs the network.
@@ -169,7 +169,7 @@ def _add_predictions(app: FastAPI, service: Service, guards: list[Any]) -> None:
         with service.request(_client(request)), service.places(1):
             upload = await receive(request, "file", 1, limits)
             service.check(upload.profile, upload.abstain)
-            return await _answer(service, upload, upload.files[0][1])
+            return Answer(**(await service.answer(upload.files[0][1], upload.profile, upload.abstain)).to_dict())
 
     @app.post("/predict/batch", dependencies=guards, responses=refusals, openapi_extra=_form("files", several=True))
     async def predict_batch(request: Request) -> Answers:
@@ -199,17 +199,11 @@ def _add_facts(app: FastAPI, service: Service, guards: list[Any]) -> None:
         return Response(service.counters.page(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _answer(service: Service, upload: Upload, content: bytes) -> Answer:
-    emotion = await service.answer(content, upload.profile, upload.abstain)
-    return Answer(label=emotion.label, scores=dict(emotion.scores), duration=emotion.duration, note=emotion.note)
-
-
 async def _row(service: Service, upload: Upload, name: str, content: bytes) -> Row:
     try:
-        answer = await _answer(service, upload, content)
+        return Row(file=name, **(await service.answer(content, upload.profile, upload.abstain)).to_dict())
     except SereneError as error:
         return Row(file=name, error=str(error))
-    return Row(file=name, **answer.model_dump())
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

@@ -40,12 +40,8 @@ class Counters:
         self._seconds = Histogram(
             "serene_request_seconds", "From a request to its answer.", ["path"], buckets=SECONDS, registry=own
         )
-        self._files = Counter(
-            "serene_files",
-            "Files: answered, without speech, refused, or the end of a decoder.",
-            ["outcome"],
-            registry=own,
-        )
+        outcomes = "Files: answered, without speech, refused, or the end of a decoder."
+        self._files = Counter("serene_files", outcomes, ["outcome"], registry=own)
         self._audio = Counter("serene_audio_seconds", "Seconds of sound answered for.", registry=own)
         self._sizes = Histogram("serene_batch_clips", "Clips in a batch.", buckets=SIZES, registry=own)
         self._network = Histogram(
@@ -131,12 +127,9 @@ class Service:
         folder = recognizer.folder
         folder.task.check_abstain(abstain)
         self.recognizer, self.limits, self._abstain = recognizer, limits or Limits(), abstain
-        self._identity = (
-            folder.identity if folder.widths else None
-        )  # kept by the folder: of large weights it takes seconds
+        self._identity = folder.identity if folder.widths else None  # of large weights it takes seconds
         self.counters = Counters(lambda: self._inside)
-        self._settings = {"most": max_batch, "wait": max_wait_ms / 1000}
-        self._processes = decoders
+        self._most, self._wait, self._processes = max_batch, max_wait_ms / 1000, decoders
         self._inside, self._requests = 0, collections.Counter[str]()
 
     def open(self) -> None:
@@ -144,7 +137,8 @@ class Service:
         extractor, limits = self.recognizer.extractor, self.limits
         extractor = replace(extractor, longest=min(extractor.longest, limits.longest))
         self._decoders = Decoders(extractor, processes=self._processes, seconds=limits.decode_seconds)
-        self._batcher = Batcher(self.recognizer.answer, told=self.counters.batch, **self._settings)
+        told = self.counters.batch
+        self._batcher = Batcher(self.recognizer.answer, most=self._most, wait=self._wait, told=told)
 
     def close(self) -> None:
         """Answer what has been decoded, and end the decoders and the thread."""
@@ -164,9 +158,8 @@ class Service:
             Refused: with 429, the client has too many already.
         """
         if self._requests[client] >= self.limits.per_client:
-            raise Refused(
-                429, f"You have {self.limits.per_client} requests here already. Wait for an answer.", later=True
-            )
+            said = f"You have {self.limits.per_client} requests here already. Wait for an answer."
+            raise Refused(429, said, later=True)
         self._requests[client] += 1
         try:
             yield
