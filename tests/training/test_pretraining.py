@@ -32,11 +32,10 @@ from serene.methods.masked_prediction import MaskedPrediction
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.scoring import score
-from serene.models.speaker_embedding import PersonalVectors
+from serene.models.speaker_embedding import PersonalVectors, vectors_of
 from serene.models.training_speakers import training_clips_of
 from serene.training import pretraining, stages
-from serene.training.pretraining import PREDICTOR, QUANTIZER, vectors_of
-from serene.training.stage import Stage, plan_stages
+from serene.training.pretraining import PREDICTOR, QUANTIZER, Stage, plan_stages
 
 CONFIG: dict[str, Any] = {
     "model_type": "hubert",
@@ -362,12 +361,12 @@ def test_a_stage_goes_on_with_the_clusters_and_the_predictor_of_the_one_before(
 ) -> None:
     assert (whole[1].folder / QUANTIZER).read_bytes() == (whole[0].folder / QUANTIZER).read_bytes()
     learned = safetensors.torch.load_file(whole[0].folder / PREDICTOR)
-    model, method = pretraining._model(whole[1], whole[0].product, 4)
+    model, method = pretraining._model(whole[1], 4)
     assert same(dict(method.state_dict()), learned)
     assert isinstance(model.encoder, Hubert)
     assert same(model.encoder.transformer.state_dict(), weights_of(whole[0].product))
     anew = planned([first(made_up), second(made_up, targets={"source": "mfcc"})], whole[0].runs)[1]
-    fresh = dict(pretraining._model(anew, whole[0].product, 4)[1].state_dict())
+    fresh = dict(pretraining._model(anew, 4)[1].state_dict())
     assert fresh.keys() == learned.keys() and not same(fresh, learned), "of other clusters it knows nothing"
 
 
@@ -388,7 +387,7 @@ def test_vectors_are_of_the_people_who_are_heard_and_are_taken_up_by_name(
     assert vectors_of(whole[0].product) is None
     some = second(made_up, corpora=[{"name": "synthetic", "path": str(made_up), "only": {"speaker": "S[23]*"}}])
     chain = planned([first(made_up), second(made_up), some], whole[0].runs)
-    model, _ = pretraining._model(chain[2], whole[1].product, 4)
+    model, _ = pretraining._model(chain[2], 4)
     assert model.speakers == tuple(name for name in names if "/S1" not in name)
     table = model.speaker_embedding.vectors  # pyright: ignore[reportOptionalMemberAccess]
     for row, name in enumerate(model.speakers):
@@ -402,7 +401,7 @@ def test_a_second_iteration_clusters_what_the_encoder_gives(whole: list[Stage], 
     centres = clusters.read(chain[1].folder / QUANTIZER)
     assert centres.shape == (4, 16)
     ours = planned([first(made_up, targets={"source": str(whole[0].product), "layer": 1})], whole[0].runs)[0]
-    maker = pretraining._clusters(ours, None, lambda *_: None)
+    maker = pretraining._clusters(ours, lambda *_: None)
     assert maker.frame_rate == 50
     samples = pretraining.samples_of(ours.clips[0])
     encoder = Hubert(1, weights=str(whole[0].product)).eval()

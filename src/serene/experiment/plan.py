@@ -24,7 +24,7 @@ from serene.models.training_speakers import training_clips_of, training_speakers
 from serene.protocols import Split
 from serene.protocols.split import in_order
 from serene.task import Task
-from serene.training.stage import Stage, plan_stages
+from serene.training.pretraining import Stage, plan_stages
 from serene.training.stages import Pretraining, pretraining_of
 
 

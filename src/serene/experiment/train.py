@@ -25,8 +25,7 @@ from serene.files import write_text
 from serene.protocols import Split
 from serene.reporting.plots import draw_pretraining
 from serene.reporting.report_page import write_html
-from serene.training.pretraining import compute
-from serene.training.stage import Stage
+from serene.training.pretraining import Stage, compute
 from serene.training.stages import Pretraining
 
 

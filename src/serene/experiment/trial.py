@@ -30,12 +30,11 @@ from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.models.parts import PERSONAL
 from serene.models.scoring import Scores, score
-from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc
+from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, vectors_of
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
 from serene.task import Task
 from serene.training.environment import environment
-from serene.training.pretraining import vectors_of
 from serene.training.trainer import Selected, Trainer
 
 SCORED = 64  # clips per batch where nothing is trained

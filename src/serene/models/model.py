@@ -85,7 +85,8 @@ class EmotionModel(nn.Module):
         super().__init__()
         self.task = task if isinstance(task, Task) else Task(tuple(task))
         self.speakers, outputs = tuple(speakers), len(self.task.names)
-        self.normalize, self.enrolment_prior, self.parts = normalize, enrolment_prior, parts or Parts()
+        self.normalize: Normalization = normalize
+        self.enrolment_prior, self.parts = enrolment_prior, parts or Parts()
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
         kind = registry.load(encoder, ENCODERS, "encoder")

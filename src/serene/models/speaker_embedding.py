@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
+from serene.models import weights
 from serene.models.encoder import Encoder
 from serene.models.parts import PERSONAL, Parts, Unseen
 from serene.speaker import SMALLEST
 
+SPEAKERS, VECTORS = "speakers.json", "speakers.safetensors"  # beside a pre-trained encoder's own files
 COEFFICIENTS = CEPSTRA.spec.width  # of a speaker's mean; the report does not say how many it takes
 
 
@@ -153,3 +160,16 @@ def speaker_embedding_of(
     if kind in PERSONAL:
         return PersonalVectors(speakers, width, parts.unseen_speakers, parts.similar_speakers)
     return SpeakerMfcc(width, learned=kind == "mfcc_learned")
+
+
+def vectors_of(encoder: str | Path | None) -> tuple[list[str], torch.Tensor] | None:
+    """Read whom a pre-trained encoder has vectors of, and the vectors (speaker, feature); None where it has none."""
+    folder = None if encoder is None else weights.find(str(encoder))
+    if folder is None or not (folder / SPEAKERS).exists():
+        return None
+    try:
+        names = json.loads((folder / SPEAKERS).read_text(encoding="utf-8"))
+        vectors = safetensors.torch.load_file(folder / VECTORS)["vectors"]
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise SereneError(f"The speakers' vectors in {folder} are not readable: {error!r}.") from error
+    return list(names), vectors
