@@ -53,7 +53,7 @@ def test_a_part_of_a_file_is_those_samples(
     assert np.array_equal(sound.read(tmp_path / "a.flac", start, duration), whole[first:last])
 
 
-def test_seconds_are_of_the_file_not_of_what_is_heard(tmp_path: Path) -> None:
+def test_seconds_are_of_the_file_not_of_what_is_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(24_000), 48_000)
     assert sound.seconds(tmp_path / "a.wav") == (0.5, 48_000)
 
@@ -87,7 +87,7 @@ def test_a_part_beyond_the_end_is_named(tmp_path: Path) -> None:
         sound.read(tmp_path / "a.wav", 2.0, 1.0)
 
 
-def test_the_hash_is_of_what_is_heard_not_of_the_file(tmp_path: Path) -> None:
+def test_the_hash_is_of_what_is_read_not_of_the_file(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).integers(-32768, 32768, size=1600).astype(np.int16)
     for name in ("a.wav", "b.flac", "c.aiff"):
         soundfile.write(tmp_path / name, numbers, 16_000)

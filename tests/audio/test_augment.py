@@ -223,8 +223,8 @@ def test_scores_are_of_the_clips_as_they_are(made_up_manifest: Manifest, tmp_pat
     assert np.array_equal(ours.outputs, theirs.outputs)
     assert np.array_equal(ours.embeddings, theirs.embeddings)
     with torch.no_grad():
-        heard = model(turned.batch([0], np.random.default_rng(0)))
-        assert not torch.allclose(heard, model(turned.batch([0])), atol=1e-5), "or nothing had been shown"
+        answer = model(turned.batch([0], np.random.default_rng(0)))
+        assert not torch.allclose(answer, model(turned.batch([0])), atol=1e-5), "or nothing had been shown"
 
 
 def checked(**sections: Any) -> recipe.Recipe:
@@ -273,7 +273,7 @@ def test_clips_are_filled_with_their_own_mean() -> None:
     assert framed(longer, longest=six, fill="mean") == longer[:6]
     three = 3 / sound.SAMPLE_RATE
     assert framed([5, 1, 600], longest=2 / sound.SAMPLE_RATE, fill="mean") == [5, 1]
-    assert framed([5, 1], longest=three, fill="mean") == [5, 1, 3], "the mean is of what is heard"
+    assert framed([5, 1], longest=three, fill="mean") == [5, 1, 3], "the mean is of what is read"
 
 
 def test_clips_are_divided_by_their_largest_magnitude() -> None:
@@ -281,7 +281,7 @@ def test_clips_are_divided_by_their_largest_magnitude() -> None:
     assert framed([0.1, -0.4, 0.2], scale="none") == pytest.approx([0.1, -0.4, 0.2])
     assert framed([0.0, 0.0], scale="peak") == [0.0, 0.0], "silence stays silence"
     two = 2 / sound.SAMPLE_RATE
-    assert framed([0.1, 0.2, 0.9], scale="peak", longest=two) == pytest.approx([0.5, 1.0]), "of what is heard"
+    assert framed([0.1, 0.2, 0.9], scale="peak", longest=two) == pytest.approx([0.5, 1.0]), "of what is read"
 
 
 def test_filled_clips_are_scaled_filling_and_all() -> None:
@@ -307,7 +307,7 @@ def test_lengths_stay_the_clips_own_where_they_are_filled(made_up_manifest: Mani
         assert batch.own_lengths is not None
         assert batch.own_lengths.tolist() == [min(n, most) for n in own] == filled.lengths.tolist()
         peaks = batch.inputs.abs().amax(dim=1).squeeze(1).tolist()
-        assert (peaks == pytest.approx([1.0] * 6)) == (rng is None), "gain comes after the peak, and is heard"
+        assert (peaks == pytest.approx([1.0] * 6)) == (rng is None), "gain comes after the peak, and is read"
         shortest = int(np.argmin(own))
         rest = batch.inputs[shortest, own[shortest] :, 0]
         assert rest.std().item() == pytest.approx(0, abs=1e-7)

@@ -77,7 +77,7 @@ def test_mel_energies_are_those_of_the_filters() -> None:
 
 
 def test_what_is_softer_than_the_contrast_allows_is_raised() -> None:
-    """A recording with little noise of its own is heard like one with more, and the loud frames stay as they are."""
+    """A recording with little noise of its own is read like one with more, and the loud frames stay as they are."""
     generator = np.random.default_rng(0)
     speech = tone(150.0) * (np.sin(2 * np.pi * 3 * np.arange(RATE) / RATE) > 0)
     whole, flat = MelProsody(contrast=40.0), MelProsody(contrast=3.0)

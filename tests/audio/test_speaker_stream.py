@@ -52,9 +52,9 @@ def stream(utterances: list[Utterance], batch_size: int = 2, crop: float = 0.1, 
     return SpeakerStream(utterances, store or Held(), batch_size=batch_size, crop=crop)
 
 
-def draws(heard: SpeakerStream, count: int, seed: int = 0) -> list[Batch]:
+def draws(speakers: SpeakerStream, count: int, seed: int = 0) -> list[Batch]:
     rng = np.random.default_rng(seed)
-    return [heard.batch(rng) for _ in range(count)]
+    return [speakers.batch(rng) for _ in range(count)]
 
 
 # --- who is drawn
@@ -70,9 +70,9 @@ def test_a_speaker_is_once_in_a_batch_while_there_are_enough(batch_size: int) ->
 def test_speakers_are_drawn_equally_often_and_so_are_the_clips_of_each(batch_size: int) -> None:
     clips = {"a": 1, "b": 2, "c": 5, "d": 40}
     batches = draws(stream(spoken(**clips), batch_size), 1200 // batch_size)
-    heard = Counter(name for batch in batches for name in batch.ids)
+    drawn = Counter(name for batch in batches for name in batch.ids)
     for speaker, count in clips.items():
-        own = {name: times for name, times in heard.items() if name[0] == speaker}
+        own = {name: times for name, times in drawn.items() if name[0] == speaker}
         assert sum(own.values()) == pytest.approx(300, abs=4 * math.sqrt(300 * 0.75)), speaker
         assert len(own) == count
         for name, times in own.items():
@@ -85,9 +85,9 @@ def test_a_small_corpus_fills_a_large_batch() -> None:
 
 
 def test_a_speakers_index_is_their_place_among_the_names() -> None:
-    heard = stream(spoken(zoe=2, adam=2, mia=2)[::-1], batch_size=3)
-    assert heard.speakers == 3
-    for batch in draws(heard, 10):
+    speakers = stream(spoken(zoe=2, adam=2, mia=2)[::-1], batch_size=3)
+    assert speakers.speakers == 3
+    for batch in draws(speakers, 10):
         assert [["adam", "mia", "zoe"][n] for n in batch.speaker] == [name[:-1] for name in batch.ids]
         assert batch.target.shape == (3, 0), "a speaker corpus has no emotions"
 
@@ -135,15 +135,15 @@ def test_mfcc_are_frames_of_the_stored_features_decoded_once(
 ) -> None:
     clips = {u.id: u for u in made_up_manifest}
     store = Store(tmp_path, Mfcc(voice_activity=False))
-    heard = SpeakerStream(list(clips.values()), store, batch_size=6, crop=0.2)
-    for batch in draws(heard, 3):
+    speakers = SpeakerStream(list(clips.values()), store, batch_size=6, crop=0.2)
+    for batch in draws(speakers, 3):
         assert batch.inputs.shape == (6, 20, 39)
         for name, part in zip(batch.ids, batch.inputs.numpy(), strict=True):
             whole = store.get(str(clips[name].audio_hash), lambda: pytest.fail("the stream has stored it"))
             places = [n for n in range(len(whole) - 19) if np.array_equal(whole[n : n + 20], part)]
             assert len(places) == 1
     monkeypatch.setattr(sound, "read", lambda *_: pytest.fail("it is stored"))
-    assert [batch.ids for batch in draws(heard, 3)]
+    assert [batch.ids for batch in draws(speakers, 3)]
 
 
 @pytest.fixture
@@ -231,18 +231,18 @@ def of(corpus: str, **clips: int) -> list[Utterance]:
     return [replace(u, id=f"{corpus}-{u.id}", corpus=corpus, audio_hash=f"{corpus}-{u.id}") for u in made]
 
 
-def names(heard: SpeakerStream | None) -> list[list[str]]:
-    assert heard is not None
-    return [[u.id for u in clips] for clips in heard.clips]
+def names(speakers: SpeakerStream | None) -> list[list[str]]:
+    assert speakers is not None
+    return [[u.id for u in clips] for clips in speakers.clips]
 
 
 def test_whoever_validates_or_tests_is_left_out_should_both_corpora_be_one() -> None:
     both = of("crema_d", a=2, b=1, c=3, d=2)
     fold = fold_of([u for u in both if u.id not in ("crema_d-c2", "crema_d-d1")])  # left out for their emotion, say
-    heard = stream_of(asked(crop=3.0, batch_size=5), tuple(both), fold, Held())  # pyright: ignore
-    assert names(heard) == [["crema_d-a0", "crema_d-a1"], ["crema_d-b0"]]
-    assert heard is not None
-    assert (heard.crop, heard.batch_size, heard.speakers) == (3.0, 5, 2)
+    speakers = stream_of(asked(crop=3.0, batch_size=5), tuple(both), fold, Held())  # pyright: ignore
+    assert names(speakers) == [["crema_d-a0", "crema_d-a1"], ["crema_d-b0"]]
+    assert speakers is not None
+    assert (speakers.crop, speakers.batch_size, speakers.speakers) == (3.0, 5, 2)
     alone = tuple(u for u in both if u.speaker != "b")
     with pytest.raises(SereneError, match="has 1 speakers"):
         stream_of(asked(crop=3.0), alone, fold_of(both), Held())  # pyright: ignore[reportArgumentType]
@@ -252,8 +252,8 @@ def test_of_training_speakers_who_validate_only_the_validating_clips_are_left_ou
     both = of("crema_d", a=2, b=2, d=1)
     train, validation = tuple(both[:2]), tuple(both[3:5])  # each first clip, each second one
     fold = replace(fold_of(both), train=train, validation=validation, validation_rule="random20")
-    heard = stream_of(asked(crop=3.0), tuple(both), fold, Held())  # pyright: ignore[reportArgumentType]
-    assert names(heard) == [["crema_d-a0"], ["crema_d-b0"]]
+    speakers = stream_of(asked(crop=3.0), tuple(both), fold, Held())  # pyright: ignore[reportArgumentType]
+    assert names(speakers) == [["crema_d-a0"], ["crema_d-b0"]]
 
 
 def test_of_another_corpus_only_the_audio_that_is_tested_is_left_out() -> None:
@@ -261,8 +261,8 @@ def test_of_another_corpus_only_the_audio_that_is_tested_is_left_out() -> None:
     fold = fold_of(acted)
     copied = [replace(u, audio_hash="crema_d-c0" if u.id == "voxceleb1-c1" else u.audio_hash) for u in others]
     copied += [replace(others[0], id="copy", speaker="e", audio_hash="crema_d-d0")]
-    heard = stream_of(asked(crop=3.0), tuple(copied), fold, Held())  # pyright: ignore[reportArgumentType]
-    assert names(heard) == [["voxceleb1-c0"], ["voxceleb1-d0", "voxceleb1-d1"]]
+    speakers = stream_of(asked(crop=3.0), tuple(copied), fold, Held())  # pyright: ignore[reportArgumentType]
+    assert names(speakers) == [["voxceleb1-c0"], ["voxceleb1-d0", "voxceleb1-d1"]]
 
 
 def test_a_method_without_a_speaker_corpus_has_no_stream() -> None:

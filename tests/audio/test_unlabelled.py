@@ -84,13 +84,13 @@ def test_a_long_clip_is_cut_where_a_frame_begins_and_so_are_its_indices(dataset:
     assert cut.lengths.tolist() == [8000, 14_400, 14_400, 2400]
     for _ in range(80):
         batch = cut.batch([2], rng)
-        heard = ramp_of(batch, 0)
-        assert heard == list(range(heard[0], heard[0] + 14_400))
-        assert heard[0] % STRIDE == 0
-        begins.add(heard[0])
+        part = ramp_of(batch, 0)
+        assert part == list(range(part[0], part[0] + 14_400))
+        assert part[0] % STRIDE == 0
+        begins.add(part[0])
         assert batch.clusters is not None
         labels = batch.clusters[0].tolist()
-        places = [(heard[0] + frame * STRIDE) // 160 for frame in range(45)]
+        places = [(part[0] + frame * STRIDE) // 160 for frame in range(45)]
         assert labels == [place if place <= (16_480 - 400) // 160 else -1 for place in places]
     assert begins == set(range(0, 16_480 - 14_400 + 1, STRIDE)), "any place where the part fits"
 
@@ -131,15 +131,15 @@ def test_lengths_come_from_the_manifest_where_it_has_them(
 def test_indices_of_other_audio_are_refused(
     labels: int, about: int, dataset: Callable[..., Unlabelled], clips: tuple[Utterance, ...]
 ) -> None:
-    heard = dataset()
-    heard.batch([1])
-    (path,) = heard.clusters.folder.rglob(f"{clips[1].audio_hash}.npy")
+    clipped = dataset()
+    clipped.batch([1])
+    (path,) = clipped.clusters.folder.rglob(f"{clips[1].audio_hash}.npy")
     np.save(path, np.zeros((labels, 1), np.int32))
     with pytest.raises(SereneError) as error:
-        heard.batch([1])
+        clipped.batch([1])
     assert str(error.value) == (
         f"'clip1' has {labels} cluster indices, and its 32000 samples have about {about}: they are of other audio. "
-        f"Delete {heard.clusters.folder} and run again."
+        f"Delete {clipped.clusters.folder} and run again."
     )
 
 

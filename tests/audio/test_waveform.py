@@ -23,14 +23,14 @@ def dataset(manifest: Manifest, folder: Path, **settings: float) -> Dataset:
     return Dataset(clips, Store(folder, Waveform(**settings)), task=Task(tuple(emotions)), speakers=())
 
 
-@pytest.mark.parametrize(("longest", "heard"), [(None, 16_000), (2.0, 16_000), (0.25, 4000), (0.0001, 2)])
-def test_samples_are_frames_of_one_feature_up_to_the_longest_that_is_taken(longest: float | None, heard: int) -> None:
+@pytest.mark.parametrize(("longest", "read"), [(None, 16_000), (2.0, 16_000), (0.25, 4000), (0.0001, 2)])
+def test_samples_are_frames_of_one_feature_up_to_the_longest_that_is_taken(longest: float | None, read: int) -> None:
     samples = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
     front_end = Waveform(longest=longest)
     frames = front_end(samples)
-    assert (frames.shape, frames.dtype, front_end.spec.width) == ((heard, 1), np.float32, 1)
-    assert np.array_equal(frames[:, 0], samples[:heard])
-    assert front_end.spec.frames_of(1.0) == heard
+    assert (frames.shape, frames.dtype, front_end.spec.width) == ((read, 1), np.float32, 1)
+    assert np.array_equal(frames[:, 0], samples[:read])
+    assert front_end.spec.frames_of(1.0) == read
 
 
 def test_a_clip_is_filled_up_with_its_mean_and_scaled_by_its_peak() -> None:
@@ -50,7 +50,7 @@ def test_a_clip_is_filled_up_with_its_mean_and_scaled_by_its_peak() -> None:
 
 
 @pytest.mark.parametrize("longest", [0.0, -1.0, float("nan")])
-def test_hearing_nothing_is_refused(longest: float) -> None:
+def test_reading_nothing_is_refused(longest: float) -> None:
     with pytest.raises(SereneError, match=r"features\.longest is .*; a positive number of seconds was expected"):
         Waveform(longest=longest)
 

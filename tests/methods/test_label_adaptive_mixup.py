@@ -250,8 +250,8 @@ def by_hand(model: EmotionModel, values: Tensor, mask: Tensor) -> tuple[Rows, Ro
         return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]
 
     hidden, logs = [], []
-    for frames, heard in zip(values.tolist(), mask.tolist(), strict=True):
-        sound = [times(weights[0], frame) for frame, there in zip(frames, heard, strict=True) if there]
+    for frames, sounds in zip(values.tolist(), mask.tolist(), strict=True):
+        sound = [times(weights[0], frame) for frame, there in zip(frames, sounds, strict=True) if there]
         pooled = [sum(column) / len(sound) for column in zip(*sound, strict=True)]
         hidden.append([a + b for a, b in zip(times(weights[1], pooled), biases[0], strict=True)])
         logits = [a + b for a, b in zip(times(weights[2], hidden[-1]), biases[1], strict=True)]

@@ -132,10 +132,10 @@ def test_no_parameter_is_in_two_groups_of_a_turn_and_each_is_in_one(
 
 
 @every_case
-def test_the_speaker_corpus_is_asked_for_where_a_turn_hears_it(name: str, settings: dict[str, Any], learner) -> None:
+def test_the_speaker_corpus_is_asked_for_where_an_update_reads_it(name: str, settings: dict[str, Any], learner) -> None:
     model, method = learner(name, **settings)
-    heard = {stream for update in method.updates(model) for stream in update.streams}
-    assert heard - {"partners"} == ({"emotion", "speakers"} if method.speaker_corpus else {"emotion"})
+    read = {stream for update in method.updates(model) for stream in update.streams}
+    assert read - {"partners"} == ({"emotion", "speakers"} if method.speaker_corpus else {"emotion"})
 
 
 @every_case

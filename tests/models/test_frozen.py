@@ -129,7 +129,7 @@ def test_clips_cut_and_filled_to_one_length_are_pooled_over_their_padding(sample
         assert np.abs(maker(clip) - Frozen(weights=str(tmp_path))(clip)).max() > 0.01  # padding counts
 
 
-def test_an_encoder_trained_on_sound_as_it_is_hears_it_so(tmp_path: Path) -> None:
+def test_an_encoder_trained_on_sound_as_it_is_reads_it_so(tmp_path: Path) -> None:
     plain = save_plain(tmp_path, conv_bias=True)
     with torch.no_grad():
         plain.feature_extractor.conv_layers[0].layer_norm.eps = 1.0  # a group norm that does not undo the scale
@@ -201,8 +201,8 @@ def test_a_head_on_stored_outputs_says_what_it_says_on_the_whole_encoder(
     whole = EmotionModel(EMOTIONS, 1, encoder="hubert", encoder_settings=settings, normalize="utterance", parts=parts)
     whole.head.load_state_dict(head.head.state_dict())
     stored = dataset_of(manifest, Store(tmp_path, Frozen(weights=pretrained)))
-    heard = dataset_of(manifest, Store(tmp_path, Waveform()))
-    one, other = score(head.eval(), stored), score(whole.eval(), heard)
+    decoded = dataset_of(manifest, Store(tmp_path, Waveform()))
+    one, other = score(head.eval(), stored), score(whole.eval(), decoded)
     np.testing.assert_allclose(one.outputs, other.outputs, rtol=0, atol=2e-5)
     np.testing.assert_allclose(one.embeddings, other.embeddings, rtol=0, atol=2e-5)
     assert np.ptp(one.embeddings, axis=0).max() > 0.1
@@ -459,7 +459,7 @@ def test_a_model_of_ours_gives_what_is_between_its_projector_and_its_heads(
         close(whole(samples), frames.values[row][frames.mask[row]])
 
 
-def test_what_a_model_of_ours_hears_belongs_to_its_identity(pretrained: str, tmp_path: Path) -> None:
+def test_what_a_model_of_ours_reads_belongs_to_its_identity(pretrained: str, tmp_path: Path) -> None:
     identities = set()
     for front_end in (Mfcc(), Mfcc(voice_activity=False)):
         save_model(tmp_path / "ours", front_end)
@@ -483,7 +483,7 @@ def test_asking_for_the_width_draws_no_random_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"normalize": "speaker"}, {"parts": Parts(speaker_embedding="mfcc_learned")}])
-def test_a_model_that_hears_a_speakers_other_clips_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_model_that_uses_a_speakers_other_clips_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
     save_model(tmp_path, Mfcc(), **settings)
     with pytest.raises(SereneError, match=r"uses a speaker's other clips, so its outputs .* cannot be stored"):
         Store(tmp_path, Frozen(weights=str(tmp_path)))

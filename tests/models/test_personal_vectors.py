@@ -101,7 +101,7 @@ def test_unknown_speakers_get_the_mean_of_those_who_sound_most_like_them(similar
     made = vectors("similar", similar)
     voices = [[3.0, 1.0, 0.5], [0.1, 0.2, 4.0], [-1.0, 3.0, -0.1]]
     given = made(torch.tensor([-1, -1, 2]), torch.tensor(voices)).tolist()
-    heard = (0, 1, 3)
+    voiced = (0, 1, 3)
     for voice, got in zip(voices[:2], given[:2], strict=True):
 
         def likeness(person: int, voice: list[float] = voice) -> float:
@@ -109,7 +109,7 @@ def test_unknown_speakers_get_the_mean_of_those_who_sound_most_like_them(similar
             dot = sum(a * b for a, b in zip(voice, other, strict=True))
             return dot / math.hypot(*voice) / math.hypot(*other)
 
-        nearest = sorted(heard, key=likeness, reverse=True)[:similar]
+        nearest = sorted(voiced, key=likeness, reverse=True)[:similar]
         by_hand = [sum(made.vectors[p, f].item() for p in nearest) / len(nearest) for f in range(3)]
         assert got == pytest.approx(by_hand, rel=1e-6)
     assert given[2] == [100, 100, 100], "the third is known, though of no voice"
@@ -242,15 +242,15 @@ def test_voices_are_the_means_over_a_speakers_training_clips() -> None:
     model = model_of("first", "similar")
     batches = [batch_of([0, 3, 0]), batch_of([-1, 0], 2500, 3500), batch_of([3], 1000)]
     keep_voices(model, Given(batches), "cpu")  # pyright: ignore[reportArgumentType]
-    heard: dict[int, list[list[float]]] = {}
+    spoken: dict[int, list[list[float]]] = {}
     for batch in batches:
         for person, voice in zip(
             batch.context.identity.tolist(), model.voice(model.features(batch)).tolist(), strict=True
         ):  # pyright: ignore
-            heard.setdefault(person, []).append(voice)
-    assert {person: len(voices) for person, voices in heard.items()} == {0: 3, 3: 2, -1: 1}
+            spoken.setdefault(person, []).append(voice)
+    assert {person: len(voices) for person, voices in spoken.items()} == {0: 3, 3: 2, -1: 1}
     for person in range(4):
-        by_hand = [sum(column) / len(column) for column in zip(*heard.get(person, [[0.0] * 16]), strict=True)]
+        by_hand = [sum(column) / len(column) for column in zip(*spoken.get(person, [[0.0] * 16]), strict=True)]
         assert model.speaker_embedding.voices[person].tolist() == pytest.approx(by_hand, abs=1e-6)  # pyright: ignore
 
 

@@ -1,4 +1,4 @@
-"""Pre-training as stages: what is heard, what decides what, killed and shared, and what fine-tuning makes of it."""
+"""Pre-training as stages: what is read, what decides what, killed and shared, and what fine-tuning makes of it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-class Heard:
+class Noted:
     """The ids that reached the clusters, the steps and the validations of a pre-training."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,16 +99,16 @@ class Heard:
             pretraining._keep,
         )
 
-        def heard_loss(method: MaskedPrediction, model: Any, batch: Any, progress: float) -> Any:
+        def noted_loss(method: MaskedPrediction, model: Any, batch: Any, progress: float) -> Any:
             self.trained += batch.ids
             return loss(method, model, batch, progress)
 
-        def heard_predict(method: MaskedPrediction, model: Any, batch: Any, *rest: Any) -> Any:
+        def noted_predict(method: MaskedPrediction, model: Any, batch: Any, *rest: Any) -> Any:
             if not model.training:
                 self.validated += batch.ids
             return predict(method, model, batch, *rest)
 
-        def heard_frames(utterance: Any, *rest: Any) -> Any:
+        def noted_frames(utterance: Any, *rest: Any) -> Any:
             self.clustered.append(utterance.id)
             return frames(utterance, *rest)
 
@@ -116,15 +116,15 @@ class Heard:
             self.last = {"model": model, "method": method}
             keep(stage, model, method)
 
-        monkeypatch.setattr(MaskedPrediction, "loss", heard_loss)
-        monkeypatch.setattr(MaskedPrediction, "_predict", heard_predict)
-        monkeypatch.setattr(pretraining, "samples_of", heard_frames)
+        monkeypatch.setattr(MaskedPrediction, "loss", noted_loss)
+        monkeypatch.setattr(MaskedPrediction, "_predict", noted_predict)
+        monkeypatch.setattr(pretraining, "samples_of", noted_frames)
         monkeypatch.setattr(pretraining, "_keep", kept)
 
 
 @pytest.fixture(scope="module")
 def whole(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Stage]:
-    """Both stages, computed without a break, and what was heard in them."""
+    """Both stages, computed without a break, and what was read in them."""
     chain = planned([first(made_up), second(made_up)], tmp_path_factory.mktemp("whole"))
     compute(chain[1])
     return chain
@@ -136,14 +136,14 @@ def whole(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Stage
 def test_the_product_loads_in_plain_transformers_and_gives_what_ours_gives(
     made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = Heard(monkeypatch)
+    noted = Noted(monkeypatch)
     (stage,) = planned([first(made_up)], tmp_path)
     product = compute(stage)
     plain = transformers.HubertModel.from_pretrained(product).eval()
     sound = torch.randn(1, 5000, 1, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         theirs = plain(sound[:, :, 0]).last_hidden_state
-        for ours in (heard.last["model"].encoder.eval(), Hubert(1, weights=str(product)).eval()):
+        for ours in (noted.last["model"].encoder.eval(), Hubert(1, weights=str(product)).eval()):
             frames = ours(sound, torch.ones(1, 5000, dtype=torch.bool))
             assert frames.abs().max() > 0.1
             torch.testing.assert_close(frames, theirs, atol=1e-5, rtol=0)
@@ -167,19 +167,19 @@ def test_a_stages_folder_says_how_it_came_about(whole: list[Stage]) -> None:
         assert rows[1][f"validation_{group}_loss"] > 0
     assert rows[1]["masked/masked"] < rows[0]["masked/masked"]
     assert {"masked/accuracy", "masked/penalty", "masked/encoder_gradient"} <= rows[0].keys()
-    heard = json.loads((whole[0].product / "heard.json").read_text())
-    assert heard == sorted({u.audio_hash for u in whole[0].trained})
+    clips = json.loads((whole[0].product / "heard.json").read_text())
+    assert clips == sorted({u.audio_hash for u in whole[0].trained})
     both = json.loads((whole[1].product / "heard.json").read_text())
     assert both == sorted({u.audio_hash for stage in whole for u in stage.trained})
 
 
-# --- who is heard
+# --- who is trained on
 
 
 def test_what_is_held_out_is_measured_and_never_trained_on(
     made_up: Path, made_up_manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = Heard(monkeypatch)
+    noted = Noted(monkeypatch)
     (stage,) = planned([first(made_up)], tmp_path)
     compute(stage)
     speakers = {u.speaker for u in stage.clips if stage.held_out.get(u.id) == "speakers"}
@@ -188,9 +188,9 @@ def test_what_is_held_out_is_measured_and_never_trained_on(
     held = {u.id for u in made_up_manifest if u.speaker in speakers or u.text_id in texts}
     assert set(stage.held_out) == held
     rest = {u.id for u in made_up_manifest} - held
-    assert Counter(heard.trained) == dict.fromkeys(rest, 2), "every other clip once an epoch"
-    assert Counter(heard.validated) == dict.fromkeys(held, 2)
-    assert Counter(heard.clustered) == dict.fromkeys(rest, 1)
+    assert Counter(noted.trained) == dict.fromkeys(rest, 2), "every other clip once an epoch"
+    assert Counter(noted.validated) == dict.fromkeys(held, 2)
+    assert Counter(noted.clustered) == dict.fromkeys(rest, 1)
     assert stage.known == []
 
 
@@ -206,11 +206,11 @@ def test_a_share_above_nothing_holds_somebody_out(made_up: Path, tmp_path: Path)
 def test_clusters_are_fitted_on_a_share_of_the_clips(
     made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = Heard(monkeypatch)
+    noted = Noted(monkeypatch)
     (stage,) = planned([first(made_up, targets={"share": 0.25}, training=TRAINING | {"epochs": 1})], tmp_path)
     compute(stage)
-    assert len(heard.clustered) == round(0.25 * len(stage.trained))
-    assert set(heard.clustered) < {u.id for u in stage.trained}
+    assert len(noted.clustered) == round(0.25 * len(stage.trained))
+    assert set(noted.clustered) < {u.id for u in stage.trained}
 
 
 def other_corpus(manifest: Manifest, folder: Path, **changes: Any) -> Path:
@@ -258,7 +258,7 @@ def test_settings_and_clips_decide_and_so_does_the_stage_before(what: str, made_
     assert before[1].settings == after[1].settings
 
 
-def test_the_encoder_and_what_it_hears_decide(made_up: Path, tmp_path: Path) -> None:
+def test_the_encoder_and_what_it_reads_decide(made_up: Path, tmp_path: Path) -> None:
     tree = first(made_up)
     (plain,), (wider,) = planned([tree], tmp_path), planned([tree], tmp_path, config=CONFIG | {"hidden_size": 32})
     (raw,) = planned([tree], tmp_path, features={"normalize": "none"})
@@ -377,7 +377,7 @@ def test_a_predictor_of_another_shape_is_refused(whole: list[Stage], made_up: Pa
         compute(chain[1])
 
 
-def test_vectors_are_of_the_people_who_are_heard_and_are_taken_up_by_name(
+def test_vectors_are_of_the_people_who_are_trained_on_and_are_taken_up_by_name(
     whole: list[Stage], made_up: Path, made_up_manifest: Manifest
 ) -> None:
     names, vectors = vectors_of(whole[1].product) or ([], torch.zeros(0))
@@ -451,11 +451,11 @@ def test_centres_that_are_given_are_used(made_up: Path, tmp_path: Path, monkeypa
         identities.append(stage.identity)
     assert identities[0] == identities[1], "wherever the file lies"
     monkeypatch.setattr(clusters, "fit", lambda *_: pytest.fail("nothing is to be fitted"))
-    heard = Heard(monkeypatch)
+    noted = Noted(monkeypatch)
     compute(stage)
     assert np.array_equal(clusters.read(stage.folder / QUANTIZER), centres)
-    assert heard.clustered == []
-    assert heard.last["method"].codes.shape == (7, 8), "there are as many clusters as centres, whatever the recipe says"
+    assert noted.clustered == []
+    assert noted.last["method"].codes.shape == (7, 8), "there are as many clusters as centres, whatever the recipe says"
     clusters.write(centres * 2, tmp_path / "b.safetensors")
     (other,) = planned([first(made_up, targets={"quantizer": str(tmp_path / "b.safetensors")})], tmp_path)
     assert other.identity != stage.identity
@@ -518,15 +518,15 @@ def scored_again(run: Run, folder: Path) -> None:
     assert np.ptp(shown) > 0
 
 
-def test_fine_tuning_takes_up_the_encoder_and_says_whose_audio_it_has_heard(
+def test_fine_tuning_takes_up_the_encoder_and_says_whose_audio_it_was_trained_on(
     personal: Run, whole: list[Stage], made_up: Path, tmp_path: Path
 ) -> None:
     report = json.loads((personal.folder / "report.json").read_text())
     assert report["saw_unlabelled_test_audio"] is True
     (finished,) = personal.finished()
-    heard = {u.id for stage in whole for u in stage.trained}
+    trained = {u.id for stage in whole for u in stage.trained}
     test = set(finished.predictions().select(part="test").id.tolist())
-    assert f"test speakers are enrolled with {len(heard & test)} unlabelled clips of their own" in report["stamps"]
+    assert f"test speakers are enrolled with {len(trained & test)} unlabelled clips of their own" in report["stamps"]
     assert not any("random weights" in stamp for stamp in report["stamps"]), "it did not begin with random ones"
     assert {"value", "low", "high"} <= report["metrics"]["ccc_arousal"].keys()
     assert "stages:" in report["recipe"]
@@ -579,20 +579,20 @@ def test_audio_of_another_corpus_is_not_the_test_speakers(
     assert not planned_run.splits[0].saw_unlabelled_test_audio
     calibrated = tree_of(made_up, [tree], calibration={"neighbours": 2})
     for split in make_plan(recipe.check(calibrated, "tiny"), tmp_path / "runs").splits:
-        assert split.saw_unlabelled_test_audio, "calibration hears the test speakers still"
+        assert split.saw_unlabelled_test_audio, "calibration uses the test speakers still"
 
 
 def test_an_encoder_that_was_pretrained_here_says_so_wherever_it_goes(
     whole: list[Stage], made_up: Path, made_up_manifest: Manifest, tmp_path: Path
 ) -> None:
-    """As a folder of weights it brings the people it knows, and whom it has heard."""
+    """As a folder of weights it brings the people it knows, and whom it was trained on."""
     shutil.copytree(whole[1].product, tmp_path / "encoder")
     given = {"weights": str(tmp_path / "encoder"), "config": None, "speaker_embedding": "last"}
     tree = tree_of(made_up, [], model=given)
     made = make_plan(recipe.check(tree, "tiny"), tmp_path / "runs")
-    heard = {u.id for stage in whole for u in stage.trained}
+    trained = {u.id for stage in whole for u in stage.trained}
     for split in made.splits:
-        assert {u.id for u in split.unlabelled} == heard
+        assert {u.id for u in split.unlabelled} == trained
         assert split.saw_unlabelled_test_audio
     assert list(trial.known_to(made.recipe, made.splits[0], None)) == [
         f"synthetic/{s}" for s in made_up_manifest.speakers

@@ -217,14 +217,14 @@ OFF = [
 def test_without_a_step_it_is_the_baseline_to_the_bit(
     method: Callable[[], Method], more: dict[str, Any], tmp_path: Path
 ) -> None:
-    plain, rows, unheard = train(Baseline(), tmp_path / "plain", **USUAL, **more)
-    state, with_speakers, heard = train(method(), tmp_path / "off", **USUAL, **more)
+    plain, rows, unread = train(Baseline(), tmp_path / "plain", **USUAL, **more)
+    state, with_speakers, read = train(method(), tmp_path / "off", **USUAL, **more)
     assert differing(plain, state) == []
     for one, other in zip(rows, with_speakers, strict=True):
         names = one.keys() - {"emotion/all_gradient"}
         assert {name: other[name] for name in names} == {name: one[name] for name in names}
-    assert heard.given
-    assert not unheard.given
+    assert read.given
+    assert not unread.given
 
 
 def test_with_a_step_it_is_not_the_baseline(tmp_path: Path) -> None:
