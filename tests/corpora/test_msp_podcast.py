@@ -12,7 +12,8 @@ from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Manifest
 from serene.corpora.msp_podcast import read
 from serene.errors import SereneError
-from serene.protocols import SpeakerDependentSplit, Split, make_splits
+from serene.protocols import Split, make_splits
+from serene.protocols.split import SpeakerDependentSplit
 
 UNKNOWN = "Of 1 clips nobody knows who speaks: their speaker is Unknown."
 

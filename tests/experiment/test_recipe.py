@@ -17,7 +17,7 @@ from serene.experiment.recipe_file import RECIPES, RecipeFile
 from serene.experiment.sections import FeatureSettings, ModelSettings, Recipe, SpeakerSettings
 from serene.models.parts import Parts
 from serene.models.tdnn_bilstm import TdnnBilstm
-from serene.protocols import speaker_folds
+from serene.protocols.leave_one_group_out import speaker_folds
 from serene.settings import Choice
 
 BASE = """

@@ -11,7 +11,8 @@ import pytest
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.protocols import Split, leave_one_session_out, low_resource, make_splits, speaker_folds, title
+from serene.protocols import Split, make_splits, title
+from serene.protocols.leave_one_group_out import leave_one_session_out, low_resource, speaker_folds
 
 EMOTIONS = ("anger", "neutral", "sadness")
 

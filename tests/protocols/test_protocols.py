@@ -14,22 +14,17 @@ import pytest
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.protocols import (
-    PROTOCOLS,
-    VERSIONS,
-    SpeakerDependentSplit,
-    Split,
+from serene.protocols import PROTOCOLS, Split, make_splits, title
+from serene.protocols.holdout import official, random_speaker_dependent, speaker_holdout
+from serene.protocols.leave_one_group_out import (
     leave_one_session_out,
     leave_one_speaker_out,
     low_resource,
-    make_splits,
-    official,
-    random_speaker_dependent,
     speaker_folds,
-    speaker_holdout,
-    title,
     tu2019,
 )
+from serene.protocols.partition import VERSIONS
+from serene.protocols.split import SpeakerDependentSplit
 
 EMOTIONS = ("anger", "neutral", "sadness")
 

@@ -13,7 +13,8 @@ import pytest
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.experiment import recipe
-from serene.protocols import Split, make_splits, speaker_lists
+from serene.protocols import Split, make_splits
+from serene.protocols.speaker_lists import speaker_lists
 from serene.protocols.split_files import read_names
 
 PART_OF = {"1": "train", "2": "train", "3": "validation", "4": "test1", "5": "test1", "6": "test2"}

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from serene.corpora.folder import gather, not_found, root_of, rows, sounds, stray
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.folder import by_name, gather, not_found, root_of, rows, sounds
+from serene.corpora.manifest import Manifest
 
 HOME = "CREMA-D is officially had from https://github.com/CheyneyComputerScience/CREMA-D (with Git LFS)."
 LICENCE = "Open Database License 1.0, its contents Database Contents License 1.0"
@@ -67,7 +69,10 @@ def read(folder: Path) -> Manifest:
     ]
     missing = not_found("CREMA-D", folder, "AudioWAV/1001_DFA_ANG_XX.wav and further clips", HOME, LICENCE)
     audio = root / "AudioWAV"
-    return gather((_clip(p, votes, actors) for p in sounds(audio if audio.is_dir() else root)), missing, remarks)
+    paths = sounds(audio if audio.is_dir() else root)
+    name = "actor, sentence, emotion and level, such as 1001_IEO_HAP_LO"
+    facts = partial(_facts, votes=votes, actors=actors)
+    return gather(by_name(paths, NAME, name, facts, corpus="crema_d", language="english"), missing, remarks)
 
 
 def _keyed(path: Path, key: str, columns: tuple[str, ...]) -> Mapping[str, Row]:
@@ -76,29 +81,22 @@ def _keyed(path: Path, key: str, columns: tuple[str, ...]) -> Mapping[str, Row]:
     return {row[key]: row for _, row in found if row.get("", "1")[:1] == "1"}
 
 
-def _clip(path: Path, votes: Mapping[str, Row], actors: Mapping[str, Row]) -> Utterance | LeftOut:
-    name = NAME.fullmatch(path.stem)
-    if not name:
-        return stray(path, "actor, sentence, emotion and level, such as 1001_IEO_HAP_LO")
+def _facts(path: Path, name: re.Match[str], votes: Mapping[str, Row], actors: Mapping[str, Row]) -> dict[str, Any]:
     identity = path.stem + "X" if name["level"] == "X" else path.stem  # 1040_ITH_SAD_X, see above
-    row, actor = votes.get(identity), actors.get(name["actor"])
-    counts = {word: int(row[letter]) for letter, word in EMOTIONS.items() if int(row[letter])} if row else None
-    return Utterance(
-        id=identity,
-        audio=str(path),
-        corpus="crema_d",
-        speaker=name["actor"],
-        emotion=EMOTIONS[name["emotion"][0]],
-        emotion_perceived=_majority(counts) if counts else None,
-        votes=counts,
-        intensity=LEVELS[identity[-2:]],
-        gender=actor["Sex"].lower() if actor else None,
-        age=float(actor["Age"]) if actor else None,
-        ethnicity=actor["Race"].lower() if actor else None,
-        language="english",
-        text_id=name["sentence"],
-        numbers={"expressed_intensity": _expressed_intensity(row)} if row else {},
-    )
+    facts = {
+        "id": identity,
+        "speaker": name["actor"],
+        "emotion": EMOTIONS[name["emotion"][0]],
+        "intensity": LEVELS[identity[-2:]],
+        "text_id": name["sentence"],
+    }
+    if actor := actors.get(name["actor"]):
+        facts |= {"gender": actor["Sex"].lower(), "age": float(actor["Age"]), "ethnicity": actor["Race"].lower()}
+    if row := votes.get(identity):
+        counts = {word: int(row[letter]) for letter, word in EMOTIONS.items() if int(row[letter])}
+        facts |= {"votes": counts, "emotion_perceived": _majority(counts)}
+        facts["numbers"] = {"expressed_intensity": _expressed_intensity(row)}
+    return facts
 
 
 def _majority(counts: Mapping[str, int]) -> str | None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-from serene.corpora.folder import gather, not_found, sounds, stray
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.folder import by_name, gather, not_found, sounds
+from serene.corpora.manifest import Manifest
 
 HOME = "EmoDB is officially had from http://emodb.bilderbar.info (no registration)."
 LICENCE = "free for research, with a citation of Burkhardt et al. 2005"
@@ -23,7 +24,7 @@ CITATION = (
     "Interspeech 2005, 1517-1520"
 )
 
-NAME = re.compile(r"(?P<speaker>\d{2})(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])[a-f]")
+NAME = re.compile(r"(?P<speaker>03|08|09|1[0-6])(?P<text_id>[ab]\d{2})(?P<emotion>[WLEAFTN])[a-f]")
 EMOTIONS = {
     "W": "anger",  # Wut, Ärger
     "L": "boredom",  # Langeweile
@@ -34,16 +35,8 @@ EMOTIONS = {
     "N": "neutral",
 }
 SPEAKERS = {  # as the corpus documents them: gender, age
-    "03": ("male", 31),
-    "08": ("female", 34),
-    "09": ("female", 21),
-    "10": ("male", 32),
-    "11": ("male", 26),
-    "12": ("male", 30),
-    "13": ("female", 32),
-    "14": ("female", 35),
-    "15": ("male", 25),
-    "16": ("female", 31),
+    **{"03": ("male", 31), "08": ("female", 34), "09": ("female", 21), "10": ("male", 32), "11": ("male", 26)},
+    **{"12": ("male", 30), "13": ("female", 32), "14": ("female", 35), "15": ("male", 25), "16": ("female", 31)},
 }
 
 
@@ -54,22 +47,11 @@ def read(folder: Path) -> Manifest:
         SereneError: no clip of EmoDB is there; the message says where it is officially had.
     """
     expected = "sound files such as wav/03a01Fa.wav"
-    return gather((_clip(path) for path in sounds(folder)), not_found("EmoDB", folder, expected, HOME, LICENCE))
+    name = "speaker, text, emotion and version, such as 03a01Fa"
+    clips = by_name(sounds(folder), NAME, name, _facts, corpus="emodb", language="german")
+    return gather(clips, not_found("EmoDB", folder, expected, HOME, LICENCE))
 
 
-def _clip(path: Path) -> Utterance | LeftOut:
-    name = NAME.fullmatch(path.stem)
-    if not name or name["speaker"] not in SPEAKERS:
-        return stray(path, "speaker, text, emotion and version, such as 03a01Fa")
+def _facts(_path: Path, name: re.Match[str]) -> dict[str, Any]:
     gender, age = SPEAKERS[name["speaker"]]
-    return Utterance(
-        id=path.stem,
-        audio=str(path),
-        corpus="emodb",
-        speaker=name["speaker"],
-        emotion=EMOTIONS[name["emotion"]],
-        gender=gender,
-        age=age,
-        language="german",
-        text_id=name["text"],
-    )
+    return name.groupdict() | {"emotion": EMOTIONS[name["emotion"]], "gender": gender, "age": age}

@@ -12,10 +12,12 @@ Known defects: copies lack the emotion folders or the lists; a clip whose folder
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from serene.corpora.folder import gather, not_found, sounds, stray
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.folder import by_name, gather, not_found, sounds
+from serene.corpora.manifest import Manifest
 
 HOME = "ESD is officially had from https://github.com/HLTSingapore/Emotional-Speech-Data (a link to the archive)."
 LICENCE = "for research only, with a citation of Zhou et al. 2021"
@@ -43,37 +45,31 @@ def read(folder: Path) -> Manifest:
     """
     lists: dict[Path, dict[str, str]] = {}  # each speaker's list is parsed once
     expected = "sound files such as 0011/Angry/0011_000351.wav"
-    clips = (_clip(path, folder, lists) for path in sounds(folder))
+    facts = partial(_facts, root=folder, lists=lists)
+    clips = by_name(sounds(folder), NAME, "speaker and number, such as 0011_000351", facts, corpus="esd")
     return gather(clips, not_found("ESD", folder, expected, HOME, LICENCE))
 
 
-def _clip(path: Path, root: Path, lists: dict[Path, dict[str, str]]) -> Utterance | LeftOut:
-    name = NAME.fullmatch(path.stem)
-    if not name:
-        return stray(path, "speaker and number, such as 0011_000351")
+def _facts(path: Path, name: re.Match[str], root: Path, lists: dict[Path, dict[str, str]]) -> dict[str, Any] | str:
     above = path.relative_to(root).parts[:-1]
     speaker = next((folder for folder in above if re.fullmatch(r"\d{4}", folder)), name["speaker"])
     if speaker != name["speaker"]:
-        reason = f"name and folder disagree: speaker {name['speaker']} in the folder {speaker}"
-        return LeftOut(path.stem, str(path), reason)
+        return f"name and folder disagree: speaker {name['speaker']} in the folder {speaker}"
     folder = next((EMOTIONS[word.lower()] for word in above if word.lower() in EMOTIONS), None)
     listed = _listed(path, root, speaker, lists)
     if folder and listed and folder != listed:
-        return LeftOut(path.stem, str(path), f"folder and list disagree: {folder} by folder, {listed} by list")
+        return f"folder and list disagree: {folder} by folder, {listed} by list"
     if not (folder or listed):
-        return LeftOut(path.stem, str(path), "no emotion: neither a folder nor the speaker's list names it")
+        return "no emotion: neither a folder nor the speaker's list names it"
     language = "mandarin" if speaker <= "0010" else "english"
-    return Utterance(
-        id=path.stem,
-        audio=str(path),
-        corpus="esd",
-        speaker=speaker,
-        emotion=folder or listed,
-        split=next((SPLITS[word] for word in above if word in SPLITS), None),
-        gender="female" if speaker in FEMALE else "male",
-        language=language,
-        text_id=f"{language}_{(int(name['number']) - 1) % SENTENCES:03d}",
-    )
+    return {
+        "speaker": speaker,
+        "emotion": folder or listed,
+        "split": next((SPLITS[word] for word in above if word in SPLITS), None),
+        "gender": "female" if speaker in FEMALE else "male",
+        "language": language,
+        "text_id": f"{language}_{(int(name['number']) - 1) % SENTENCES:03d}",
+    }
 
 
 def _listed(path: Path, root: Path, speaker: str, lists: dict[Path, dict[str, str]]) -> str | None:

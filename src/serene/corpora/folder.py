@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.errors import SereneError
@@ -110,6 +112,33 @@ def gather(clips: Iterable[Utterance | LeftOut], missing: SereneError, remarks: 
     if not kept:
         raise missing
     return Manifest(tuple(kept.values()), tuple(left_out), tuple(remarks))
+
+
+def by_name(
+    paths: Iterable[Path],
+    pattern: re.Pattern[str],
+    expected: str,
+    facts: Callable[[Path, re.Match[str]], Mapping[str, Any] | str],
+    **shared: Any,
+) -> Iterator[Utterance | LeftOut]:
+    """Make the clips of a corpus whose files' names tell what they are; a name that does not match is left out.
+
+    Args:
+        paths: of sounds.
+        pattern: of their names without the extension.
+        expected: what a name is made of, and an example.
+        facts: gives the columns of a clip from its path and name, or as text the reason to leave it out.
+        shared: columns that are alike for all clips.
+    """
+    for path in paths:
+        name = pattern.fullmatch(path.stem)
+        said = facts(path, name) if name else None
+        if said is None:
+            yield stray(path, expected)
+        elif isinstance(said, str):
+            yield LeftOut(path.stem, str(path), said)
+        else:
+            yield Utterance(**{"id": path.stem, "audio": str(path), **shared, **said})
 
 
 def stray(path: Path, expected: str) -> LeftOut:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-from serene.corpora.folder import gather, not_found, sounds, stray
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.folder import by_name, gather, not_found, sounds
+from serene.corpora.manifest import Manifest
 
 HOME = "RAVDESS is officially had from https://zenodo.org/record/1188976 (Audio_Speech_Actors_01-24.zip)."
 LICENCE = "CC BY-NC-SA 4.0"
@@ -38,29 +39,23 @@ def read(folder: Path) -> Manifest:
         SereneError: no clip of RAVDESS is there; the message says where it is officially had.
     """
     expected = "sound files such as Actor_01/03-01-01-01-01-01-01.wav"
-    return gather((_clip(path) for path in sounds(folder)), not_found("RAVDESS", folder, expected, HOME, LICENCE))
+    name = "seven numbers, such as 03-01-05-01-02-01-07"
+    clips = by_name(sounds(folder), NAME, name, _facts, corpus="ravdess", language="english")
+    return gather(clips, not_found("RAVDESS", folder, expected, HOME, LICENCE))
 
 
-def _clip(path: Path) -> Utterance | LeftOut:
-    name = NAME.fullmatch(path.stem)
-    if not name:
-        return stray(path, "seven numbers, such as 03-01-05-01-02-01-07")
+def _facts(path: Path, name: re.Match[str]) -> dict[str, Any] | str:
     folder = FOLDER.fullmatch(path.parent.name)
     if folder and folder[1] != name["actor"]:
-        reason = f"name and folder disagree: actor {name['actor']} in {path.parent.name}"
-        return LeftOut(path.stem, str(path), reason)
+        return f"name and folder disagree: actor {name['actor']} in {path.parent.name}"
     if name["channel"] != "01":
-        return LeftOut(path.stem, str(path), "song, not speech (channel 02)")
+        return "song, not speech (channel 02)"
     if name["modality"] != "03":
-        return LeftOut(path.stem, str(path), "not the audio-only recording (modality 01 or 02)")
-    return Utterance(
-        id=path.stem,
-        audio=str(path),
-        corpus="ravdess",
-        speaker=name["actor"],
-        emotion=EMOTIONS[int(name["emotion"]) - 1],
-        intensity=INTENSITIES[name["intensity"]],
-        gender="male" if int(name["actor"]) % 2 else "female",
-        language="english",
-        text_id=name["statement"],
-    )
+        return "not the audio-only recording (modality 01 or 02)"
+    return {
+        "speaker": name["actor"],
+        "emotion": EMOTIONS[int(name["emotion"]) - 1],
+        "intensity": INTENSITIES[name["intensity"]],
+        "gender": "male" if int(name["actor"]) % 2 else "female",
+        "text_id": name["statement"],
+    }

@@ -16,10 +16,12 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from serene.corpora.folder import differences, gather, not_found, root_of, sounds, stray
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.folder import by_name, differences, gather, not_found, root_of, sounds
+from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 
 HOME = "speechocean762 is officially had from https://www.openslr.org/101 (no registration)."
@@ -62,7 +64,10 @@ def read(folder: Path) -> Manifest:
         )
     lists["part"] = {clip: part for part, rows in by_part["utt2spk"].items() for clip in rows}
     audio = root / "WAVE"
-    clips = [_clip(path, lists) for path in sounds(audio if audio.is_dir() else root)]
+    paths = sounds(audio if audio.is_dir() else root)
+    name = "speaker and recording, nine digits such as 000010011"
+    facts = partial(_facts, lists=lists)
+    clips = list(by_name(paths, NAME, name, facts, corpus="speechocean762", language="english"))
     remarks = [
         f"{' and '.join(absent)} {'are' if len(absent) > 1 else 'is'} not there: {LISTS[name][1]} unknown."
         for name, parts in by_part.items()
@@ -90,25 +95,18 @@ def _list(path: Path) -> dict[str, str]:
     return rows
 
 
-def _clip(path: Path, lists: Lists) -> Utterance | LeftOut:
-    name = NAME.fullmatch(path.stem)
-    if not name:
-        return stray(path, "speaker and recording, nine digits such as 000010011")
+def _facts(path: Path, name: re.Match[str], lists: Lists) -> dict[str, Any] | str:
     clip, speaker = path.stem, name["speaker"]
     folder, listed = FOLDER.fullmatch(path.parent.name), lists["utt2spk"].get(clip, speaker)
     if folder and folder[1] != speaker:
-        return LeftOut(clip, str(path), f"name and folder disagree: speaker {speaker} in {path.parent.name}")
+        return f"name and folder disagree: speaker {speaker} in {path.parent.name}"
     if listed != speaker:
-        return LeftOut(clip, str(path), f"name and list disagree: speaker {speaker} by name, {listed} by list")
+        return f"name and list disagree: speaker {speaker} by name, {listed} by list"
     age = lists["spk2age"].get(speaker)
-    return Utterance(
-        id=clip,
-        audio=str(path),
-        corpus="speechocean762",
-        speaker=speaker,
-        split=lists["part"].get(clip),
-        gender=GENDERS.get(lists["spk2gender"].get(speaker, "")),
-        age=float(age) if age else None,
-        language="english",
-        text_id=lists["text"].get(clip),
-    )
+    return {
+        "speaker": speaker,
+        "split": lists["part"].get(clip),
+        "gender": GENDERS.get(lists["spk2gender"].get(speaker, "")),
+        "age": float(age) if age else None,
+        "text_id": lists["text"].get(clip),
+    }

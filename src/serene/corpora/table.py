@@ -47,21 +47,12 @@ ALIASES = {
     "corpus": ("dataset",),
     "text_id": ("sentence_id",),
 }
-WORDS = {
-    "anger": ("ang", "angry"),
-    "happiness": ("hap", "happy"),
-    "sadness": ("sad",),
-    "neutral": ("neu",),
-    "fear": ("fea", "fearful"),
-    "disgust": ("dis", "disgusted"),
-    "surprise": ("sur", "surprised"),
-    "contempt": ("con",),
-    "boredom": ("bor", "bored"),
-    "excitement": ("exc", "excited"),
-    "frustration": ("fru", "frustrated"),
-    "other": ("oth",),
+WHOLE_WORD = {
+    **{"ang": "anger", "angry": "anger", "hap": "happiness", "happy": "happiness", "sad": "sadness", "neu": "neutral"},
+    **{"fea": "fear", "fearful": "fear", "dis": "disgust", "disgusted": "disgust", "sur": "surprise"},
+    **{"surprised": "surprise", "con": "contempt", "bor": "boredom", "bored": "boredom", "exc": "excitement"},
+    **{"excited": "excitement", "fru": "frustration", "frustrated": "frustration", "oth": "other"},
 }
-WHOLE_WORD = {short: word for word, shorts in WORDS.items() for short in shorts}
 EXPECTED = "a CSV, TSV, JSON or JSON-lines file with at least the columns audio and speaker"
 
 Row = dict[str, Any]

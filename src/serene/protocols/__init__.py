@@ -14,47 +14,24 @@ from typing import Any
 
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError, unknown
-from serene.protocols.holdout import official, random_speaker_dependent, speaker_holdout
-from serene.protocols.leave_one_group_out import leave_one_session_out, leave_one_speaker_out, speaker_folds, tu2019
-from serene.protocols.low_resource import low_resource
 from serene.protocols.partition import VERSIONS
-from serene.protocols.speaker_lists import speaker_lists
-from serene.protocols.split import RANDOM_SHARES, SpeakerDependentSplit, Split
+from serene.protocols.split import Split
 from serene.registry import load
 
 PROTOCOLS = {
-    "leave_one_session_out": "serene.protocols:leave_one_session_out",
-    "tu2019": "serene.protocols:tu2019",
-    "speaker_folds": "serene.protocols:speaker_folds",
-    "leave_one_speaker_out": "serene.protocols:leave_one_speaker_out",
-    "speaker_holdout": "serene.protocols:speaker_holdout",
-    "official": "serene.protocols:official",
-    "random_speaker_dependent": "serene.protocols:random_speaker_dependent",
-    "speaker_lists": "serene.protocols:speaker_lists",
-    "low_resource": "serene.protocols:low_resource",
+    "leave_one_session_out": "serene.protocols.leave_one_group_out:leave_one_session_out",
+    "tu2019": "serene.protocols.leave_one_group_out:tu2019",
+    "speaker_folds": "serene.protocols.leave_one_group_out:speaker_folds",
+    "leave_one_speaker_out": "serene.protocols.leave_one_group_out:leave_one_speaker_out",
+    "speaker_holdout": "serene.protocols.holdout:speaker_holdout",
+    "official": "serene.protocols.holdout:official",
+    "random_speaker_dependent": "serene.protocols.holdout:random_speaker_dependent",
+    "speaker_lists": "serene.protocols.speaker_lists:speaker_lists",
+    "low_resource": "serene.protocols.leave_one_group_out:low_resource",
 }
 FOREIGN = ("speaker", "official")  # validations of other speakers than training's, where random20 may serve instead
 MANY_NAMES = 4  # above which a title counts the names of a list and does not spell them out
 MANY_CLIPS = 20_000_000  # folds x clips above which a protocol is not tried merely to be named in a message
-
-__all__ = [
-    "PROTOCOLS",
-    "RANDOM_SHARES",
-    "VERSIONS",
-    "SpeakerDependentSplit",
-    "Split",
-    "leave_one_session_out",
-    "leave_one_speaker_out",
-    "low_resource",
-    "make_splits",
-    "official",
-    "random_speaker_dependent",
-    "speaker_folds",
-    "speaker_holdout",
-    "speaker_lists",
-    "title",
-    "tu2019",
-]
 
 
 def make_splits(name: str, manifest: Manifest, settings: Mapping[str, Any] | None = None) -> list[Split]:

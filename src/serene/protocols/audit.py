@@ -10,16 +10,124 @@ where no splits are given, and so every clip is compared, does a line of each st
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance, utterances_of
 from serene.errors import SereneError
-from serene.protocols.overlaps import EXAMPLES, FAILING, Clip, Overlap, Place, Tally, rank
 from serene.protocols.split_files import Entry, find, part_of, read_split_files
+
+KINDS = ("speaker", "audio", "session", "text")
+FAILING = {"speaker": "speakers", "audio": "audio"}  # what no two of training, validation and test may share
+EXAMPLES = 5
+ORDER = ("train", "validation")  # of parts in a pair; tests and all others come after
+
+Place = tuple[str, str]  # fold and part
+
+
+class _Clip(NamedTuple):
+    """What is kept of an utterance; None where the manifest does not say. `hashed`: `audio` is of decoded samples."""
+
+    id: str
+    speaker: str | None
+    audio: str
+    session: str | None
+    text: str | None
+    hashed: bool
+
+    @classmethod
+    def of(cls, u: Utterance) -> _Clip:
+        # without a hash the same stretch of the same file is the same audio
+        audio = u.audio_hash or f"{u.audio} @{u.start:g}"
+        return cls(u.id, u.speaker, audio, u.session, u.text_id, bool(u.audio_hash))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two parts of one fold share.
+
+    Attributes:
+        kind: `speaker`, `audio` (identical samples, or the same file), `session` or `text`.
+        fold: the fold's name; empty where there is one only.
+        first: a part that is learnt from, or selected on.
+        second: the part that is judged after it.
+        count: how many speakers (clips, sessions, texts) are shared.
+        total: how many the second part has.
+        examples: the first few of them; for audio the ids on both sides.
+        fails: whether sharing this fails the split: a speaker or identical audio.
+    """
+
+    kind: str
+    fold: str
+    first: str
+    second: str
+    count: int
+    total: int
+    examples: tuple[str, ...]
+    fails: bool
+
+
+class _Tally:
+    """Which speakers, audio, sessions and texts each part of each fold holds, with one clip's id for each."""
+
+    def __init__(self) -> None:
+        self.sizes: Counter[Place] = Counter()  # of clips
+        self.unknown: Counter[str] = Counter()  # kind -> number of clips of which it is not known
+        self.clips = 0
+        self._seen: dict[str, defaultdict[str, dict[Place, str]]] = {kind: defaultdict(dict) for kind in KINDS}
+
+    def add(self, clip: _Clip, places: Iterable[Place]) -> None:
+        places = list(places)
+        self.clips += 1
+        self.sizes.update(places)
+        self.unknown["audio hash"] += not clip.hashed
+        for kind in KINDS:
+            value = getattr(clip, kind)
+            self.unknown[kind] += value is None or (kind == "speaker" and value == UNKNOWN_SPEAKER)
+            if value is None:
+                continue
+            for place in places:
+                self._seen[kind][value].setdefault(place, clip.id)
+
+    def add_unmatched(self, name: str, place: Place) -> None:
+        # in two parts, the same name is the same audio
+        self._seen["audio"][f"not in the manifest: {name}"].setdefault(place, name)
+
+    def overlaps(self) -> Iterator[Overlap]:
+        for kind in KINDS:
+            shared: defaultdict[tuple[Place, Place], list[str]] = defaultdict(list)
+            totals: Counter[Place] = Counter()
+            for value, holders in self._seen[kind].items():
+                totals.update(holders.keys())
+                for a, b in _pairs(holders):
+                    shared[a, b].append(f"{holders[a]} = {holders[b]}" if kind == "audio" else value)
+            for (a, b), values in sorted(shared.items()):
+                examples = tuple(sorted(values)[:EXAMPLES])
+                fold = a[0] or b[0]
+                yield Overlap(kind, fold, a[1], b[1], len(values), totals[b], examples, kind in FAILING)
+
+
+def _rank(part: str) -> tuple[int, str]:
+    """Order parts: train, validation, those of no known name, tests."""
+    return (ORDER.index(part) if part in ORDER else 2 + part.startswith("test"), part)
+
+
+def _pairs(places: Iterable[Place]) -> Iterator[tuple[Place, Place]]:
+    """Pair the parts of each fold, the one learnt from first; parts without a fold belong to all, tests never pair."""
+    by_fold: defaultdict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        by_fold[place[0]].append(place)
+    for fold, own in by_fold.items():
+        anywhere = by_fold.get("", []) if fold else []
+        for pair in (*itertools.combinations(own, 2), *itertools.product(own, anywhere)):
+            a, b = sorted(pair, key=lambda place: _rank(place[1]))
+            if a[1] != b[1] and not a[1].startswith("test"):
+                yield a, b
 
 
 @dataclass(frozen=True)
@@ -107,13 +215,13 @@ def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
     Raises:
         SereneError: a file cannot be read, there are fewer than two parts, or a part has no clip in the manifest.
     """
-    tally, copies = Tally(), _CopySearch()
+    tally, copies = _Tally(), _CopySearch()
     unmatched: dict[str, tuple[str, ...]] = {}
     if splits:
         unmatched = _match(read_split_files(splits), utterances_of(Path(manifest)), tally)
     else:
         for utterance in utterances_of(Path(manifest)):
-            clip = Clip.of(utterance)
+            clip = _Clip.of(utterance)
             copies.add(clip, utterance.emotion)
             tally.add(clip, [("", part_of(utterance.split) or utterance.split)] if utterance.split else [])
         if not tally.clips:
@@ -122,7 +230,7 @@ def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
     for (_, part), size in tally.sizes.items():
         parts[part] += size
     return Audit(
-        parts={part: parts[part] for part in sorted(parts, key=rank)},
+        parts={part: parts[part] for part in sorted(parts, key=_rank)},
         folds=tuple(sorted({fold for fold, _ in tally.sizes if fold})) or ("",),
         overlaps=tuple(tally.overlaps()),
         copies=copies.found(),
@@ -139,7 +247,7 @@ class _CopySearch:
         self._first: dict[str, tuple[str, str | None, str | None]] = {}
         self._found: defaultdict[str, list[str]] = defaultdict(list)
 
-    def add(self, clip: Clip, emotion: str | None) -> None:
+    def add(self, clip: _Clip, emotion: str | None) -> None:
         first, speaker, label = self._first.setdefault(clip.audio, (clip.id, clip.speaker, emotion))
         if first != clip.id:
             ways = ("two speakers", speaker != clip.speaker), ("two labels", label != emotion), ("two names only", True)
@@ -149,10 +257,10 @@ class _CopySearch:
         return tuple(Copies(what, len(pairs), tuple(pairs[:EXAMPLES])) for what, pairs in sorted(self._found.items()))
 
 
-def _match(entries: Sequence[Entry], utterances: Iterable[Utterance], tally: Tally) -> dict[str, tuple[str, ...]]:
+def _match(entries: Sequence[Entry], utterances: Iterable[Utterance], tally: _Tally) -> dict[str, tuple[str, ...]]:
     """Count the clips of every entry in its part; return the names of entries that have none."""
-    found = find(entries, ((u.id, u.audio, Clip.of(u)) for u in utterances))
-    places_of: defaultdict[Clip, set[Place]] = defaultdict(set)
+    found = find(entries, ((u.id, u.audio, _Clip.of(u)) for u in utterances))
+    places_of: defaultdict[_Clip, set[Place]] = defaultdict(set)
     for entry, clips in found.items():
         for clip in clips:
             places_of[clip].add((entry.fold, entry.part))
@@ -161,7 +269,7 @@ def _match(entries: Sequence[Entry], utterances: Iterable[Utterance], tally: Tal
     return _unmatched([entry for entry in entries if entry not in found], tally)
 
 
-def _unmatched(missing: Sequence[Entry], tally: Tally) -> dict[str, tuple[str, ...]]:
+def _unmatched(missing: Sequence[Entry], tally: _Tally) -> dict[str, tuple[str, ...]]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for entry in missing:
         place = (entry.fold, entry.part)
