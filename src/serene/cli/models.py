@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
 from serene.errors import SereneError
@@ -73,11 +74,7 @@ def predict(
         form = "json" if json and output is None and form is None else form
         with bars() as progress:
             summary = predict_all(sounds, recognizer, sys.stdout if output is None else output, form, progress=progress)
-    if output is not None and json:
-        print_json(summary.to_dict())
-    else:
-        for line in summary.lines():
-            (aside if output is None else out).print(line)
+    _say(summary, json and output is not None, to=aside if output is None else out)
 
 
 @app.command()
@@ -127,12 +124,9 @@ def export(
             from serene.inference.folder import ModelFolder
 
             compared = export_onnx(model or ModelFolder.find(None).path, output, int8=int8, manifest=manifest)
-    if json:
-        print_json({"folder": str(output), **compared.to_dict()})
-        return
-    for line in compared.lines():
-        out.print(line)
-    out.print(f"Folder: {output.resolve()}")
+    _say(compared, json, folder=str(output))
+    if not json:
+        out.print(f"Folder: {output.resolve()}")
 
 
 @app.command()
@@ -192,13 +186,18 @@ def demo(
         show(recognizer, host, port, share, ready=_told(json))
 
 
+def _say(done: Any, json: bool, *, to: Console = out, **more: str) -> None:
+    """Print what was done as JSON, or in sentences, one to a line."""
+    if json:
+        print_json({**more, **done.to_dict()})
+        return
+    for line in done.lines():
+        to.print(line)
+
+
 def _told(json: bool) -> Callable[[str], None]:
     """Give what prints the address once it answers."""
-
-    def ready(url: str) -> None:
-        print_json({"url": url}) if json else out.print(url)
-
-    return ready
+    return lambda url: print_json({"url": url}) if json else out.print(url)
 
 
 def _answer_one(path: Path, recognizer: Recognizer, json: bool) -> None:
@@ -230,8 +229,4 @@ def _timelines(
     with bars() as progress:
         target = sys.stdout if output is None else output
         written = timelines(sounds, recognizer, target, form, window=window, hop=hop, progress=progress)
-    if output is not None and json:
-        print_json(written.to_dict())
-        return
-    for line in written.lines():
-        out.print(line)
+    _say(written, json and output is not None)

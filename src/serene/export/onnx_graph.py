@@ -25,7 +25,6 @@ from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors
 from serene.speaker import SpeakerContext, Statistics
 
 EXAMPLE = 50  # frames of the example that the graph is traced with; of waveforms so many times what one frame sees
-CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers that speak of what this graph does not hold
 
 
 class Graph(nn.Module):
@@ -192,17 +191,10 @@ def trace(model: EmotionModel, path: Path) -> None:
     clip, frame = torch.export.Dim("batch"), torch.export.Dim("frame")
     axes = tuple({0: clip, 1: frame} if name == "features" else {0: clip} for name in names)
     graph = Graph(copy.deepcopy(model).cpu().eval(), names)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
-            program: Any = torch.onnx.export(
-                graph,
-                given,
-                dynamo=True,
-                verbose=False,
-                dynamic_shapes=(axes,),
-                input_names=names,
-                output_names=OUTPUTS,
-            )
+            called = {"input_names": names, "output_names": OUTPUTS, "dynamic_shapes": (axes,)}
+            program: Any = torch.onnx.export(graph, given, dynamo=True, verbose=False, **called)
         except Exception as error:  # the exporter has several kinds, private ones among them
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise SereneError(
@@ -230,16 +222,12 @@ def _clean(graph: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter from warning of its own making and of packages that are not needed."""
-    loggers = [logging.getLogger(name) for name in CHATTER]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+def quiet() -> Iterator[None]:
+    """Keep the exporter and the quantiser from warning of their own making and of what is not needed here."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    finally:
+        logging.disable(logging.NOTSET)

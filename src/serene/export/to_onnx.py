@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation import metrics
 from serene.export.hub import CARD, SENT
-from serene.export.onnx_graph import example, trace
+from serene.export.onnx_graph import example, quiet, trace
 from serene.files import whole_folder
 from serene.inference.folder import GRAPHS, ModelFolder
 from serene.inference.network import OnnxNetwork
@@ -34,33 +33,18 @@ KEPT = (*SENT, "trained_on.json")  # files of a model folder
 
 @dataclass(frozen=True)
 class Comparison:
-    """One batch of random clips, by the graph and by PyTorch.
-
-    Attributes:
-        lengths: of the clips, in `unit`.
-        unit: frames of a front end, or samples.
-        logits: largest absolute difference.
-        embedding: largest absolute difference.
-        cosine: smallest cosine of a clip's two embeddings.
-    """
+    """One batch of random clips, by the graph and by PyTorch."""
 
     lengths: tuple[int, ...]
-    unit: str
-    logits: float
+    unit: str  # of the lengths: frames of a front end, or samples
+    logits: float  # largest absolute difference
     embedding: float
-    cosine: float
+    cosine: float  # the smallest of a clip's two embeddings
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What quantising costs on labelled clips.
-
-    Attributes:
-        measure: `UA`, or `CCC` for dimensions (their mean).
-        clips: that were scored.
-        fp32: the measure of the full graph.
-        int8: of the quantised one.
-    """
+    """What quantising costs on so many labelled clips, in UA, or in the mean CCC of dimensions."""
 
     measure: str
     clips: int
@@ -70,13 +54,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the exported graphs are from PyTorch.
-
-    Attributes:
-        fp32: of the full graph, batch by batch.
-        int8: of the quantised one, where it was made.
-        labelled: what quantising costs, where a labelled manifest was given.
-    """
+    """How far the full and the quantised graph are from PyTorch, batch by batch, and what quantising costs."""
 
     fp32: tuple[Comparison, ...]
     int8: tuple[Comparison, ...] = ()
@@ -101,11 +79,9 @@ class Parity:
                 for row in rows
             ]
         if self.labelled is not None:
-            found = self.labelled
-            said.append(
-                f"{found.measure} on {found.clips} labelled clips: {100 * found.fp32:.2f} % in fp32, "
-                f"{100 * found.int8:.2f} % in int8 ({100 * (found.int8 - found.fp32):+.2f} points)"
-            )
+            found, full, small = self.labelled, 100 * self.labelled.fp32, 100 * self.labelled.int8
+            points = f"{full:.2f} % in fp32, {small:.2f} % in int8 ({100 * (found.int8 - found.fp32):+.2f} points)"
+            said.append(f"{found.measure} on {found.clips} labelled clips: {points}")
         return said
 
 
@@ -185,22 +161,12 @@ def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precisio
     rows = []
     for seed, lengths in enumerate(batches):
         inputs = example(model, [max(length, model.encoder.shortest) for length in lengths], seed)
-        (logits, embedding), (own_logits, own_embedding) = reference(inputs), graph(inputs)
-        rows.append(
-            Comparison(
-                tuple(inputs.lengths.tolist()),
-                unit,
-                float(np.abs(logits - own_logits).max()),
-                float(np.abs(embedding - own_embedding).max()),
-                float(_cosine(embedding, own_embedding).min()),
-            )
-        )
+        (logits, one), (own_logits, other) = reference(inputs), graph(inputs)
+        norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        cosines = (one * other).sum(axis=1) / np.maximum(norms, 1e-12)
+        largest = [float(np.abs(ours - theirs).max()) for ours, theirs in ((logits, own_logits), (one, other))]
+        rows.append(Comparison(tuple(inputs.lengths.tolist()), unit, *largest, float(cosines.min())))
     return tuple(rows)
-
-
-def _cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
 
 
 def _quantise(path: Path, out: Path) -> None:
@@ -210,11 +176,8 @@ def _quantise(path: Path, out: Path) -> None:
 
     graph = onnx.load(path)
     del graph.graph.value_info[:]  # shapes of weights among them, which the quantiser turns round without a look here
-    logging.disable(logging.WARNING)  # of the root logger, which asks for a step that gains nothing here
-    try:
+    with quiet():  # it asks for a step that gains nothing here
         quantize_dynamic(graph, out, op_types_to_quantize=["MatMul", "Gemm"], extra_options={"MatMulConstBOnly": True})
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _labelled(folder: Path, manifest: Manifest) -> Labelled:
@@ -227,12 +190,10 @@ def _labelled(folder: Path, manifest: Manifest) -> Labelled:
     truth: list[Utterance] = []
     for start in range(0, len(clips), TOGETHER):
         some = clips[start : start + TOGETHER]
-        extracted = [
-            full.extract(sound.read(clip.audio, clip.start, clip.duration), sound.SAMPLE_RATE) for clip in some
-        ]
-        truth += [clip for clip, own in zip(some, extracted, strict=True) if own.note is None]
+        read = [full.extract(sound.read(clip.audio, clip.start, clip.duration), sound.SAMPLE_RATE) for clip in some]
+        truth += [clip for clip, own in zip(some, read, strict=True) if own.note is None]
         for name, model in (("fp32", full), ("int8", small)):
-            said = model.answer([own for own in extracted if own.note is None])
+            said = model.answer([own for own in read if own.note is None])
             answers[name] += [np.array([answer.scores[label] for label in full.labels]) for answer in said]
     metric, targets = full.folder.task.metric, full.folder.task.targets(truth).astype(np.float64)
     measured = {name: metrics.OF_TASK[metric](targets, np.stack(rows))[metric] for name, rows in answers.items()}

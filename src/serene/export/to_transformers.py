@@ -34,23 +34,14 @@ LOUD, QUIET = 0.1, 10 ** (-50 / 20)  # their root mean square
 
 @dataclass(frozen=True)
 class Likeness:
-    """How near plain transformers comes to the model that was exported.
+    """How near plain transformers comes to the model that was exported."""
 
-    Attributes:
-        architecture: the class in transformers.
-        seconds: durations of the clips that both answered for, one at a time.
-        differences: largest absolute difference of the logits, per clip.
-        largest: largest absolute logit of them all.
-        quiet: the difference for a clip at -50 dB; None where samples are not standardised.
-        notes: what to know when using it there.
-    """
-
-    architecture: str
-    seconds: tuple[float, ...]
-    differences: tuple[float, ...]
-    largest: float
-    quiet: float | None
-    notes: tuple[str, ...]
+    architecture: str  # the class in transformers
+    seconds: tuple[float, ...]  # durations of the clips that both answered for, one at a time
+    differences: tuple[float, ...]  # largest absolute difference of the logits, per clip
+    largest: float  # absolute logit of them all
+    quiet: float | None  # the difference for a clip at -50 dB; None where samples are not standardised
+    notes: tuple[str, ...]  # what to know when using it there
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -72,7 +72,9 @@ def render(rows: Iterable[Row], labels: Sequence[str], form: str) -> Iterator[st
         SereneError: a class is called like a column of CSV.
     """
     if form == "csv":
-        yield csv_line(["path", "label", *_columns(labels), "duration", "note", "error"])
+        if taken := set(labels) & {"path", "label", "duration", "note", "error"}:
+            raise SereneError(f"A class is called '{min(taken)}', as a column of CSV is; ask for --format jsonl.")
+        yield csv_line(["path", "label", *labels, "duration", "note", "error"])
         for row in rows:
             scores = [row["scores"].get(label) for label in labels]
             yield csv_line([row["path"], row["label"], *scores, row["duration"], row["note"], row["error"]])
@@ -84,7 +86,7 @@ def render(rows: Iterable[Row], labels: Sequence[str], form: str) -> Iterator[st
         for row in rows:
             yield before + _json(row)
             before = ",\n"
-        yield "\n]\n" if before != "[\n" else "[]\n"
+        yield "\n]\n" if before == ",\n" else "[]\n"
 
 
 class Partial:
@@ -106,9 +108,7 @@ class Partial:
     def begin(cls, output: Path, made_by: Mapping[str, Any]) -> Self:
         """Go on where a run with the same model and settings stopped, or begin a file.
 
-        Args:
-            output: the file that the run will write.
-            made_by: what the answers depend on besides the sounds.
+        `made_by` says what the answers depend on besides the sounds.
 
         Raises:
             SereneError: the output is a folder or device, or the disk refuses.
@@ -119,9 +119,8 @@ class Partial:
         try:
             with path.open("r+b") as file:
                 if file.readline() == head:
-                    file.truncate(
-                        len(head) + sum(len(line) for line in file if line.endswith(b"\n"))
-                    )  # cut off by a kill
+                    whole = sum(len(line) for line in file if line.endswith(b"\n"))  # the last may be cut off by a kill
+                    file.truncate(len(head) + whole)
                     return cls(path, None)
                 anew = f"{path} was left by another model or other settings; everything is answered anew."
         except FileNotFoundError:
@@ -164,13 +163,6 @@ def _state(path: str) -> list[Any]:
     except OSError:
         return [os.path.abspath(path), None, None]
     return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
-
-
-def _columns(labels: Sequence[str]) -> Sequence[str]:
-    taken = set(labels) & {"path", "label", "duration", "note", "error"}
-    if taken:
-        raise SereneError(f"A class is called '{min(taken)}', as a column of CSV is; ask for --format jsonl.")
-    return labels
 
 
 def _json(row: Row) -> str:

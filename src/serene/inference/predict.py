@@ -34,28 +34,16 @@ LEAST = 1.0  # seconds that a clip counts for at least: also what is nothing but
 
 @dataclass
 class Summary:
-    """What a run did.
+    """What a run did."""
 
-    Attributes:
-        output: the file that was written; None where the rows went to a stream.
-        files: rows.
-        failed: of them, those with an error.
-        without_label: of them, those with a note in place of a label: no speech, or uncertain.
-        seconds: of sound in the rows.
-        resumed: rows that an earlier run had left.
-        passed_over: files in the folders whose names are not those of sounds.
-        anew: why what an earlier run had left could not be used, if so.
-        first_error: of the first row that failed.
-    """
-
-    output: str | None
-    files: int = 0
-    failed: int = 0
-    without_label: int = 0
-    seconds: float = 0.0
-    resumed: int = 0
-    passed_over: int = 0
-    anew: str | None = None
+    output: str | None  # the file that was written; None where the rows went to a stream
+    files: int = 0  # rows
+    failed: int = 0  # of them, those with an error
+    without_label: int = 0  # of them, those with a note in place of a label: no speech, or uncertain
+    seconds: float = 0.0  # of sound in the rows
+    resumed: int = 0  # rows that an earlier run had left
+    passed_over: int = 0  # files in the folders whose names are not those of sounds
+    anew: str | None = None  # why what an earlier run had left could not be used, if so
     first_error: str | None = None
 
     def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -76,18 +64,15 @@ class Summary:
         """Say it in sentences, one to a line."""
         where = "" if self.output is None else f" -> {self.output}"
         length = f"{self.seconds:.1f} seconds" if self.seconds < 60 else f"{self.seconds / 60:.1f} minutes"
-        told = [f"{self.files} file{'s' * (self.files != 1)}, {length} of sound{where}"]
-        if self.anew:
-            told.append(f"Note: {self.anew}")
-        if self.resumed:
-            told.append(f"Answered before the run was interrupted: {self.resumed} of them.")
-        if self.without_label:
-            told.append(f"Without a label: {self.without_label}, whose notes say why.")
-        if self.failed:
-            told.append(f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}")
-        if self.passed_over:
-            told.append(f"Passed over: {self.passed_over}, whose names do not end as a sound's does.")
-        return told
+        told = {
+            f"Note: {self.anew}": self.anew,
+            f"Answered before the run was interrupted: {self.resumed} of them.": self.resumed,
+            f"Without a label: {self.without_label}, whose notes say why.": self.without_label,
+            f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}": self.failed,
+            f"Passed over: {self.passed_over}, whose names do not end as a sound's does.": self.passed_over,
+        }
+        head = f"{self.files} file{'s' * (self.files != 1)}, {length} of sound{where}"
+        return [head, *(line for line, there_is_such in told.items() if there_is_such)]
 
 
 def predict(
@@ -230,12 +215,7 @@ def row_of(path: str, answer: Emotion | str) -> Row:
     if isinstance(answer, str):
         return own | {"error": answer}
     scores = {label: number(score) for label, score in answer.scores.items()}
-    return own | {
-        "label": answer.label,
-        "scores": scores,
-        "duration": round(answer.duration, 3),
-        "note": answer.note,
-    }
+    return own | answer.to_dict() | {"scores": scores, "duration": round(answer.duration, 3)}
 
 
 def _made_by(recognizer: Recognizer) -> dict[str, Any]:

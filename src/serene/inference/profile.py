@@ -18,7 +18,6 @@ from serene.sound import named
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 
 FORMAT = 1  # of the file; a reader refuses what is newer
-OPTIONAL = ("voice", "embedding", "embedding_deviation")  # arrays of the file that not every model asks for
 LARGEST = 1e20  # of a number in a file, so that standardising by the smallest deviation stays far within float32
 MOST = 2**31  # frames or clips: nobody speaks so long, and every integer type holds them
 
@@ -86,19 +85,17 @@ class Profile:
                 raise ValueError("it does not say its format")
             if kept["format"] > FORMAT:
                 raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
-            voice, embedding, spread = (None if kept[key] is None else _vector(kept[key]) for key in OPTIONAL)
+            voice, embedding, spread = (kept[key] for key in ("voice", "embedding", "embedding_deviation"))
             clips, frames = int(kept["clips"]), int(kept["frames"])
-            if not 0 < clips < MOST:
-                raise _Implausible
+            if not (0 < clips < MOST and 0 < frames < MOST):
+                raise _implausible(name)
             context = SpeakerContext(
-                features=_statistics(_vector(kept["mean"]), _vector(kept["deviation"]), frames),
-                embeddings=None if spread is None or embedding is None else _statistics(embedding, spread, clips),
-                cepstra=voice,
+                features=_statistics(kept["mean"], kept["deviation"], frames, name),
+                embeddings=None if embedding is None or spread is None else _statistics(embedding, spread, clips, name),
+                cepstra=None if voice is None else _vector(voice),
             )
             prior = {str(name): float(share) for name, share in kept["prior"].items()}
             return cls(str(kept["model"]), context, clips, float(kept["seconds"]), prior)
-        except _Implausible as error:
-            raise SereneError(f"{name} is no readable profile: its statistics are not those of any clips.") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _unreadable(name, error) from error
 
@@ -136,15 +133,15 @@ class Profile:
             raise SereneError("This profile holds other numbers than its model reads; enrol the speaker again.")
 
 
-class _Implausible(Exception):
-    """Numbers that are not those of any clips."""
+def _statistics(mean: list[float], deviation: list[float], count: int, name: str | Path) -> Statistics:
+    moments = _vector(mean), _vector(deviation)
+    if len(mean) != len(deviation) or moments[1].min() < np.float32(SMALLEST):
+        raise _implausible(name)
+    return Statistics(np.stack(moments), count)
 
 
-def _statistics(mean: np.ndarray, deviation: np.ndarray, count: int) -> Statistics:
-    """Make statistics of what a file holds, unless they cannot be those of clips."""
-    if len(mean) != len(deviation) or deviation.min() < np.float32(SMALLEST) or not 0 < count < MOST:
-        raise _Implausible
-    return Statistics(np.stack([mean, deviation]), count)
+def _implausible(name: str | Path) -> SereneError:
+    return SereneError(f"{name} is no readable profile: its statistics are not those of any clips.")
 
 
 def _unreadable(name: str | Path, error: Exception) -> SereneError:

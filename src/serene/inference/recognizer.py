@@ -30,13 +30,6 @@ class Recognizer:
     `Recognizer.load("model")("a.wav").label` is all that most need. What runs ahead in threads or processes of its own
     takes `extract` and `answer` apart: the first decodes and makes features, the second is the network.
 
-    Args:
-        folder: the model.
-        network: runs it.
-        profile: of the speaker, unless a call says otherwise.
-        batch_size: clips that the network is given at once, at most.
-        abstain: answer `uncertain` where the highest score is below this, from 0 to 1.
-
     Attributes:
         folder: the model's files.
         extractor: turns sounds into clips; it can be sent to another process.

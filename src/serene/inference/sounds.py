@@ -115,17 +115,11 @@ ENDINGS = frozenset(DECODED + NOT_DECODED)
 
 @dataclass(frozen=True)
 class Found:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        paths: of sounds, and of folders that could not be listed; sorted, each once, as they were given or found.
-        unlisted: why a folder could not be listed, by its path.
-        passed_over: files in the folders whose names do not end as a sound's do.
-    """
-
-    paths: tuple[str, ...]
-    unlisted: Mapping[str, str]
-    passed_over: int
+    paths: tuple[str, ...]  # of sounds, and of folders that could not be listed; sorted, each once
+    unlisted: Mapping[str, str]  # why a folder could not be listed, by its path
+    passed_over: int  # files in the folders whose names do not end as a sound's do
 
 
 def gather(paths: Iterable[str | Path]) -> Found:

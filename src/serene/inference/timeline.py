@@ -24,6 +24,7 @@ from serene.task import Task
 WINDOW, HOP = 3.0, 1.0  # seconds
 SHORTEST = 0.5  # seconds of a window
 BATCHES = 4  # of the network, whose windows are answered together
+ENCODED = str | Path | bytes | bytearray | memoryview  # what is a file, or its content
 UNLIKELY = 1e6  # seconds; a header that says so does not know
 
 Progress = Callable[[str, int, int], None]
@@ -93,10 +94,12 @@ def timeline(
     expected = _count(sound, window, hop) if progress else 0
     windows: list[Segment] = []
     cut = _cut(_blocks(sound, rate, name), size, step)
-    clips = ((start, recognizer.extract(samples, SAMPLE_RATE)) for start, samples in cut)
+    clips = ((first, recognizer.extract(samples, SAMPLE_RATE)) for first, samples in cut)
     while few := list(islice(clips, BATCHES * recognizer.batch_size)):
         answers = recognizer.answer([clip for _, clip in few], profile=profile)
-        windows += [_segment(start / SAMPLE_RATE, answer) for (start, _), answer in zip(few, answers, strict=True)]
+        for (first, _), own in zip(few, answers, strict=True):
+            start = first / SAMPLE_RATE
+            windows.append(Segment(round(start, 3), round(start + own.duration, 3), own.label, own.scores, own.note))
         if progress:
             progress("answering", len(windows), max(len(windows), expected))
     if not windows:
@@ -170,7 +173,7 @@ def _cut(blocks: Iterable[np.ndarray], size: int, step: int) -> Iterator[tuple[i
 
 def _blocks(sound: Any, rate: int | None, name: str) -> Iterator[np.ndarray]:
     """Give samples at 16 kHz: of files in blocks, of what is in memory anyway in one."""
-    if not isinstance(sound, str | Path | bytes | bytearray | memoryview):
+    if not isinstance(sound, ENCODED):
         yield samples_of(sound, rate)
         return
     for block in decoder.blocks(sound):
@@ -180,14 +183,10 @@ def _blocks(sound: Any, rate: int | None, name: str) -> Iterator[np.ndarray]:
 
 def _count(sound: Any, window: float, hop: float) -> int:
     """Count the windows that a file's header promises; 0 where nobody knows before the end."""
-    if not isinstance(sound, str | Path | bytes | bytearray | memoryview):
+    if not isinstance(sound, ENCODED):
         return 0
     seconds, _ = decoder.seconds(sound)
     return 1 + max(0, math.ceil((seconds - window) / hop)) if seconds < UNLIKELY else 0
-
-
-def _segment(start: float, answer: Emotion) -> Segment:
-    return Segment(round(start, 3), round(start + answer.duration, 3), answer.label, answer.scores, answer.note)
 
 
 def _whole(windows: Sequence[Segment], segments: tuple[Segment, ...], recognizer: Recognizer) -> Emotion:

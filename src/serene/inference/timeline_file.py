@@ -24,13 +24,7 @@ FORMATS = (*TEXTS, PICTURE)
 
 @dataclass(frozen=True)
 class Written:
-    """What was made of timelines.
-
-    Attributes:
-        files: that were written.
-        failed: why a sound has none, by its path.
-        remarks: what else there is to say.
-    """
+    """The files that were made of timelines, why a sound has none (by its path), and what else there is to say."""
 
     files: tuple[str, ...]
     failed: Mapping[str, str]
@@ -162,12 +156,13 @@ def write(line: Timeline, output: str | Path, form: str | None = None) -> None:
 
 def _drawer() -> Callable[[Timeline], bytes]:
     try:
-        from serene.inference.timeline_picture import draw
+        from serene.inference.timeline_picture import figure_of
+        from serene.reporting.style import png
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("matplotlib"):
             raise
         raise MissingExtra("matplotlib", "train") from error
-    return draw
+    return lambda line: png(figure_of(line))
 
 
 def text_of(line: Timeline, form: str) -> Iterator[str]:

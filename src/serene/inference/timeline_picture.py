@@ -11,7 +11,7 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from serene.inference.emotion import Segment
 from serene.inference.timeline import Timeline, borders
-from serene.reporting.style import INK, PALETTE, dress, plain, png
+from serene.reporting.style import INK, PALETTE, dress, plain
 
 MOST_POINTS = 900  # along the time axis; above, neighbours are averaged
 LINE_HEIGHT = 0.08  # of a name beside the areas, at most, as a share of their height
@@ -23,17 +23,13 @@ Layout = tuple[Figure, Sequence[Axes], Axes]
 """A figure, its fields of scores, and the axes below which time is written."""
 
 
-def draw(line: Timeline) -> bytes:
-    """Draw a timeline as PNG."""
-    return png(figure_of(line))
-
-
 def figure_of(line: Timeline) -> Figure:
     """Draw a timeline; what holds no speech is left blank, over a faint ground."""
     edges, scores = _points(line)
     figure, fields, bottom = LAYOUTS[line.task.gives](line, edges, scores)
+    blank = [segment for segment in line.emotion.segments if not segment.scores]
     for axes in fields:
-        _ground(axes, line)
+        _bars(axes, blank, INK, 0.06)
         dress(axes)
     _time(bottom, line.emotion.duration)
     fields[0].set_title(plain([line.name.rpartition("/")[2]])[0], loc="left", size=11, color=INK)
@@ -105,11 +101,6 @@ def _name_areas(axes: Axes, labels: Sequence[str], x: float, sizes: np.ndarray, 
         line = {"arrowstyle": "-", "color": color, "lw": 1.6, "shrinkA": 2, "shrinkB": 0, "relpos": (0, 0.5)}
         where = {"xytext": (1.035, height), "textcoords": "axes fraction", "annotation_clip": False}
         axes.annotate(name, (x, place), va="center", size=9, color=INK, arrowprops=line, **where)
-
-
-def _ground(axes: Axes, line: Timeline) -> None:
-    """Shade where nothing was scored."""
-    _bars(axes, [segment for segment in line.emotion.segments if not segment.scores], INK, 0.06)
 
 
 def _strip(axes: Axes, line: Timeline) -> None:

@@ -7,24 +7,15 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from serene.inference.emotion import Emotion
 from serene.inference.features import Clip
 from serene.inference.profile import Profile
 
 STRETCH = 1.25  # how much longer than the shortest clip of a batch the longest may be
-
-
-class Answer(Protocol):
-    """What `Recognizer.answer` is: emotions for clips, in their order, with a profile for each or None."""
-
-    def __call__(self, clips: Sequence[Clip], *, profile: Sequence[Profile | None]) -> list[Emotion]:
-        """Answer for clips."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +48,7 @@ class Batcher:
 
     def __init__(
         self,
-        answer: Answer,
+        answer: Callable[..., list[Emotion]],
         *,
         most: int = 16,
         wait: float = 0.005,
@@ -151,6 +142,6 @@ class Batcher:
                 return
             for asked in batch:
                 self._settle([asked])
-        else:
-            for asked, emotion in settled:
-                asked.future.set_result(emotion)
+            return
+        for asked, emotion in settled:
+            asked.future.set_result(emotion)

@@ -80,30 +80,17 @@ def serve(
 ) -> None:
     """Serve a model until the process is told to end (SIGINT, SIGTERM); what is in flight then is answered first.
 
-    Args:
-        model: as `Recognizer.load` takes it.
-        host: the address to listen at. Others than this machine reach the service only where this says so.
-        port: to listen at; 0 takes any that is free.
-        device: what runs the network.
-        precision: of the network.
-        threads: of the network.
-        abstain: answer `uncertain` below this score, where a request does not say otherwise.
-        api_key: what requests have to carry, as `Authorization: Bearer KEY`; nothing without it.
-        max_batch: clips in a batch.
-        max_wait_ms: milliseconds that a clip waits for others at most.
-        decoders: processes that decode uploads.
-        limits: on requests.
-        ready: told the address once requests are answered.
+    Model, device, precision and threads are as `Recognizer.load` takes them; batches, decoders, limits and the
+    threshold that a request may change, as `Service` does. Others than this machine reach the service only where `host`
+    says so; port 0 is any that is free. Requests have to carry the `api_key`, if there is one, as `Authorization:
+    Bearer KEY`. `ready` is told the address once requests are answered.
 
     Raises:
         SereneError: the model cannot be loaded, a setting is out of range, or nothing can listen there.
     """
-    recognizer = Recognizer.load(
-        model, device=device, precision=precision, threads=threads, batch_size=max(1, max_batch)
-    )
-    service = Service(
-        recognizer, limits=limits, abstain=abstain, max_batch=max_batch, max_wait_ms=max_wait_ms, decoders=decoders
-    )
+    how = {"device": device, "precision": precision, "threads": threads, "batch_size": max(1, max_batch)}
+    batches = {"max_batch": max_batch, "max_wait_ms": max_wait_ms, "decoders": decoders}
+    service = Service(Recognizer.load(model, **how), limits=limits, abstain=abstain, **batches)
     listening = listen(host, port)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listening.getsockname()[1]}"

@@ -74,15 +74,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Upload:
-    """What a request brought.
+    """What a request brought."""
 
-    Attributes:
-        files: name and bytes of each; a name is only ever given back.
-        profile: the speaker's.
-        abstain: the threshold.
-    """
-
-    files: tuple[tuple[str, bytes], ...]
+    files: tuple[tuple[str, bytes], ...]  # name and bytes of each; a name is only ever given back
     profile: Profile | None
     abstain: float | None
 
@@ -119,15 +113,11 @@ async def receive(request: Request, field: str, files: int, limits: Limits) -> U
     except MultiPartException as error:
         raise Refused(400, f"The form cannot be read: {error.message}") from error
     given = [
-        (name, part.filename if isinstance(part, UploadFile) else None, await _content(part))
+        (name, part.filename, await part.read()) if isinstance(part, UploadFile) else (name, None, part.encode())
         for name, part in form.multi_items()
     ]
     await form.close()
     return _checked(given, field, files, wanted)
-
-
-async def _content(part: UploadFile | str) -> bytes:
-    return await part.read() if isinstance(part, UploadFile) else part.encode()
 
 
 def _checked(given: list[tuple[str, str | None, bytes]], field: str, most: int, wanted: str) -> Upload:
