@@ -19,7 +19,7 @@ from pathlib import Path
 
 from serene.evaluation.confidence import intervals
 from serene.evaluation.predictions import Predictions
-from serene.experiment.enrolment_curve import unseen_of
+from serene.experiment.enrolment_curve import UnseenSpeakers
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, elsewhere_of, write_cards
 from serene.export.to_onnx import export_onnx
@@ -54,7 +54,7 @@ def bundle(run: Run, out: Path) -> None:
 
 def beside(run: Run) -> str:
     """Compare with openSMILE and an SVM, on unseen speakers and once they are enrolled with unlabelled clips."""
-    unseen = [unseen_of(trial) for trial in run.finished()]
+    unseen = [UnseenSpeakers.of(trial) for trial in run.finished()]
     lines = [
         "UA in per cent with its 95 % interval over speakers, on five folds of sorted speaker ids: openSMILE's ComParE "
         "2016 functionals with a balanced linear SVM, which trains on validation's speakers too, and this model.",

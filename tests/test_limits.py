@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "serene"
 FILES = sorted(SOURCE.rglob("*.py"))
 # temporary: to be emptied, and then taken out with the four lines that read it
-STILL_TOO_LONG = ("experiment/cross_corpus.py", "experiment/trial.py", "all of it")
+STILL_TOO_LONG = ("all of it",)
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_IN_ALL = 300, 50, 24_466
 
 

@@ -25,7 +25,7 @@ from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.experiment import recipe
-from serene.experiment.trial import stream_of
+from serene.experiment.plan import stream_of
 from serene.protocols import Split
 
 

@@ -15,13 +15,12 @@ from serene.corpora.manifest import Manifest
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.experiment import recipe
-from serene.experiment.corpus import load_corpus
 from serene.experiment.cross_corpus import evaluate_on
-from serene.experiment.enrolment_curve import evaluate_enrolled, unseen_of
+from serene.experiment.enrolment_curve import CLIPS, UnseenSpeakers, evaluate_enrolled
+from serene.experiment.plan import load_corpus
 from serene.experiment.run import Run
 from serene.experiment.run_report import write_cards
 from serene.experiment.train import train
-from serene.experiment.unseen import CLIPS
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -46,7 +45,7 @@ def manifest_of(run: Run) -> Manifest:
 
 @pytest.mark.parametrize("clips", [0, 1, 3, None])
 def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | None) -> None:
-    unseen = unseen_of(run.finished()[0])
+    unseen = UnseenSpeakers.of(run.finished()[0])
     made, names = unseen.enrolled(clips), unseen.answers.id.tolist()
     place = {name: row for row, name in enumerate(names)}
     known = [u for u in manifest_of(run) if u.id in place]
@@ -67,7 +66,7 @@ def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | 
 
 def test_nobody_enrolled_is_what_the_run_measured(run: Run) -> None:
     for trial in run.finished():
-        unseen = unseen_of(trial)
+        unseen = UnseenSpeakers.of(trial)
         assert unseen.answered(0).scores == pytest.approx(trial.predictions().select(part="test").scores, abs=1e-5)
         assert unseen.answered(None).scores != pytest.approx(unseen.answers.scores, abs=1e-3)
 
@@ -94,7 +93,7 @@ def test_the_cards_show_the_curve(run: Run) -> None:
 def test_a_profile_gives_what_the_evaluation_gave(run: Run) -> None:
     """From the sounds themselves, through features, network and profile, to the same scores."""
     trial = run.finished()[0]
-    expected = unseen_of(trial).answered(None)
+    expected = UnseenSpeakers.of(trial).answered(None)
     speaker = expected.speaker[0]
     rows = np.flatnonzero(expected.speaker == speaker)
     clips = {u.id: u for u in manifest_of(run)}

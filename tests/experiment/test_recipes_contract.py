@@ -14,8 +14,7 @@ from transformers import HubertConfig, HubertModel
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.experiment import recipe, trial
-from serene.experiment.corpus import silent
-from serene.experiment.plan import Plan, make_plan, plan_pretraining
+from serene.experiment.plan import Plan, make_plan, plan_pretraining, silent
 from serene.experiment.recipe_file import RECIPES, find
 from serene.experiment.sections import Recipe
 from serene.training import pretraining, stages
@@ -183,8 +182,7 @@ def test_a_recipe_trains(
     split, own = plan.trials[0]
     told: list[tuple[Path, int]] = []
     beginning = pretraining.compute(plan.stages[-1], silent) if plan.stages else None
-    task = (plan.recipe, plan.task, plan.store, split, plan.speakers, beginning, len(plan.splits), own, False)
-    trial.train_trial(*task, lambda *news: told.append(news))
+    trial.train_trial(plan, split, own, beginning, False, lambda *news: told.append(news))
     assert told == [(own.folder, 1), (own.folder, 1)]
     answers = own.predictions()
     assert set(answers.part.tolist()) == {"validation", "test"}
@@ -196,6 +194,6 @@ def test_a_recipe_trains(
     assert len(own.log()) == 1
     assert own.json("probes.json").keys() == {"test", "train"}
     around = plan.recipe.model.parts.speaker_embedding
-    heard = plan.recipe.features.normalize == "speaker" or around.startswith("mfcc")
-    heard = heard or bool(plan.stages or plan.recipe.calibration)
-    assert own.json("environment.json")["split"]["saw_unlabelled_test_audio"] == heard
+    unlabelled = plan.recipe.features.normalize == "speaker" or around.startswith("mfcc")
+    unlabelled = unlabelled or bool(plan.stages or plan.recipe.calibration)
+    assert own.json("environment.json")["split"]["saw_unlabelled_test_audio"] == unlabelled

@@ -20,8 +20,7 @@ from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 from serene.experiment import recipe, trial
-from serene.experiment.corpus import load_corpus
-from serene.experiment.plan import make_plan
+from serene.experiment.plan import load_corpus, make_plan
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of, write_report
 from serene.experiment.train import train

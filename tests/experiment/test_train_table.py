@@ -14,8 +14,8 @@ import pytest
 
 from serene.errors import SereneError
 from serene.experiment import recipe, trial
-from serene.experiment.comparison import differences
 from serene.experiment.run import Run
+from serene.experiment.run_report import differences
 from serene.experiment.train import train_table
 
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors

@@ -24,8 +24,7 @@ from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 from serene.experiment import recipe, trial
-from serene.experiment.corpus import load_corpus, silent
-from serene.experiment.plan import make_plan
+from serene.experiment.plan import load_corpus, make_plan, silent
 from serene.experiment.run import Run
 from serene.experiment.train import train
 from serene.methods.masked_prediction import MaskedPrediction

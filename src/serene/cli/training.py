@@ -113,8 +113,8 @@ def compare(
 ) -> None:
     """Compare runs with the first: paired differences over the same utterances, speakers resampled."""
     with training():
-        from serene.experiment.comparison import differences
         from serene.experiment.run import Run
+        from serene.experiment.run_report import differences
 
         found = differences([(run.name, Run.open(run)) for run in runs])
     if json:
@@ -131,7 +131,7 @@ def quickstart(
 ) -> None:
     """Run the whole line on built-in data, offline, in minutes."""
     with training():
-        from serene.experiment.quickstart import quickstart as run_quickstart
+        from serene.experiment.train import quickstart as run_quickstart
 
         with bars() as progress:
             table = run_quickstart(output, jobs=jobs, progress=progress)

@@ -23,17 +23,17 @@ from serene.evaluation import shift
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Report, ReportFacts, build
-from serene.experiment.corpus import Progress, silent
+from serene.experiment.enrolment_curve import UnseenSpeakers, cold_start
+from serene.experiment.plan import Progress, silent
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, write_cards
+from serene.experiment.sections import LabelSettings, Recipe
 from serene.experiment.trial import probe_of
-from serene.experiment.unseen import UnseenSpeakers, cold_start
 from serene.files import write_text
 from serene.inference.features import FeatureExtractor, why_not
 from serene.inference.folder import TENSORS, ModelFolder
 from serene.inference.network import network_of
 from serene.models.model import EmotionModel
-from serene.models.network import Network
 from serene.models.scoring import scored
 from serene.models.training_speakers import TrainingSpeakers
 from serene.reporting.report_page import write_html
@@ -50,17 +50,31 @@ class Model:
 
     Attributes:
         folder: its files.
-        network: runs it, as where it is served.
         fold: that it was trained for.
         seed: of its training.
         training: embeddings of its training clips (utterance, feature), where these were kept.
     """
 
     folder: ModelFolder
-    network: Network
     fold: str
     seed: int
     training: np.ndarray | None = None
+
+    def dataset(self, clips: Sequence[Utterance], store: Store, task: Task, enrolled: int | None) -> Dataset:
+        """Make a dataset of unseen speakers, each enrolled with all or so many of their own unlabelled clips."""
+        needs = self.folder.needs
+        contexts = contexts_of(clips, needs, store, clips=enrolled, known=self.folder.config["speakers"])
+        if "embeddings" in needs:
+            nothing = Statistics.of_nothing(self.folder.widths["embeddings"])
+            contexts = {person: replace(known, embeddings=nothing) for person, known in contexts.items()}
+        return Dataset(clips, store, task=task, speakers=(), contexts=contexts if needs else None)
+
+    def of_unknown_corpora(self, clips: Sequence[Utterance]) -> bool:
+        """Say whether clips are of other corpora than it was trained on; a table's speakers may be anybody."""
+        record = TrainingSpeakers.read(self.folder.path)
+        if record is None or record.corpora & {"None", "table"}:
+            return False
+        return not {str(u.corpus) for u in clips} & {"None", "table", *record.corpora}
 
 
 @dataclass(frozen=True)
@@ -69,29 +83,19 @@ class Models:
 
     Attributes:
         name: of the run or the model.
-        title: of its recipe, or the model's name.
         members: at least one.
         place: folder of what is written.
-        target: what they learnt, as a recipe says it.
-        corpus: that they learnt from, where that is known.
-        join: labels that were joined to others.
-        enrolment_clips: unlabelled clips that features are standardised by; all without it.
-        selection: how their epoch was selected.
-        method: how they learnt.
         identity: of the run or the model.
+        recipe: of the run.
+        selection: how their epoch was selected.
     """
 
     name: str
-    title: str
     members: Sequence[Model]
     place: Path
-    target: str
-    corpus: str | None
-    join: Mapping[str, str]
-    enrolment_clips: int | None
-    selection: str
-    method: str | None
     identity: str
+    recipe: Recipe | None = None
+    selection: str = "not known: a model on its own does not tell"
 
     @classmethod
     def of_run(cls, run: Run) -> Models:
@@ -103,40 +107,25 @@ class Models:
         members = []
         for trial in run.finished():
             folder, kept = ModelFolder.read(trial.folder / "model", run.folder.name), trial.embeddings("train")
-            network = network_of(folder, "cpu", "fp32", 1)
-            members.append(Model(folder, network, trial.fold, trial.seed, None if kept is None else kept[1]))
-        recipe, facts = run.recipe, run.finished()[0].json("environment.json")
-        return cls(
-            name=run.folder.name,
-            title=recipe.name,
-            members=members,
-            place=run.folder / "on",
-            target=recipe.labels.target,
-            corpus=recipe.corpus.name,
-            join=recipe.labels.join,
-            enrolment_clips=recipe.features.enrolment_clips,
-            selection=facts["selection"],
-            method=recipe.method.name,
-            identity=run.identity,
-        )
+            members.append(Model(folder, trial.fold, trial.seed, kept and kept[1]))
+        selection = run.finished()[0].json("environment.json")["selection"]
+        return cls(run.folder.name, members, run.folder / "on", run.identity, run.recipe, selection)
 
     @classmethod
     def of_folder(cls, folder: ModelFolder, place: Path) -> Models:
         """Take one model; `place` is the folder of what is written."""
-        network = network_of(folder, "cpu", "fp32", 1)
-        return cls(
-            name=folder.name,
-            title=folder.name,
-            members=[Model(folder, network, "the model's", 0)],
-            place=place / f"{folder.name}-{folder.identity}",
-            target=folder.task.target,
-            corpus=None,
-            join={},
-            enrolment_clips=None,
-            selection="not known: a model on its own does not tell",
-            method=None,
-            identity=folder.identity,
-        )
+        name, identity = folder.name, folder.identity
+        return cls(name, [Model(folder, "the model's", 0)], place / f"{name}-{identity}", identity)
+
+    @property
+    def labels(self) -> LabelSettings:
+        """What they learnt."""
+        return self.recipe.labels if self.recipe else LabelSettings(target=self.members[0].folder.task.target)
+
+    @property
+    def corpus(self) -> str | None:
+        """The corpus that they learnt from, where that is known."""
+        return self.recipe.corpus.name if self.recipe else None
 
 
 def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
@@ -165,33 +154,18 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
         SereneError: the manifest has fewer than two of the models' classes or lacks one of their dimensions, or the
             models name the speakers of another corpus.
     """
-    manifest, first = Manifest.read(path), models.members[0].folder
+    manifest, first, recipe = Manifest.read(path), models.members[0].folder, models.recipe
     task, target = first.task, _target(models, manifest, path)
-    chosen = _of_known_classes(manifest, target, models.join, task, path)
+    chosen = _of_known_classes(manifest, target, models.labels.join, task, path)
     clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
     unanswered = _unanswered(clips, FeatureExtractor.of(first), progress)
     store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
     warm(clips, store, lambda done, of: progress("features", done, of))
-    predictions, shifts, unseen = [], [], []
-    for done, model in enumerate(models.members, 1):
-        dataset = _dataset(model.folder, clips, store, task, models.enrolment_clips)
-        scores = scored(model.network, dataset, model.folder.temperature)
-        predictions.append(
-            Predictions.of_clips(clips, scores.outputs, task, part="test", fold=model.fold, seed=model.seed)
-        )
-        if "embeddings" in model.folder.needs and (model.folder.path / TENSORS).is_file():
-            unseen.append(UnseenSpeakers(EmotionModel.load(model.folder.path), predictions[-1], scores.embeddings))
-        own = (
-            None
-            if model.training is None
-            else shift.of_embeddings(model.training, scores.embeddings, [u.speaker for u in clips])
-        )
-        shifts.append(own)
-        progress("scoring", done, len(models.members))
-    independent = all(_of_unknown_corpora(model.folder.path, clips) for model in models.members)
+    answers, shifts, unseen = _answered(models, clips, store, progress)
+    independent = all(model.of_unknown_corpora(clips) for model in models.members)
     left = len(manifest) - len(clips)
     facts = ReportFacts(
-        title=f"{models.title} on {path.stem}",
+        title=f"{recipe.name if recipe else models.name} on {path.stem}",
         protocol=f"cross-corpus: models of {models.name}, all of {path.stem}",
         speaker_independent=independent,
         selection=models.selection,
@@ -199,17 +173,34 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
         stamps=_stamps(models, target, independent, left, unanswered, {u.corpus for u in clips}),
         target=target,
         corpus=path.stem,
-        method=models.method,
+        method=recipe and recipe.method.name,
         recipe_hash=models.identity,
     )
-    answered, folder = Predictions.concatenate(predictions), models.place / path.stem
-    report = build(answered, facts, shifts=shifts)
+    report, folder = build(answers, facts, shifts=shifts), models.place / path.stem
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
-    answered.write(folder / "predictions.csv")
+    answers.write(folder / "predictions.csv")
     if unseen:
         write_text(folder / COLD_START.name, json.dumps(cold_start(unseen), indent=2) + "\n")
     return report, folder
+
+
+def _answered(
+    models: Models, clips: Sequence[Utterance], store: Store, progress: Progress
+) -> tuple[Predictions, list[dict[str, float] | None], list[UnseenSpeakers]]:
+    """Score the clips with every model: answers, how far embeddings are from training's, and who can be enrolled."""
+    answers, shifts, unseen = [], [], []
+    for done, model in enumerate(models.members, 1):
+        folder, task = model.folder, models.members[0].folder.task
+        dataset = model.dataset(clips, store, task, models.recipe and models.recipe.features.enrolment_clips)
+        scores = scored(network_of(folder, "cpu", "fp32", 1), dataset, folder.temperature)
+        answers.append(Predictions.of_clips(clips, scores.outputs, task, part="test", fold=model.fold, seed=model.seed))
+        if "embeddings" in folder.needs and (folder.path / TENSORS).is_file():
+            unseen.append(UnseenSpeakers(EmotionModel.load(folder.path), answers[-1], scores.embeddings))
+        kept, speakers = model.training, [u.speaker for u in clips]
+        shifts.append(None if kept is None else shift.of_embeddings(kept, scores.embeddings, speakers))
+        progress("scoring", done, len(models.members))
+    return Predictions.concatenate(answers), shifts, unseen
 
 
 def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -224,7 +215,7 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
         store = Store(Path(scratch), front_end_of(files.preprocessor))
         warm(clips, store, lambda done, of: progress("features", done, of))
         task = Task(tuple(sorted({str(u.emotion) for u in clips})))
-        return probe_of(model, _dataset(files, clips, store, task, None))
+        return probe_of(model, Model(files, "", 0).dataset(clips, store, task, None))
 
 
 def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progress: Progress) -> int:
@@ -240,13 +231,14 @@ def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progres
 def _target(models: Models, manifest: Manifest, path: Path) -> str:
     """Choose what the models are scored against: what they learnt, or the emotion for want of listeners' votes."""
     others = sorted({u.corpus for u in manifest if u.corpus is not None} - {models.corpus})
-    if models.target == "speaker" and models.corpus != "table" and others:
+    if models.labels.target == "speaker" and models.corpus != "table" and others:
         raise SereneError(
             f"The models of {models.name} name speakers of {models.corpus}, and {path} has clips of "
             f"{' and '.join(others)}, whose speakers are others even if they bear the same names. Give a manifest of "
             "the same corpus."
         )
-    return "emotion" if models.target == "votes" and not any(u.votes for u in manifest) else models.target
+    learnt = models.labels.target
+    return "emotion" if learnt == "votes" and not any(u.votes for u in manifest) else learnt
 
 
 def _of_known_classes(manifest: Manifest, target: str, join: Mapping[str, str], task: Task, path: Path) -> Manifest:
@@ -284,25 +276,6 @@ def _stamps(
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
         (unanswered, f"{unanswered} clips are scored to which `serene predict` gives no answer: {MUTE}"),
-        (target != models.target, "the models learnt listeners' votes, of which there are none here"),
+        (target != models.labels.target, "the models learnt listeners' votes, of which there are none here"),
     )
     return [stamp for applies, stamp in rules if applies]
-
-
-def _of_unknown_corpora(model_folder: Path, clips: Sequence[Utterance]) -> bool:
-    """Say whether clips are of other corpora than a model was trained on; a table's speakers may be anybody."""
-    record = TrainingSpeakers.read(model_folder)
-    corpora = record.corpora if record else frozenset()
-    known = {"None", "table"} | corpora
-    return record is not None and not corpora & {"None", "table"} and not {str(u.corpus) for u in clips} & known
-
-
-def _dataset(
-    folder: ModelFolder, clips: Sequence[Utterance], store: Store, task: Task, enrolled: int | None
-) -> Dataset:
-    """Make a dataset of unseen speakers, enrolled with all or some of their own unlabelled clips where it is asked."""
-    contexts = contexts_of(clips, folder.needs, store, clips=enrolled, known=folder.config["speakers"])
-    if "embeddings" in folder.needs:
-        nothing = Statistics.of_nothing(folder.widths["embeddings"])
-        contexts = {person: replace(known, embeddings=nothing) for person, known in contexts.items()}
-    return Dataset(clips, store, task=task, speakers=(), contexts=contexts if folder.needs else None)

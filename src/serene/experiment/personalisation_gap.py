@@ -30,7 +30,7 @@ from serene.corpora.prepare import hashed
 from serene.errors import SereneError, unknown
 from serene.evaluation import metrics
 from serene.evaluation.confidence import PERCENTILES
-from serene.experiment.corpus import Progress, silent
+from serene.experiment.plan import Progress, silent
 from serene.files import whole_file, write_text
 from serene.models.frozen import Frozen
 from serene.reporting import plots

@@ -1,31 +1,40 @@
-"""A recipe meets its corpus: labels chosen, splits proved, the run's folder begun, before anything is trained."""
+"""A recipe meets its corpus: clips read or prepared, labels chosen, splits proved, the run's folder begun."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serene import protocols
 from serene.audio.augment import Augment
+from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.prepare import hashed, prepare
 from serene.errors import SereneError
 from serene.evaluation.columns import check_names
 from serene.evaluation.speakers import facts_of
-from serene.experiment.corpus import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
-from serene.experiment.sections import Recipe
-from serene.experiment.trial import store_of, stream_of
+from serene.experiment.sections import Recipe, SpeakerSettings
 from serene.files import write_text
 from serene.models import weights
 from serene.models.training_speakers import training_clips_of, training_speakers_of
 from serene.protocols import Split
 from serene.protocols.split import in_order
+from serene.settings import CorpusSettings
 from serene.task import Task
 from serene.training.pretraining import Stage, plan_stages
 from serene.training.stages import Pretraining, pretraining_of
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
+
+
+def silent(_what: str, _done: int, _of: int) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
@@ -64,45 +73,55 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     Raises:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
-    recipe.training.make()  # these refuse what makes no sense before anything is written
-    store = store_of(recipe, runs / "store")
-    Augment(recipe.features.augment, recipe.features.augment_probability)
-    encoder, parts = recipe.model.encoder, recipe.model.parts
-    recipe.method.make().check(parts)
-    encoder.maker.check(**encoder.settings)
+    store = _checked(recipe, runs)
     stages = _stages(recipe, runs, progress)
     beginnings = [stages[-1].identity] if stages else _weights(recipe, store)
     manifest = load_corpus(recipe.corpus, runs, progress)
-    speakers = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
+    corpus = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
+    speakers = corpus.utterances if corpus else ()
     labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     check_names(task)
-    splits = protocols.make_splits(recipe.protocol.name, labelled, recipe.protocol.settings)
-    if recipe.needs & {"features", "cepstra"}:
-        splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
-    if recipe.calibration:  # each speaker is enrolled with all unlabelled clips before the first is answered
-        splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
-    if before := _trained_before(recipe, stages, manifest):
-        both = [before | {u.id: u for u in split.unlabelled} for split in splits]
-        splits = [replace(s, unlabelled=in_order(used.values())) for s, used in zip(splits, both, strict=True)]
-    if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
-        raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
-    others = speakers.utterances if speakers else ()
+    splits = _splits(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
     met = training_speakers_of(recipe.frozen_weights)
     for split in splits:
-        stream_of(recipe, others, split, store)
+        stream_of(recipe, speakers, split, store)
         if met is not None and (recipe.run is None or split.fold in recipe.run):
             met.check(split, "the model behind features.weights")
-    folds = [split.fold for split in splits]
-    for fold in recipe.run or ():
-        if fold not in folds:
-            raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
-    digests = [labelled.digest, *([speakers.digest] if speakers else []), *beginnings]
+    digests = [labelled.digest, *([corpus.digest] if corpus else []), *beginnings]
     digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
     digests += [labelled.digest_of(("id", *task.columns))] if task.columns else []
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
-    return Plan(recipe, task, tuple(splits), others, stages, run, runs / "store")
+    return Plan(recipe, task, splits, speakers, stages, run, runs / "store")
+
+
+def _checked(recipe: Recipe, runs: Path) -> Store:
+    """Refuse settings that make no sense together, before anything is written."""
+    recipe.training.make()
+    Augment(recipe.features.augment, recipe.features.augment_probability)
+    encoder = recipe.model.encoder
+    recipe.method.make().check(recipe.model.parts)
+    encoder.maker.check(**encoder.settings)
+    return Store(runs / "store", recipe.front_end.make())
+
+
+def _splits(recipe: Recipe, labelled: Manifest, manifest: Manifest, before: dict[str, Utterance]) -> tuple[Split, ...]:
+    """Make the protocol's splits, each with the unlabelled clips that it is measured with."""
+    splits = protocols.make_splits(recipe.protocol.name, labelled, recipe.protocol.settings)
+    if recipe.needs & {"features", "cepstra"}:
+        splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
+    if recipe.calibration:  # all of a speaker's clips are at hand before the first is answered
+        splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
+    if before:
+        splits = [replace(s, unlabelled=in_order((before | {u.id: u for u in s.unlabelled}).values())) for s in splits]
+    if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
+        raise SereneError("The protocol keeps no validation part; set training.select_on to 'last'.")
+    folds = [split.fold for split in splits]
+    for fold in recipe.run or ():
+        if fold not in folds:
+            raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
+    return tuple(splits)
 
 
 def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]:
@@ -125,8 +144,68 @@ def _trained_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifes
     return trained | {u.id: u for stage in stages for u in stage.trained if u.corpus in own}
 
 
+def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, store: Store) -> SpeakerStream | None:
+    """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
+    if recipe.speakers is None:
+        return None
+    shares = split.validation_rule in protocols.RANDOM_SHARES  # its speakers are training's, and may be trained on
+    names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
+    scored = {u.audio_hash for u in (*split.validation, *split.test)}
+    others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in scored]
+    return SpeakerStream(
+        others,
+        store,
+        batch_size=recipe.speakers.batch_size,
+        crop=recipe.speakers.crop,
+        enrol=recipe.features.normalize == "speaker",
+        enrolment_clips=recipe.features.enrolment_clips,
+    )
+
+
 def _weights(recipe: Recipe, store: Store) -> list[str]:
     """Identify the weights that an encoder begins with, wherever they lie, and what a frozen one's outputs hang on."""
     frozen = [store.front_end.identity] if recipe.frozen_weights else []
     begun = recipe.initial_weights
     return frozen if begun is None else [*frozen, weights.digest(begun)]
+
+
+def load_corpus(
+    settings: CorpusSettings | SpeakerSettings, runs: Path, progress: Progress = silent, section: str = "corpus"
+) -> Manifest:
+    """Read a recipe's manifest, or prepare its corpus folder: once, as long as the folder does not change."""
+    if settings.path is None:
+        raise SereneError(
+            f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
+            "manifest that `serene prepare` made."
+        )
+    path = Path(settings.path)
+    if path.suffix == ".jsonl" and settings.name != "table":
+        manifest = _read(path, settings.name, section, progress)
+    elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
+        manifest = Manifest.read(kept)
+    else:  # a table is prepared each time: its own file does not tell whether the clips it names have changed
+        manifest = prepare(settings.name, path, progress=lambda done, of: progress("decoding", done, of))
+        manifest.write(_kept_manifest(runs, settings.name, path))  # `synthetic` has made its folder only now
+    return manifest.only(settings.only, where=f"{section}.only") if settings.only else manifest
+
+
+def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:
+    """Read a manifest, and make sure that it is of the corpus that the recipe, and so every report, names."""
+    manifest = Manifest.read(path)
+    others = {u.corpus for u in manifest} - {corpus, None}
+    if others:
+        raise SereneError(
+            f"{path} is of the corpus {' and '.join(sorted(map(str, others)))}, not of '{corpus}'; "
+            f"set {section}.name to what it is."
+        )
+    return hashed(manifest, lambda done, of: progress("decoding", done, of))
+
+
+def _kept_manifest(runs: Path, corpus: str, folder: Path) -> Path:
+    """Name the prepared manifest of a corpus folder by its files' names, sizes and times, without reading them."""
+    if not folder.exists():
+        return runs / "manifests" / f"{corpus}-absent.jsonl"  # the reader says what is missing, and where it is had
+    paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    lines = [f"{p.relative_to(folder)} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in paths]
+    digest = hashlib.sha256("\n".join([str(folder.resolve()), *lines]).encode()).hexdigest()[:12]
+    return runs / "manifests" / f"{corpus}-{digest}.jsonl"

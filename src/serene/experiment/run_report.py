@@ -1,4 +1,4 @@
-"""A run's report and its models' cards, rebuilt from what finished trials kept; nothing is trained."""
+"""A run's report and its models' cards, rebuilt from what finished trials kept, and runs compared with the first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from serene import protocols
+from serene.errors import SereneError
 from serene.evaluation import shift
+from serene.evaluation.confidence import paired
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, ReportFacts, build
 from serene.experiment.run import Run, Trial
@@ -156,3 +158,26 @@ def _embedding(trial: Trial, predictions: Predictions) -> Embedding | None:
             place = {name: i for i, name in enumerate(kept[0])}
             return Embedding(kept[1][[place[name] for name in rows.id.tolist()]], rows)
     return None
+
+
+def differences(runs: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
+    """Give the difference of each run to the first in every metric, over the same clips, with its 95 % interval and p.
+
+    Args:
+        runs: name and run; two at least.
+
+    Raises:
+        SereneError: fewer than two, or runs that were not tested on the same utterances.
+    """
+    if len(runs) < 2:
+        raise SereneError("compare needs two runs or more.")
+    tests = [
+        (name, Predictions.concatenate(trial.predictions() for trial in run.finished()).select(part="test"))
+        for name, run in runs
+    ]
+    (first, reference), *others = tests
+    return [
+        {"run": name, "against": first, "metric": metric, **difference.to_dict()}
+        for name, test in others
+        for metric, difference in paired(test, reference).items()
+    ]

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from serene.audio.dataset import cepstra_store, warm
+from serene.audio.store import Store
 from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.report import Report
-from serene.experiment.comparison import differences
-from serene.experiment.corpus import Progress, silent
 from serene.experiment.label_calibration import calibrate_trial
-from serene.experiment.plan import Plan, make_plan, plan_pretraining
+from serene.experiment.plan import Plan, Progress, make_plan, plan_pretraining, silent
+from serene.experiment.recipe import load_table
+from serene.experiment.recipe_file import RECIPES
 from serene.experiment.run import Run
-from serene.experiment.run_report import report_of, write_report
+from serene.experiment.run_report import differences, report_of, write_report
 from serene.experiment.sections import Recipe
-from serene.experiment.trial import store_of, train_trial
+from serene.experiment.trial import train_trial
 from serene.experiment.workers import CORES, work
 from serene.files import write_text
 from serene.protocols import Split
@@ -37,7 +38,7 @@ class TableReport:
         folder: holds `report.html` and `report.json`.
         runs: row -> its run.
         reports: row -> its report.
-        differences: of each row to the first; see `serene.experiment.comparison.differences`.
+        differences: of each row to the first; see `serene.experiment.run_report.differences`.
         remark: why there are none, where the rows were not tested on the same utterances; blank otherwise.
     """
 
@@ -81,8 +82,7 @@ def train(
         progress("training", sum(reached.values()), len(todo) * epochs)
 
     beginning = _computed(planned.stages, progress) if planned.stages and todo else None
-    before, folds = (recipe, planned.task, planned.store), len(planned.splits)
-    tasks = [(*before, split, planned.speakers, beginning, folds, trial, tensorboard) for split, trial in todo]
+    tasks = [(planned, split, trial, beginning, tensorboard) for split, trial in todo]
     most = 1 if recipe.training.make().device == "cuda" else CORES
     work(train_trial, tasks, jobs=jobs or most, on_message=on_message)
     write_report(planned.run)
@@ -118,6 +118,19 @@ def train_table(
     return _write_table(trained, folder)
 
 
+def quickstart(folder: Path, *, jobs: int | None = 1, progress: Progress = silent) -> TableReport:
+    """Run the whole line on built-in data: a corpus, a baseline, a speaker-adversarial model, one report of both.
+
+    Args:
+        folder: gets the corpus, the runs and `report.html`; nothing is downloaded.
+        jobs: trainings at a time.
+        progress: told what is being done.
+    """
+    corpus = f"corpus.path={json.dumps(str(folder / 'synthetic'))}"
+    recipes = load_table(RECIPES / "quickstart.yaml", [corpus])
+    return train_table(recipes, folder / "runs", folder, jobs=jobs, progress=progress)
+
+
 def _calibrate(
     recipe: Recipe, settings: LabelCalibration, runs: Path, *, jobs: int | None, progress: Progress, tensorboard: bool
 ) -> Run:
@@ -149,7 +162,7 @@ def _computed(stages: Sequence[Stage], progress: Progress) -> Path:
 def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
     """Compute the features that the trainings to come will read."""
     clips = {u.id: u for s in splits for u in (*s.train, *s.validation, *s.test, *s.unlabelled)}
-    store = store_of(planned.recipe, planned.store)
+    store = Store(planned.store, planned.recipe.front_end.make())
     warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
     warm(planned.speakers if splits else (), store, lambda done, of: progress("speakers' features", done, of))
     if "cepstra" in planned.recipe.needs:

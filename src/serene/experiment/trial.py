@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,16 +19,16 @@ from serene.audio.augment import Augment
 from serene.audio.dataset import Dataset, contexts_of, statistics_of
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
-from serene.corpora.manifest import Utterance
 from serene.evaluation import metrics, reliability
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
+from serene.experiment.plan import Plan, stream_of
 from serene.experiment.run import Trial
 from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.models.parts import PERSONAL
-from serene.models.scoring import Scores, score
+from serene.models.scoring import TOGETHER, Scores, score
 from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, vectors_of
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
@@ -37,65 +36,53 @@ from serene.task import Task
 from serene.training.environment import environment
 from serene.training.trainer import Selected, Trainer
 
-SCORED = 64  # clips per batch where nothing is trained
 EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}
 
 
 def train_trial(
-    recipe: Recipe,
-    task: Task,
-    store_folder: Path,
-    split: Split,
-    speakers: tuple[Utterance, ...],
-    beginning: Path | None,
-    of_folds: int,
-    trial: Trial,
-    tensorboard: bool,
-    tell: Callable[[Path, int], None],
+    plan: Plan, split: Split, trial: Trial, beginning: Path | None, tensorboard: bool, tell: Callable[[Path, int], None]
 ) -> None:
     """Train one fold with one seed, score validation and test, probe the embeddings, and keep it all.
 
     Args:
-        recipe: the settings.
-        task: what is learnt.
-        store_folder: of computed features.
+        plan: of the recipe.
         split: the fold.
-        speakers: the clips of the speaker corpus; none for methods that learn from no such corpus.
-        beginning: the encoder that the recipe's stages made.
-        of_folds: how many folds the protocol has.
         trial: where it goes.
+        beginning: the encoder that the recipe's stages made.
         tensorboard: also write TensorBoard events.
         tell: called with the trial's folder and each epoch that is done, at last with the number of epochs.
     """
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
-    store = store_of(recipe, store_folder)
+    recipe, store = plan.recipe, Store(plan.store, plan.recipe.front_end.make())
     known = known_to(recipe, split, beginning)
-    parts = datasets_of(recipe, task, split, store, known)
+    parts = datasets_of(recipe, plan.task, split, store, known)
     trainer = recipe.training.make()
-    stream = stream_of(recipe, speakers, split, store)
-    model, selected = _fit(recipe, trainer, parts, known, stream, beginning, trial, tensorboard, tell)
+    device = trainer.device
+    stream = stream_of(recipe, plan.speakers, split, store)
+    torch.manual_seed(trial.seed)
+    model = new_model(recipe, parts["train"], known, beginning)
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    with _told(trial.folder, tensorboard, tell) as on_epoch:
+        where = {"seed": trial.seed, "folder": trial.folder}
+        selected = _fit(recipe, trainer, model, parts, stream, on_epoch=on_epoch, **where)
     if isinstance(model.speaker_embedding, PersonalVectors):
-        keep_voices(model, parts["train"], trainer.device)
+        keep_voices(model, parts["train"], device)
     started = time.perf_counter()
     if "validation" in parts and model.task.gives == "probabilities":
-        model.temperature = temperature_of(model, parts["validation"], trainer.device)
-    scores = {part: score(model, dataset, device=trainer.device) for part, dataset in parts.items()}
-    probes = probes_of(recipe, model, split, parts, trainer.device)
+        outputs = score(model, parts["validation"], device=device).outputs
+        logits = np.log(np.maximum(outputs, metrics.SMALLEST))
+        model.temperature = reliability.fit_temperature(logits, parts["validation"].targets.numpy())
+    scores = {part: score(model, dataset, device=device) for part, dataset in parts.items()}
+    probes = probes_of(recipe, model, split, parts, device)
     met = TrainingSpeakers.made(split, stream.utterances if stream else (), training_speakers_of(recipe.frozen_weights))
-    front_end = recipe.front_end.plain("front_end")
-    model.cpu().save(trial.folder / "model", front_end, met)
-    facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
-    facts |= {"temperature": model.temperature}
+    model.cpu().save(trial.folder / "model", recipe.front_end.plain("front_end"), met)
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
-    facts |= {"split": describe(split), "of_folds": of_folds, **environment(seconds)}
-    _keep(trial, recipe, scores, probes, facts)
-    run = {
-        "fold": trial.fold,
-        "seed": trial.seed,
-    }
+    facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
+    facts |= {"temperature": model.temperature, "split": describe(split), "of_folds": len(plan.splits)}
+    _keep(trial, recipe, scores, probes, facts | environment(seconds))
     Predictions.concatenate(
-        Predictions.of_clips(clips, scores[part].outputs, task, part=part, **run)
+        Predictions.of_clips(clips, scores[part].outputs, plan.task, part=part, fold=trial.fold, seed=trial.seed)
         for part, clips in (("validation", split.validation), ("test", split.test))
         if clips
     ).write(trial.folder / "predictions.csv")
@@ -106,31 +93,16 @@ def train_trial(
 def _fit(
     recipe: Recipe,
     trainer: Trainer,
+    model: EmotionModel,
     parts: Mapping[str, Dataset],
-    known: Sequence[str],
     stream: SpeakerStream | None,
-    beginning: Path | None,
-    trial: Trial,
-    tensorboard: bool,
-    tell: Callable[[Path, int], None],
-) -> tuple[EmotionModel, Selected]:
-    """Build model and method, and train them; the model holds the selected epoch's weights."""
-    train = parts["train"]
-    torch.manual_seed(trial.seed)
-    model = new_model(recipe, train, known, beginning)
-    method = recipe.method.make()
+    **given: Any,
+) -> Selected:
+    """Train a model by the recipe's method; it holds the selected epoch's weights then."""
+    train, validation, method = parts["train"], parts.get("validation"), recipe.method.make()
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
-    trial.folder.mkdir(parents=True, exist_ok=True)
-    with _events(trial.folder, tensorboard) as write_events:
-
-        def on_epoch(row: Mapping[str, float]) -> None:
-            write_events(row)
-            tell(trial.folder, int(row["epoch"]))
-
-        validation = parts.get("validation")
-        validate = validation and (lambda trained: measured(trained, validation, device=trainer.device))
-        where = {"seed": trial.seed, "folder": trial.folder}
-        return model, trainer.fit(model, method, train, validate, **where, speakers=stream, on_epoch=on_epoch)
+    validate = validation and (lambda trained: measured(trained, validation, device=trainer.device))
+    return trainer.fit(model, method, train, validate, speakers=stream, **given)
 
 
 def measured(model: EmotionModel, dataset: Dataset, *, device: str = "cpu") -> dict[str, float]:
@@ -138,17 +110,6 @@ def measured(model: EmotionModel, dataset: Dataset, *, device: str = "cpu") -> d
     outputs = score(model, dataset, device=device).outputs
     figures = metrics.OF_TASK[model.task.metric](dataset.targets.numpy(), outputs)
     return {f"validation_{name}": value for name, value in figures.items()}
-
-
-def temperature_of(model: EmotionModel, validation: Dataset, device: str) -> float:
-    """Find the temperature that suits clips which were not trained on."""
-    log_probabilities = np.log(np.maximum(score(model, validation, device=device).outputs, metrics.SMALLEST))
-    return reliability.fit_temperature(log_probabilities, validation.targets.numpy())
-
-
-def store_of(recipe: Recipe, folder: Path) -> Store:
-    """Give the store of what the recipe's front end makes."""
-    return Store(folder, recipe.front_end.make())
 
 
 def known_to(recipe: Recipe, split: Split, beginning: Path | None) -> tuple[str, ...]:
@@ -162,9 +123,9 @@ def known_to(recipe: Recipe, split: Split, beginning: Path | None) -> tuple[str,
 
 def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginning: Path | None = None) -> EmotionModel:
     """Build the recipe's model, untrained but for its encoder, with the statistics of its training part."""
-    encoder = (
-        recipe.model.encoder if beginning is None else recipe.model.encoder.but(weights=str(beginning), config=None)
-    )
+    encoder = recipe.model.encoder
+    if beginning is not None:
+        encoder = encoder.but(weights=str(beginning), config=None)
     model = EmotionModel(
         train.task,
         train.store.front_end.spec.width,
@@ -194,14 +155,14 @@ def keep_voices(model: EmotionModel, train: Dataset, device: str) -> None:
     """Let a model with speakers' vectors keep how each training speaker sounds without one, for unseen ones."""
     assert isinstance(model.speaker_embedding, PersonalVectors)
     voices = torch.zeros_like(model.speaker_embedding.voices)
-    counts = torch.zeros(len(voices), 1, device=voices.device)
-    for batch in train.in_order(SCORED):
+    counts = torch.zeros(len(voices), dtype=torch.int64, device=voices.device)
+    for batch in train.in_order(TOGETHER):
         features = model.features(batch.to(device))
         assert features.speaker is not None
         known = features.speaker >= 0
         voices.index_add_(0, features.speaker[known], model.voice(features)[known])
-        counts.index_add_(0, features.speaker[known], torch.ones_like(voices[:1, :1]).expand(int(known.sum()), 1))
-    model.speaker_embedding.voices.copy_(voices / counts.clamp(min=1))
+        counts += torch.bincount(features.speaker[known], minlength=len(counts))
+    model.speaker_embedding.voices.copy_(voices / counts.clamp(min=1)[:, None])
 
 
 def datasets_of(
@@ -215,26 +176,8 @@ def datasets_of(
     crop = store.front_end.spec.frames(features.crop) if features.crop else None
     known: dict[str, Any] = {"task": task, "speakers": speakers, "augment": augment, "crop": crop}
     known["contexts"] = told if recipe.needs - {"embeddings"} else None
-    parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
-    return {part: Dataset(clips, store, **known) for part, clips in parts if clips}
-
-
-def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, store: Store) -> SpeakerStream | None:
-    """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
-    if recipe.speakers is None:
-        return None
-    shares = split.validation_rule in protocols.RANDOM_SHARES  # its speakers are training's, and may be trained on
-    names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
-    scored = {u.audio_hash for u in (*split.validation, *split.test)}
-    others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in scored]
-    return SpeakerStream(
-        others,
-        store,
-        batch_size=recipe.speakers.batch_size,
-        crop=recipe.speakers.crop,
-        enrol=recipe.features.normalize == "speaker",
-        enrolment_clips=recipe.features.enrolment_clips,
-    )
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {part: Dataset(clips, store, **known) for part, clips in parts.items() if clips}
 
 
 def probes_of(
@@ -242,9 +185,8 @@ def probes_of(
 ) -> dict[str, Any]:
     """Probe the embeddings of unseen and of training speakers; None where no two speakers can be told apart.
 
-    A model whose very task is the speaker is not probed.
-
-    Where one speaker is tested, those who validate are unseen as well, unless they were trained on.
+    A model whose very task is the speaker is not probed. Where one speaker is tested, those who validate are unseen as
+    well, unless they were trained on.
     """
     alone = len({u.speaker for u in split.test}) < 2
     unseen = ["validation", "test"] if alone and split.validation_rule not in protocols.RANDOM_SHARES else ["test"]
@@ -289,10 +231,8 @@ def _keep(
 ) -> None:
     ids = {part: list(s.ids) for part, s in scores.items()}
     write_text(trial.folder / "recipe.yaml", recipe.to_yaml())
-    for name, content in (("probes", probes), ("embeddings", ids), ("environment", facts)):
-        write_text(
-            trial.folder / f"{name}.json", json.dumps(content, indent=None if name == "embeddings" else 2) + "\n"
-        )
+    for name, content, indent in (("probes", probes, 2), ("embeddings", ids, None), ("environment", facts, 2)):
+        write_text(trial.folder / f"{name}.json", json.dumps(content, indent=indent) + "\n")
     with whole_file(trial.folder / "embeddings.safetensors") as temporary:
         temporary.write_bytes(safetensors.numpy.save({part: s.embeddings for part, s in scores.items()}))
 
@@ -310,15 +250,18 @@ def describe(split: Split) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _events(folder: Path, wanted: bool) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Give a function that writes a row of the log as TensorBoard events, or one that does nothing."""
-    if not wanted:
-        yield lambda row: None
-        return
-    with registry.load("tensorboard", EVENTS, "tracker")(os.fspath(folder / "tensorboard")) as writer:
+def _told(
+    folder: Path, tensorboard: bool, tell: Callable[[Path, int], None]
+) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """Give what each row of the log is told to, which may write it as TensorBoard events."""
+    with contextlib.ExitStack() as stack:
+        writer: Any = None
+        if tensorboard:
+            writer = stack.enter_context(registry.load("tensorboard", EVENTS, "tracker")(str(folder / "tensorboard")))
 
-        def write(row: Mapping[str, float]) -> None:
-            for name, value in row.items():
+        def on_epoch(row: Mapping[str, float]) -> None:
+            for name, value in row.items() if writer else ():
                 writer.add_scalar(name, value, int(row["epoch"]))
+            tell(folder, int(row["epoch"]))
 
-        yield write
+        yield on_epoch

@@ -130,7 +130,7 @@ def difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[dict[str, 
     """Give the rows of the table as text.
 
     Args:
-        differences: as `serene.experiment.comparison.differences` gives them.
+        differences: as `serene.experiment.run_report.differences` gives them.
     """
     return [
         {

@@ -10,8 +10,7 @@ from urllib.parse import unquote
 
 from serene.corpora.labels import choose
 from serene.errors import SereneError, unknown
-from serene.experiment.corpus import Progress, load_corpus, silent
-from serene.experiment.plan import make_plan
+from serene.experiment.plan import Progress, load_corpus, make_plan, silent
 from serene.experiment.sections import Recipe
 from serene.experiment.train import train
 from serene.files import whole_file
