@@ -107,11 +107,11 @@ def test_a_report_says_what_was_run(tiny_run: Path, enrolled_run: Path) -> None:
     assert enrolled["speaker_probe"]["standardized"] == "by speaker inside each half"
 
 
-def test_probes_of_one_test_speaker_take_the_validating_stranger_in(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_probes_of_one_test_speaker_take_the_validating_speaker_in(tiny_recipe: Path, tmp_path: Path) -> None:
     changes = ["protocol={name: leave_one_speaker_out, run: [S1F]}", "training.epochs=1"]
-    strangers = train(recipe.load(tiny_recipe, changes), tmp_path).finished()[0]
-    assert strangers.json("probes.json")["test"]["parts"] == ["validation", "test"]
-    assert strangers.json("probes.json")["test"]["n_speakers"] == 2
+    unseen = train(recipe.load(tiny_recipe, changes), tmp_path).finished()[0]
+    assert unseen.json("probes.json")["test"]["parts"] == ["validation", "test"]
+    assert unseen.json("probes.json")["test"]["n_speakers"] == 2
     known = [changes[0].replace("run", "validation: random20, run"), changes[1]]
     alone = train(recipe.load(tiny_recipe, known), tmp_path).finished()[0]
     assert alone.json("probes.json")["test"] is None  # who validates has been trained on: nobody to tell apart

@@ -27,7 +27,7 @@ from serene.experiment.enrolment_curve import UnseenSpeakers, cold_start
 from serene.experiment.plan import Progress, silent
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, write_cards
-from serene.experiment.sections import LabelSettings, Recipe
+from serene.experiment.sections import Recipe
 from serene.experiment.trial import probe_of
 from serene.files import write_text
 from serene.inference.features import FeatureExtractor, why_not
@@ -118,9 +118,9 @@ class Models:
         return cls(name, [Model(folder, "the model's", 0)], place / f"{name}-{identity}", identity)
 
     @property
-    def labels(self) -> LabelSettings:
-        """What they learnt."""
-        return self.recipe.labels if self.recipe else LabelSettings(target=self.members[0].folder.task.target)
+    def target(self) -> str:
+        """What they learnt, as a recipe says it."""
+        return self.recipe.labels.target if self.recipe else self.members[0].folder.task.target
 
     @property
     def corpus(self) -> str | None:
@@ -156,7 +156,7 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
     """
     manifest, first, recipe = Manifest.read(path), models.members[0].folder, models.recipe
     task, target = first.task, _target(models, manifest, path)
-    chosen = _of_known_classes(manifest, target, models.labels.join, task, path)
+    chosen = _of_known_classes(manifest, target, recipe.labels.join if recipe else {}, task, path)
     clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
     unanswered = _unanswered(clips, FeatureExtractor.of(first), progress)
     store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
@@ -231,14 +231,13 @@ def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progres
 def _target(models: Models, manifest: Manifest, path: Path) -> str:
     """Choose what the models are scored against: what they learnt, or the emotion for want of listeners' votes."""
     others = sorted({u.corpus for u in manifest if u.corpus is not None} - {models.corpus})
-    if models.labels.target == "speaker" and models.corpus != "table" and others:
+    if models.target == "speaker" and models.corpus != "table" and others:
         raise SereneError(
             f"The models of {models.name} name speakers of {models.corpus}, and {path} has clips of "
             f"{' and '.join(others)}, whose speakers are others even if they bear the same names. Give a manifest of "
             "the same corpus."
         )
-    learnt = models.labels.target
-    return "emotion" if learnt == "votes" and not any(u.votes for u in manifest) else learnt
+    return "emotion" if models.target == "votes" and not any(u.votes for u in manifest) else models.target
 
 
 def _of_known_classes(manifest: Manifest, target: str, join: Mapping[str, str], task: Task, path: Path) -> Manifest:
@@ -276,6 +275,6 @@ def _stamps(
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
         (unanswered, f"{unanswered} clips are scored to which `serene predict` gives no answer: {MUTE}"),
-        (target != models.labels.target, "the models learnt listeners' votes, of which there are none here"),
+        (target != models.target, "the models learnt listeners' votes, of which there are none here"),
     )
     return [stamp for applies, stamp in rules if applies]

@@ -24,7 +24,7 @@ from serene.files import write_text
 from serene.models import weights
 from serene.models.training_speakers import training_clips_of, training_speakers_of
 from serene.protocols import Split
-from serene.protocols.split import in_order
+from serene.protocols.split import RANDOM_SHARES, in_order
 from serene.settings import CorpusSettings
 from serene.task import Task
 from serene.training.pretraining import Stage, plan_stages
@@ -148,7 +148,7 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
     """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
     if recipe.speakers is None:
         return None
-    shares = split.validation_rule in protocols.RANDOM_SHARES  # its speakers are training's, and may be trained on
+    shares = split.validation_rule in RANDOM_SHARES  # its speakers are training's, and may be trained on
     names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
     scored = {u.audio_hash for u in (*split.validation, *split.test)}
     others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in scored]

@@ -14,7 +14,7 @@ import safetensors.numpy
 import torch
 from threadpoolctl import threadpool_limits
 
-from serene import protocols, registry
+from serene import registry
 from serene.audio.augment import Augment
 from serene.audio.dataset import Dataset, contexts_of, statistics_of
 from serene.audio.speaker_stream import SpeakerStream
@@ -32,6 +32,7 @@ from serene.models.scoring import TOGETHER, Scores, score
 from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, vectors_of
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
+from serene.protocols.split import RANDOM_SHARES
 from serene.task import Task
 from serene.training.environment import environment
 from serene.training.trainer import Selected, Trainer
@@ -101,7 +102,7 @@ def _fit(
     """Train a model by the recipe's method; it holds the selected epoch's weights then."""
     train, validation, method = parts["train"], parts.get("validation"), recipe.method.make()
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
-    validate = validation and (lambda trained: measured(trained, validation, device=trainer.device))
+    validate = (lambda trained: measured(trained, validation, device=trainer.device)) if validation else None
     return trainer.fit(model, method, train, validate, speakers=stream, **given)
 
 
@@ -189,7 +190,7 @@ def probes_of(
     well, unless they were trained on.
     """
     alone = len({u.speaker for u in split.test}) < 2
-    unseen = ["validation", "test"] if alone and split.validation_rule not in protocols.RANDOM_SHARES else ["test"]
+    unseen = ["validation", "test"] if alone and split.validation_rule not in RANDOM_SHARES else ["test"]
     probed: dict[str, Any] = {}
     for name, parts in (("test", unseen), ("train", ["train"])):
         dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
