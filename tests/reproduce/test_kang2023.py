@@ -15,7 +15,7 @@ from serene.experiment import recipe
 from serene.experiment.recipe_file import RECIPES
 from serene.experiment.sections import Recipe
 from serene.published import TABLES, Column
-from serene.reproduce import rehearsal
+from serene.reproduce import row_recipes
 from serene.reproduce.row_recipes import Corpora, RowRecipes
 
 NAMES = ("kang2023-table1", "kang2023-figure2", "kang2023-table2", "kang2023-table3")
@@ -189,10 +189,9 @@ def test_tiny_runs_the_table(
 
 def test_made_up_speech_has_an_encoder_of_as_many_layers_as_are_asked_for(tmp_path: Path) -> None:
     table = TABLES["kang2023-figure2"]
-    rehearse = rehearsal.rehearser(table, tmp_path)
-    recipes = RowRecipes(table=table, corpora=Corpora(("synthetic", "/s")), rehearse=rehearse)
+    recipes = RowRecipes(table=table, corpora=Corpora(("synthetic", "/s")), rehearsal=tmp_path)
     for column in table.columns:
         made = recipes.of(table.rows[0], column)
         assert made is not None
-        assert made.model.encoder["config"] == rehearsal.CONFIG
-        assert made.model.encoder["layers"] <= rehearsal.CONFIG["num_hidden_layers"]
+        assert made.model.encoder["config"] == row_recipes.CONFIG
+        assert made.model.encoder["layers"] <= row_recipes.CONFIG["num_hidden_layers"]

@@ -13,7 +13,8 @@ from serene.corpora.manifest import Manifest
 from serene.evaluation.probes import speaker_probe
 from serene.models.frozen import Frozen
 from serene.published import TABLES
-from serene.reproduce import rehearsal
+from serene.reproduce import row_recipes
+from serene.reproduce.row_recipes import Corpora
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +45,18 @@ def rehearse(
 
 
 def test_the_speakers_of_the_second_corpus_are_no_one_of_the_first(runs: Path) -> None:
-    made = rehearsal.corpora(TABLES["gat2022-table1"], runs)
+    made = Corpora.made_up(TABLES["gat2022-table1"], runs)
     assert made.speakers is not None
     emotional, others = Manifest.read(Path(made.emotion[1]) / "manifest.jsonl"), Manifest.read(made.speakers[1])
     assert not set(emotional.speakers) & set(others.speakers)
     assert all(clip.audio_hash for clip in others)
-    assert rehearsal.corpora(TABLES["gat2022-table1"], runs) == made  # found there, and not made anew
-    assert rehearsal.corpora(TABLES["brown-table1"], runs).speakers is None
+    assert Corpora.made_up(TABLES["gat2022-table1"], runs) == made  # found there, and not made anew
+    assert Corpora.made_up(TABLES["brown-table1"], runs).speakers is None
 
 
 def test_the_small_encoder_is_one_that_transformers_would_have_saved(runs: Path) -> None:
-    folder = rehearsal._encoder(runs / "tiny-encoder")
-    assert Frozen(weights=str(folder)).spec.width == rehearsal.CONFIG["hidden_size"]
+    folder = row_recipes._encoder(runs / "tiny-encoder")
+    assert Frozen(weights=str(folder)).spec.width == row_recipes.CONFIG["hidden_size"]
 
 
 @pytest.mark.slow

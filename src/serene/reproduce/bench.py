@@ -17,7 +17,6 @@ from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
 from serene.published import TABLES, Column, Picture, Row, Table
 from serene.reporting import plots
-from serene.reproduce import rehearsal
 from serene.reproduce.measures import MEASURES, Trained
 from serene.reproduce.reproduction import Entry, Reproduction
 from serene.reproduce.row_recipes import Corpora, RowRecipes
@@ -56,9 +55,9 @@ def reproduce(
             run costs.
     """
     table = _table(name, rows, columns)
-    corpora = rehearsal.corpora(table, runs) if tiny else Corpora.given(table, name, data)
-    rehearse = rehearsal.rehearser(table, runs) if tiny else None
-    recipes = RowRecipes(table=table, corpora=corpora, overrides=overrides, weights=weights or {}, rehearse=rehearse)
+    corpora = Corpora.made_up(table, runs) if tiny else Corpora.given(table, name, data)
+    made_up = runs if tiny else None
+    recipes = RowRecipes(table=table, corpora=corpora, overrides=overrides, weights=weights or {}, rehearsal=made_up)
     recipes, partitioned = _partitioned(recipes, runs, progress)
     bench = _Bench(recipes, runs, jobs, progress)
     wanted = [row for row in table.rows if row.recipe and (not rows or row.name in rows)]
@@ -177,7 +176,7 @@ class _Bench:
     def _train(self, made: Recipe) -> Trained:
         key = _key(made)
         if key not in self.trained:
-            if made.begins_random or (self.recipes.rehearse and made.frozen_weights):
+            if made.begins_random or (self.recipes.rehearsal and made.frozen_weights):
                 self.random = True
             run = train(made, self.runs, jobs=self.jobs, progress=self.progress)
             self.trained[key] = Trained(run, made)

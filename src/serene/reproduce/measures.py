@@ -95,11 +95,15 @@ class Measure:
     of: Callable[[Mapping[float, Trained]], Ours | None]
     interval: bool = False
 
+    @classmethod
+    def only(cls, of: Callable[[Trained], Ours | None], interval: bool = False) -> Measure:
+        """Measure the trainings of a single place."""
+        return cls(lambda steps: of(*steps.values()), interval)
 
-def pooled(trained: Trained, part: str, metric: str) -> Ours:
+
+def pooled(trained: Trained, metric: str, part: str = "test") -> Ours:
     """Pool the folds of each seed, as Tu et al. 2019 do; mean and sample deviation over seeds."""
-    interval = confidence.intervals(trained.predictions.select(part=part))[metric]
-    return _of_interval(interval)
+    return _of_interval(confidence.intervals(trained.predictions.select(part=part))[metric])
 
 
 def concordance(trained: Trained, dimension: str, what: str) -> Ours | None:
@@ -112,13 +116,12 @@ def concordance(trained: Trained, dimension: str, what: str) -> Ours | None:
 
 def over_folds(trained: Trained, metric: str) -> Ours:
     """Average the test's folds and seeds, each a figure of its own; sample deviation over them."""
-    return _of_interval(confidence.intervals(_apart(trained.predictions.select(part="test")))[metric])
+    return _of_interval(confidence.intervals(_apart(trained))[metric])
 
 
 def area(steps: Mapping[float, Trained], metric: str) -> Ours:
     """Average the steps' figures along their places: the area under the curve, divided by its range."""
-    one = np.eye(len(steps))
-    return _along(steps, metric, [area_under_curve(list(steps), row) for row in one])
+    return _along(steps, metric, [area_under_curve(list(steps), row) for row in np.eye(len(steps))])
 
 
 def mean_of_steps(steps: Mapping[float, Trained], metric: str) -> Ours:
@@ -147,42 +150,32 @@ def spread(trained: Trained) -> Ours:
     return Ours(_over([100 * plots.spread(trained.batches(trial)) for trial in trained.trials]))
 
 
-def _only(measure: Callable[[Trained], Ours | None]) -> Callable[[Mapping[float, Trained]], Ours | None]:
-    """Make a measure of one place's trainings a measure of a curve with a single place."""
-
-    def of(steps: Mapping[float, Trained]) -> Ours | None:
-        (trained,) = steps.values()
-        return measure(trained)
-
-    return of
-
-
 MEASURES = {
-    "pooled_wa": Measure(_only(lambda t: pooled(t, "test", "wa")), interval=True),
-    "pooled_validation_wa": Measure(_only(lambda t: replace(pooled(t, "validation", "wa"), low=None, high=None))),
-    "wa": Measure(_only(lambda t: over_folds(t, "wa")), interval=True),
-    "ua": Measure(_only(lambda t: over_folds(t, "ua")), interval=True),
+    "pooled_wa": Measure.only(lambda t: pooled(t, "wa"), interval=True),
+    "pooled_validation_wa": Measure.only(lambda t: Ours(pooled(t, "wa", "validation").figure)),
+    "wa": Measure.only(lambda t: over_folds(t, "wa"), interval=True),
+    "ua": Measure.only(lambda t: over_folds(t, "ua"), interval=True),
     **{
-        f"ccc_{dimension}{what}": Measure(_only(partial(concordance, dimension=dimension, what=what)), interval=True)
+        f"ccc_{dimension}{what}": Measure.only(partial(concordance, dimension=dimension, what=what), interval=True)
         for dimension in DIMENSIONS
         for what in ("", "_of_speakers")
     },
     "area": Measure(lambda steps: area(steps, "wa"), interval=True),
     "mean_of_steps": Measure(lambda steps: mean_of_steps(steps, "wa"), interval=True),
-    "last_validation_wa": Measure(_only(lambda t: validation_wa(t, lambda log: float(np.mean(log[-LAST:]))))),
-    "best_validation_wa": Measure(_only(lambda t: validation_wa(t, max))),
-    "loss": Measure(_only(loss)),
-    "spread": Measure(_only(spread)),
+    "last_validation_wa": Measure.only(lambda t: validation_wa(t, lambda log: float(np.mean(log[-LAST:])))),
+    "best_validation_wa": Measure.only(lambda t: validation_wa(t, max)),
+    "loss": Measure.only(loss),
+    "spread": Measure.only(spread),
 }
 
 
 def _along(steps: Mapping[float, Trained], metric: str, weights: Sequence[float]) -> Ours:
-    parts = [_apart(trained.predictions.select(part="test")) for trained in steps.values()]
-    return _of_interval(confidence.weighted(parts, weights)[metric])
+    return _of_interval(confidence.weighted([_apart(trained) for trained in steps.values()], weights)[metric])
 
 
-def _apart(predictions: Predictions) -> Predictions:
-    """Let every fold and seed count as a run of its own, so that runs are averaged and not pooled."""
+def _apart(trained: Trained) -> Predictions:
+    """Let every fold and seed of the test count as a run of its own, so that runs are averaged and not pooled."""
+    predictions = trained.predictions.select(part="test")
     keys = np.array([f"{seed} {fold}" for seed, fold in zip(predictions.seed, predictions.fold, strict=True)])
     return replace(predictions, seed=np.unique(keys, return_inverse=True)[1])
 

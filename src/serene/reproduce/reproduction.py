@@ -46,7 +46,7 @@ class Reproduction:
                 "system": row.name,
                 **{f"published {name}": text for name, text in self._published(row, published).items()},
                 **self._ours(row, measured),
-                **({"run": self._run(row)} if self._one_run_each else {}),
+                **({"run": " ".join(self._columns_by_run().get(row.name, ()))} if self._one_run_each else {}),
             }
             for row in self.table.rows
         ]
@@ -121,7 +121,3 @@ class Reproduction:
         if row.name == reference or own is None or base is None:
             return ""
         return f"{100 * (own.value - base.value) / (100 - base.value):.1f} %"
-
-    def _run(self, row: Row) -> str:
-        entries = [entry for (name, _), entry in self.ours.items() if name == row.name]
-        return " ".join(dict.fromkeys(run for entry in entries for run in entry.runs))

@@ -1,22 +1,41 @@
-"""A row of a published table becomes recipes for the corpora at hand: the paper's own, or others that stand in."""
+"""A row of a published table becomes recipes for the corpora at hand: the paper's, others, or made-up speech."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import safetensors.torch
+import torch
+
 from serene import registry
-from serene.corpora import CORPORA
+from serene.corpora import CORPORA, synthetic
+from serene.corpora.manifest import Manifest
+from serene.corpora.prepare import prepare
 from serene.errors import SereneError, unknown
 from serene.experiment.recipe import load
 from serene.experiment.recipe_file import RECIPES, find
 from serene.experiment.sections import Recipe
+from serene.files import whole_folder
+from serene.models import ENCODERS
+from serene.models import weights as weights_of_encoders
 from serene.published import Column, Row, Table
 
 SPEAKER_CORPORA = ("voxceleb1", "speechocean762")  # their clips have no emotion
 UPSTREAM = "upstream."  # begins an override of what is trained before a row
+TINY = ("training.epochs=2", "training.precision=fp32", "seeds=[0, 1]")
+CONFIG = {
+    "model_type": "hubert",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_dim": [16, 16, 16, 16, 16, 16, 16],
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,12 @@ class Corpora:
             raise SereneError(f"{corpus} has no emotions; one of the two corpora of {name} must have them.")
         return cls((corpus, place), (speakers, data[speakers]))
 
+    @classmethod
+    def made_up(cls, table: Table, runs: Path) -> Corpora:
+        """Make the speech, or take what was made before: `<runs>/synthetic`, and `<runs>/synthetic-speakers`."""
+        emotion = ("synthetic", str(_speech(runs / "synthetic", 0)))
+        return cls(emotion, ("synthetic", str(_other_speakers(runs))) if table.speaker_corpus else None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowRecipes:
@@ -68,7 +93,7 @@ class RowRecipes:
         overrides: `key.sub=value` for every row's recipe, or `upstream.key.sub=value` for what is trained before it.
         weights: name of pretrained weights -> the folder that takes their place.
         protocol: in place of every recipe's own, where the corpus cannot serve that.
-        rehearse: gives further overrides of a recipe for made-up speech; None for real speech.
+        rehearsal: for made-up speech, the folder of what stands in for pretrained weights; None for real speech.
     """
 
     table: Table
@@ -76,7 +101,7 @@ class RowRecipes:
     overrides: Sequence[str] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     protocol: str | None = None
-    rehearse: Callable[[Recipe], Sequence[str]] | None = None
+    rehearsal: Path | None = None
 
     @property
     def stands_in(self) -> bool:
@@ -95,7 +120,7 @@ class RowRecipes:
         if self.has_own(row) and not _knows(load(path), row.overrides):
             return None
         settings = (*row.overrides, *column.overrides, *(column.stand_in if self.stands_in else ()))
-        tiny = column.tiny if self.rehearse else ()
+        tiny = column.tiny if self.rehearsal else ()
         mine = [override for override in self.overrides if not override.startswith(UPSTREAM)]
         return self._load(path, settings, (*tiny, *extra, *mine))
 
@@ -150,9 +175,24 @@ class RowRecipes:
 
     def _load(self, path: Path, settings: Sequence[str], last: Sequence[str]) -> Recipe:
         base = load(path)
-        rehearsed = self.rehearse(base) if self.rehearse else ()
-        made = load(path, (*self._places(base), *settings, *rehearsed, *last))
+        made = load(path, (*self._places(base), *settings, *self._rehearsed(base), *last))
         return made.with_weights(lambda name: self.weights.get(name, name))
+
+    def _rehearsed(self, base: Recipe) -> list[str]:
+        """For made-up speech: two epochs, two seeds, and a small random encoder for a pretrained one."""
+        if self.rehearsal is None:
+            return []
+        changes = [*TINY, *self.table.tiny]
+        for number, _ in enumerate(base.stages):
+            changes += [f"stages.{number}.targets={{source: mfcc}}", f"stages.{number}.method.clusters=12"]
+            changes += [f"stages.{number}.training.epochs=1", f"stages.{number}.training.precision=fp32"]
+        if base.calibration:
+            changes.append("calibration.neighbours=2")
+        if "config" in base.model.encoder.settings:
+            changes += ["model.weights=null", f"model.config={json.dumps(CONFIG)}"]
+        if base.frozen_weights:
+            changes.append(f"features.weights={json.dumps(str(_encoder(self.rehearsal / 'tiny-encoder')))}")
+        return changes
 
     def _places(self, base: Recipe) -> list[str]:
         """Say where a recipe's corpora lie, and change what another corpus cannot serve."""
@@ -179,7 +219,6 @@ class RowRecipes:
 
 
 def _knows(made: Recipe, overrides: Sequence[str]) -> bool:
-    """Whether a recipe has the settings of model and features that overrides are about."""
     known = made.resolved()
     keys = [override.partition("=")[0].partition(".") for override in overrides]
     return all(setting in known[section] for section, _, setting in keys if section in ("model", "features"))
@@ -211,3 +250,32 @@ def _home_of(corpus: str) -> str:
     """Say in a sentence where a corpus is officially had, as its reader has it."""
     module = CORPORA[corpus].partition(":")[0]
     return registry.load(f"{module}:HOME", CORPORA, "corpus")
+
+
+def _speech(folder: Path, seed: int) -> Path:
+    if not folder.exists():
+        synthetic.make(folder, speakers=6, clips_per_speaker=28, shortcut=0.0, seconds=0.5, seed=seed)
+    return folder
+
+
+def _other_speakers(runs: Path) -> Path:
+    """Write the manifest of a second corpus, whose speakers bear other names: they are no one of the first."""
+    manifest = runs / "synthetic-speakers.jsonl"
+    if not manifest.exists():
+        others = prepare("synthetic", _speech(runs / "synthetic-speakers", 1))
+        renamed = tuple(replace(clip, speaker=f"other {clip.speaker}") for clip in others)
+        Manifest(renamed).write(manifest)
+    return manifest
+
+
+def _encoder(folder: Path) -> Path:
+    """Save a small encoder with random weights, where there is none yet, as transformers would."""
+    if not folder.exists():
+        torch.manual_seed(0)
+        encoder = registry.load("hubert", ENCODERS, "encoder")(1, config=CONFIG).transformer
+        with whole_folder(folder) as temporary:
+            encoder.config.to_json_file(temporary / weights_of_encoders.CONFIG)
+            safetensors.torch.save_file(
+                encoder.state_dict(), temporary / weights_of_encoders.TENSORS[0], {"format": "pt"}
+            )
+    return folder
