@@ -23,15 +23,10 @@ EXTRA_OF = {module: extra for extra, modules in reversed(EXTRAS.items()) for mod
 
 
 def load(name: str, table: Mapping[str, str], kind: str) -> Any:
-    """Import what `name` stands for.
-
-    Args:
-        name: an entry of the table, or `package.module:Name` for a class of the user's own.
-        table: name -> `module:Name`.
-        kind: what the table holds, for the error message ("corpus", "method", ...).
+    """Import what a name stands for in a table (name -> `module:Name`), or the user's own `package.module:Name`.
 
     Raises:
-        SereneError: no such entry, module or attribute. The message lists the choices.
+        SereneError: no such entry, module or attribute of this kind. The message lists the choices.
         MissingExtra: the entry needs an optional dependency that is not installed.
     """
     target = table.get(name) or (name if name.find(":") > 0 else None)

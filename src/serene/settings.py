@@ -60,12 +60,9 @@ class Choice:
 def settings_of(
     given: Mapping[str, Any], owners: Callable[..., Any] | tuple[Callable[..., Any], ...], where: str
 ) -> dict[str, Any]:
-    """Check settings against the keyword-only arguments of a class or function; return them with the defaults.
+    """Check settings against the keyword-only arguments of classes or functions; return them with the defaults.
 
-    Args:
-        given: the settings, values as text or already of their type.
-        owners: whose arguments they are; several where a section is shared.
-        where: the section, for messages.
+    Values are text, or already of their type; `where` is the section.
 
     Raises:
         SereneError: an unknown key, a missing one, or a value of another type; the message names `where.key`.

@@ -32,7 +32,7 @@ BROKEN = (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError
 def read(
     source: Source, start: float = 0.0, duration: float | None = None, *, longest: float | None = None
 ) -> np.ndarray:
-    """Decode a sound to mono float32 at 16 kHz: channels are averaged, any rate is resampled.
+    """Decode a sound to mono float32 samples (sample,) at 16 kHz, nominally in [-1, 1]; channels are averaged.
 
     Args:
         source: a path, the bytes of a file, or a file opened for reading bytes, in any container that libsndfile reads
@@ -40,9 +40,6 @@ def read(
         start: where to begin, in seconds.
         duration: how much to read, in seconds; all that is left without it.
         longest: refuse, before it is decoded, what is longer than so many seconds.
-
-    Returns:
-        float32 array (sample,), nominally in [-1, 1].
 
     Raises:
         AudioError: missing, not audio, cut off, too long, empty, or not finite. The message names the file.
@@ -60,14 +57,7 @@ def blocks(
 ) -> Iterator[np.ndarray]:
     """Decode as `read` does, a part at a time: memory does not grow with the sound's length, nor with its rate.
 
-    Args:
-        source: as `read` takes it.
-        start: where to begin, in seconds.
-        duration: how much to read, in seconds.
-        longest: refuse what is longer than so many seconds.
-
-    Yields:
-        float32 arrays (sample,), which `read` puts together.
+    Yields float32 arrays (sample,), which `read` puts together.
 
     Raises:
         AudioError: as `read`, as soon as it is found; but nothing is said of a sound without samples.

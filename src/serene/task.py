@@ -78,9 +78,7 @@ class Task:
     def scores(self, outputs: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Turn a model's outputs (..., name) into scores: float64 probabilities that sum to 1, or values as they are.
 
-        Args:
-            outputs: logits, or values of dimensions.
-            temperature: that logits are divided by (Guo et al. 2017).
+        Logits are divided by the temperature first (Guo et al. 2017).
         """
         logits = np.asarray(outputs, dtype=np.float64) / temperature
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))

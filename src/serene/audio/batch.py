@@ -62,17 +62,10 @@ def padded(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_length(lengths: Sequence[int] | np.ndarray, width: int, batch_size: int) -> Iterator[list[int]]:
-    """Put clips that are to be scored into batches of like length; no score depends on how.
+    """Yield indices of clips to be scored in batches of like length, the shortest first; no score depends on how.
 
-    A batch's inputs hold `MOST_VALUES` at most, padding included, but for a clip that has more alone.
-
-    Args:
-        lengths: frames of each clip.
-        width: features per frame.
-        batch_size: clips of a batch, at most.
-
-    Yields:
-        Indices of clips, from the shortest to the longest; every clip once.
+    A batch has at most `batch_size` clips, and its inputs of `width` features per frame at most `MOST_VALUES` values,
+    padding included, but for a clip that has more alone.
     """
     batch: list[int] = []
     for index in np.argsort(lengths, kind="stable").tolist():
@@ -85,18 +78,10 @@ def by_length(lengths: Sequence[int] | np.ndarray, width: int, batch_size: int) 
 
 
 def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Put every training clip once into batches of like length, the batches in random order.
+    """Put every training clip once into batches of like length (the last may be smaller), the batches in random order.
 
-    Lengths are jittered by a few per cent before they are sorted, so that a small corpus does not meet the same
+    Lengths (clip,) are jittered by a few per cent before they are sorted, so that a small corpus does not give the same
     batches every epoch; `benchmarks/padding.py` measures what that costs.
-
-    Args:
-        lengths: (clip,) frames or samples.
-        batch_size: clips per batch; the last of the sorted batches may be smaller.
-        rng: the only source of randomness.
-
-    Returns:
-        Arrays of clip indices.
     """
     order = _jittered(lengths, rng)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -108,13 +93,7 @@ def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generato
 def duration_batches(lengths: np.ndarray, most: float, rng: np.random.Generator) -> list[np.ndarray]:
     """Put every training clip once into batches of like length and of at most so many frames, padding included.
 
-    Args:
-        lengths: (clip,) frames or samples.
-        most: frames of a batch; a clip that is longer makes a batch of its own.
-        rng: the only source of randomness.
-
-    Returns:
-        Arrays of clip indices, in random order.
+    A clip that is longer makes a batch of its own; the batches come in random order.
     """
     batches: list[list[int]] = [[]]
     for clip in _jittered(lengths, rng).tolist():

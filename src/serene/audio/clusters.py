@@ -72,16 +72,10 @@ class Clusters(FrontEnd):
         return distances.argmin(axis=1).astype(np.int32)[:, None]
 
     def at(self, labels: np.ndarray, start: int, samples: int, stride: int) -> np.ndarray:
-        """Give the index of every frame of an encoder, for a part of a clip.
+        """Give the index of every frame of an encoder, for the part of a clip of so many `samples` from sample `start`.
 
-        Frame t begins `t * stride` samples after `start`; its label is the one whose frame that sample is in. Where the
-        labels end before the encoder's frames do, there is none (-1).
-
-        Args:
-            labels: (label, 1) of the whole clip.
-            start: the part's first sample at 16 kHz.
-            samples: of the part.
-            stride: samples from one of the encoder's frames to the next.
+        Frame t begins `t * stride` samples after `start`; its label is that of the frame, among the whole clip's labels
+        (label, 1), which this sample is in. Where the labels end before the encoder's frames do, there is none (-1).
         """
         firsts = start + np.arange(max(1, samples // stride)) * stride
         place = np.floor(firsts * self.frame_rate / SAMPLE_RATE + 1e-9).astype(np.int64)
@@ -89,15 +83,9 @@ class Clusters(FrontEnd):
 
 
 def fit(frames: Iterable[np.ndarray], clusters: int, seed: int) -> np.ndarray:
-    """Fit k-means to a stream of frames, read once, of which never more than two chunks and a clip are held.
+    """Fit k-means to a stream of clips' frames (frame, feature), read once; two chunks and a clip are held at most.
 
-    Args:
-        frames: arrays (frame, feature), clip by clip.
-        clusters: how many centres.
-        seed: of the first centres, chosen by k-means++ from the first chunk.
-
-    Returns:
-        float32 (cluster, feature).
+    The first centres are chosen by k-means++ from the first chunk. Returns float32 (cluster, feature).
 
     Raises:
         SereneError: fewer frames than clusters.

@@ -99,11 +99,7 @@ class MelProsody(FrontEnd):
 
 
 def spoken(log_power: np.ndarray) -> slice:
-    """Give the frames from the first loud one to the last, with a margin; loud is near the loudest twentieth's level.
-
-    Args:
-        log_power: (frame,), in nepers of power.
-    """
+    """Give the frames from the first loud one to the last, with a margin, by their log power (frame,) in nepers."""
     loud = np.flatnonzero(log_power > np.percentile(log_power, LOUDEST) - LOUD)
     return slice(max(int(loud[0]) - MARGIN, 0), int(loud[-1]) + MARGIN + 1)
 
@@ -111,9 +107,7 @@ def spoken(log_power: np.ndarray) -> slice:
 def prosody(samples: np.ndarray, frames: int) -> np.ndarray:
     """Give pitch in octaves from 165 Hz (0 where unvoiced), correlation, voicing and log power: float32 (frames, 4).
 
-    Args:
-        samples: (sample,) at 16 kHz.
-        frames: of 10 ms; the last is repeated where the samples end before.
+    Samples are at 16 kHz, frames of 10 ms; the last is repeated where the samples end before.
     """
     windows = _windows(soxr.resample(samples, SAMPLE_RATE, PITCH_RATE), frames)
     windows = windows - windows.mean(axis=1, keepdims=True)

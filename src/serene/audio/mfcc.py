@@ -82,15 +82,9 @@ class Mfcc(FrontEnd):
 
 
 def add_deltas(cepstra: np.ndarray, order: int, window: int = 2) -> np.ndarray:
-    """Append Kaldi's regression deltas, each order the delta of the one before; edges repeat the outer frames.
+    """Append Kaldi's regression deltas up to an order, each over a window of frames to either side.
 
-    Args:
-        cepstra: (frame, feature).
-        order: how many differences to append.
-        window: frames to either side that a delta looks at.
-
-    Returns:
-        (frame, feature * (order + 1)).
+    Edges repeat the outer frames. From (frame, feature) to (frame, feature * (order + 1)).
     """
     # Kaldi convolves the filters first and repeats the edge frames of the *cepstra*, so orders beyond the first
     # differ from a delta of the delta near the edges.
@@ -110,13 +104,7 @@ def add_deltas(cepstra: np.ndarray, order: int, window: int = 2) -> np.ndarray:
 def voiced(log_energy: np.ndarray, threshold: float = 5.0, mean_scale: float = 0.5) -> np.ndarray:
     """Say which frames hold speech: log energy above `threshold + mean_scale * mean` (Kaldi's ComputeVadEnergy).
 
-    Args:
-        log_energy: (frame,), on Kaldi's 16-bit scale.
-        threshold: constant part of the threshold.
-        mean_scale: weight of the clip's mean log energy.
-
-    Returns:
-        bool (frame,); all true where nothing passes, so that a quiet clip keeps its frames.
+    Energies (frame,) are on Kaldi's 16-bit scale. All are true where nothing passes: a quiet clip keeps its frames.
     """
     speech = log_energy > threshold + mean_scale * log_energy.mean()
     return speech if speech.any() else np.ones_like(speech)

@@ -26,14 +26,11 @@ class Store:
         self.front_end = front_end
 
     def get(self, audio_hash: str, samples: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the array for a sound, computing and keeping it where it is not there yet.
+        """Return the array for a sound, read-only and memory-mapped, computing and keeping it where it is missing.
 
         Args:
             audio_hash: identity of the decoded samples (`serene.sound.content_hash`).
             samples: decodes the sound (sample,); called only where the array is missing.
-
-        Returns:
-            The array, read-only and memory-mapped where it is stored.
         """
         if not self.front_end.declared.stored:
             return self.front_end(samples())

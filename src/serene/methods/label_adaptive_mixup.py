@@ -101,13 +101,18 @@ class LabelAdaptiveMixup(Method):
         """Mix clips with their partners; return features (batch, frame, feature) and targets (batch, emotion)."""
         clips = len(batch.ids)
         chosen = torch.rand(clips, device=own.values.device) < self.probability
-        share = torch.where(chosen, self._shares(clips, own.values.device), 1.0)
+        share = torch.full((clips,), self.share, device=own.values.device)
+        if self.beta is not None:
+            share = torch.distributions.Beta(self.beta, self.beta).sample((clips,)).to(share)
+        share = torch.where(chosen, share, 1.0)
         longest = max(own.values.shape[1], other.values.shape[1])
         first, second = _stretched(own, longest), _stretched(other, longest)
         by_frame = share[:, None, None]
         values = by_frame * first.values + (1 - by_frame) * second.values
         mask = first.mask | (second.mask & chosen[:, None])
-        weight = self.weights(share, _own_lengths(batch).to(share), _own_lengths(partners).to(share))[:, None]
+        pair = (batch, partners)
+        lengths = [(one.lengths if one.own_lengths is None else one.own_lengths).to(share) for one in pair]
+        weight = self.weights(share, *lengths)[:, None]
         target = weight * batch.target + (1 - weight) * partners.target
         if self.same_class == "overwritten":
             same = (batch.target.argmax(dim=1) == partners.target.argmax(dim=1)) & chosen
@@ -120,26 +125,12 @@ class LabelAdaptiveMixup(Method):
             return share
         return share * length / (share * length + (1 - share) * other_length)
 
-    def _shares(self, clips: int, device: torch.device) -> Tensor:
-        if self.beta is None:
-            return torch.full((clips,), self.share, device=device)
-        return torch.distributions.Beta(self.beta, self.beta).sample((clips,)).to(device)
-
 
 def dominant_class(target: Tensor, own: Tensor) -> Tensor:
-    """Give the class (batch,) with the largest share of mixed targets; a tie goes to the clip itself, not its partner.
-
-    Args:
-        target: (batch, emotion).
-        own: the clips' own targets, of the same shape.
-    """
+    """Give the class (batch,) with the largest share of mixed targets (batch, emotion); ties go to the clip's own."""
     first = own.argmax(dim=1)
     tied = target.gather(1, first[:, None])[:, 0] >= target.amax(dim=1) - 1e-6
     return torch.where(tied, first, target.argmax(dim=1))
-
-
-def _own_lengths(batch: Batch) -> Tensor:
-    return batch.lengths if batch.own_lengths is None else batch.own_lengths
 
 
 def _stretched(frames: Frames, longest: int) -> Frames:

@@ -123,9 +123,8 @@ class MaskedPrediction(Method):
         """Hide frames and give logits (hidden frame, cluster) and clusters (hidden frame,)."""
         features = model.features(batch)
         lengths = model.frames_after(batch).sum(dim=1)
-        masked = torch.from_numpy(spans(lengths.tolist(), self.mask_probability, self.mask_length, rng)).to(
-            batch.inputs.device
-        )
+        drawn = spans(lengths.tolist(), self.mask_probability, self.mask_length, rng)
+        masked = torch.from_numpy(drawn).to(batch.inputs.device)
         frames = model.context(replace(features, inside=replace(inside, masked=masked)))
         clusters = _fitted(batch.clusters, masked.shape[1])
         hidden = masked & (clusters >= 0)
@@ -137,9 +136,7 @@ class MaskedPrediction(Method):
     def validate(self, model: EmotionModel, validation: Dataset, device: str) -> dict[str, float]:
         """Measure clips that are not trained on, by what they are held out for; the masks are the same every time.
 
-        Returns:
-            For each group: `validation_<group>_loss`, `_accuracy`, and `_majority`: the accuracy of answering the
-            group's own most frequent cluster every time.
+        Returns `validation_<group>_loss`, `_accuracy`, and `_majority`: that of the group's most frequent cluster.
         """
         assert isinstance(validation, Unlabelled)
         model.eval()
@@ -148,32 +145,21 @@ class MaskedPrediction(Method):
         for number, batch in enumerate(validation.in_order(VALIDATED)):
             for name in sorted({group_of[i] for i in batch.ids}):
                 chosen = torch.tensor([i for i, one in enumerate(batch.ids) if group_of[one] == name])
-                logits, target = self._predict(
-                    model, _rows(batch, chosen).to(device), np.random.default_rng([number]), Inside()
-                )
-                measured = torch.stack(
-                    [functional.cross_entropy(logits, target, reduction="none"), logits.argmax(dim=1) == target, target]
-                )
-                rows.setdefault(name, []).append(measured.cpu())
+                rng, some = np.random.default_rng([number]), _rows(batch, chosen).to(device)
+                logits, target = self._predict(model, some, rng, Inside())
+                losses = functional.cross_entropy(logits, target, reduction="none")
+                rows.setdefault(name, []).append(torch.stack([losses, logits.argmax(dim=1) == target, target]).cpu())
         model.train()
         summaries = [_summary(name, torch.cat(parts, dim=1)) for name, parts in rows.items()]
         return {key: value for summary in summaries for key, value in summary.items()}
 
 
 def spans(lengths: list[int], probability: float, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw which frames are hidden: `probability * frames / length` spans of a clip in expectation, at least two.
+    """Draw which frames of clips are hidden: `probability * frames / length` spans in expectation, at least two.
 
-    A span begins at any frame where it fits, no two at the same one; they may overlap. A clip too short for spans of
-    this length has shorter ones. A frame of a clip that would be hidden whole is shown, unless it is the only one.
-
-    Args:
-        lengths: frames of each clip.
-        probability: see `MaskedPrediction`.
-        length: frames of a span.
-        rng: the only source of randomness.
-
-    Returns:
-        bool (clip, frame), as wide as the longest clip.
+    A span of `length` frames begins at any frame where it fits, no two at the same one; they may overlap. A clip too
+    short for spans of this length has shorter ones. A frame of a clip that would be hidden whole is shown, unless it is
+    the only one. Returns bool (clip, frame), as wide as the longest clip.
     """
     masked = np.zeros((len(lengths), max(lengths)), dtype=bool)
     for row, frames in enumerate(lengths):

@@ -16,8 +16,6 @@ from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 
 Terms = Mapping[str, Tensor]
-
-
 Stream = Literal["emotion", "partners", "speakers"]
 
 
@@ -92,11 +90,7 @@ class Method(nn.Module):
         """
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
-        """Make what learning needs, now that the model is known.
-
-        Args:
-            model: to be trained.
-            speakers: how many there are to tell apart: of the training part, or of the speaker corpus.
+        """Make what learning needs, now that the model is known, and how many speakers there are to tell apart.
 
         Raises:
             SereneError: the model lacks a part that the method requires, or the data cannot serve it.

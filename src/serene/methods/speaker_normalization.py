@@ -22,7 +22,7 @@ Strategy = Literal["tap", "snp"]
 
 
 class TwoCorpora(Baseline):
-    """Emotion descent on one corpus, then a update against the speakers of another (equations 1 to 4).
+    """Emotion descent on one corpus, then an update against the speakers of another (equations 1 to 4).
 
     `tap` works on the whole encoder (and the projector, where the model has one), `snp` on the projector alone: the
     encoder is then in evaluation mode and without gradients in the speaker update: it stays as it is to the bit.
@@ -41,7 +41,15 @@ class TwoCorpora(Baseline):
     name: ClassVar[str]
     speaker_corpus = True
 
-    def __init__(self, strategy: Strategy, step: float, clip: float, warmup_steps: int, every: int) -> None:
+    def __init__(
+        self,
+        *,
+        strategy: Strategy = "tap",
+        step: float = 1e-3,
+        clip: float = 1.0,
+        warmup_steps: int = 0,
+        every: int = 1,
+    ) -> None:
         """Check and keep the settings; the speaker head comes with `attach`."""
         super().__init__()
         if step < 0 or clip <= 0:
@@ -81,23 +89,11 @@ class TwoCorpora(Baseline):
     ) -> list[Update]:
         """Give emotion descent with all of the model, then the speaker update: its own step, and the head's descent.
 
-        Args:
-            model: in training.
-            loss: of the speaker update, on a batch of the speaker corpus.
-            name: of the group that works against the speaker, in the log.
-            optimizer: that takes its step.
-            ascent: whether it climbs the loss.
+        The speaker update's loss is of a batch of the speaker corpus; `name` is that of its group in the log.
         """
         everything = Group("all", tuple(model.parameters()))
-        against = Group(
-            name,
-            self.unlearning(model),
-            optimizer=optimizer,
-            rate=self.step,
-            ascent=ascent,
-            clip=self.clip,
-            after=self.warmup_steps,
-        )
+        parts = self.unlearning(model)
+        against = Group(name, parts, optimizer, self.step, ascent, self.clip, after=self.warmup_steps)
         head = Group("speaker_head", tuple(self.speaker_head.parameters()))
         return [
             Update("emotion", lambda batch, progress: self.loss(model, batch, progress), (everything,)),
@@ -131,7 +127,7 @@ class SpeakerNormalization(TwoCorpora):
             the emotion's optimiser. `step` is then the reversal's coefficient; under SGD it corresponds to a step of
             `step` times the learning rate.
         clip: largest Euclidean norm of the ascending gradient, of `sgd` and `adam`.
-        warmup_steps: iterations in which the speaker head learns alone.
+        warmup_steps: as in `TwoCorpora`, like `every`.
         every: iterations per speaker update.
     """
 
@@ -148,7 +144,7 @@ class SpeakerNormalization(TwoCorpora):
         every: int = 1,
     ) -> None:
         """Keep the settings."""
-        super().__init__(strategy, step, clip, warmup_steps, every)
+        super().__init__(strategy=strategy, step=step, clip=clip, warmup_steps=warmup_steps, every=every)
         if ascent == "grl" and (warmup_steps or every > 1):
             raise SereneError("method.ascent grl is one joint loss: method.warmup_steps and method.every do not apply.")
         self.ascent: Literal["sgd", "adam", "grl"] = ascent
@@ -186,29 +182,11 @@ class SpeakerConfusion(TwoCorpora):
     """The encoder descends towards a speaker head that cannot decide: cross entropy to the uniform distribution.
 
     Unlike an ascent this loss has a minimum, where every speaker is equally likely. The speaker head descends on the
-    true speakers at the same time, from the same batch (Nagrani et al. 2020, which Gat et al. discuss).
-
-    Args:
-        strategy: `tap` or `snp`, as in `SpeakerNormalization`.
-        step: of plain SGD, towards confusion.
-        clip: largest Euclidean norm of its gradient.
-        warmup_steps: iterations in which the speaker head learns alone.
-        every: iterations per speaker update.
+    true speakers at the same time, from the same batch (Nagrani et al. 2020, which Gat et al. discuss). The settings
+    are those of `TwoCorpora`; a step is one of plain SGD, towards confusion.
     """
 
     name = "speaker_confusion"
-
-    def __init__(
-        self,
-        *,
-        strategy: Strategy = "tap",
-        step: float = 1e-3,
-        clip: float = 1.0,
-        warmup_steps: int = 0,
-        every: int = 1,
-    ) -> None:
-        """Keep the settings."""
-        super().__init__(strategy, step, clip, warmup_steps, every)
 
     def updates(self, model: EmotionModel) -> list[Update]:
         """Give emotion descent, then the update in which head and encoder want different things of one batch."""
@@ -220,9 +198,6 @@ class SpeakerConfusion(TwoCorpora):
             at_rest = {name: parameter.detach() for name, parameter in self.speaker_head.named_parameters()}
             confused = functional_call(self.speaker_head, at_rest, (embedding,))
             uniform = torch.full_like(confused, 1 / confused.shape[1], dtype=torch.float32)
-            return {
-                "speaker": cross_entropy(speakers, batch.speaker),
-                "confusion": cross_entropy(confused, uniform),
-            }
+            return {"speaker": cross_entropy(speakers, batch.speaker), "confusion": cross_entropy(confused, uniform)}
 
         return self.updates_against(model, confuse, "confusion")

@@ -199,14 +199,7 @@ class Frozen(FrontEnd):
 
 
 class FrozenOutputs(Encoder):
-    """The encoder over stored outputs: it passes them on, and has nothing to train.
-
-    Args:
-        width: features per frame.
-
-    Attributes:
-        out_width: the same.
-    """
+    """The encoder over stored outputs of some width: it passes them on, and has nothing to train."""
 
     front_end = "frozen"
     normalize = "none"

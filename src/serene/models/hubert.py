@@ -44,9 +44,6 @@ class Hubert(Encoder):
             dropout anywhere (Kang et al. 2023); the config's own dropouts without it.
 
     Attributes:
-        out_width: features per frame coming out.
-        shortest: samples that one frame sees: the fewest that a clip may have.
-        rebuilt: settings that build the same architecture again, with random weights.
         stride: samples from one frame to the next.
 
     Raises:
@@ -156,9 +153,8 @@ class Hubert(Encoder):
         encoder = self.transformer.encoder
         frames = _first(self.transformer.feature_projection(frames))
         if inside.masked is not None:
-            frames = torch.where(
-                inside.masked.unsqueeze(-1), self.transformer.masked_spec_embed.to(frames.dtype), frames
-            )
+            hider = self.transformer.masked_spec_embed.to(frames.dtype)
+            frames = torch.where(inside.masked.unsqueeze(-1), hider, frames)
         frames = frames.masked_fill(~sound.unsqueeze(-1), 0)
         frames = frames + _positions(encoder.pos_conv_embed, frames, sound)
         frames = encoder.dropout(frames if self.pre_norm else encoder.layer_norm(frames))
@@ -186,17 +182,10 @@ class Hubert(Encoder):
         if self.trains == "lora":
             _add_adapters(self.transformer, lora_rank)
         for name, parameter in self.transformer.named_parameters():
-            used = name != "masked_spec_embed" and (self.ends_in_norm or not self._is_end_norm(name))
-            chosen = {
-                "all": True,
-                "transformer": not name.startswith("feature_extractor."),
-                "lora": "lora_" in name,
-                "none": False,
-            }
-            parameter.requires_grad = used and chosen[self.trains]
-
-    def _is_end_norm(self, name: str) -> bool:
-        return self.pre_norm and name.startswith("encoder.layer_norm.")
+            idle = self.pre_norm and not self.ends_in_norm and name.startswith("encoder.layer_norm.")
+            chosen = {"all": True, "transformer": not name.startswith("feature_extractor.")}
+            chosen |= {"lora": "lora_" in name, "none": False}
+            parameter.requires_grad = chosen[self.trains] and not idle and name != "masked_spec_embed"
 
 
 class _Attention(WavLMAttention):

@@ -192,14 +192,10 @@ class EmotionModel(nn.Module):
         return pooled if self.embedding_norm is None else self.embedding_norm(pooled)
 
     def enrolled(self, embedding: Tensor, own: Statistics) -> Tensor:
-        """Standardise embeddings by the speakers' own, where the model was trained with `embedding_norm: speaker`.
+        """Standardise embeddings (batch, embedding_width) by the speakers' own, for `embedding_norm: speaker`.
 
         Over the training set embeddings have mean 0 and deviation 1, of which `embedding_prior` clips' worth is blended
         in: nothing changes for a speaker of no clips.
-
-        Args:
-            embedding: (batch, embedding_width), as `embed` gives it.
-            own: over the embeddings of clips of each clip's speaker, side by side.
         """
         nothing, one = torch.zeros_like(embedding[0]), torch.ones_like(embedding[0])
         mean, deviation = blended(own, self.parts.embedding_prior, nothing, one)
@@ -266,13 +262,7 @@ class EmotionModel(nn.Module):
     def save(
         self, folder: str | Path, preprocessor: dict[str, Any], training_speakers: TrainingSpeakers | None = None
     ) -> None:
-        """Write `config.json`, `preprocessor_config.json`, `model.safetensors` and `trained_on.json`, all or nothing.
-
-        Args:
-            folder: replaced where it exists.
-            preprocessor: the front end's name and settings.
-            training_speakers: whom it was trained on, where that is known.
-        """
+        """Write a model folder, all or nothing, with the front end's settings and, if known, whom it was trained on."""
         config = {"emotions": list(self.task.names), **self.config, "temperature": self.temperature}
         config["id2label"] = dict(enumerate(self.task.names))
         saved.write(folder, config, preprocessor, self.state_dict(), training_speakers)

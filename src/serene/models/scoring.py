@@ -19,12 +19,7 @@ HALVED = (nn.Linear, nn.Conv1d)  # of the encoder; norms and statistics stay in 
 
 
 class TorchNetwork(Network):
-    """An EmotionModel at rest; several threads may call it at once.
-
-    Args:
-        model: brought to the device.
-        device: as torch names it.
-        precision: `fp32` or `bf16`.
+    """An EmotionModel at rest, in `fp32` or `bf16`, on a device as torch names it; several threads may call it at once.
 
     Raises:
         SereneError: there is no such device.
@@ -55,13 +50,9 @@ class TorchNetwork(Network):
 
 
 def torch_network(path: str, *, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> Network:
-    """Load a model folder's weights.
+    """Load a model folder's weights, in `fp32` or `bf16`; the device `auto` is a GPU where there is one.
 
-    Args:
-        path: the folder.
-        device: `auto` for a GPU where there is one, or a device as torch names it.
-        precision: `fp32` or `bf16`.
-        threads: that torch uses, in the whole process; torch's own choice without it.
+    `threads` sets how many torch uses in the whole process.
 
     Raises:
         SereneError: the weights are missing or do not fit, or there is no such device.

@@ -26,11 +26,6 @@ class SpeakerTable(nn.Module):
     """A learned vector for each training speaker, brought to the encoder's width: `z = h + W e_s + b`.
 
     Speakers that were not trained on get the mean of the known vectors: no label and no audio of theirs is needed.
-
-    Args:
-        speakers: how many are known.
-        width: features per frame of the encoder.
-        inner: features of a speaker's own vector.
     """
 
     def __init__(self, speakers: int, width: int, inner: int) -> None:
@@ -136,12 +131,7 @@ class PersonalVectors(nn.Module):
 def speaker_embedding_of(
     parts: Parts, speakers: int, encoder: Encoder
 ) -> SpeakerTable | SpeakerMfcc | PersonalVectors | None:
-    """Make what a model is told of who speaks; None where it is told nothing.
-
-    Args:
-        parts: say what.
-        speakers: how many persons the model knows by name.
-        encoder: whose frames are told.
+    """Make what an encoder's frames are told of who speaks; None where they are told nothing.
 
     Raises:
         SereneError: nobody's name is known where names are asked for, or the encoder takes no vector inside.

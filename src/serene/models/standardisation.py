@@ -17,14 +17,9 @@ Moments = tuple[Tensor, Tensor]
 
 
 def moments_of(normalize: Normalization, batch: Batch, mask: Tensor, training: Moments, prior: float) -> Moments:
-    """Give the mean and deviation that a batch's features are standardised by.
+    """Give the mean and deviation that a batch's features are standardised by, sound where the mask (batch, frame) is.
 
-    Args:
-        normalize: whose.
-        batch: the clips, with their speakers' statistics where these are asked for.
-        mask: (batch, frame) of what is sound.
-        training: the training set's own.
-        prior: how many frames the training set's count for beside a speaker's own.
+    `training` are the training set's own; `prior`, how many frames these count for beside a speaker's own.
     """
     if normalize == "training_set":
         return training
@@ -38,16 +33,9 @@ def moments_of(normalize: Normalization, batch: Batch, mask: Tensor, training: M
 
 
 def blended(own: Statistics, prior: float, mean: Tensor, deviation: Tensor) -> Moments:
-    """Blend speakers' statistics with the training set's, by how many frames or clips speak for each.
+    """Blend speakers' statistics, side by side, with the training set's, which count for `prior` frames or clips.
 
-    Args:
-        own: of each clip's speaker, side by side.
-        prior: how many frames or clips the training set's count for.
-        mean: (feature,) of the training set.
-        deviation: (feature,) of the training set.
-
-    Returns:
-        Mean and deviation, each (batch, 1, feature).
+    Returns mean and deviation, each (batch, 1, feature).
     """
     share = (own.count / (own.count + prior))[:, None, None].to(own.moments.dtype)
     variance = share * own.moments[:, 1:].square() + (1 - share) * deviation.square()

@@ -25,10 +25,6 @@ class TdnnBilstm(Encoder):
         width: features per frame going in.
         size: the paper's network for `iemocap` or the larger one for `mandarin`.
         dropout: probability of dropping a unit; the paper keeps 0.5.
-
-    Attributes:
-        out_width: features per frame coming out.
-        head_width: units of the hidden layers that the paper's heads on this encoder have.
     """
 
     def __init__(self, width: int, *, size: Literal["iemocap", "mandarin"] = "iemocap", dropout: float = 0.5) -> None:

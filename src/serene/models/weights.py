@@ -51,11 +51,7 @@ def digest(name: str) -> str:
 
 
 def from_hub(name: str, wanted: Sequence[str] = WANTED) -> Path:
-    """Return the folder of a hub name: the one on this machine, or downloaded where there is none yet.
-
-    Args:
-        name: on the Hugging Face hub; `name@revision` pins a branch, tag or commit.
-        wanted: files that are downloaded, as patterns.
+    """Return the folder of a hub name (`name@revision` pins one): on this machine, or with the wanted files downloaded.
 
     Raises:
         SereneError: it is no name, the hub has no such model or revision, or it is neither here nor within reach.

@@ -20,16 +20,9 @@ Row = dict[str, float]
 
 
 class Checkpoint:
-    """The state of a training after its last finished epoch.
-
-    Args:
-        folder: holds `training.pt`, `log.jsonl` (a row per epoch) and `steps.jsonl` (a row per step).
-        model: in training.
-        method: that trains it.
-        optimizers: all of them, in a fixed order.
+    """The state of a training after its last finished `epoch`, in `training.pt`, with a log by epoch and one by step.
 
     Attributes:
-        epoch: how many have finished.
         best_epoch: whose weights `best_model` holds.
         rows: of the log.
     """

@@ -129,12 +129,7 @@ class Stage:
 
 
 def plan_stages(recipe: Pretraining, runs: Path, load: Callable[[Any, str], Manifest]) -> list[Stage]:
-    """Read the corpora of a recipe's stages; nothing is computed.
-
-    Args:
-        recipe: the encoder and its stages.
-        runs: the folder of runs.
-        load: reads a corpus, given its settings and the recipe's section for messages.
+    """Read the corpora of a recipe's stages by `load`, given settings and the section they are in; compute nothing.
 
     Raises:
         SereneError: whatever is wrong with a stage, its corpora, or the encoder that it begins with.
@@ -163,11 +158,7 @@ def _method(settings: StageSettings, **known: int) -> MaskedPrediction:
 
 
 def compute(stage: Stage, progress: Progress) -> Path:
-    """Give the stage's encoder, computing whatever is not there yet, the stages before it first.
-
-    Returns:
-        The folder of the encoder.
-    """
+    """Give the folder of a stage's encoder, computing whatever is not there yet, the stages before it first."""
     if stage.product.exists():
         return stage.product
     if stage.before:

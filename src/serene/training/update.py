@@ -23,9 +23,7 @@ TAGS: dict[Stream, int] = {"emotion": 0, "speakers": 1, "partners": 2}  # of eac
 class MovingUpdate:
     """An update with the optimisers of its groups, and the norms of their last gradients.
 
-    Args:
-        update: as the method gives it.
-        optimizer_of: makes a group's optimiser; `base` in its parameter groups is the rate that a schedule scales.
+    `base` in an optimiser's parameter groups is the rate that a schedule scales.
     """
 
     def __init__(self, update: Update, optimizer_of: Callable[[Group], torch.optim.Optimizer]) -> None:
