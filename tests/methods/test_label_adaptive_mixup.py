@@ -214,9 +214,7 @@ def test_the_conventional_share_is_drawn_anew_for_every_clip(beta: float) -> Non
 
 def test_the_released_code_leaves_a_label_of_less_than_one() -> None:
     """Its second assignment overwrites the first where both clips have one class."""
-    settings = {
-        k: v for k, v in recipe.load("recipes/kang2023/iemocap.yaml:released_code").method.items() if k != "name"
-    }
+    settings = recipe.load("recipes/kang2023/iemocap.yaml:released_code").method.settings
     one_class = replace(PARTNERS, target=OWN.target)
     _, _, target = mixed(partners=one_class, **(settings | {"probability": 1.0}))
     assert target.tolist() == [[0.25, 0.0, 0.0], [0.0, 0.75, 0.0], [0.5, 0.0, 0.0]]

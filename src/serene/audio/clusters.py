@@ -117,10 +117,10 @@ def write(centres: np.ndarray, path: Path) -> None:
 
 
 def read(path: str | Path) -> np.ndarray:
-    """Read the centres (cluster, feature) of a quantiser.
+    """Read the centres (cluster, feature) of a quantiser; pickles, such as fairseq's, are never loaded.
 
     Raises:
-        SereneError: no such file, or none of safetensors with `centres`: pickles, such as fairseq's, are never loaded.
+        SereneError: no such file, or none of safetensors with `centres`.
     """
     try:
         centres = safetensors.numpy.load_file(path)[CENTRES]

@@ -68,7 +68,7 @@ class Dataset:
         return len(self.utterances)
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """Collect clips into a batch of tensors, padded to the longest; with the `rng` of training cut and augmented."""
+        """Collect clips into a batch of tensors, padded to the longest; `rng`, in training, cuts and augments them."""
         chosen = [self.utterances[i] for i in indices]
         inputs, lengths = tensors(padded([self._features(utterance, rng) for utterance in chosen]))
         own = torch.minimum(torch.from_numpy(self.lengths[indices]), lengths)

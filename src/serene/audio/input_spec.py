@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -72,3 +75,9 @@ class FrontEnd:
     def __call__(self, samples: np.ndarray) -> Any:
         """Turn samples (sample,) at 16 kHz into features float32 (frame, feature)."""
         raise NotImplementedError
+
+
+def identity_of(name: str, version: int, settings: Mapping[str, Any]) -> str:
+    """Identify a front end by its name, its settings, and the version of its code."""
+    text = json.dumps({"name": name, "version": version, **settings}, sort_keys=True)
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

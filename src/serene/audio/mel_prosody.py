@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
@@ -11,7 +9,8 @@ import kaldi_native_fbank
 import numpy as np
 import soxr
 
-from serene.audio.input_spec import FrontEnd, InputSpec
+from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
+from serene.audio.mfcc import computed
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
@@ -69,8 +68,7 @@ class MelProsody(FrontEnd):
     @property
     def identity(self) -> str:
         """What the store keys the arrays by: the settings and this code's version."""
-        settings = json.dumps({"name": "mel_prosody", "version": 1, **asdict(self)}, sort_keys=True)
-        return "mel_prosody-" + hashlib.sha256(settings.encode()).hexdigest()[:12]
+        return identity_of("mel_prosody", 1, asdict(self))
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) at 16 kHz into features (frame, feature), float32; at least one frame."""
@@ -92,10 +90,7 @@ class MelProsody(FrontEnd):
         options.frame_opts.samp_freq = SAMPLE_RATE
         options.frame_opts.snip_edges = False
         options.mel_opts.num_bins = self.filters
-        computer = kaldi_native_fbank.OnlineFbank(options)
-        computer.accept_waveform(SAMPLE_RATE, samples.tolist())
-        computer.input_finished()
-        return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)]).astype(np.float32)
+        return computed(kaldi_native_fbank.OnlineFbank(options), samples)
 
 
 def spoken(log_power: np.ndarray) -> slice:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import kaldi_native_fbank
 import numpy as np
 
-from serene.audio.input_spec import FrontEnd, InputSpec
+from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
@@ -58,8 +56,7 @@ class Mfcc(FrontEnd):
     @property
     def identity(self) -> str:
         """What the store keys the arrays by: the settings and this code's version."""
-        settings = json.dumps({"name": "mfcc", "version": 1, **asdict(self)}, sort_keys=True)
-        return "mfcc-" + hashlib.sha256(settings.encode()).hexdigest()[:12]
+        return identity_of("mfcc", 1, asdict(self))
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) at 16 kHz into features (frame, feature), float32; at least one frame."""
@@ -75,10 +72,14 @@ class Mfcc(FrontEnd):
         options.use_energy = self.energy
         shortest = round(FRAME_LENGTH * SAMPLE_RATE)
         padded = np.pad(samples, (0, max(0, shortest - len(samples))))
-        computer = kaldi_native_fbank.OnlineMfcc(options)
-        computer.accept_waveform(SAMPLE_RATE, (padded * INT16_SCALE).tolist())
-        computer.input_finished()
-        return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)]).astype(np.float32)
+        return computed(kaldi_native_fbank.OnlineMfcc(options), padded * INT16_SCALE)
+
+
+def computed(computer: Any, samples: np.ndarray) -> np.ndarray:
+    """Give the frames, float32 (frame, feature), that a computer of Kaldi's makes of samples (sample,)."""
+    computer.accept_waveform(SAMPLE_RATE, samples.tolist())
+    computer.input_finished()
+    return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)]).astype(np.float32)
 
 
 def add_deltas(cepstra: np.ndarray, order: int, window: int = 2) -> np.ndarray:

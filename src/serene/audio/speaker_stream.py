@@ -25,10 +25,9 @@ class SpeakerStream:
 
     Args:
         utterances: of at least two speakers; a speaker's index is their place among the sorted names.
-        store: keeps their features, the same front end as the emotion corpus has.
+        store: keeps their features, of the emotion corpus's front end.
         batch_size: clips per batch.
-        crop: seconds of each clip, from a random place; shorter clips are taken whole. For MFCC these are frames of
-            the clip's features, silence already dropped.
+        crop: seconds of each clip, from a random place, silence already dropped; shorter clips are taken whole.
         enrol: bring the statistics of each speaker's own clips, for models that standardise by speaker.
         enrolment_clips: over so many of them; all without it.
 

@@ -83,11 +83,7 @@ class Method(nn.Module):
         self.measures: dict[str, float] = {}
 
     def check(self, parts: Parts) -> None:
-        """Refuse a model that lacks a part which the method requires, before anything is read or trained.
-
-        Raises:
-            SereneError: what is lacking, and how a recipe asks for it.
-        """
+        """Refuse, by a SereneError, a model that lacks a part which the method requires, before anything is trained."""
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
         """Make what learning needs, now that the model is known, and how many speakers there are to tell apart.

@@ -50,11 +50,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def check(cls, **settings: Any) -> None:
-        """Refuse settings that nothing can be built of, before anything is read or trained.
-
-        Raises:
-            SereneError: what is wrong with them.
-        """
+        """Refuse, by a SereneError, settings that nothing can be built of, before anything is read or trained."""
 
     def mask_after(self, mask: Tensor) -> Tensor:
         """Return the mask (batch, frame) of what comes out: every frame that goes in, unless frames are merged."""

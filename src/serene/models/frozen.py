@@ -80,37 +80,24 @@ class Frozen(FrontEnd):
         Raises:
             SereneError: `length` is less than the encoder takes.
         """
-        return replace(self.declared, width=self._width, shortest=self._shortest)
-
-    @property
-    def _width(self) -> int:
-        if self._own_config is None:
-            return self._described.hidden_size
-        widening = POOLINGS[self._own_config["parts"]["pooling"]].widening if self.pooled else 1
-        return widening * self._own_encoder.out_width
-
-    @cached_property
-    def frame_rate(self) -> float:
-        """Frames per second of a pretrained encoder.
-
-        Raises:
-            SereneError: it is a model of ours, whose frames may have gaps where silence was.
-        """
-        if self._own_config is not None:
-            raise SereneError(f"{self.weights} is a model of ours; frames of a pretrained encoder were expected.")
-        return SAMPLE_RATE / self._pretrained.stride
-
-    @property
-    def _shortest(self) -> int:
         if self._own_config is None:
             described = self._described
+            width = described.hidden_size
             shortest = receptive_field(list(zip(described.conv_kernel, described.conv_stride, strict=True)))
         else:
-            own = self._own_front_end.spec
+            widening = POOLINGS[self._own_config["parts"]["pooling"]].widening if self.pooled else 1
+            width, own = widening * self._own_encoder.out_width, self._own_front_end.spec
             shortest = self._own_encoder.shortest if own.augmented else own.shortest
         if self.length is not None and self.length < shortest:
             raise SereneError(f"features.length is {self.length}; this encoder needs at least {shortest} samples.")
-        return shortest if self.length is None else 1
+        return replace(self.declared, width=width, shortest=shortest if self.length is None else 1)
+
+    @cached_property
+    def frame_rate(self) -> float:
+        """Frames per second of a pretrained encoder; those of a model of ours may have gaps where silence was."""
+        if self._own_config is not None:
+            raise SereneError(f"{self.weights} is a model of ours; frames of a pretrained encoder were expected.")
+        return SAMPLE_RATE / self._pretrained.stride
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into frames (frame, feature), a single one where they are pooled."""

@@ -22,10 +22,6 @@ class Projector(nn.Module):
 
     The paper gives neither width nor activation. `relu` and `gelu` are `a(W z + b)`; `residual` is
     `z + V gelu(W z + b)` with `V` zero at first, so that it starts as the identity; `gate` is `sigmoid(W z + b) * z`.
-
-    Args:
-        width: features per frame, in and out.
-        kind: which of these.
     """
 
     def __init__(self, width: int, kind: Projection) -> None:
@@ -132,8 +128,8 @@ class Head(nn.Module):
         width: features going in.
         hidden: units of each hidden layer, none for a linear map.
         outputs: classes.
-        kind: what follows each hidden linear layer, in this order: ReLU, batch norm and dropout in Tu et al. 2019, the
-            Brown report has dropout before batch norm, others ReLU alone or nothing (`linear`).
+        kind: what follows each hidden layer: ReLU, batch norm and dropout in Tu et al. 2019; the Brown report has
+            dropout before batch norm; others ReLU alone or nothing (`linear`).
         dropout: probability of dropping a hidden unit, where the kind has dropout.
     """
 

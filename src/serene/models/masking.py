@@ -63,14 +63,10 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 class MaskedBiLSTM(nn.Module):
-    """A bidirectional LSTM whose backward direction starts at each clip's own last frame.
+    """A bidirectional LSTM of `hidden` units each, whose backward direction starts at each clip's own last frame.
 
     Both directions run over plain padded tensors: padding lies after the end of either one's sequence, so it cannot
     reach back, and the graph exports to ONNX, which packed sequences do not.
-
-    Args:
-        width: features per frame going in.
-        hidden: units per direction; `2 * hidden` features come out.
     """
 
     def __init__(self, width: int, hidden: int) -> None:

@@ -30,10 +30,10 @@ class ResidualTdnn(Encoder):
     Args:
         width: features per frame going in.
         channels: features per frame coming out.
-        warp: of `Distortion`, like the three below.
-        colour: by how much level and spectrum change.
-        hidden_features: most features of a hidden band.
-        hidden_frames: most frames of a hidden stretch.
+        warp: largest relative stretch of the mel axis, and of time, of a training clip.
+        colour: deviation of its level, in deviations of a filter's energy; finer curves have smaller ones.
+        hidden_features: most features of each of its two hidden bands.
+        hidden_frames: most frames of each of its two hidden stretches.
     """
 
     front_end = "mel_prosody"
@@ -98,13 +98,7 @@ class Distortion(nn.Module):
     In this order: the mel axis is stretched, as by a longer or shorter vocal tract (Jaitly and Hinton 2013), and time
     is, by nearest frames; a smooth curve over mel is added, and its level to the power, as another room and another
     microphone would; two bands of features and two stretches of time are hidden (SpecAugment, Park et al. 2019). Zero
-    is what standardised features have on average.
-
-    Args:
-        warp: largest relative stretch of the mel axis, and of time.
-        colour: deviation of the level, in deviations of a filter's energy; finer curves have smaller ones.
-        hidden_features: most features of a hidden band.
-        hidden_frames: most frames of a hidden stretch.
+    is what standardised features have on average. The settings are those of `ResidualTdnn`.
 
     Raises:
         SereneError: a number is negative, or the stretch is no small one.

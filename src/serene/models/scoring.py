@@ -66,10 +66,10 @@ def torch_network(path: str, *, device: str = "auto", precision: str = "fp32", t
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of some clips.
+    """What a model says of some clips, in the dataset's order.
 
     Attributes:
-        ids: of the clips, in the dataset's order.
+        ids: of the clips.
         outputs: float64 (utterance, name): probabilities, whose rows sum to 1, or values of dimensions.
         embeddings: float32 (utterance, feature), the vector that heads and probes read.
     """

@@ -44,11 +44,9 @@ class SpeakerTable(nn.Module):
 class SpeakerMfcc(nn.Module):
     """The mean cepstra of all of a speaker's clips: `z = h + m_s`, as the report has it, or standardised and learned.
 
-    Args:
-        width: features per frame of the encoder.
-        learned: standardise by the training speakers, then a linear layer to the encoder's width; otherwise the raw
-            cepstra fill the first features and zeros the others, which drowns the encoder in cepstra (the report's
-            model stays at chance).
+    Learned is a linear layer to the encoder's width, after standardising by the training speakers; otherwise the raw
+    cepstra fill the first features and zeros the others, which drowns the encoder in cepstra: the report's model stays
+    at chance.
     """
 
     mean: Tensor
@@ -78,13 +76,8 @@ class PersonalVectors(nn.Module):
     """A vector of the encoder's width for each known speaker (Tran et al. 2023), zero until it is learned.
 
     A speaker is known by `voices`: the mean of the encoder's frames without any vector, taken over the speaker's
-    training clips once training is over. How unseen speakers get a vector is ours: the paper says only that they can.
-
-    Args:
-        speakers: how many are known.
-        width: features per frame of the encoder.
-        unseen: what unseen speakers get; see `serene.models.parts.Parts`.
-        similar: how many known speakers the most similar are.
+    training clips once training is over. What unseen speakers get, see `serene.models.parts.Parts`, is ours: the paper
+    says only that they can.
     """
 
     voices: Tensor
@@ -99,9 +92,7 @@ class PersonalVectors(nn.Module):
     def forward(self, speaker: Tensor, voice: Tensor | None = None) -> Tensor:
         """Map indices (batch,), -1 for unseen speakers, to vectors (batch, feature).
 
-        Args:
-            speaker: indices of known speakers.
-            voice: (batch, feature) how the clips sound without any vector, where unseen speakers get what is similar.
+        `voice` (batch, feature) is how the clips sound without any vector, for unseen speakers who get what is similar.
 
         Raises:
             SereneError: an unseen speaker, where they are refused.

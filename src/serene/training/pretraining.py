@@ -59,7 +59,7 @@ class Stage:
         normalize: what waveforms are standardised by.
         clips: all that may be trained on.
         before: the stage whose encoder this one goes on with.
-        runs: folder of runs; the stage's own lies in its `stages`.
+        runs: folder of runs.
     """
 
     settings: StageSettings

@@ -71,14 +71,7 @@ class WaveformSettings:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """An encoder and the stages it goes through.
-
-    Attributes:
-        name: of the recipe file, below its `recipes` folder.
-        encoder: the encoder that the first stage begins with: `weights` or `config`, and `checkpointing`.
-        normalize: what waveforms are standardised by.
-        stages: one after the other.
-    """
+    """An encoder (`weights` or `config`, `checkpointing`), its stages, and what waveforms are standardised by."""
 
     name: str
     encoder: dict[str, Any]

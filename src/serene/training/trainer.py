@@ -28,13 +28,7 @@ SelectOn = Literal["validation UA", "validation WA", "validation CCC", "last"]
 
 @dataclass(frozen=True)
 class Selected:
-    """Which epoch's weights the model holds after training.
-
-    Attributes:
-        epoch: counted from 1.
-        rule: how it was chosen, in the report's words.
-        rows: one dictionary per epoch, as in `log.jsonl`.
-    """
+    """Which epoch's weights, counted from 1, the model holds after training; by which rule; and the log's rows."""
 
     epoch: int
     rule: str
@@ -135,8 +129,7 @@ class Trainer:
             model: trained in place.
             method: already attached to the model; trained in place too.
             train: clips whose speakers have an index.
-            validate: measures the model after each epoch, as the test will be measured: names and figures; None where
-                there is no validation part.
+            validate: measures the model after each epoch, as the test will be measured; None without a validation part.
             seed: of batches, dropout and whatever else is random.
             folder: keeps `log.jsonl`, `steps.jsonl` and the state that an interrupted run resumes from.
             speakers: the speaker corpus, for methods that learn from one.
