@@ -17,7 +17,7 @@ from serene.experiment import recipe
 from serene.experiment.run import Run, Trial
 from serene.experiment.sections import Recipe
 from serene.task import Task
-from serene.training.environment import environment
+from serene.training.checkpoint import environment
 
 
 @pytest.fixture

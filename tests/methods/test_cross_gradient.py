@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from serene.audio.batch import Batch
-from serene.methods.cross_gradient import CrossGradient
+from serene.methods.tu2019 import CrossGradient
 from serene.models.masking import mask_of
 from serene.models.model import Frames
 from serene.task import Task

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from serene.audio.batch import Batch
-from serene.methods.domain_adversarial import DomainAdversarial
 from serene.methods.method import GradientReversal
+from serene.methods.tu2019 import DomainAdversarial
 
 
 @pytest.mark.parametrize("reversal", [0.0, 0.3, 2.0])

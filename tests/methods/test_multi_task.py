@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from serene.audio.batch import Batch
-from serene.methods.multi_task import MultiTask
+from serene.methods.tu2019 import MultiTask
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 2.5])

@@ -22,8 +22,8 @@ from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.experiment.trial import measured
 from serene.methods.baseline import Baseline
-from serene.methods.domain_adversarial import DomainAdversarial
 from serene.methods.method import Group, Method, Update
+from serene.methods.tu2019 import DomainAdversarial
 from serene.models.model import EmotionModel
 from serene.task import Task
 from serene.training.trainer import Selected, Trainer

@@ -34,7 +34,7 @@ from serene.models.training_speakers import TrainingSpeakers, training_speakers_
 from serene.protocols import Split
 from serene.protocols.split import RANDOM_SHARES
 from serene.task import Task
-from serene.training.environment import environment
+from serene.training.checkpoint import environment
 from serene.training.trainer import Selected, Trainer
 
 EVENTS = {"tensorboard": "torch.utils.tensorboard:SummaryWriter"}

@@ -64,6 +64,7 @@ class EmotionModel(nn.Module):
         temperature: what logits are divided by before they become probabilities; found on validation clips.
     """
 
+    normalize: Normalization
     feature_mean: Tensor
     feature_deviation: Tensor
     target_mean: Tensor
@@ -85,8 +86,7 @@ class EmotionModel(nn.Module):
         super().__init__()
         self.task = task if isinstance(task, Task) else Task(tuple(task))
         self.speakers, outputs = tuple(speakers), len(self.task.names)
-        self.normalize: Normalization = normalize
-        self.enrolment_prior, self.parts = enrolment_prior, parts or Parts()
+        self.normalize, self.enrolment_prior, self.parts = normalize, enrolment_prior, parts or Parts()
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
         kind = registry.load(encoder, ENCODERS, "encoder")

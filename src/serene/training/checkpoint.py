@@ -1,11 +1,14 @@
-"""How far a training has come, kept in its folder after every epoch, and taken up again from there."""
+"""What a training keeps in its folder: how far it has come, to be taken up again from there, and what it ran on."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
+import os
 import pickle
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,10 @@ from serene.methods.method import Method
 from serene.models.model import EmotionModel
 
 Row = dict[str, float]
+PACKAGES = (
+    *("serene-ser", "torch", "transformers", "numpy", "scikit-learn"),
+    *("kaldi-native-fbank", "soundfile", "soxr"),
+)
 
 
 class Checkpoint:
@@ -86,3 +93,31 @@ class Checkpoint:
 
     def _write_log(self) -> None:
         write_text(self.log, "".join(json.dumps(row) + "\n" for row in self.rows))
+
+
+def environment(seconds: float) -> dict[str, Any]:
+    """Describe what a trial ran on, and for how long: versions and the kind of machine, not its name."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Name the processor's kind; Linux tells it in a file, others through `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -38,7 +38,7 @@ from serene.models.training_speakers import CLIPS, training_clips_of
 from serene.protocols.split import shuffled
 from serene.settings import CorpusSettings, unlike_defaults
 from serene.sound import SAMPLE_RATE
-from serene.training.environment import environment
+from serene.training.checkpoint import environment
 from serene.training.stages import Pretraining, StageSettings, TargetSettings
 from serene.training.trainer import Trainer
 

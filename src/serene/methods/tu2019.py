@@ -1,22 +1,109 @@
-"""Cross-gradient training of Tu et al. 2019: each head also learns from features moved along the other's gradient."""
+"""Tu et al. 2019: a speaker head in multi-task, domain-adversarial and cross-gradient training."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
-from serene.methods.method import Method, Terms, accuracy, emotion_loss, speaker_head_for
+from serene.methods.method import GradientReversal, Method, Terms, accuracy, emotion_loss, speaker_head_for
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel, Frames
 
 
-class CrossGradient(Method):
+class WithSpeakerHead(Method):
+    """Base of the paper's three methods.
+
+    Attributes:
+        name: of the method, for messages.
+    """
+
+    name: ClassVar[str]
+
+    def attach(self, model: EmotionModel, speakers: int) -> None:
+        """Make the speaker head."""
+        self.speaker_head = speaker_head_for(model, speakers, self.name)
+
+
+class MultiTask(WithSpeakerHead):
+    """`L = Ly + weight * Ls`: the embedding learns the emotion and the speaker.
+
+    Args:
+        speaker_weight: weight of the speaker loss. The paper gives none; 1 is our reading of its equation 4.
+    """
+
+    name = "multi_task"
+
+    def __init__(self, *, speaker_weight: float = 1.0) -> None:
+        """Keep the weight; the speaker head comes with `attach`."""
+        super().__init__()
+        if speaker_weight < 0:
+            raise SereneError(f"speaker_weight {speaker_weight} must not be negative.")
+        self.speaker_weight = speaker_weight
+
+    def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
+        """Give both cross entropies from one pass."""
+        embedding = model.embed(batch)
+        speakers = self.speaker_head(embedding)
+        self.measures = {"speaker_accuracy": accuracy(speakers, batch.speaker)}
+        return {
+            "emotion": emotion_loss(model, model.classify(model.hidden(embedding)), batch.target),
+            "speaker": self.speaker_weight * cross_entropy(speakers, batch.speaker),
+        }
+
+
+class DomainAdversarial(WithSpeakerHead):
+    """The speaker head descends on `Ls`; the embedding descends on `Ly - reversal * Ls`.
+
+    The paper's equation 1 writes the same step; its text calls the coefficient "a negative value", which is a slip of
+    sign: a positive `reversal` here always works against the speaker.
+
+    Args:
+        reversal: the coefficient, or where the ramp ends. Not published; 1 is our choice.
+        schedule: `ramp` grows it as `2 / (1 + exp(-steepness * progress)) - 1` (Ganin et al. 2016), `constant` keeps
+            it. Not published; the ramp is our choice.
+        steepness: of the ramp; Ganin et al. use 10.
+    """
+
+    name = "domain_adversarial"
+
+    def __init__(
+        self, *, reversal: float = 1.0, schedule: Literal["ramp", "constant"] = "ramp", steepness: float = 10.0
+    ) -> None:
+        """Keep the settings; the speaker head comes with `attach`."""
+        super().__init__()
+        if reversal < 0 or steepness <= 0:
+            raise SereneError(f"reversal {reversal} must not be negative, and steepness {steepness} must be positive.")
+        self.reversal = reversal
+        self.schedule = schedule
+        self.steepness = steepness
+
+    def coefficient(self, progress: float) -> float:
+        """Give the reversal at a point of the training, from 0 (start) to 1 (end)."""
+        if self.schedule == "constant":
+            return self.reversal
+        return self.reversal * (2.0 / (1.0 + math.exp(-self.steepness * progress)) - 1.0)
+
+    def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
+        """Give both cross entropies, the speaker's behind the reversal."""
+        embedding = model.embed(batch)
+        reversal = self.coefficient(progress)
+        reversed_embedding: Tensor = GradientReversal.apply(embedding, reversal)  # pyright: ignore[reportAssignmentType]
+        speakers = self.speaker_head(reversed_embedding)
+        self.measures = {"reversal": reversal, "speaker_accuracy": accuracy(speakers, batch.speaker)}
+        return {
+            "emotion": emotion_loss(model, model.classify(model.hidden(embedding)), batch.target),
+            "speaker": cross_entropy(speakers, batch.speaker),
+        }
+
+
+class CrossGradient(WithSpeakerHead):
     """`L = (1 - mixing) [Ly(X) + Ls(X)] + mixing [Ly(X_s) + Ls(X_y)]`, everything descending.
 
     `X_s = X + step * grad_X Ls` moves the features where the speaker head does worse, so that the emotion is learnt in
@@ -32,6 +119,7 @@ class CrossGradient(Method):
             Shankar et al.'s code; `raw`: the gradient itself, the equation as it stands.
     """
 
+    name = "cross_gradient"
     CLIP = 0.1
 
     def __init__(
@@ -44,10 +132,6 @@ class CrossGradient(Method):
         self.step = step
         self.mixing = mixing
         self.perturbation = perturbation
-
-    def attach(self, model: EmotionModel, speakers: int) -> None:
-        """Make the speaker head."""
-        self.speaker_head = speaker_head_for(model, speakers, "cross_gradient")
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the four cross entropies from one clean and two perturbed passes."""
