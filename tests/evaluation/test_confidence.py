@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_pairs_may_have_other_seeds_and_another_order_of_classes_and_rows() -> N
     truth, answer, speakers = [0, 1, 1, 0], [0, 1, 0, 0], "aabb"
     a = Predictions.concatenate([run(truth, answer, speakers, seed=s) for s in (0, 1, 2)])
     b = run(truth, answer, speakers, seed=9).ordered(("c1", "c0")).rows(np.array([3, 1, 0, 2]))
-    assert paired(a, b, draws=100)["ua"].to_dict() == pytest.approx({"value": 0, "low": 0, "high": 0, "p": 1})
+    assert asdict(paired(a, b, draws=100)["ua"]) == pytest.approx({"value": 0, "low": 0, "high": 0, "p": 1})
 
 
 def test_only_the_same_utterances_can_be_compared() -> None:

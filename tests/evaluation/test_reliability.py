@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_calibrated_scores_are_not_said_to_be_off() -> None:
 def test_the_same_answers_give_the_same_interval_in_any_order() -> None:
     whole = answers(SCORES * 10, RIGHT * 10)
     turned = whole.rows(np.arange(60)[::-1])
-    assert interval(whole).to_dict() == pytest.approx(interval(turned).to_dict())
+    assert asdict(interval(whole)) == pytest.approx(asdict(interval(turned)))
 
 
 def test_the_report_holds_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -173,7 +174,7 @@ def test_pairing_takes_the_same_draws_for_both() -> None:
         alone = intervals(good, draws=1000)[name], intervals(bad, draws=1000)[name]
         assert difference.high - difference.low < sum(i.high - i.low for i in alone)
     same = paired(good, good, draws=50)["ccc_v_of_speakers"]
-    assert same.to_dict() == {"value": 0, "low": 0, "high": 0, "p": 1}
+    assert asdict(same) == {"value": 0, "low": 0, "high": 0, "p": 1}
 
 
 def test_a_sum_of_systems_is_drawn_together() -> None:

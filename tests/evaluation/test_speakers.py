@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_a_groups_figures_are_of_its_own_clips_and_few_speakers_have_none() -> N
     women, men = found["gender"]["female"], found["gender"]["male"]
     assert (women["n_speakers"], women["n_utterances"]) == (FEWEST, 12)
     assert women["metrics"]["wa"]["value"] == pytest.approx(9 / 12)
-    assert women["metrics"]["ua"] == intervals(test.rows(np.arange(12)))["ua"].to_dict()
+    assert women["metrics"]["ua"] == asdict(intervals(test.rows(np.arange(12)))["ua"])
     assert men == {"n_speakers": 2, "n_utterances": 8, "metrics": None}
     assert of_groups(test, {}) == {}
     assert of_groups(test, {"gender": {"a": "female", "somebody": "male"}}) == {}

@@ -26,15 +26,10 @@ class ClassColumns:
 
     Above `MOST_CLASSES` classes a row holds its `BEST` scores (more where the last of them is shared) and the true
     class's. The other cells are empty, and are read as 0. Should a score be negative, all cells are written.
-
-    Attributes:
-        numbers: what the numbers of a row are called.
-        words: columns of words before them.
-        wanted: of a header.
     """
 
-    numbers = "scores"
-    words = len(DECISIONS)
+    numbers = "scores"  # of a row, as they are called
+    words = len(DECISIONS)  # columns before them
     wanted = f"{','.join(DECISIONS)}' and one column per emotion"
 
     def header(self, names: Sequence[str]) -> list[str]:
@@ -51,11 +46,7 @@ class ClassColumns:
         return len(task.names) > MOST_CLASSES
 
     def truth(self, found: Any, task: Task, where: str) -> np.ndarray:
-        """Turn names or indices of classes into int64 indices (utterance,); or take values (utterance, dimension).
-
-        Raises:
-            SereneError: an unknown class.
-        """
+        """Turn names or indices of classes into int64 indices (utterance,), or raise SereneError."""
         if isinstance(found, np.ndarray) and np.issubdtype(found.dtype, np.integer):
             return found.astype(np.int64)
         place = {name: index for index, name in enumerate(task.names)}
@@ -65,11 +56,7 @@ class ClassColumns:
         return np.array([place[str(label)] for label in found], dtype=np.int64)
 
     def check(self, task: Task, labels: np.ndarray) -> None:
-        """Refuse truths or decisions that cannot be.
-
-        Raises:
-            SereneError: an index of no class, or other values than one for each dimension.
-        """
+        """Raise SereneError where truths or decisions are of no class, or not one value for each dimension."""
         last = len(task.names) - 1
         if len(labels) and not 0 <= labels.min() <= labels.max() <= last:
             raise SereneError(f"A class index is outside 0 to {last} ({list(task.names)}).")

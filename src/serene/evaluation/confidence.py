@@ -6,7 +6,7 @@ A metric is computed per seed and averaged over seeds inside every draw: seeds a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,9 @@ PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its uncertainty.
+    """A figure, the mean over seeds, with its 95 % interval over speakers and utterances.
 
-    Attributes:
-        value: the figure itself, the mean over seeds.
-        low: lower end of the 95 % interval over speakers and utterances.
-        high: upper end.
-        std: sample deviation (n - 1) over the seeds' values; None with one seed.
+    `std` is the sample deviation (n - 1) over the seeds' values; None with one seed.
     """
 
     value: float
@@ -36,21 +32,13 @@ class Interval:
     high: float
     std: float | None
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the four numbers by name."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the first of two is than the second, on the same utterances.
+    """First minus second of two systems on the same utterances, with its 95 % interval.
 
-    Attributes:
-        value: first minus second.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        p: twice the smaller share of draws on either side of zero, at most 1: small where the draws agree about
-            which is better. A bootstrap's counterpart of a two-sided p-value, not an exact test.
+    `p` is twice the smaller share of draws on either side of zero, at most 1: small where the draws agree about which
+    is better. A bootstrap's counterpart of a two-sided p-value, not an exact test.
     """
 
     value: float
@@ -58,18 +46,11 @@ class Difference:
     high: float
     p: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the four numbers by name."""
-        return asdict(self)
-
 
 def intervals(answers: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
-    """Pool the folds of each seed, and give every metric with its interval.
+    """Pool the folds of each seed, and give every metric of one part of a run with its interval.
 
-    Args:
-        answers: rows of one part; all folds and seeds of a run.
-        draws: number of bootstrap draws.
-        seed: of the draws; the same seed gives the same interval.
+    The same seed gives the same draws, and the same interval.
 
     Returns:
         Of classes `ua`, `wa`, `macro_f1`, as shares of 1; of dimensions, for each, `ccc_<dimension>` and
@@ -113,13 +94,7 @@ def weighted(
 ) -> dict[str, Interval]:
     """Sum the figures of several systems by weights, such as the points of a curve by their shares of its area.
 
-    All of them are drawn together: they are figures of the same speakers.
-
-    Args:
-        parts: rows of one part of each system.
-        weights: of each system's figure, the mean over its seeds.
-        draws: number of bootstrap draws.
-        seed: of the draws.
+    All of them are drawn together: they are figures of the same speakers. A system's figure is the mean over its seeds.
 
     Returns:
         The metrics of `intervals`; without a deviation.
@@ -137,13 +112,7 @@ def weighted(
 
 
 def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
-    """Compare two systems on the same utterances, with the same draws for both.
-
-    Args:
-        a: rows of one part of the first system; any number of seeds.
-        b: the second system's, over the same utterances; its seeds may be others.
-        draws: number of bootstrap draws.
-        seed: of the draws.
+    """Compare one part of two systems on the same utterances, with the same draws for both; their seeds may differ.
 
     Returns:
         The metrics of `intervals` -> first minus second.

@@ -17,7 +17,6 @@ Each test speaker is enrolled with all of their unlabelled clips; no label of th
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,13 +76,10 @@ class LabelCalibration:
 
 @dataclass(frozen=True)
 class Spoken:
-    """What is known of some speakers' clips: predictions of test speakers, or labels of training speakers.
+    """What is known of some speakers' clips (utterance,): predictions of test speakers, or training speakers' labels.
 
-    Attributes:
-        table: values (utterance, dimension) on the labels' scale; or probabilities, one-hot labels or shares of votes
-            (utterance, emotion).
-        speakers: who speaks (utterance,).
-        vectors: speaker -> what the voice is like (feature,), by one encoder for test and training.
+    The table has values (utterance, dimension) on the labels' scale; or probabilities, one-hot labels or shares of
+    votes (utterance, emotion). A speaker's vector (feature,) is what the voice is like, by one encoder for all.
     """
 
     table: np.ndarray
@@ -135,11 +131,9 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Calibrated predictions.
+    """Calibrated float64 values (utterance, dimension) or probabilities (utterance, emotion), in the order given.
 
-    Attributes:
-        outputs: float64 values (utterance, dimension) or probabilities (utterance, emotion), in the order given.
-        speakers: test speaker -> what was done, sorted by name.
+    And test speaker -> what was done, sorted by name.
     """
 
     outputs: np.ndarray
@@ -158,11 +152,6 @@ def calibrate_values(predicted: Spoken, known: Spoken, settings: LabelCalibratio
     Left unchanged are speakers with one utterance, speakers at or above the threshold, and dimensions in which a
     speaker's predictions or the neighbours' labels are all alike. A training speaker with a single label has no spread
     and is nobody's neighbour (ours).
-
-    Args:
-        predicted: by the model, for the test speakers.
-        known: the training part's labels.
-        settings: of the calibration.
 
     Raises:
         SereneError: fewer training speakers than neighbours are asked for, or tables that do not fit each other.
@@ -191,11 +180,6 @@ def calibrate_scores(predicted: Spoken, known: Spoken, settings: LabelCalibratio
     Both shares count as if they were of the test speaker's clips and one further clip of each class: so no class is
     ruled out, few clips correct little, and shares that agree change nothing.
 
-    Args:
-        predicted: by the model, for the test speakers.
-        known: the training part's labels.
-        settings: of the calibration.
-
     Raises:
         SereneError: as `calibrate_values`, or rows that are not shares.
     """
@@ -208,9 +192,7 @@ def calibrate_scores(predicted: Spoken, known: Spoken, settings: LabelCalibratio
         own, before, similar = outputs[rows], _shares(outputs[rows]), near.sum_up(_shares)
         reason = near.left_alone(len(rows), settings)
         if reason is None:
-            expected, found = (
-                len(rows) * share + 1 for share in (similar[0], before[0])
-            )  # one clip more of each class
+            expected, found = (len(rows) * share[0] + 1 for share in (similar, before))  # one clip more of each class
             corrected = own * (expected / found) ** settings.strength
             outputs[rows] = corrected / corrected.sum(axis=1, keepdims=True)
         told[name] = Neighbourhood(near.names, near.confidence, before, similar, _shares(outputs[rows]), (reason,))
@@ -259,10 +241,8 @@ def _nearest(predicted: Spoken, known: Spoken, settings: LabelCalibration) -> It
 
 def _rows(speakers: Sequence[str]) -> dict[str, np.ndarray]:
     """Give each speaker's rows, speakers sorted by name."""
-    rows = defaultdict(list)
-    for row, speaker in enumerate(speakers):
-        rows[str(speaker)].append(row)
-    return {speaker: np.array(rows[speaker]) for speaker in sorted(rows)}
+    names, who = np.unique(np.asarray(speakers, dtype=np.str_), return_inverse=True)
+    return {name: np.flatnonzero(who == place) for place, name in enumerate(names.tolist())}
 
 
 def _moments(table: np.ndarray) -> np.ndarray:

@@ -31,11 +31,7 @@ def tally(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarr
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarray:
-    """Count truths (utterance,) against predictions (utterance,).
-
-    Returns:
-        int64 (class, class): a row per true class, a column per predicted one.
-    """
+    """Count truths (utterance,) against predictions (utterance,): int64 (true class, predicted class)."""
     cells = np.asarray(truth) * n_classes + np.asarray(prediction)
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
@@ -83,11 +79,6 @@ def area_under_curve(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.nd
     With log the lines are straight over log x, so that a doubling of x counts the same wherever it is. The learning
     curves of Gat et al. 2022 are summed up so: scores over the number of training clips per class.
 
-    Args:
-        x: places (point,), increasing.
-        y: scores (point,).
-        log: whether the axis of x is logarithmic.
-
     Raises:
         SereneError: fewer than two points, unlike numbers of x and y, x that do not increase, or, with log, x that are
             not above 0.
@@ -121,9 +112,7 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def of_classes(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Give `ua`, `wa` and the mean negative logarithm of the true class's probability (`loss`), of clips as one.
 
-    Args:
-        targets: (utterance, class) shares, of which the largest is the true class.
-        probabilities: (utterance, class).
+    Both are (utterance, class); targets are shares, of which the largest is the true class.
     """
     truth = targets.argmax(axis=1)
     tallied = tally(truth, probabilities.argmax(axis=1), targets.shape[1])

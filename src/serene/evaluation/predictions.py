@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -99,15 +100,8 @@ class Predictions:
     ) -> Self:
         """Make the table of one part of one run; of classes, the highest score of each row is decided for.
 
-        Args:
-            ids: names of the utterances (utterance,).
-            speakers: who speaks (utterance,).
-            truth: labels as names, or as indices of classes (utterance,); or true values (utterance, dimension).
-            scores: (utterance, name).
-            task: what is predicted.
-            part: `validation` or `test`.
-            fold: the fold's name or number.
-            seed: the run's seed.
+        Truths are labels as names or indices of classes (utterance,), or values (utterance, dimension); scores are
+        (utterance, name).
         """
         n, given = len(ids), np.asarray(scores, dtype=np.float64)
         given = given if given.size else given.reshape(n, len(task.names))
@@ -151,14 +145,9 @@ class Predictions:
 
     def select(self, *, part: str | None = None, fold: str | int | None = None, seed: int | None = None) -> Self:
         """Keep the rows of a part, a fold, a seed, or any combination; there may be none."""
-        keep = np.ones(len(self), dtype=bool)
-        if part is not None:
-            keep &= self.part == part
-        if fold is not None:
-            keep &= self.fold == str(fold)
-        if seed is not None:
-            keep &= self.seed == seed
-        return self.rows(keep)
+        wanted = ((self.part, part), (self.fold, None if fold is None else str(fold)), (self.seed, seed))
+        kept = [column == value for column, value in wanted if value is not None]
+        return self.rows(np.logical_and.reduce([np.ones(len(self), dtype=bool), *kept]))
 
     def rows(self, which: np.ndarray) -> Self:
         """Keep rows by a mask or by their indices (utterance,)."""
@@ -169,11 +158,7 @@ class Predictions:
         return replace(self, scores=scores, prediction=self.task.decide(scores))
 
     def ordered(self, names: Sequence[str]) -> Self:
-        """Bring the names into another order.
-
-        Raises:
-            SereneError: the two sets of names differ.
-        """
+        """Bring the names into another order, or raise SereneError where they are others."""
         names, columns = tuple(names), COLUMNS[self.task.gives]
         if names == self.names:
             return self
@@ -192,11 +177,7 @@ class Predictions:
         )
 
     def like(self, other: Predictions) -> Self:
-        """Bring the names into another's order.
-
-        Raises:
-            SereneError: the other predictions are of another kind, or of other names.
-        """
+        """Bring the names into another's order, or raise SereneError where it is of another kind or other names."""
         if self.task.gives != other.task.gives:
             raise SereneError(
                 f"Some of these runs give {other.task.noun}s and some {self.task.noun}s: they answer different "
@@ -246,22 +227,14 @@ class Predictions:
 
     def _check_once(self) -> None:
         """Refuse an utterance that occurs twice in one part of one run."""
-        seen: set[tuple] = set()
-        for key in zip(self.id.tolist(), self.part.tolist(), self.fold.tolist(), self.seed.tolist(), strict=True):
-            if key in seen:
-                raise SereneError(
-                    f"Utterance '{key[0]}' occurs twice in the {key[1]} part of fold {key[2]}, seed {key[3]}."
-                )
-            seen.add(key)
+        keys = zip(self.id.tolist(), self.part.tolist(), self.fold.tolist(), self.seed.tolist(), strict=True)
+        for (name, part, fold, seed), times in Counter(keys).items():
+            if times > 1:
+                raise SereneError(f"Utterance '{name}' occurs twice in the {part} part of fold {fold}, seed {seed}.")
 
 
-def _shared(
-    ids: Iterable[object],
-    speakers: Iterable[object],
-    parts: Iterable[object],
-    folds: Iterable[object],
-    seeds: Sequence[int],
-) -> dict[str, Any]:
+def _shared(*columns: Iterable[Any]) -> dict[str, Any]:
     """Make the columns of every table (utterance,): words, and seeds as integers."""
-    texts = (np.array([str(value) for value in column], dtype=np.str_) for column in (ids, speakers, parts, folds))
+    *words, seeds = columns
+    texts = (np.array([str(value) for value in column], dtype=np.str_) for column in words)
     return dict(zip(SHARED, (*texts, np.array(seeds, dtype=np.int64)), strict=True))

@@ -81,11 +81,15 @@ def speaker_probe(
     remade = within_halves or (lambda rows, _first: embeddings[rows])
     results = [_one_draw(rows, speaker, group, remade, rng) for _ in range(draws)]
     missing, n_speakers = max(result.pop("missing") for result in results), int(speaker.max()) + 1
-    found = _over_draws(results) | {"n_utterances": len(rows), "n_speakers": n_speakers}
-    found |= {"n_speakers_left_out": len(np.unique(names)) - n_speakers + int(missing), "draws": draws}
-    found |= {"text_disjoint": texts is not None and note is None}
-    found |= {"standardized": "by speaker inside each half" if within_halves else "by the training half"}
-    return found | ({"note": note} if note else {})
+    return _over_draws(results) | {
+        "n_utterances": len(rows),
+        "n_speakers": n_speakers,
+        "n_speakers_left_out": len(np.unique(names)) - n_speakers + int(missing),
+        "draws": draws,
+        "text_disjoint": texts is not None and note is None,
+        "standardized": "by speaker inside each half" if within_halves else "by the training half",
+        **({"note": note} if note else {}),
+    }
 
 
 def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -112,11 +116,7 @@ def _over_draws(results: Sequence[dict[str, float]]) -> dict:
 
 
 def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:
-    """Find the error rate at the threshold where misses and false alarms are equally frequent.
-
-    Args:
-        same: similarity of pairs of one speaker (pair,).
-        different: similarity of pairs of two speakers (pair,).
+    """Find the error rate where misses and false alarms are equally frequent, by similarities of pairs (pair,).
 
     Returns:
         The mean of both rates where they are nearest: 0 for perfectly separated pairs, 0.5 for no difference.

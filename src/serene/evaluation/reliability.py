@@ -16,6 +16,7 @@ Temperature scaling (Guo et al. 2017) divides logits by one number, fitted so th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,12 @@ ROUNDING = 1e-4  # by which the scores of a row, written with 6 digits each, may
 def described(test: Predictions, temperatures: Sequence[float] = ()) -> dict[str, Any] | None:
     """Give what `report.json` holds under `reliability`; None where scores are no probabilities.
 
-    Args:
-        test: rows of one part; all folds and seeds of a run.
-        temperatures: of the models that answered, by which their scores were scaled.
+    Temperatures are those by which the answering models' scores were scaled.
 
     Returns:
-        `ece` as an interval; `bins` with `low`, `high`, `share` of all clips, mean `score` and `right`, of those that
-        hold a clip, all seeds together; `aurc`; `curve` with `coverage` and `risk` (place,); `coverage`, for each
-        `threshold` the share of clips `answered` and the `risk` among them (None where nothing is answered); and
-        `temperatures`. All but the bins are means over seeds.
+        `ece` as an interval; `bins` of all seeds together, as the function `bins` gives them; `aurc`; `curve` with
+        `coverage` and `risk` (place,); `coverage`, for each `threshold` the share of clips `answered` and the `risk`
+        among them (None where nothing is answered); and `temperatures`. All but the bins are means over seeds.
     """
     if not _probabilities(test):
         return None
@@ -56,7 +54,7 @@ def described(test: Predictions, temperatures: Sequence[float] = ()) -> dict[str
     places = np.arange(1, COVERAGES + 1) / COVERAGES
     kept = [curve[np.ceil(places * len(curve) - 1e-9).astype(int) - 1] for curve in curves]
     return {
-        "ece": interval(test).to_dict(),
+        "ece": asdict(interval(test)),
         "bins": bins(score, right),
         "aurc": float(np.mean([curve.mean() for curve in curves])),
         "curve": {"coverage": places.tolist(), "risk": np.mean(kept, axis=0).tolist()},
@@ -68,11 +66,8 @@ def described(test: Predictions, temperatures: Sequence[float] = ()) -> dict[str
 def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
     """Find the temperature that makes the cross entropy of `softmax(logits / temperature)` least.
 
-    No decision changes by it: the highest score stays the highest.
-
-    Args:
-        logits: (utterance, emotion), up to a constant per row: logarithms of probabilities will do.
-        target: distributions (utterance, emotion), of clips that were not trained on.
+    No decision changes by it. Logits (utterance, emotion) are up to a constant per row: logarithms of probabilities
+    will do. Targets are distributions (utterance, emotion), of clips that were not trained on.
     """
     logits, target = np.asarray(logits, dtype=float), np.asarray(target, dtype=float)
 
@@ -158,14 +153,10 @@ def _gaps(score: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def _answered(runs: Sequence[tuple[np.ndarray, np.ndarray]], threshold: float) -> dict[str, float | None]:
     """Say how many clips are answered where nothing below a threshold is, and how many of these wrongly."""
-    said = [right[score >= threshold] for score, right in runs]
-    shares = [len(answers) / len(right) for answers, (_, right) in zip(said, runs, strict=True)]
-    wrong = [1 - float(answers.mean()) for answers in said if len(answers)]
-    return {
-        "threshold": threshold,
-        "answered": float(np.mean(shares)),
-        "risk": float(np.mean(wrong)) if wrong else None,
-    }
+    shares = [float((score >= threshold).mean()) for score, _ in runs]
+    wrong = [1 - float(right[score >= threshold].mean()) for score, right in runs if score.max() >= threshold]
+    risk = float(np.mean(wrong)) if wrong else None
+    return {"threshold": threshold, "answered": float(np.mean(shares)), "risk": risk}
 
 
 def _decided(test: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -175,6 +166,5 @@ def _decided(test: Predictions) -> tuple[np.ndarray, np.ndarray]:
 
 def _probabilities(test: Predictions) -> bool:
     """Say whether the scores of each row are shares of 1; of many classes, not all of a row are kept."""
-    sums, few = test.scores.sum(axis=1), len(test.names) <= MOST_CLASSES
-    whole = bool((sums >= 1 - ROUNDING).all()) or not few
-    return whole and bool(test.scores.min() >= 0) and bool((sums <= 1 + ROUNDING).all())
+    sums, least = test.scores.sum(axis=1), 1 - ROUNDING if len(test.names) <= MOST_CLASSES else 0.0
+    return bool(test.scores.min() >= 0 and (sums >= least).all() and (sums <= 1 + ROUNDING).all())

@@ -39,26 +39,18 @@ class ReportFacts:
     """What predictions cannot tell of a run; kept in the report as it is.
 
     Attributes:
-        title: of the report.
         protocol: by which speakers were split, and its settings.
         speaker_independent: whether no test speaker is in training or validation.
         selection: how the epoch was selected, and by what validation.
         saw_unlabelled_test_audio: whether test speakers are enrolled with their other, unlabelled clips.
         stamps: warnings in plain words.
         target: what a recipe calls what is predicted; as the predictions have it without.
-        corpus: that is tested on.
-        only: what its clips are restricted to.
+        only: what the clips of the tested corpus are restricted to.
         data: which files of it were used.
-        languages: of the corpus.
         join: labels that were joined to others.
-        method: how the models learnt.
         speaker_corpus: from which a method learnt speakers.
-        normalize: how features are standardised.
-        recipe: its text.
         recipe_hash: what identifies the run.
-        machine: that trained.
         seconds: that training took.
-        environment: versions.
     """
 
     title: str
@@ -90,12 +82,7 @@ class ReportFacts:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What a picture of the embedding is drawn from.
-
-    Attributes:
-        vectors: (utterance, feature).
-        predictions: of the same utterances, one part of one run.
-    """
+    """Vectors (utterance, feature) of which a picture is drawn, and predictions of them: one part of one run."""
 
     vectors: np.ndarray
     predictions: Predictions
@@ -103,14 +90,7 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What is known about a run.
-
-    Attributes:
-        content: what `report.json` holds.
-        logs: of each training, what it logged per epoch.
-        embedding: for the t-SNE picture; None for none.
-        predictions: of the test, for pictures of them; None for none.
-    """
+    """What `report.json` holds of a run; for pictures, each training's log by epoch, an embedding, test predictions."""
 
     content: Mapping[str, Any]
     logs: Sequence[Sequence[Mapping[str, float]]] = ()
@@ -150,9 +130,8 @@ def build(
     Args:
         predictions: of all folds and seeds; a test part, and a validation part where there is one.
         facts: what predictions cannot tell.
-        probes: of each trial, `{"test": speaker_probe(...) or None, "train": ...}`; averaged over the trials that have
-            it.
-        shifts: of each trial, `serene.evaluation.shift.of_embeddings`; averaged over the trials that have it.
+        probes: of each trial, `{"test": speaker_probe(...) or None, "train": ...}`, to be averaged.
+        shifts: of each trial, `serene.evaluation.shift.of_embeddings`, to be averaged.
         temperatures: by which the models' scores were scaled; of those models of classes that say so.
         groups_of: what is known of speakers, as `serene.evaluation.speakers.facts_of` collects it.
         logs: of each training, a row per epoch.
@@ -198,7 +177,7 @@ def _measured(test: Predictions, validation: Predictions, task: Task) -> dict[st
 
 
 def _figures(predictions: Predictions) -> dict[str, dict[str, float | None]]:
-    return {name: interval.to_dict() for name, interval in intervals(predictions).items()}
+    return {name: asdict(interval) for name, interval in intervals(predictions).items()}
 
 
 def _of_classes(test: Predictions, temperatures: Sequence[float]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:

@@ -47,12 +47,7 @@ AGAINST = {
 
 
 def of_embeddings(training: np.ndarray, embeddings: np.ndarray, speakers: Sequence[str]) -> dict[str, float]:
-    """Estimate each speaker's divergence from the training clips; see the formula above.
-
-    Args:
-        training: of the training clips (utterance, feature).
-        embeddings: of the test clips (utterance, feature), by the same model.
-        speakers: who speaks in each of these (utterance,).
+    """Estimate how far each speaker's embeddings (utterance, feature) are from the training's; see the formula above.
 
     Returns:
         speaker -> divergence in nats; without those of a single clip, and of nobody where training clips are all alike.
@@ -78,10 +73,9 @@ def normal_divergence(clips: np.ndarray) -> float:
 
 
 def of_labels(answers: Predictions) -> dict[str, dict[str, float]]:
-    """Estimate how far each test speaker's labels are from the other speakers'; see the formula above.
+    """Estimate how far each test speaker's labels are from the other speakers' in validation and test; see above.
 
-    Args:
-        answers: rows of validation and test; a clip counts once, however often it was answered.
+    A clip counts once, however often it was answered.
 
     Returns:
         dimension, or `emotion` for a task of classes -> speaker -> divergence in nats; without those of a single clip.
@@ -118,11 +112,7 @@ def described(
     Args:
         answers: rows of validation and test.
         performance: dimension, or `emotion` for a task of classes -> test speaker -> CCC or UA, NaN for none.
-        trials: of each fold and seed, what `of_embeddings` found; None where embeddings were not kept. A speaker's
-            shifts in several trials are averaged.
-
-    Returns:
-        What `report.json` holds under `shift`.
+        trials: of each fold and seed, what `of_embeddings` found, to be averaged; None where it was not kept.
     """
     labels = of_labels(answers)
     people = list(next(iter(performance.values())))
@@ -130,12 +120,9 @@ def described(
     embedding = {name: float(np.mean(values)) for name, values in found.items() if values}
     correlations = {}
     for target, reached in performance.items():
-        series = embedding, labels[target], reached
-        pairs = {"embedding": (0, 2), "labels": (1, 2), "embedding_and_labels": (0, 1)}
-        correlations[target] = {
-            name: correlation(*([series[one].get(who, np.nan) for who in people] for one in pair))
-            for name, pair in pairs.items()
-        }
+        apart, unlike, good = ([of.get(who, np.nan) for who in people] for of in (embedding, labels[target], reached))
+        pairs = {"embedding": (apart, good), "labels": (unlike, good), "embedding_and_labels": (apart, unlike)}
+        correlations[target] = {name: correlation(*pair) for name, pair in pairs.items()}
     return {
         "performance": answers.task.metric,
         "against": AGAINST,
@@ -156,8 +143,7 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> dict[str, float] | No
     """Correlate two values of each speaker (Pearson), those without either left out.
 
     Returns:
-        `r`, `low` and `high` of Fisher's 95 % interval, and `n` speakers; None for fewer than `FEWEST`, or without
-        spread.
+        `r`, ends of Fisher's 95 % interval, and `n` speakers; None for fewer than `FEWEST`, or without spread.
     """
     pairs = np.array([a, b], dtype=np.float64)
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -97,5 +98,5 @@ def of_groups(test: Predictions, facts: Facts) -> dict[str, dict[str, dict[str, 
 
 def _figures(own: Predictions) -> dict[str, Any]:
     speakers = len(np.unique(own.speaker))
-    metrics = {name: one.to_dict() for name, one in intervals(own).items()} if speakers >= FEWEST else None
+    metrics = {name: asdict(one) for name, one in intervals(own).items()} if speakers >= FEWEST else None
     return {"n_speakers": speakers, "n_utterances": len(np.unique(own.id)), "metrics": metrics}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def cold_start(unseen: Sequence[UnseenSpeakers]) -> dict[str, dict[str, Any]]:
     curve = {}
     for clips in CLIPS:
         found = intervals(Predictions.concatenate(own.answered(clips) for own in unseen))
-        curve["all" if clips is None else str(clips)] = next(iter(found.values())).to_dict()
+        curve["all" if clips is None else str(clips)] = asdict(next(iter(found.values())))
     return curve
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def differences(runs: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
     ]
     (first, reference), *others = tests
     return [
-        {"run": name, "against": first, "metric": metric, **difference.to_dict()}
+        {"run": name, "against": first, "metric": metric, **asdict(difference)}
         for name, test in others
         for metric, difference in paired(test, reference).items()
     ]

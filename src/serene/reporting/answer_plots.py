@@ -30,29 +30,21 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     figure, (axes,) = fields(1, 2.1 + 0.82 * n, 1.5 + 0.68 * n)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shade(shares), aspect="auto", interpolation="nearest")
-    for row, column in np.ndindex(n, n):
-        share, strong = shares[row, column], shares[row, column] > 0.62
-        color = "#ffffff" if strong else INK
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row - 0.12, f"{share:.0%}", ha="center", va="center", color=color, size=11, weight=weight)
-        axes.text(column, row + 0.24, f"{matrix[row, column]:,.0f}", ha="center", va="center", color=color, size=8)
+    for (row, column), share in np.ndenumerate(shares):
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": "#ffffff" if share > 0.62 else INK}
+        axes.text(column, row - 0.12, f"{share:.0%}", size=11, weight="bold" if row == column else "normal", **style)
+        axes.text(column, row + 0.24, f"{matrix[row, column]:,.0f}", size=8, **style)
     axes.set_xticks(range(n), plain(classes), rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n), plain(classes))
-    axes.set_xlabel("recognised as")
-    axes.set_ylabel("is")
+    axes.set(xlabel="recognised as", ylabel="is")
     dress(axes, frame=False)
     return figure
 
 
 def agreement(truth: np.ndarray, prediction: np.ndarray, dimensions: Sequence[str]) -> Figure:
-    """Draw what was predicted over what is true, a field for each dimension, and the line on which both are the same.
+    """Draw what was predicted over what is true (utterance, dimension), and the line on which both are the same.
 
     Many utterances are drawn as how dense they lie: the stronger the blue, the more.
-
-    Args:
-        truth: true values (utterance, dimension).
-        prediction: predicted values (utterance, dimension).
-        dimensions: name of each.
     """
     figure, places = fields(len(dimensions), 4.4, 4.2)
     for axes, name, y, x in zip(places, plain(dimensions), truth.T, prediction.T, strict=True):
@@ -66,21 +58,14 @@ def agreement(truth: np.ndarray, prediction: np.ndarray, dimensions: Sequence[st
         else:
             axes.scatter(y, x, s=18, color=BLUE, alpha=0.45, linewidths=0)
         axes.plot((low, high), (low, high), color=INK, lw=0.9, ls=DASHES)
-        axes.set_xlim(low, high)
-        axes.set_ylim(low, high)
-        axes.set_aspect("equal")
-        axes.set_xlabel(f"true {name.strip()}")
-        axes.set_ylabel(f"predicted {name.strip()}")
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set(xlabel=f"true {name.strip()}", ylabel=f"predicted {name.strip()}")
         dress(axes)
     return figure
 
 
 def reliability(found: Mapping[str, Any]) -> Figure:
-    """Draw share right over score on the left, and error over coverage on the right.
-
-    Args:
-        found: what `report.json` holds under `reliability`.
-    """
+    """Draw share right over score, and error over coverage, of what `report.json` holds under `reliability`."""
     figure, (left, right) = fields(2, 4.7, 4.2)
     _scores(left, found)
     _risk(right, found)
@@ -97,10 +82,7 @@ def _scores(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.plot(scores, right, color=BLUE, lw=1.2)
     sizes = [max(SMALLEST, LARGEST * one["share"]) for one in found["bins"]]
     axes.scatter(scores, right, s=sizes, color=BLUE, alpha=0.75, linewidths=0, zorder=3)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("score of what was decided for")
-    axes.set_ylabel("of these right")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="score of what was decided for", ylabel="of these right")
 
 
 def _risk(axes: Axes, found: Mapping[str, Any]) -> None:
@@ -113,10 +95,7 @@ def _risk(axes: Axes, found: Mapping[str, Any]) -> None:
             axes.plot(one["answered"], one["risk"], "o", color=BLUE, ms=5)
             where = {"textcoords": "offset points", "xytext": (5, -12), "ha": "left", "size": 9, "color": INK}
             axes.annotate(f"{one['threshold']:g}", (one["answered"], one["risk"]), **where)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, min(top, 1.02))
-    axes.set_xlabel("answered, the surest first")
-    axes.set_ylabel("of these wrong")
+    axes.set(xlim=(0, 1.02), ylim=(0, min(top, 1.02)), xlabel="answered, the surest first", ylabel="of these wrong")
 
 
 def per_speaker(
@@ -125,16 +104,13 @@ def per_speaker(
     recall: Mapping[str, Sequence[float | None]],
     shares: bool,
 ) -> Figure:
-    """Draw how well each speaker is recognised, the worst on the left: a row for each measure, recalls below.
+    """Draw how well each speaker is recognised, in the order given: a row for each measure, recalls of classes below.
 
-    Args:
-        speakers: names (speaker,), in the order in which they are drawn.
-        measures: name -> figure of each speaker (speaker,); None, and no dot, where there is none.
-        recall: class -> share of it that was recognised (speaker,); none of them are drawn where there are none.
-        shares: whether the measures are shares, to be written as percentages.
+    A figure of a speaker that is None has no dot. Measures that are shares are written as percentages.
     """
     n, heights = len(speakers), [1.7] * len(measures) + [0.26 * len(recall)] * bool(recall)
-    figure = Figure(figsize=(_width(n), 1.1 + sum(heights)), layout="constrained")
+    width = min(11.0, max(7.0, 2.2 + 0.34 * n))
+    figure = Figure(figsize=(width, 1.1 + sum(heights)), layout="constrained")
     rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (name, own) in zip(rows, measures.items(), strict=False):
         values = _numbers(own)
@@ -162,9 +138,7 @@ def per_speaker(
 def shifts(found: Mapping[str, Any], unit: str) -> Figure:
     """Draw every speaker's performance over how far the speaker is from everybody else, in embedding and in labels.
 
-    Args:
-        found: what `report.json` holds under `shift`.
-        unit: what performance is measured in, such as CCC.
+    Found is what `report.json` holds under `shift`; the unit of performance is such as CCC.
     """
     targets, people = list(found["correlations"]), found["per_speaker"]
     figure = Figure(figsize=(9.4, 3.6 * len(targets)), layout="constrained")
@@ -192,11 +166,8 @@ def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequ
 
     As in figure 2 of Tu et al. 2019: emotions should gather on the left, speakers should be mixed on the right.
 
-    Args:
-        embeddings: (utterance, feature).
-        kinds: what is learnt -> label of each utterance, or value, drawn from dark to light (utterance,).
-        speakers: who speaks (utterance,).
-        seed: of the choice of speakers and of the layout.
+    Embeddings are (utterance, feature); kinds give a label of each utterance, or a value, drawn from dark to light
+    (utterance,). The seed is of the choice of speakers and of the layout.
     """
     rng = np.random.default_rng(seed)
     names = np.asarray(speakers, dtype=np.str_)
@@ -211,8 +182,7 @@ def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequ
     for axes, (title, kind) in zip(places, shown.items(), strict=True):
         _layout(axes, plane, kind[rows])
         axes.set_title(f"by {plain([title])[0].strip()}", loc="left", size=11, color=INK)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
         dress(axes, frame=False)
     return figure
@@ -228,11 +198,6 @@ def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray) -> None:
         return
     dots(axes, plane, kind.tolist())
     legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
-
-
-def _width(speakers: int) -> float:
-    """Choose how wide, in inches, a picture of so many speakers beside each other is."""
-    return min(11.0, max(7.0, 2.2 + 0.34 * speakers))
 
 
 def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
@@ -251,11 +216,8 @@ def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
 def _name(axes: Axes, speakers: Sequence[str], how: str) -> None:
     """Name the speakers below the axes, as far as there is room."""
     n = len(speakers)
-    if n <= MOST_NAMES:
-        size = 9 if n <= 24 else 7
-        axes.set_xticks(range(n), plain(speakers), rotation=60, ha="right", rotation_mode="anchor", size=size)
-    else:
-        axes.set_xticks([])
+    names, size = plain(speakers) if n <= MOST_NAMES else [], 9 if n <= 24 else 7
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", size=size)
     axes.set_xlabel(f"{n} speakers, {how}")
 
 

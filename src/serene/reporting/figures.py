@@ -24,27 +24,22 @@ NAMES = {"ua": "UA, mean recall over classes", "wa": "WA, share of right answers
 
 @dataclass(frozen=True)
 class Unit:
-    """How the figures of a metric are written.
-
-    Attributes:
-        name: of the metric.
-        scale: what figures are multiplied by.
-        digits: behind the point.
-        sign: behind a figure.
-        differences: what is said behind a difference of two.
-        hint: how large a figure may be.
-    """
+    """How the figures of a metric are written."""
 
     name: str
-    scale: float
-    digits: int
-    sign: str
-    differences: str
-    hint: str
+    scale: float  # what figures are multiplied by
+    digits: int  # behind the point
+    sign: str  # behind a figure
+    differences: str  # what is said behind a difference of two
+    hint: str  # how large a figure may be
 
     def bare(self, value: float | None, missing: str = "–") -> str:
         """Write a figure where its unit is said elsewhere."""
         return missing if value is None else f"{round(self.scale * value, self.digits) + 0.0:.{self.digits}f}"  # no -0
+
+    def signed(self, difference: float) -> str:
+        """Write a difference of two figures."""
+        return f"{self.scale * difference:+.{self.digits}f}"
 
     def rough(self, value: float | None) -> str:
         """Write a figure with a digit less."""
@@ -127,26 +122,13 @@ def heading(differences: Sequence[Mapping[str, Any]]) -> str:
 
 
 def difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Give the rows of the table as text.
-
-    Args:
-        differences: as `serene.experiment.run_report.differences` gives them.
-    """
-    return [
-        {
-            "run": row["run"],
-            "metric": row["metric"],
-            "difference": _signed(row, "value"),
-            "95 % interval": f"{_signed(row, 'low')} to {_signed(row, 'high')}",
-            "p": f"{row['p']:.3f}",
-        }
-        for row in differences
-    ]
-
-
-def _signed(row: Mapping[str, Any], key: str) -> str:
-    unit = _unit(row)
-    return f"{unit.scale * row[key]:+.{unit.digits}f}"
+    """Give the rows of the table as text, of what `serene.experiment.run_report.differences` gives."""
+    rows = []
+    for row in differences:
+        value, low, high = (_unit(row).signed(row[key]) for key in ("value", "low", "high"))
+        cells = (row["run"], row["metric"], value, f"{low} to {high}", f"{row['p']:.3f}")
+        rows.append(dict(zip(DIFFERENCE_COLUMNS, cells, strict=True)))
+    return rows
 
 
 def _unit(row: Mapping[str, Any]) -> Unit:

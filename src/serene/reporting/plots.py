@@ -27,10 +27,8 @@ Line = tuple[Sequence[float | str], Sequence[float], Sequence[float] | None, Seq
 def learning_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
     """Draw what trainings logged per epoch: their mean as a line, their range as a band.
 
-    Args:
-        logs: of each training, a row per epoch with `epoch` and whatever was measured. Names that end in `_ua`,
-            `_wa` or `accuracy` are shares and go to the right, and so does `_ccc`; all others but `seconds` to the
-            left.
+    A row has `epoch` and whatever was measured. Names that end in `_ua`, `_wa` or `accuracy` are shares and go to the
+    right, and so does `_ccc`; all others but `seconds` to the left.
     """
     names = list(dict.fromkeys(name for rows in logs for row in rows for name in row))
     measured = [name for name in names if name not in ("epoch", "seconds")]
@@ -56,14 +54,8 @@ def curves(
 ) -> Figure:
     """Draw lines, each with its name at its end and a band where it has one.
 
-    Args:
-        lines: name -> (where, how much, lower edge, upper edge), each (point,). Where any place is a word, such as
-            "all" beside 0, 1, 2, the places stand in even steps: numbers in their order, then words in that of the
-            lines.
-        x_label: what the places are.
-        y_label: what is measured.
-        log_x: whether equal factors are equal distances; places are positive numbers then.
-        percent: whether the values are shares, to be written as percentages.
+    Where any place is a word, such as "all" beside 0, 1, 2, the places stand in even steps: numbers in their order,
+    then words in that of the lines. With `log_x` places are positive numbers; `percent` is for values that are shares.
     """
     figure, (axes,) = fields(1, 8.0, 4.4)
     step = _steps(axes, [x for line in lines.values() for x in line[0]], log_x)
@@ -75,8 +67,7 @@ def curves(
         if low is not None and high is not None:
             axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
         ends.append((name, x[-1], y[-1], color))
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set(xlabel=x_label, ylabel=y_label)
     if percent:
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
     dress(axes)
@@ -85,12 +76,7 @@ def curves(
 
 
 def per_batch(lines: Mapping[str, Sequence[float]], *, window: int = WINDOW) -> Figure:
-    """Draw the training accuracy of each batch, its running mean in bold, and write its spread beside the name.
-
-    Args:
-        lines: name of a system -> share of each batch that was right (batch,).
-        window: batches of the running mean.
-    """
+    """Draw the share right of each system's batches (batch,), its running mean in bold, its spread beside the name."""
     figure, (axes,) = fields(1, 8.0, 4.4)
     ends = []
     for place, (name, values) in enumerate(lines.items()):
@@ -177,10 +163,8 @@ def _words(name: str) -> str:
 
 def draw_pretraining(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     """Draw how many hidden frames are told right over the epochs, of what is trained on and of what is held out."""
-    epochs = [row["epoch"] for row in rows]
-    shown = [key for key in rows[0] if key.endswith(("accuracy", "majority"))]
     lines: dict[str, Line] = {}
-    for key in shown:
+    for key in (key for key in rows[0] if key.endswith(("accuracy", "majority"))):
         word = key.removeprefix("validation_").replace("_", " ").replace("masked/accuracy", "training")
-        lines[word] = epochs, [row[key] for row in rows], None, None
+        lines[word] = [row["epoch"] for row in rows], [row[key] for row in rows], None, None
     save(curves(lines, "epoch", "hidden frames told right"), path)

@@ -45,13 +45,9 @@ def write_html(
     title: str = "serene report",
     differences: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write one page: a summary where there are several reports, then each of them.
+    """Write one page, whole or not at all: a summary where there are several reports, then each of them.
 
-    Args:
-        reports: in the order in which they are to be read.
-        path: the `.html` file, written whole or not at all.
-        title: heading of the page.
-        differences: paired ones of the reports' runs, where they were compared.
+    Differences are paired ones of the reports' runs, where they were compared.
     """
     parts = [f"<h1>{escaped(title)}</h1>"]
     if len(reports) > 1:
@@ -140,8 +136,7 @@ def _cards(s: Shown) -> str:
     found.append(("speaker probe, test speakers", told["accuracy"], by_chance) if s.task.speaker_probe else named)
     if content["gap"] is not None:
         before = unit.one(s.task.merit(content["validation"]))
-        gap = f"{unit.scale * content['gap']:+.{unit.digits}f}"
-        found.append(("validation less test", gap, f"{unit.differences}; validation {before}"))
+        found.append(("validation less test", unit.signed(content["gap"]), f"{unit.differences}; validation {before}"))
     box = '<div class="card"><span class="name">{}</span><b>{}</b><span class="more">{}</span></div>'
     boxes = (box.format(escaped(name), value, more) for name, value, more in found)
     return f'<div class="cards">{"".join(boxes)}</div>'

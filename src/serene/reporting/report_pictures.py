@@ -22,21 +22,13 @@ FEWEST_POINTS = 10  # that a layout in the plane can say anything about
 
 @dataclass(frozen=True)
 class Shown:
-    """A report that is shown.
-
-    Attributes:
-        report: itself.
-        content: what its `report.json` holds.
-        task: what was predicted.
-        unit: of the headline figures.
-        name: unique on the page.
-    """
+    """A report that is shown."""
 
     report: Report
-    content: Mapping[str, Any]
+    content: Mapping[str, Any]  # what its `report.json` holds
     task: Task
-    unit: Unit
-    name: str
+    unit: Unit  # of the headline figures
+    name: str  # unique on the page
 
 
 def answers(s: Shown) -> str:

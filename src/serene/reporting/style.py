@@ -113,14 +113,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") ->
 
 
 def svg(figure: Figure, name: str) -> str:
-    """Draw a figure to stand inside the page.
+    """Draw a figure as an `<svg>` element that refers to nothing outside itself.
 
-    Args:
-        figure: what to draw; its words take the page's fonts, and what is drawn in `INK` the page's colour.
-        name: unique on the page; the parts of the picture that refer to each other are named after it.
-
-    Returns:
-        An `<svg>` element that refers to nothing outside itself.
+    Its words take the page's fonts, and what is drawn in `INK` the page's colour. The name is unique on the page: the
+    parts of the picture that refer to each other are named after it.
     """
     data = io.StringIO()
     nameless = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -157,13 +153,7 @@ def fields(many: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def dress(axes: Axes, *, frame: bool = True, grid: Literal["x", "y"] = "y") -> None:
-    """Draw axes in ink: a line to the left and below and a faint grid, or neither.
-
-    Args:
-        axes: what to dress.
-        frame: whether there are lines at all.
-        grid: the axis whose ticks the grid goes through, where there is a frame.
-    """
+    """Draw axes in ink: a line to the left and below and a faint grid through one axis' ticks, or neither."""
     for side, spine in axes.spines.items():
         spine.set_visible(frame and side in ("left", "bottom"))
         spine.set_color(INK)
