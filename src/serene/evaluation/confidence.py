@@ -60,8 +60,7 @@ def intervals(answers: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dic
     (drawn,) = _drawn([answers], draws, seed)
     result = {}
     for name, values in figures(answers).items():
-        low, high = _ends(_over_seeds(drawn[name]))
-        result[name] = Interval(float(values.mean()), low, high, deviation(values))
+        result[name] = Interval(float(values.mean()), *_ends(drawn[name]), deviation(values))
     return result
 
 
@@ -106,7 +105,7 @@ def weighted(
     result = {}
     for name in points[0]:
         value = sum(weight * point[name].mean() for weight, point in zip(weights, points, strict=True))
-        totals = sum(weight * _over_seeds(found[name]) for weight, found in zip(weights, drawn, strict=True))
+        totals = sum(weight * found[name] for weight, found in zip(weights, drawn, strict=True))
         result[name] = Interval(float(value), *_ends(np.asarray(totals)), None)
     return result
 
@@ -129,10 +128,9 @@ def paired(a: Predictions, b: Predictions, *, draws: int = DRAWS, seed: int = 0)
     result = {}
     for name in points[0]:
         value = points[0][name].mean() - points[1][name].mean()
-        difference = np.round(_over_seeds(drawn_a[name]) - _over_seeds(drawn_b[name]), 12)  # 1e-16 is no sign
-        low, high = _ends(difference)
+        difference = np.round(drawn_a[name] - drawn_b[name], 12)  # 1e-16 is no sign
         p = 2 * min(np.mean(difference <= 0), np.mean(difference >= 0))
-        result[name] = Difference(float(value), low, high, float(min(1.0, max(p, 1 / draws))))
+        result[name] = Difference(float(value), *_ends(difference), float(min(1.0, max(p, 1 / draws))))
     return result
 
 
@@ -154,8 +152,12 @@ def figures(answers: Predictions) -> dict[str, np.ndarray]:
 
 
 def _drawn(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[str, np.ndarray]]:
-    """Draw speakers and utterances once for all systems of one kind: every metric of each (draw, seed)."""
-    return OF_TASK[systems[0].task.metric][1](systems, draws, seed)
+    """Draw speakers and utterances once for all systems of one kind: every metric of each (draw,), the mean over seeds.
+
+    A seed that was not run on any drawn speaker has no say in that draw.
+    """
+    drawn = OF_TASK[systems[0].task.metric][1](systems, draws, seed)
+    return [{name: mean_known(values, axis=1) for name, values in found.items()} for found in drawn]
 
 
 def _every_metric(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -166,11 +168,6 @@ OF_TASK: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {  # by a ta
     "ua": (lambda answers: _every_metric(tallies(answers)), lambda *how: [_every_metric(own) for own in draw(*how)]),
     "ccc": (ccc_figures, drawn_ccc),
 }
-
-
-def _over_seeds(values: np.ndarray) -> np.ndarray:
-    """Average (draw, seed) over seeds; a seed that was not run on any drawn speaker has no say in that draw."""
-    return mean_known(values, axis=1)
 
 
 def _ends(drawn: np.ndarray) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -95,10 +96,11 @@ def speaker_probe(
 def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Mark the utterances (utterance,) of speakers who can be in both halves, or raise TooFewClips."""
     kept = _in_two_groups(names, group)
-    if len(np.unique(names[kept])) < 2:
+    usable = len(np.unique(names[kept]))
+    if usable < 2:
         raise TooFewClips(
             f"A speaker probe needs two speakers with two utterances each; of {len(np.unique(names))} speakers and "
-            f"{len(names)} utterances, {len(np.unique(names[kept]))} can be used."
+            f"{len(names)} utterances, {usable} can be used."
         )
     return kept
 
@@ -186,14 +188,8 @@ class _EqualSpread(BaseEstimator):
 
 
 def _nonlinear(n_train: int, state: int) -> MLPClassifier:
-    return MLPClassifier(
-        (256,),
-        learning_rate_init=3e-3,
-        alpha=1e-3,
-        batch_size=min(max(8, n_train // 20), 200, n_train),  # pyright: ignore[reportArgumentType]
-        max_iter=40,
-        random_state=state,
-    )
+    batch: Any = min(max(8, n_train // 20), 200, n_train)
+    return MLPClassifier((256,), learning_rate_init=3e-3, alpha=1e-3, batch_size=batch, max_iter=40, random_state=state)
 
 
 def _eer(x: np.ndarray, speaker: np.ndarray, rng: np.random.Generator) -> float:
@@ -219,23 +215,22 @@ def _mean_and_std(values: np.ndarray) -> dict[str, float | None]:
 
 def _groups(names: np.ndarray, texts: Sequence[str | None] | None) -> tuple[np.ndarray, str | None]:
     """Number what must stay together (utterance,): a text, or the utterance alone; and note where texts cannot."""
-    alone = np.arange(len(names))
+    alone, speakers = np.arange(len(names)), len(np.unique(names))
     if texts is None:
         return alone, None
     labels = [("text", text) if text else ("utterance", str(i)) for i, text in enumerate(texts)]
     place = {label: index for index, label in enumerate(dict.fromkeys(labels))}
     group = np.array([place[label] for label in labels])
     usable = len(np.unique(names[_in_two_groups(names, group)]))
-    if usable >= max(2, len(np.unique(names)) / 2):
+    if usable >= max(2, speakers / 2):
         return group, None
-    return alone, f"The halves share texts: only {usable} of {len(np.unique(names))} speakers say more than one text."
+    return alone, f"The halves share texts: only {usable} of {speakers} speakers say more than one text."
 
 
 def _in_two_groups(names: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Mark the utterances of speakers who have at least two groups (utterance,)."""
-    pairs = {(name, number) for name, number in zip(names.tolist(), group.tolist(), strict=True)}
-    found = np.array([name for name, _ in pairs])
-    speakers, counts = np.unique(found, return_counts=True)
+    pairs = {*zip(names.tolist(), group.tolist(), strict=True)}
+    speakers, counts = np.unique([name for name, _ in pairs], return_counts=True)
     return np.isin(names, speakers[counts >= 2])
 
 

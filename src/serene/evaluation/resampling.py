@@ -173,11 +173,8 @@ def drawn_ccc(systems: Sequence[Predictions], draws: int, seed: int) -> list[dic
 
 def _by_name(predictions: Predictions, overall: np.ndarray, of_speakers: np.ndarray) -> dict[str, np.ndarray]:
     """Name the figures (..., dimension) of each dimension."""
-    named = {}
-    for place, dimension in enumerate(predictions.names):
-        named[f"ccc_{dimension}"] = overall[..., place]
-        named[f"ccc_{dimension}_of_speakers"] = of_speakers[..., place]
-    return named
+    kinds = (("", overall), ("_of_speakers", of_speakers))
+    return {f"ccc_{name}{of}": own[..., place] for place, name in enumerate(predictions.names) for of, own in kinds}
 
 
 def _moments(systems: Sequence[Predictions]) -> list[np.ndarray]:

@@ -156,18 +156,16 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> dict[str, float] | No
     return {"r": r, "low": math.tanh(middle - half), "high": math.tanh(middle + half), "n": n}
 
 
-def _bins(labels: np.ndarray) -> np.ndarray:
-    """Number the bin of each label (utterance,)."""
-    edges = np.linspace(labels.min(), labels.max(), BINS + 1)[1:-1]
-    return np.searchsorted(edges, labels, side="right")
-
-
 def _of_classes(clips: Predictions) -> dict[str, tuple[np.ndarray, int]]:
     return {TARGET: (clips.truth, len(clips.names))}
 
 
 def _of_values(clips: Predictions) -> dict[str, tuple[np.ndarray, int]]:
-    return {name: (_bins(clips.truth[:, n]), BINS) for n, name in enumerate(clips.names)}
+    found = {}
+    for name, labels in zip(clips.names, clips.truth.T, strict=True):
+        edges = np.linspace(labels.min(), labels.max(), BINS + 1)[1:-1]
+        found[name] = np.searchsorted(edges, labels, side="right"), BINS
+    return found
 
 
 PLACES = {"probabilities": _of_classes, "values": _of_values}  # target -> place of each label (utterance,), of how many

@@ -46,8 +46,9 @@ class Subject:
         preprocessor: as `preprocessor_config.json` holds it.
         speakers: how many it was trained on, and how many others it was selected by; None where unknown.
         elsewhere: what reports of the run's models on other corpora hold.
-        cold_start: unlabelled clips that a speaker is enrolled with -> figure.
-        licence: of the weights; None where nobody has chosen one.
+        cold_start: unlabelled clips that a speaker is enrolled with, such as "none" or "10" -> the first headline
+            figure: `value`, and `low` and `high` where there is an interval.
+        licence: of the weights, in the hub's words, such as `cc-by-4.0`; None where nobody has chosen one.
     """
 
     content: Mapping[str, Any]
@@ -106,23 +107,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def front_matter(
     content: Mapping[str, Any], elsewhere: Sequence[Mapping[str, Any]] = (), licence: str | None = None
 ) -> str:
-    """Give the YAML between the dashes on top of a card.
-
-    Args:
-        content: what `report.json` holds.
-        elsewhere: the same, of the run's models on other corpora.
-        licence: of the weights, in the hub's words, such as `cc-by-4.0`; not stated where nobody has chosen one.
-    """
+    """Give the YAML between the dashes on top of a card, of a `Subject`'s facts."""
     tags = ["speech", *TAGS[task_of_report(content).kind], *["speaker-independent"] * content["speaker_independent"]]
     codes = [LANGUAGES.get(name.lower(), name.lower()) for name in content.get("languages") or ()]
-    upstream = pretrained(content)
+    upstream, corpora = pretrained(content), dict.fromkeys((content.get("corpus"), content.get("speaker_corpus")))
     found = {
         "license": licence,
         "language": [code for code in codes if code and re.fullmatch("[a-z]{2,3}", code)],
         "library_name": "serene",
         "pipeline_tag": TASK,
         "tags": tags,
-        "datasets": [name for name in _corpora(content) if published(name)],
+        "datasets": [name for name in corpora if name and published(name)],
         "base_model": upstream.partition("@")[0] if upstream and _on_hub(upstream) else None,
         "model-index": [{"name": str(content["title"]), "results": [_result(one) for one in (content, *elsewhere)]}],
     }
@@ -158,21 +153,14 @@ def _on_hub(name: str) -> bool:
     return bool(HUB_NAME.fullmatch(name)) and not name.startswith(".") and not Path(name).is_dir()
 
 
-def _corpora(content: Mapping[str, Any]) -> list[str]:
-    """Name the corpora that were trained on, the speaker corpus after the other."""
-    return [name for name in dict.fromkeys((content.get("corpus"), content.get("speaker_corpus"))) if name]
-
-
 def _result(content: Mapping[str, Any]) -> dict[str, Any]:
     """Give a report's figures as an entry of the model index; those that there are none of are left out."""
     corpus = str(content.get("corpus") or "unnamed")
     measured = []
-    for key, figure in content["metrics"].items():
-        if figure["value"] is None:
-            continue
+    for key, figure in ((key, one) for key, one in content["metrics"].items() if one["value"] is not None):
         kind, more = METRICS.get(key, ("ccc", {}))
         ends = [round(figure[end], DIGITS) for end in ("low", "high") if figure[end] is not None]
-        more = {**more, **({"interval_95": ends} if ends else {})}
+        more = more | ({"interval_95": ends} if ends else {})
         measured.append({"type": kind, "value": round(figure["value"], DIGITS), "name": metric_name(key), "args": more})
     facts = {"protocol": content["protocol"], "speaker_independent": content["speaker_independent"]}
     name = TAGS[task_of_report(content).kind][0].replace("-", " ").capitalize()

@@ -35,7 +35,7 @@ print({printed})
 On the command line: `serene predict a.wav --model FOLDER`."""
 
 
-def head(s: Subject) -> str:
+def head(s: Subject) -> list[str]:
     """Say what the model does and how well, in a few lines, and what to know before comparing that."""
     names = s.task.names
     listed = f": {', '.join(map(plain, names))}" if len(names) <= MOST_CLASSES else ""
@@ -47,7 +47,7 @@ def head(s: Subject) -> str:
     stamps = [f"> * {plain(stamp[:1].upper() + stamp[1:])}" for stamp in s.content["stamps"]]
     if stamps:
         lines.append("\n".join(["> **Read this before comparing its figures with others:**", ">", *stamps]))
-    return "\n\n".join(lines)
+    return lines
 
 
 def _headline(s: Subject) -> str:
@@ -55,15 +55,14 @@ def _headline(s: Subject) -> str:
     found = ", ".join(f"{plain(short_name(key))} {s.unit.interval(metrics[key])}" for key in task.headline)
     beside = s.unit.hint or f", where chance is {SHARE.one(1 / len(task.names))}"
     unseen = "On unseen speakers" if s.content["speaker_independent"] else "In its test"
-    where = (
-        f"{s.content['n_utterances']:,} clips of {count(s.content['n_speakers'], 'speaker')} of {corpus_of(s.content)}"
-    )
+    clips, people = f"{s.content['n_utterances']:,} clips", count(s.content["n_speakers"], "speaker")
+    where = f"{clips} of {people} of {corpus_of(s.content)}"
     return f"**{unseen}: {found}**{beside}; {where}. In brackets, here and below: 95 % intervals."
 
 
-def use(s: Subject) -> str:
+def use(s: Subject) -> list[str]:
     """Show how the folder is loaded, and what else can be made of it."""
-    lines = ["## How to load it", USE.format(printed=PRINTED[s.task.gives])]
+    lines = [USE.format(printed=PRINTED[s.task.gives])]
     parts = s.config.get("parts", {})
     enrols = parts.get("embedding_norm") == "speaker" or parts.get("speaker_embedding", "").startswith("mfcc")
     if s.config["normalize"] == "speaker" or enrols:
@@ -79,38 +78,34 @@ def use(s: Subject) -> str:
             "`serene export FOLDER -o OTHER --to transformers` makes a folder that plain transformers loads, if the "
             "model's structure has its like there; if not, it says why."
         )
-    return "\n\n".join(lines)
+    return lines
 
 
-def limits(s: Subject) -> str:
+def limits(s: Subject) -> list[str]:
     """Say what the model is for, and what it is not for."""
     tongues = [str(name).capitalize() for name in s.content.get("languages") or ()]
-    learnt = (
-        f"It learnt from {count(s.speakers[0], 'speaker')}"
-        if s.speakers
-        else "It learnt from the speakers of one corpus"
-    )
+    learnt = count(s.speakers[0], "speaker") if s.speakers else "the speakers of one corpus"
     spoken = f", who speak {' or '.join(tongues)}" if tongues else ""
     elsewhere = "" if s.elsewhere else " How it does on another corpus was not measured."
     lines = [
         f"* Its answers imitate labels: {TARGETS[s.content.get('target', 'emotion')]}. They tell how a clip sounds, "
         "not what somebody feels, thinks or is about to do.",
         "* It is not for decisions about people, such as hiring, teaching, policing, insuring or diagnosing.",
-        f"* {learnt}{spoken}. Other accents, ages, rooms, microphones and ways of speaking may fare worse.{elsewhere}",
+        f"* It learnt from {learnt}{spoken}. Other accents, ages, rooms, microphones and ways of speaking may fare "
+        f"worse.{elsewhere}",
     ]
     meant = "It is meant for research on speech, and for tools whose users know what listens to them."
-    return "\n\n".join(["## Intended use and limits", meant, "\n".join(lines)])
+    return [meant, "\n".join(lines)]
 
 
-def data(s: Subject) -> str:
+def data(s: Subject) -> list[str]:
     """Name what was learnt from, with licences and citations."""
     known, chosen = s.content.get("data"), s.content.get("only") or {}
     name, other, upstream = str(s.content.get("corpus")), s.content.get("speaker_corpus"), pretrained(s.content)
     counted = corpus_of(s.content)
     if known:
-        counted += (
-            f": {known['utterances']:,} clips of {count(known['speakers'], 'speaker')}, {known['hours']:.2f} hours"
-        )
+        people = count(known["speakers"], "speaker")
+        counted += f": {known['utterances']:,} clips of {people}, {known['hours']:.2f} hours"
     if chosen:
         counted += "; of these, those with " + ", ".join(f"{key} {code(value)}" for key, value in chosen.items())
     lines = [f"* {counted}. {_licence(name)}"]
@@ -123,7 +118,7 @@ def data(s: Subject) -> str:
         )
     given = f"These weights are under {s.licence}" if s.licence else "Nobody has chosen a licence for these weights yet"
     lines.append(f"* {given}; what the licences of the data ask for holds beside it.")
-    return "\n\n".join(["## Data", "\n".join(lines)])
+    return ["\n".join(lines)]
 
 
 def _licence(corpus: str) -> str:
@@ -132,7 +127,7 @@ def _licence(corpus: str) -> str:
     return f"{said} Cite: {citation}." if citation else said
 
 
-def training(s: Subject) -> str:
+def training(s: Subject) -> list[str]:
     """Say by which protocol the figures came about, and which of the trained models this one is."""
     content, facts = s.content, s.facts
     apart = "are not in training" if content["speaker_independent"] else "**are in training too**"
@@ -151,7 +146,7 @@ def training(s: Subject) -> str:
         lines.append(f"* It was trained on {count(trained, 'speaker')} and selected by {count(validated, 'other')}.")
     if content.get("recipe_hash"):
         lines.append(f"* Method {code(content.get('method'))}, run {code(content['recipe_hash'])}.")
-    return "\n\n".join(["## How it was trained and measured", "\n".join(lines)])
+    return ["\n".join(lines)]
 
 
 def _own_fold(s: Subject) -> str:
@@ -163,17 +158,17 @@ def _own_fold(s: Subject) -> str:
     return f" That fold alone has {plain(short_name(key))} {s.unit.one(own)}."
 
 
-def figures(s: Subject) -> str:
+def figures(s: Subject) -> list[str]:
     """Give the metrics with their intervals, and the recall of each class."""
     lines = [[plain(name), *cells] for name, *cells in metric_rows(s.task, s.content)]
-    parts = ["## Figures", table(HEAD, lines)]
+    parts = [table(HEAD, lines)]
     recalls = s.content.get("per_class_recall") or {}
     if recalls and len(recalls) <= MOST_CLASSES:
         parts.append(table(["", "recognised"], [[plain(name), SHARE.one(recall)] for name, recall in recalls.items()]))
-    return "\n\n".join(parts)
+    return parts
 
 
-def speakers(s: Subject) -> str:
+def speakers(s: Subject) -> list[str]:
     """Say how far the speakers are apart, and the groups that the corpus tells apart; nobody is named."""
     one = s.unit.one
     lines = [
@@ -181,7 +176,7 @@ def speakers(s: Subject) -> str:
         f"worst tenth has {one(of['worst_tenth'])} on average."
         for key, of in spreads(s.task, s.content).items()
     ]
-    return "\n\n".join(["## Speakers and groups", *lines, *_groups(s)])
+    return lines + _groups(s)
 
 
 def _groups(s: Subject) -> list[str]:
@@ -195,36 +190,32 @@ def _groups(s: Subject) -> list[str]:
     return tables or ["Groups of speakers were not compared: the corpus does not say who belongs to which."]
 
 
-def probe(s: Subject) -> str:
+def probe(s: Subject) -> list[str]:
     """Say how much of the speaker is left in the embedding."""
-    lines = [f"* {part}: {said}" for part, said in probe_words(s.content).items()]
-    return "\n\n".join(["## Speaker probe", "\n".join(lines)])
+    return ["\n".join(f"* {part}: {said}" for part, said in probe_words(s.content).items())]
 
 
-def reliability(s: Subject) -> str:
+def reliability(s: Subject) -> list[str]:
     """Say how far scores can be taken for probabilities, and what a threshold brings."""
     if s.task.gives != "probabilities":
-        return ""
+        return []
     found, temperature = s.content.get("reliability"), s.config.get("temperature", 1.0)
     scaled = f"divides its logits by {temperature:.4g}, which was fitted to validation clips (temperature scaling)"
-    lines = ["## Reliability", f"In serene, this model {'does not scale its scores' if temperature == 1 else scaled}."]
+    how = f"In serene, this model {'does not scale its scores' if temperature == 1 else scaled}."
     if not found:
-        return "\n\n".join([*lines, "How far scores are from probabilities was not measured."])
+        return [how, "How far scores are from probabilities was not measured."]
     rows = [[f"{one['threshold']:g}", SHARE.one(one["answered"]), SHARE.one(one["risk"])] for one in found["coverage"]]
-    return "\n\n".join(
-        [
-            *lines,
-            f"Expected calibration error (15 bins): {SHARE.interval(found['ece'])}. Where clips whose highest score is "
-            "below a threshold are left unanswered (`serene predict --abstain`):",
-            table(["threshold", "clips answered", "of these wrong"], rows),
-        ]
+    said = (
+        f"Expected calibration error (15 bins): {SHARE.interval(found['ece'])}. Where clips whose highest score is "
+        "below a threshold are left unanswered (`serene predict --abstain`):"
     )
+    return [how, said, table(["threshold", "clips answered", "of these wrong"], rows)]
 
 
-def elsewhere(s: Subject) -> str:
+def elsewhere(s: Subject) -> list[str]:
     """Give the figures of the run's models on corpora that they were not trained on."""
     if not s.elsewhere:
-        return ""
+        return []
     keys = list(dict.fromkeys(key for one in s.elsewhere for key in one["metrics"]))
     enrolled = any(one.get("cold_start") for one in s.elsewhere)
     rows, notes = [], []
@@ -235,14 +226,13 @@ def elsewhere(s: Subject) -> str:
         notes += [f"* {corpus_of(one)}: {plain(stamp)}" for stamp in one["stamps"]]
     last = f"{plain(short_name(s.task.headline[0]))}, each speaker enrolled with all of their unlabelled clips"
     head = ["", "clips", "speakers", *(plain(metric_name(key)) for key in keys), *[last] * enrolled]
-    lines = ["## On other corpora", table(head, rows), "\n".join(notes)]
-    return "\n\n".join(line for line in lines if line)
+    return [table(head, rows), *["\n".join(notes)] * bool(notes)]
 
 
-def cold_start(s: Subject) -> str:
+def cold_start(s: Subject) -> list[str]:
     """Give accuracy by how many of a speaker's clips are enrolled, where that was measured."""
     if not s.cold_start:
-        return ""
+        return []
     rows = [[plain(clips), s.unit.interval(figure)] for clips, figure in s.cold_start.items()]
     head = ["unlabelled clips of the speaker", plain(short_name(s.task.headline[0]))]
     said = (
@@ -250,4 +240,18 @@ def cold_start(s: Subject) -> str:
         "are fewer. The enrolled clips are answered as well; so never compare with a system that is given one clip at "
         "a time."
     )
-    return "\n\n".join(["## Cold start", said, table(head, rows)])
+    return [said, table(head, rows)]
+
+
+SECTIONS = {  # below the head: title -> paragraphs; a section without any is left out
+    "How to load it": use,
+    "Intended use and limits": limits,
+    "Data": data,
+    "How it was trained and measured": training,
+    "Figures": figures,
+    "Speakers and groups": speakers,
+    "Speaker probe": probe,
+    "Reliability": reliability,
+    "On other corpora": elsewhere,
+    "Cold start": cold_start,
+}

@@ -168,9 +168,8 @@ def _voices(manifest: Manifest, progress: Progress | None) -> list[Picture | str
         f"Each dot is one of {len(vectors)} speakers: the mean over the speaker's clips of each clip's mean MFCC "
         f"({MEAN_VOICE.coefficients} coefficients, log energy among them, no frame left out). Coefficients are scaled "
         f"to the same variance over speakers; the two principal components hold {shares[0]:.0%} and {shares[1]:.0%} of "
-        "it."
+        "it." + f" {count(left_out, 'clip')} without sound left out." * bool(left_out)
     )
-    how += f" {count(left_out, 'clip')} without sound left out." * bool(left_out)
     found: list[Picture | str] = []
     for kind in (kind for kind, of in stated.items() if of):  # of the others a sentence says so already
         kinds = [stated[kind].get(speaker, UNSTATED) for speaker in vectors]
@@ -241,9 +240,7 @@ def durations(seconds: np.ndarray, limit: float) -> Figure:
         axes.axvline(at, color=style.INK, lw=1.0, ls=style.DASHES)
         text = f"{words} " if side == "right" else f" {words}"
         axes.text(at, 1.01, text, transform=axes.get_xaxis_transform(), ha=side, va="bottom", size=9, color=style.INK)
-    axes.set_xlim(0, 1.03 * max(longest, limit))
-    axes.set_xlabel(f"duration in seconds, bars of {width:g} s")
-    axes.set_ylabel("clips")
+    axes.set(xlim=(0, 1.03 * max(longest, limit)), xlabel=f"duration in seconds, bars of {width:g} s", ylabel="clips")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
     style.dress(axes)
     return figure

@@ -14,15 +14,11 @@ from typing import Any
 
 from serene.files import write_text
 from serene.models.training_speakers import TrainingSpeakers
-from serene.reporting import card_sections as sections
 from serene.reporting.card_metadata import Subject, front_matter
+from serene.reporting.card_sections import SECTIONS, head
 from serene.reporting.figures import Figure
 
 CARD, METRICS = "README.md", "metrics.json"
-SECTIONS = (
-    *(sections.head, sections.use, sections.limits, sections.data, sections.training, sections.figures),
-    *(sections.speakers, sections.probe, sections.reliability, sections.elsewhere, sections.cold_start),
-)
 KEPT = (  # of a report: what is no name, path or machine
     *("title", "corpus", "speaker_corpus", "languages", "target", "method", "normalize", "recipe_hash"),
     *("protocol", "speaker_independent", "selection", "saw_unlabelled_test_audio", "stamps"),
@@ -65,23 +61,9 @@ def write_card(
     cold_start: Mapping[str, Figure] | None = None,
     licence: str | None = None,
 ) -> None:
-    """Write `README.md` and `metrics.json` into a model folder.
-
-    Args:
-        folder: of the model.
-        content: what `report.json` holds, of all folds and seeds of the model's run, without NaN.
-        fold: that this very model was trained in.
-        seed: of its training.
-        facts: of its training, as `environment.json` holds them.
-        elsewhere: what reports of the run's models on other corpora hold.
-        cold_start: with how many unlabelled clips a speaker is enrolled, such as "none" or "10" -> the first headline
-            figure: `value`, and `low` and `high` where there is an interval.
-        licence: of the weights, as the Hugging Face hub writes it, such as `cc-by-4.0`.
-    """
+    """Write `README.md` and `metrics.json` into a model folder, of what a `Subject` is made of; without NaN."""
     folder = Path(folder)
-    config, preprocessor = (
-        json.loads((folder / f"{name}.json").read_text()) for name in ("config", "preprocessor_config")
-    )
+    config, preprocessor = (json.loads((folder / f"{n}.json").read_text()) for n in ("config", "preprocessor_config"))
     known = TrainingSpeakers.read(folder)
     subject = Subject(
         content=content,
@@ -102,8 +84,9 @@ def write_card(
 def markdown(subject: Subject) -> str:
     """Give the whole card: front matter for the hub, then the sections that have something to say."""
     top = front_matter(subject.content, subject.elsewhere, subject.licence)
-    said = (section(subject) for section in SECTIONS)
-    return f"---\n{top}---\n\n" + "\n\n".join(text for text in said if text) + "\n"
+    found = ((title, section(subject)) for title, section in SECTIONS.items())
+    said = [*head(subject), *(text for title, parts in found if parts for text in (f"## {title}", *parts))]
+    return f"---\n{top}---\n\n" + "\n\n".join(said) + "\n"
 
 
 def numbers(subject: Subject) -> dict[str, Any]:
@@ -125,13 +108,9 @@ def _counted(known: TrainingSpeakers, content: Mapping[str, Any]) -> tuple[int, 
 
 
 def onnx_card(card: str | None, name: str, file: str, lines: Sequence[str]) -> str:
-    """Give the card of a folder with an ONNX file.
+    """Give the card of a folder with an ONNX file, from the model's where it has one.
 
-    Args:
-        card: of the model, where it has one.
-        name: of the model.
-        file: the graph's name.
-        lines: how near the graph comes to the model, a sentence each.
+    Lines are how near the graph comes to the model, a sentence each.
     """
     found = "\n".join(f"* {line}" for line in lines)
     return _with(card or _bare(name, "serene"), GRAPH, ONNX.format(file=file, found=found))
@@ -142,16 +121,11 @@ def stock_card(
 ) -> str:
     """Give the card of a folder of plain transformers: what was measured stays, how it is loaded does not.
 
-    Args:
-        card: of the model, where it has one.
-        name: of the model.
-        notes: what to know when it is used there, a sentence each.
-        temperature: what logits are divided by before they become scores.
-        gives: what the scores are, as the task says.
+    Notes are what to know when it is used there, a sentence each. Logits are divided by the temperature before they
+    become what the task gives.
     """
-    card = re.sub(
-        r"^library_name:.*$", "library_name: transformers", card or _bare(name, "transformers"), count=1, flags=re.M
-    )
+    library = "library_name: transformers"
+    card = re.sub(r"^library_name:.*$", library, card or _bare(name, "transformers"), count=1, flags=re.M)
     scaled = "logits" if temperature == 1 else f"(logits / {temperature:.6g})"
     shown = STOCK.replace("{values}", "logits" if gives == "values" else f"{scaled}.softmax(-1)")
     listed = "\n".join(f"* {note}" for note in notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,17 +67,17 @@ def write_html(
 
 def _summary(contents: Sequence[Mapping[str, Any]]) -> str:
     """Make a table of the reports on classes, and one for those on the same dimensions."""
-    tables: dict[tuple[str, ...], list[tuple[int, Mapping[str, Any]]]] = {}
+    tables: dict[tuple[str, ...], dict[int, Mapping[str, Any]]] = defaultdict(dict)
     for number, content in enumerate(contents, 1):
-        tables.setdefault(task_of_report(content).headline, []).append((number, content))
-    return "\n".join(_summary_table(rows) for rows in tables.values())
+        tables[task_of_report(content).headline][number] = content
+    return "\n".join(map(_summary_table, tables.values()))
 
 
-def _summary_table(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
-    contents = [content for _, content in numbered]
-    task, lines = task_of_report(contents[0]), []
+def _summary_table(numbered: Mapping[int, Mapping[str, Any]]) -> str:
+    contents, lines = [*numbered.values()], []
+    task = task_of_report(contents[0])
     unit = UNITS[task.metric]
-    for number, content in numbered:
+    for number, content in numbered.items():
         link = f'<a href="#report-{number}">{escaped(content["title"])}</a>{WARNING if content["stamps"] else ""}'
         figures = [content["metrics"][key] for key in task.headline]
         probe = content["speaker_probe"] or {}
@@ -159,13 +160,10 @@ def _figures(s: Shown) -> str:
 
 
 def _appendix(s: Shown) -> str:
-    recipe, environment = s.content["recipe"], s.content["environment"]
-    found = {"Recipe": recipe, "Environment": environment and json.dumps(environment, indent=2, ensure_ascii=False)}
-    return "\n".join(
-        f"<details><summary>{title}</summary><pre>{escaped(text)}</pre></details>"
-        for title, text in found.items()
-        if text
-    )
+    environment = s.content["environment"] and json.dumps(s.content["environment"], indent=2, ensure_ascii=False)
+    found = {title: text for title, text in (("Recipe", s.content["recipe"]), ("Environment", environment)) if text}
+    fold = "<details><summary>{}</summary><pre>{}</pre></details>"
+    return "\n".join(fold.format(title, escaped(text)) for title, text in found.items())
 
 
 SECTIONS = (_head, _cards, _probe, _figures, answers, speakers, shift, layout, training, _appendix)

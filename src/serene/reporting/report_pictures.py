@@ -150,14 +150,10 @@ def _emotions(own: Predictions) -> dict[str, np.ndarray]:
     return {"emotion": np.array(own.names)[own.truth]}
 
 
-def _values(own: Predictions) -> dict[str, np.ndarray]:
-    return dict(zip(own.names, own.truth.T, strict=True))
-
-
 KINDS = {  # by a task's kind, what the embedding is coloured by beside the speaker
     "classes": _emotions,
     "votes": _emotions,
-    "dimensions": _values,
+    "dimensions": lambda own: dict(zip(own.names, own.truth.T, strict=True)),
     "speakers": lambda _: {},
 }
 

@@ -131,11 +131,6 @@ def svg(figure: Figure, name: str) -> str:
     return picture.replace(INK, "currentColor")
 
 
-def color_and_marker(place: int) -> dict[str, Any]:
-    """Tell the groups of a picture apart twice: by colour and by shape."""
-    return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
-
-
 def plain(names: Iterable[str]) -> list[str]:
     """Keep matplotlib from reading a name as a formula, or as an entry that its legend hides."""
     return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
@@ -175,11 +170,12 @@ def legend(axes: Axes, **where: Any) -> None:
 
 
 def dots(axes: Axes, plane: np.ndarray, kinds: Sequence[str], size: float = 22, *, counted: bool = False) -> None:
-    """Draw places (dot, 2) in the colour and shape of what each is (dot,), named in a legend, maybe with its number."""
+    """Draw places (dot, 2) in the colour and shape of what each is (dot,), named for a legend, maybe with number."""
     for place, kind in enumerate(sorted(set(kinds))):
         own = plane[[one == kind for one in kinds]]
         label = plain([f"{kind} ({len(own)})" if counted else kind])[0]
-        axes.scatter(own[:, 0], own[:, 1], s=size, alpha=0.8, linewidths=0, label=label, **color_and_marker(place))
+        color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        axes.scatter(*own[:, :2].T, s=size, alpha=0.8, linewidths=0, label=label, color=color, marker=marker)
 
 
 def save(figure: Figure, path: str | Path) -> None:
