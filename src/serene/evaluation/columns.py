@@ -6,6 +6,7 @@ Classes have the columns `truth`, `prediction` and a score for each class, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class ClassColumns:
 
     numbers = "scores"  # of a row, as they are called
     words = len(DECISIONS)  # columns before them
+    most: float = MOST_CLASSES  # names, above which cells may be left empty
     wanted = f"{','.join(DECISIONS)}' and one column per emotion"
 
     def header(self, names: Sequence[str]) -> list[str]:
@@ -40,10 +42,6 @@ class ClassColumns:
         """Tell the task by its columns' names, as far as they do; None where they are of another kind."""
         names = tuple(header[len(DECISIONS) :])
         return Task(names) if names and header == self.header(names) else None
-
-    def sparse(self, task: Task) -> bool:
-        """Say whether cells may be left empty."""
-        return len(task.names) > MOST_CLASSES
 
     def truth(self, found: Any, task: Task, where: str) -> np.ndarray:
         """Turn names or indices of classes into int64 indices (utterance,), or raise SereneError."""
@@ -67,7 +65,7 @@ class ClassColumns:
 
     def rows(self, task: Task, truth: np.ndarray, prediction: np.ndarray, scores: np.ndarray) -> Iterator[list[str]]:
         """Write the cells of each utterance."""
-        whole = not self.sparse(task) or scores.min(initial=0.0) < 0
+        whole = len(task.names) <= self.most or scores.min(initial=0.0) < 0
         for true, decided, own in zip(truth, prediction, scores, strict=True):
             cells = [task.names[true], task.names[decided]]
             if whole:
@@ -88,6 +86,7 @@ class ValueColumns(ClassColumns):
 
     numbers = "values"
     words = 0
+    most = math.inf
     wanted = f"{TRUTH}<dimension>,<dimension>' and so on"
 
     def header(self, names: Sequence[str]) -> list[str]:
@@ -98,10 +97,6 @@ class ValueColumns(ClassColumns):
         """Tell the dimensions."""
         names = tuple(header[1::2])
         return Dimensions(names) if names and header == self.header(names) else None
-
-    def sparse(self, task: Task) -> bool:
-        """Leave no cell empty."""
-        return False
 
     def truth(self, found: Any, task: Task, where: str) -> np.ndarray:
         """Take values as they are."""
@@ -161,7 +156,7 @@ def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tupl
     columns = COLUMNS[task.gives]
     first, begin = [], len(SHARED) + columns.words
     width = len(SHARED) + len(columns.header(task.names))
-    numbers, sparse = np.zeros((most, width - begin)), columns.sparse(task)
+    numbers, sparse = np.zeros((most, width - begin)), len(task.names) > columns.most
     for line, row in enumerate(rows, 2):
         if len(row) != width:
             raise SereneError(f"{where}, line {line}: {len(row)} columns, expected {width}.")

@@ -110,33 +110,21 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Whom a test speaker was calibrated by, and what that changed.
+    """Whom a test speaker was calibrated by, and what that changed."""
 
-    Attributes:
-        neighbours: training speakers, the most similar first.
-        confidence: their mean cosine.
-        before: of the model's own predictions: mean and deviation (2, dimension), or shares (1, emotion).
-        similar: the same of the neighbours' labels.
-        after: the same of what came out.
-        left_alone: why it is unchanged, for each dimension, None where it is not; a single entry for classes.
-    """
-
-    neighbours: tuple[str, ...]
-    confidence: float
-    before: np.ndarray
-    similar: np.ndarray
-    after: np.ndarray
-    left_alone: tuple[str | None, ...]
+    neighbours: tuple[str, ...]  # training speakers, the most similar first
+    confidence: float  # their mean cosine
+    before: np.ndarray  # of the model's own predictions: mean and deviation (2, dimension), or shares (1, emotion)
+    similar: np.ndarray  # the same of the neighbours' labels
+    after: np.ndarray  # the same of what came out
+    left_alone: tuple[str | None, ...]  # why, for each dimension, None where it is not; a single entry for classes
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Calibrated float64 values (utterance, dimension) or probabilities (utterance, emotion), in the order given.
+    """Calibrated predictions, and what was done for each test speaker, sorted by name."""
 
-    And test speaker -> what was done, sorted by name.
-    """
-
-    outputs: np.ndarray
+    outputs: np.ndarray  # float64 values (utterance, dimension) or probabilities (utterance, emotion), order as given
     speakers: dict[str, Neighbourhood]
 
 

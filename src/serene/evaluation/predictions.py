@@ -118,24 +118,13 @@ class Predictions:
         cls, clips: Sequence[Any], scores: np.ndarray, task: Task, *, part: str, fold: str | int, seed: int
     ) -> Self:
         """Put what a model says of some clips (utterance, name) beside the clips' own labels."""
-        return cls.from_scores(
-            ids=[clip.id for clip in clips],
-            speakers=[clip.speaker for clip in clips],
-            truth=task.truth(clips),
-            scores=scores,
-            task=task,
-            part=part,
-            fold=fold,
-            seed=seed,
-        )
+        where: dict[str, Any] = {"part": part, "fold": fold, "seed": seed}
+        ids, speakers = ([getattr(clip, name) for clip in clips] for name in ("id", "speaker"))
+        return cls.from_scores(ids=ids, speakers=speakers, truth=task.truth(clips), scores=scores, task=task, **where)
 
     @staticmethod
     def concatenate(parts: Iterable[Predictions]) -> Predictions:
-        """Put the rows of several runs under each other; their names must be the same, in any order.
-
-        Raises:
-            SereneError: there is none, or they are of different kinds or names.
-        """
+        """Put the rows of several runs, of the same names in any order, under each other, or raise SereneError."""
         parts = list(parts)
         if not parts:
             raise SereneError("There are no predictions to put together: no run has finished.")

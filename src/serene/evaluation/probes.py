@@ -108,10 +108,10 @@ def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
 def _over_draws(results: Sequence[dict[str, float]]) -> dict:
     """Average what was found in several draws."""
     column = {name: np.array([result[name] for result in results]) for name in results[0]}
+    kinds = {name: _mean_and_std(column[name]) for name in ("linear", "nonlinear")}
     return {
-        "accuracy": float(max(column["linear"].mean(), column["nonlinear"].mean())),
-        "linear": _mean_and_std(column["linear"]),
-        "nonlinear": _mean_and_std(column["nonlinear"]),
+        "accuracy": max(kind["mean"] for kind in kinds.values()),
+        **kinds,
         **{name: float(column[name].mean()) for name in ("chance", "majority")},
         "eer": None if np.isnan(column["eer"]).all() else float(np.nanmean(column["eer"])),
     }
@@ -151,7 +151,8 @@ def _one_draw(
     if len(y_train) <= both.sum():
         raise TooFewClips(f"Half of {len(speaker)} utterances are too few to tell {both.sum()} speakers apart.")
     x = np.asarray(remade(rows, first), dtype=np.float32)
-    mean, scale = _moments(x[train])
+    mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
+    scale = np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0)
     x_train, x_test = (x[train] - mean) / scale, (x[test] - mean) / scale
     width = np.sqrt(x.shape[1], dtype=np.float32)
     nonlinear = _nonlinear(len(x_train), int(rng.integers(2**31)))
@@ -202,11 +203,6 @@ def _eer(x: np.ndarray, speaker: np.ndarray, rng: np.random.Generator) -> float:
     if not same.any():  # each speaker has one clip here
         return float("nan")
     return equal_error_rate(similarity[same], similarity[~same])
-
-
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    return mean, np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0)
 
 
 def _mean_and_std(values: np.ndarray) -> dict[str, float | None]:

@@ -88,16 +88,13 @@ def ece(score: np.ndarray, right: np.ndarray) -> float:
 def bins(score: np.ndarray, right: np.ndarray) -> list[dict[str, float]]:
     """Describe the bins that hold a clip: from where to where, share of all clips, mean score, share of right ones."""
     place = np.digitize(score, EDGES, right=True)
-    return [
-        {
-            "low": b / BINS,
-            "high": (b + 1) / BINS,
-            "share": float((place == b).mean()),
-            "score": float(score[place == b].mean()),
-            "right": float(right[place == b].mean()),
-        }
-        for b in np.unique(place).tolist()
-    ]
+    found = []
+    for b in np.unique(place).tolist():
+        shares = {"share": place == b, "score": score[place == b], "right": right[place == b]}
+        found.append(
+            {"low": b / BINS, "high": (b + 1) / BINS} | {name: float(of.mean()) for name, of in shares.items()}
+        )
+    return found
 
 
 def risks(score: np.ndarray, right: np.ndarray) -> np.ndarray:

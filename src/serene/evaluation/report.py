@@ -36,43 +36,28 @@ INCOMPLETE = "Not every seed has run every fold: figures are over what there is.
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFacts:
-    """What predictions cannot tell of a run; kept in the report as it is.
-
-    Attributes:
-        protocol: by which speakers were split, and its settings.
-        speaker_independent: whether no test speaker is in training or validation.
-        selection: how the epoch was selected, and by what validation.
-        saw_unlabelled_test_audio: whether test speakers are enrolled with their other, unlabelled clips.
-        stamps: warnings in plain words.
-        target: what a recipe calls what is predicted; as the predictions have it without.
-        only: what the clips of the tested corpus are restricted to.
-        data: which files of it were used.
-        join: labels that were joined to others.
-        speaker_corpus: from which a method learnt speakers.
-        recipe_hash: what identifies the run.
-        seconds: that training took.
-    """
+    """What predictions cannot tell of a run; kept in the report as it is."""
 
     title: str
-    protocol: str
-    speaker_independent: bool
-    selection: str
-    saw_unlabelled_test_audio: bool
-    stamps: Sequence[str] = ()
-    target: str | None = None
-    corpus: str | None = None
-    only: Mapping[str, Any] | None = None
-    data: Mapping[str, Any] | None = None
-    languages: Sequence[str] = ()
-    join: Mapping[str, str] | None = None
-    method: str | None = None
-    speaker_corpus: str | None = None
-    normalize: str | None = None
-    recipe: str | None = None
-    recipe_hash: str | None = None
-    machine: str | None = None
-    seconds: float | None = None
-    environment: Mapping[str, Any] | None = None
+    protocol: str  # by which speakers were split, and its settings
+    speaker_independent: bool  # whether no test speaker is in training or validation
+    selection: str  # how the epoch was selected, and by what validation
+    saw_unlabelled_test_audio: bool  # whether test speakers are enrolled with their other, unlabelled clips
+    stamps: Sequence[str] = ()  # warnings in plain words
+    target: str | None = None  # what a recipe calls what is predicted; as the predictions have it without
+    corpus: str | None = None  # that is tested on
+    only: Mapping[str, Any] | None = None  # what its clips are restricted to
+    data: Mapping[str, Any] | None = None  # which files of it were used
+    languages: Sequence[str] = ()  # of the corpus
+    join: Mapping[str, str] | None = None  # labels that were joined to others
+    method: str | None = None  # how the models learnt
+    speaker_corpus: str | None = None  # from which a method learnt speakers
+    normalize: str | None = None  # how features are standardised
+    recipe: str | None = None  # its text
+    recipe_hash: str | None = None  # what identifies the run
+    machine: str | None = None  # that trained
+    seconds: float | None = None  # that training took
+    environment: Mapping[str, Any] | None = None  # versions
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
@@ -127,15 +112,10 @@ def build(
     Above `MOST_CLASSES` classes there is no confusion matrix, and speakers have no recall per class; nor have they
     where the classes are the speakers.
 
-    Args:
-        predictions: of all folds and seeds; a test part, and a validation part where there is one.
-        facts: what predictions cannot tell.
-        probes: of each trial, `{"test": speaker_probe(...) or None, "train": ...}`, to be averaged.
-        shifts: of each trial, `serene.evaluation.shift.of_embeddings`, to be averaged.
-        temperatures: by which the models' scores were scaled; of those models of classes that say so.
-        groups_of: what is known of speakers, as `serene.evaluation.speakers.facts_of` collects it.
-        logs: of each training, a row per epoch.
-        embedding: for the t-SNE picture.
+    Predictions are of all folds and seeds: a test part, and a validation part where there is one. Probes are of each
+    trial `{"test": speaker_probe(...) or None, "train": ...}`, shifts `serene.evaluation.shift.of_embeddings`; both are
+    averaged over the trials that have them. Temperatures have scaled the models' scores, of those models of classes
+    that say so. `groups_of` is what `speakers.facts_of` collects. A log has a row per epoch of a training.
 
     Raises:
         SereneError: no test predictions, or a validation speaker who is also tested in the same fold although the

@@ -39,19 +39,12 @@ def classes_are_speakers(predictions: Predictions) -> bool:
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows of several systems, one system after the other, and which of them are drawn together.
+    """Rows of several systems, one system after the other, and which of them are drawn together."""
 
-    Attributes:
-        utterance: number of each row's utterance (row,): all answers to one are drawn together.
-        run: number of each row's run (row,), a run being a seed of a system; its folds are pooled.
-        runs: of each system, how many runs it has.
-        speaker: number of each utterance's speaker (utterance,).
-    """
-
-    utterance: np.ndarray
-    run: np.ndarray
-    runs: tuple[int, ...]
-    speaker: np.ndarray
+    utterance: np.ndarray  # number of each row's utterance (row,): all answers to one are drawn together
+    run: np.ndarray  # number of each row's run (row,), a run being a seed of a system; its folds are pooled
+    runs: tuple[int, ...]  # of each system, how many runs it has
+    speaker: np.ndarray  # number of each utterance's speaker (utterance,)
 
     @classmethod
     def of(cls, systems: Sequence[Predictions]) -> Pool:

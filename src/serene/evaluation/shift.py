@@ -107,12 +107,10 @@ def label_divergence(own: np.ndarray, others: np.ndarray) -> float:
 def described(
     answers: Predictions, performance: Mapping[str, Mapping[str, float]], trials: Sequence[Mapping | None]
 ) -> dict[str, Any]:
-    """Put both shifts of every test speaker beside each other, and correlate them with performance.
+    """Put both shifts of every test speaker, of validation and test, beside each other and correlate them.
 
-    Args:
-        answers: rows of validation and test.
-        performance: dimension, or `emotion` for a task of classes -> test speaker -> CCC or UA, NaN for none.
-        trials: of each fold and seed, what `of_embeddings` found, to be averaged; None where it was not kept.
+    Performance is dimension, or `emotion` for a task of classes -> test speaker -> CCC or UA, NaN for none. Trials are
+    of each fold and seed what `of_embeddings` found, to be averaged; None where it was not kept.
     """
     labels = of_labels(answers)
     people = list(next(iter(performance.values())))

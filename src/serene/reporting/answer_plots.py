@@ -114,9 +114,8 @@ def per_speaker(
     rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (name, own) in zip(rows, measures.items(), strict=False):
         values = _numbers(own)
-        known = values[~np.isnan(values)]
-        _dots(axes, values, f"{known.mean():{'.0%' if shares else '.2f'}}" if len(known) else "")
-        low = min([0.0, *known.tolist()])
+        _dots(axes, values, ".0%" if shares else ".2f")
+        low = min([0.0, *values[~np.isnan(values)].tolist()])
         axes.set_ylim(low if shares else low - 0.05, 1)
         axes.set_xlim(-0.5, n - 0.5)
         if shares:
@@ -200,8 +199,8 @@ def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray) -> None:
     legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
 
 
-def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
-    """Draw a figure of each speaker (speaker,), NaN for none, and a line at their mean."""
+def _dots(axes: Axes, values: np.ndarray, form: str) -> None:
+    """Draw a figure of each speaker (speaker,), NaN for none, and a line at their mean, written in this form."""
     n, known = len(values), ~np.isnan(values)
     places = np.arange(n)[known]
     axes.vlines(places, 0, values[known], color=BLUE, alpha=0.35, lw=1.5)
@@ -209,7 +208,7 @@ def _dots(axes: Axes, values: np.ndarray, mean: str) -> None:
     if known.any():
         height = float(values[known].mean())
         axes.axhline(height, color=INK, lw=0.8, ls=DASHES)
-        axes.text(n - 0.5, height, f" mean {mean}", va="center", ha="left", size=9, color=INK)
+        axes.text(n - 0.5, height, f" mean {height:{form}}", va="center", ha="left", size=9, color=INK)
     dress(axes)
 
 

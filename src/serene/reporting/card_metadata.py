@@ -35,32 +35,19 @@ DIGITS = 4  # of figures
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a card is of.
+    """What a card is of."""
 
-    Attributes:
-        content: what `report.json` holds, of all folds and seeds of the run.
-        fold: that this very model was trained in.
-        seed: of its training.
-        facts: of its training, as `environment.json` holds them.
-        config: of the model, as `config.json` holds it.
-        preprocessor: as `preprocessor_config.json` holds it.
-        speakers: how many it was trained on, and how many others it was selected by; None where unknown.
-        elsewhere: what reports of the run's models on other corpora hold.
-        cold_start: unlabelled clips that a speaker is enrolled with, such as "none" or "10" -> the first headline
-            figure: `value`, and `low` and `high` where there is an interval.
-        licence: of the weights, in the hub's words, such as `cc-by-4.0`; None where nobody has chosen one.
-    """
-
-    content: Mapping[str, Any]
-    fold: str
-    seed: int
-    facts: Mapping[str, Any]
-    config: Mapping[str, Any]
-    preprocessor: Mapping[str, Any]
-    speakers: tuple[int, int] | None = None
-    elsewhere: Sequence[Mapping[str, Any]] = ()
+    content: Mapping[str, Any]  # what `report.json` holds, of all folds and seeds of the run
+    fold: str  # that this very model was trained in
+    seed: int  # of its training
+    facts: Mapping[str, Any]  # of its training, as `environment.json` holds them
+    config: Mapping[str, Any]  # of the model, as `config.json` holds it
+    preprocessor: Mapping[str, Any]  # as `preprocessor_config.json` holds it
+    speakers: tuple[int, int] | None = None  # how many trained, and how many others selected it; None where unknown
+    elsewhere: Sequence[Mapping[str, Any]] = ()  # what reports of the run's models on other corpora hold
+    # with how many unlabelled clips a speaker is enrolled, such as "none" or "10" -> the first headline figure
     cold_start: Mapping[str, Figure] = field(default_factory=dict)
-    licence: str | None = None
+    licence: str | None = None  # of the weights, in the hub's words, such as `cc-by-4.0`; None where nobody chose one
 
     @property
     def task(self) -> Task:
@@ -75,10 +62,9 @@ class Subject:
     @property
     def fold_words(self) -> str:
         """Name the fold; one that is called by a test speaker of somebody's own corpus is counted instead."""
-        folds = self.content["folds"]
         people = {one["speaker"] for one in self.content["per_speaker"]}
         if self.fold in people and not published(str(self.content.get("corpus"))):
-            return f"number {folds.index(self.fold) + 1}"
+            return f"number {self.content['folds'].index(self.fold) + 1}"
         return plain(self.fold)
 
 

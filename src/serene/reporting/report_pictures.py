@@ -82,7 +82,8 @@ ANSWERS = {"ua": (_confusion, _reliability), "ccc": (_agreement,)}  # by a task'
 
 def speakers(s: Shown) -> str:
     """Draw every speaker, list the worst, and say who has no figure of their own."""
-    people, own = s.content["per_speaker"], MEASURES[s.task.metric](s)
+    people = s.content["per_speaker"]
+    own = MEASURES[s.task.metric](s.task, people)
     recall = {name: [one["recall"][name] for one in people] for name in people[0].get("recall", ())}
     picture = answer_plots.per_speaker([one["speaker"] for one in people], own, recall, s.unit.scale == SHARE.scale)
     parts = [f"<h3>Speakers</h3>{svg(picture, f'{s.name}-speakers')}"]
@@ -100,15 +101,10 @@ def speakers(s: Shown) -> str:
     return "\n".join(parts)
 
 
-def _ua(s: Shown) -> dict[str, list[float]]:
-    return {"UA" if s.task.speaker_probe else "recall": [one["ua"] for one in s.content["per_speaker"]]}
-
-
-def _ccc(s: Shown) -> dict[str, list[float | None]]:
-    return {f"CCC of {name}": [one["ccc"][name] for one in s.content["per_speaker"]] for name in s.task.names}
-
-
-MEASURES = {"ua": _ua, "ccc": _ccc}  # by a task's metric, what is drawn of every speaker
+MEASURES = {  # by a task's metric, what is drawn of every speaker
+    "ua": lambda task, people: {"UA" if task.speaker_probe else "recall": [one["ua"] for one in people]},
+    "ccc": lambda task, people: {f"CCC of {name}": [one["ccc"][name] for one in people] for name in task.names},
+}
 
 
 def shift(s: Shown) -> str:
