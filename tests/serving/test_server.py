@@ -24,7 +24,7 @@ from serene.inference.profile import Profile
 from serene.serving import server
 from serene.serving.server import application
 from serene.serving.service import Service
-from serene.serving.uploads import Limits, Patient
+from serene.serving.uploads import Limits, patient
 from serene.speaker import SpeakerContext, Statistics
 
 LIMITS = Limits(upload=20_000, files=3, longest=100, queue=4, per_client=3, decode_seconds=1.0, answer_seconds=20.0)
@@ -223,7 +223,7 @@ def test_an_upload_is_read_to_its_end_unless_it_was_too_slow(status: int, parts_
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Patient(refusing, LIMITS)({"type": "http", "headers": [(b"content-length", b"3")]}, receive, send))
+    asyncio.run(patient(refusing, LIMITS)({"type": "http", "headers": [(b"content-length", b"3")]}, receive, send))
     assert sent == [{"type": "http.response.start", "status": status}]
     assert 3 - len(parts) == parts_read
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from serene.errors import MissingExtra, SereneError
-from serene.inference.folder import CONFIG, GRAPHS, METRICS, PREPROCESSOR, TENSORS
+from serene.inference.folder import CARD, CONFIG, GRAPHS, METRICS, PREPROCESSOR, TENSORS
 from serene.models.weights import reason
 
-CARD = "README.md"
 NEEDED = (CONFIG, PREPROCESSOR)
 # not the list of whom the model was trained on: speakers of a corpus of one's own may be called by their names
 SENT = (*NEEDED, TENSORS, METRICS, CARD, *(name for graph in GRAPHS.values() for name in (graph, f"{graph}.data")))

@@ -14,10 +14,10 @@ from serene import sound
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation import metrics
-from serene.export.hub import CARD, SENT
+from serene.export.hub import SENT
 from serene.export.onnx_graph import example, quiet, trace
 from serene.files import whole_folder
-from serene.inference.folder import GRAPHS, ModelFolder
+from serene.inference.folder import CARD, GRAPHS, ModelFolder
 from serene.inference.network import OnnxNetwork
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
@@ -126,9 +126,8 @@ def export_onnx(
             _quantise(temporary / GRAPHS["fp32"], temporary / GRAPHS["int8"])
             cost = None if labelled is None else _labelled(temporary, labelled)
             parity = replace(parity, int8=_compared(model, known, temporary, "int8"), labelled=cost)
-        card = known.path / CARD
-        said = card.read_text(encoding="utf-8") if card.is_file() else None
-        (temporary / CARD).write_text(onnx_card(said, known.name, GRAPHS["fp32"], parity.lines()), encoding="utf-8")
+        card = onnx_card(known.card, known.name, GRAPHS["fp32"], parity.lines())
+        (temporary / CARD).write_text(card, encoding="utf-8")
     return parity
 
 
@@ -144,7 +143,6 @@ def refuse_to_replace(out: Path, is_export: Callable[[Path], bool]) -> None:
 
 
 def _copy(folder: Path, out: Path, *, whole: bool) -> None:
-    """Copy a model folder's files, or all that lies in it; the graphs are made anew."""
     graphs = {name for graph in GRAPHS.values() for name in (graph, f"{graph}.data")}
     if whole:
         shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*graphs))

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch, padded
 from serene.errors import SereneError
-from serene.export.hub import CARD
 from serene.export.to_onnx import refuse_to_replace
 from serene.files import whole_folder
 from serene.inference.features import FeatureExtractor
-from serene.inference.folder import CONFIG, ModelFolder
+from serene.inference.folder import CARD, CONFIG, ModelFolder
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.pretrained import silence
@@ -87,7 +86,8 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
         warnings.simplefilter("ignore")  # of transformers, about its own ways
         stock_model(network.model).save_pretrained(temporary)
         extractor.save_pretrained(temporary)
-        (temporary / CARD).write_text(_card(source, notes), encoding="utf-8")
+        card = stock_card(source.card, source.name, notes, temperature=source.temperature, gives=source.task.gives)
+        (temporary / CARD).write_text(card, encoding="utf-8")
         likeness = _compare(source, network, temporary, notes)
         if not max(likeness.differences) <= TOLERANCE * likeness.largest:
             raise SereneError(f"Not written, since transformers computes something else. {likeness.lines()[0]}")
@@ -149,13 +149,6 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
     if "embeddings" in model.needs:
         notes.append("It answers as for speakers of whom nothing is known: transformers has no profiles.")
     return notes
-
-
-def _card(source: ModelFolder, notes: list[str]) -> str:
-    """Give the model's own card, as it is true of the export."""
-    path = source.path / CARD
-    card = path.read_text(encoding="utf-8") if path.is_file() else None
-    return stock_card(card, source.name, notes, temperature=source.temperature, gives=source.task.gives)
 
 
 def _is_stock(folder: Path) -> bool:

@@ -19,8 +19,9 @@ from serene.task import Task, task_of_model
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 CONFIG, PREPROCESSOR, TENSORS, METRICS = "config.json", "preprocessor_config.json", "model.safetensors", "metrics.json"
+CARD = "README.md"
 GRAPHS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}  # by precision
-WANTED = [CONFIG, PREPROCESSOR, TENSORS, METRICS, *GRAPHS.values(), "*.onnx.data", "README.md", "trained_on.json"]
+WANTED = [CONFIG, PREPROCESSOR, TENSORS, METRICS, *GRAPHS.values(), "*.onnx.data", CARD, "trained_on.json"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ class ModelFolder:
     def metrics(self) -> dict[str, Any] | None:
         """What was measured of the model; None where the folder does not say."""
         return _read(self.path / METRICS) if (self.path / METRICS).is_file() else None
+
+    @property
+    def card(self) -> str | None:
+        """The text of its model card; None where there is none."""
+        path = self.path / CARD
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
     def graph(self, precision: str) -> Path | None:
         """Give the ONNX file of a precision; None where the folder has none."""

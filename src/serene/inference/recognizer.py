@@ -222,7 +222,6 @@ class Recognizer:
 
 
 def _read(profile: Profile | str | Path | None) -> Profile | None:
-    """Read a profile that is given by its file."""
     if profile is None or isinstance(profile, Profile):
         return profile
     if isinstance(profile, str | Path):

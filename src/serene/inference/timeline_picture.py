@@ -37,7 +37,6 @@ def figure_of(line: Timeline) -> Figure:
 
 
 def _lines(line: Timeline, edges: np.ndarray, scores: np.ndarray) -> Layout:
-    """Draw each dimension's values as a line in a field of its own."""
     figure = Figure(figsize=(10.0, 1.0 + 1.8 * len(line.task.names)), layout="constrained")
     fields = figure.subplots(len(line.task.names), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name, values, color in zip(fields, plain(line.task.names), scores.T, _colors(line), strict=True):
@@ -124,7 +123,6 @@ def _bars(axes: Axes, segments: Sequence[Segment], color: str, alpha: float) -> 
 
 
 def _time(axes: Axes, duration: float) -> None:
-    """Write the time below axes."""
     axes.set_xlim(0, duration)
     axes.xaxis.set_major_locator(MultipleLocator(next((s for s in STEPS if duration / s <= MOST_TICKS), STEPS[-1])))
     axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds, duration))

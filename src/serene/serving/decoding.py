@@ -107,11 +107,10 @@ class Decoders:
                 continue
             try:
                 future.set_result(decoder.decode(content))
-            except SereneError as error:
-                future.set_exception(error)
             except Exception as error:  # the thread lives on, whatever happened; the request is told of it
                 future.set_exception(error)
-                decoder.stop()
+                if not isinstance(error, SereneError):
+                    decoder.stop()
             if not (self._closed or decoder.alive):
                 with contextlib.suppress(OSError):  # the next file tries again, and says so
                     decoder.start()
@@ -127,7 +126,6 @@ class _Decoder:
         self.start()
 
     def start(self) -> None:
-        """Start a new process in the place of the last one."""
         context = multiprocessing.get_context("spawn")
         with self._lock:
             ours, theirs = context.Pipe()
@@ -138,16 +136,13 @@ class _Decoder:
             theirs.close()
             self._process, self._connection, self._ready = process, ours, False
 
-    def stop(self) -> int | None:
-        """End the process at once, whatever it does, and return its exit code."""
+    def stop(self) -> None:
         with self._lock:
             self._process.kill()
             self._process.join()
-            return self._process.exitcode
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
         with self._lock:
             return self._process.is_alive()
 

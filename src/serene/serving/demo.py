@@ -7,7 +7,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def opened(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860, sh
         max_file_size=UPLOAD,
         theme=_theme(),
         css_paths=STYLE,
-        app_kwargs={"middleware": [Middleware(_AtHome)]},
+        app_kwargs={"middleware": [Middleware(_at_home)]},
     )
     try:
         if share and shown.share_url is None:
@@ -159,19 +159,18 @@ def extract(recognizer: Recognizer, path: str | None, told: Progress | None = No
     return answer(emotion, recognizer.abstain), "" if line is None else drawn(line)
 
 
-class _AtHome:
-    """An ASGI application that tells browsers to load nothing from elsewhere."""
+def _at_home(app: Any) -> Callable[..., Awaitable[None]]:
+    """Stand before an ASGI application, and tell browsers to load nothing from elsewhere."""
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    async def serve(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
             await send(message)
 
-        await self.app(scope, receive, sending)
+        await app(scope, receive, sending)
+
+    return serve
 
 
 def waiting(what: str = "Record a sentence or choose a file, then press Recognise.") -> str:
@@ -215,7 +214,6 @@ def _shown(kind: str, headline: str, words: str, length: str = "", scores: str =
 
 
 def _bars(scores: Mapping[str, float], first: str) -> str:
-    """Draw probabilities, the highest first."""
     rows = []
     for name in sorted(scores, key=scores.__getitem__, reverse=True):
         percent = 100 * scores[name]
@@ -252,9 +250,7 @@ def facts(info: Mapping[str, Any]) -> str:
 
 def card(folder: ModelFolder) -> str:
     """Read a folder's model card, without its metadata and pictures: Markdown."""
-    path = folder.path / "README.md"
-    if not path.is_file():
+    if folder.card is None:
         return "This model folder has no card (`README.md`)."
-    text = path.read_text(encoding="utf-8", errors="replace")
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"\A---\n.*?\n---\n", "", folder.card, flags=re.DOTALL)
     return re.sub(r"!\[([^\]]*)\]\([^)]*\)", r"\1", text)  # they lie beside the card, or on somebody's server

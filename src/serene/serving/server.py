@@ -22,8 +22,8 @@ from pydantic import BaseModel, Field
 from serene.errors import SereneError
 from serene.inference.recognizer import Precision, Recognizer
 from serene.serving import listen
-from serene.serving.service import Counted, Service
-from serene.serving.uploads import Limits, Patient, Refused, Upload, receive
+from serene.serving.service import Service, counted
+from serene.serving.uploads import Limits, Refused, Upload, patient, receive
 
 CONNECTIONS = 512  # beyond these, requests are refused unread: a last resort against those that open and say nothing
 BEARER = HTTPBearer(auto_error=False, description="The key that the service was started with, if any.")
@@ -136,8 +136,8 @@ def application(service: Service, api_key: str | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.add_exception_handler(SereneError, _refuse)
-    app.add_middleware(Patient, limits=service.limits)
-    app.add_middleware(Counted, counters=service.counters)
+    app.add_middleware(patient, limits=service.limits)
+    app.add_middleware(counted, counters=service.counters)
     app.get("/", include_in_schema=False)(lambda: RedirectResponse("/docs"))
     _add_predictions(app, service, [Depends(_key(api_key))])
     _add_facts(app, service, [Depends(_key(api_key))])

@@ -7,7 +7,7 @@ import collections
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -70,17 +70,12 @@ class Counters:
         return generate_latest(self.registry)
 
 
-class Counted:
-    """An ASGI application whose answers are counted."""
+def counted(app: Any, counters: Counters) -> Callable[..., Awaitable[None]]:
+    """Stand before an ASGI application, and count its answers."""
 
-    def __init__(self, app: Any, counters: Counters) -> None:
-        """Stand before an application."""
-        self.app, self.counters = app, counters
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Serve a request, and count its answer."""
+    async def serve(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
 
@@ -90,10 +85,12 @@ class Counted:
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            await app(scope, receive, sending)
         finally:
             path = getattr(scope.get("route"), "path", ELSEWHERE)
-            self.counters.request(path, status, time.perf_counter() - began)
+            counters.request(path, status, time.perf_counter() - began)
+
+    return serve
 
 
 class Service:

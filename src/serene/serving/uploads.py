@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -167,27 +167,18 @@ def _threshold(text: bytes | None) -> float | None:
     raise Refused(422, f"The field 'abstain' is '{shown}'; a probability from 0 to 1 was expected.")
 
 
-class Patient:
-    """An ASGI application that reads an upload to its end before it refuses it.
+def patient(app: Any, limits: Limits) -> Callable[..., Awaitable[None]]:
+    """Stand before an ASGI application, and read an upload to its end before it is refused.
 
     Most clients send all of a body before they read an answer: were the connection closed on them in the middle, they
-    would see a broken pipe and no reason. What is read so is thrown away at once, and not for ever; who was too slow
-    has had time enough.
-
-    Args:
-        app: which may answer before it has read everything.
-        limits: on size, of which `PATIENCE` times as much is read, and on time.
+    would see a broken pipe and no reason. What is read so is thrown away at once, and not for ever: `PATIENCE` times
+    as much as the limit; who was too slow has had time enough.
     """
 
-    def __init__(self, app: Any, limits: Limits) -> None:
-        """Stand before an application."""
-        self.app, self.limits = app, limits
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Serve a request."""
+    async def serve(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers", ()))
         if scope["type"] != "http" or not ({b"content-length", b"transfer-encoding"} & headers.keys()):
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
             return
         begun, left = b"expect" not in headers, True  # who expects "100 Continue" has sent nothing until it was asked
 
@@ -199,15 +190,13 @@ class Patient:
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start" and message["status"] != TOO_SLOW and begun and left:
+                size = 0
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.limits.upload_seconds):
-                        await self._read_to_the_end(receiving)
+                    async with asyncio.timeout(limits.upload_seconds):
+                        while left and size < PATIENCE * limits.upload:
+                            size += len((await receiving()).get("body", b""))
             await send(message)
 
-        await self.app(scope, receiving, sending)
+        await app(scope, receiving, sending)
 
-    async def _read_to_the_end(self, receiving: Any) -> None:
-        size, more = 0, True
-        while more and size < PATIENCE * self.limits.upload:
-            message = await receiving()
-            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    return serve
