@@ -61,20 +61,23 @@ def predict(
             abstain=abstain,
             threads=threads,
         )
-        if timeline:
-            _timelines(sounds, recognizer, output, form, window, hop, json)
-            return
-        from serene.inference.predict import predict as predict_all
-
-        if form in TIMELINES:
+        target = sys.stdout if output is None else output
+        if not timeline and form in TIMELINES:
             raise SereneError(f"--format {form} is for timelines: ask for one, with --timeline.")
-        if output is None and form is None and len(sounds) == 1 and not sounds[0].is_dir():
+        if not timeline and output is None and form is None and len(sounds) == 1 and not sounds[0].is_dir():
             _answer_one(sounds[0], recognizer, json)
             return
         form = "json" if json and output is None and form is None else form
         with bars() as progress:
-            summary = predict_all(sounds, recognizer, sys.stdout if output is None else output, form, progress=progress)
-    _say(summary, json and output is not None, to=aside if output is None else out)
+            if timeline:
+                from serene.inference.timeline_file import timelines
+
+                done = timelines(sounds, recognizer, target, form, window=window, hop=hop, progress=progress)
+            else:
+                from serene.inference.predict import predict as predict_all
+
+                done = predict_all(sounds, recognizer, target, form, progress=progress)
+    _say(done, json and output is not None, to=aside if output is None and not timeline else out)
 
 
 @app.command()
@@ -212,21 +215,3 @@ def _answer_one(path: Path, recognizer: Recognizer, json: bool) -> None:
     out.print(f"{answer.label or answer.note or 'values'}  ({answer.duration:.1f} s)")
     for name, score in sorted(answer.scores.items(), key=lambda item: -item[1]):
         out.print(f"{name:<14}{score:6.2f}")
-
-
-def _timelines(
-    sounds: list[Path],
-    recognizer: Recognizer,
-    output: Path | None,
-    form: str | None,
-    window: float,
-    hop: float,
-    json: bool,
-) -> None:
-    from serene.inference.timeline_file import timelines
-
-    form = "json" if json and output is None and form is None else form
-    with bars() as progress:
-        target = sys.stdout if output is None else output
-        written = timelines(sounds, recognizer, target, form, window=window, hop=hop, progress=progress)
-    _say(written, json and output is not None)

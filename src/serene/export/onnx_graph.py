@@ -161,7 +161,7 @@ def example(model: EmotionModel, lengths: Sequence[int], seed: int = 0) -> Batch
     features = (mean + deviation * draw.standard_normal((len(lengths), max(lengths), width))).astype(np.float32)
     for clip, length in zip(features, lengths, strict=True):
         clip[length:] = 0
-    clips, own = len(lengths), {"features": None, "embeddings": None}
+    clips, own = len(lengths), dict[str, Statistics]()
     if "features" in model.needs:
         moments = np.stack([mean, deviation]) * draw.uniform(0.8, 1.2, (clips, 2, width))
         own["features"] = Statistics(moments.astype(np.float32), draw.integers(100, 5000, clips))

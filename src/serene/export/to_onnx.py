@@ -162,8 +162,9 @@ def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precisio
         (logits, one), (own_logits, other) = reference(inputs), graph(inputs)
         norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
         cosines = (one * other).sum(axis=1) / np.maximum(norms, 1e-12)
-        largest = [float(np.abs(ours - theirs).max()) for ours, theirs in ((logits, own_logits), (one, other))]
-        rows.append(Comparison(tuple(inputs.lengths.tolist()), unit, *largest, float(cosines.min())))
+        by_logits, by_embedding = np.abs(logits - own_logits).max(), np.abs(one - other).max()
+        largest = float(by_logits), float(by_embedding), float(cosines.min())
+        rows.append(Comparison(tuple(inputs.lengths.tolist()), unit, *largest))
     return tuple(rows)
 
 

@@ -20,13 +20,7 @@ QUIET = 3  # errors only: its warnings speak of the machine's devices
 
 
 class OnnxNetwork(Network):
-    """A session; several threads may call it at once.
-
-    Args:
-        path: the ONNX file.
-        outputs: how many are expected.
-        threads: that one call uses.
-        precision: of the file, for people.
+    """A session of an ONNX file, whose outputs are so many; several threads may call it at once.
 
     Raises:
         SereneError: the file cannot be read, or is no graph of this project.

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,13 +89,8 @@ def predict(
     A file is written whole at the end. Until then its rows are in `OUTPUT.partial`, from which the same call goes on
     after an interruption; with another model or other settings it begins anew. A stream gets each row when it is there.
 
-    Args:
-        paths: files and folders; see `gather`.
-        recognizer: answers.
-        output: a file, or a stream for text.
-        form: `csv`, `json` (a list) or `jsonl`; what the file's name ends in without it, and CSV for a stream.
-        threads: that decode ahead of the network.
-        progress: is told `("answering", done, of)`.
+    Formats are `csv`, `json` (a list) and `jsonl`; without one it is what the file's name ends in, and CSV for a
+    stream. So many threads decode ahead of the network, and `progress` is told `("answering", done, of)`.
 
     Raises:
         SereneError: a path or format that there is not, no sound, or an output that cannot be written.
@@ -130,18 +125,11 @@ def predict(
 
 
 def answers(
-    paths: Sequence[str],
-    recognizer: Recognizer,
-    failed: Mapping[str, str] | None = None,
-    threads: int | None = None,
+    paths: Sequence[str], recognizer: Recognizer, failed: Mapping[str, str] | None = None, threads: int | None = None
 ) -> Iterator[dict[str, Row]]:
     """Answer for sounds in their order, decoding ahead in threads; memory does not grow with their number.
 
-    Args:
-        paths: of the sounds.
-        recognizer: answers.
-        failed: why there is nothing to extract at a path.
-        threads: that decode.
+    There is nothing to read at paths that `failed` already.
 
     Yields:
         The rows of the next few sounds, by path; see `row_of`.
@@ -166,7 +154,7 @@ def answers(
 
 def _ahead(
     paths: Sequence[str], extract: Callable[[str], Outcome], threads: int, most: int, longest: float
-) -> Iterator[list[tuple[str, Outcome]]]:
+) -> Generator[list[tuple[str, Outcome]], None, None]:
     """Extract in threads, as far ahead as so many seconds of sound fit; give at most so many clips at a time, in order.
 
     A clip on its way counts as the longest sound that there may be, since nobody knows; one that is done as it is long.

@@ -22,6 +22,7 @@ from serene.sound import SAMPLE_RATE
 from serene.speaker import SpeakerContext, Statistics
 
 Precision = Literal["fp32", "bf16", "int8"]
+Whose = Profile | str | Path | None  # a speaker's profile, or its file
 
 
 class Recognizer:
@@ -44,7 +45,7 @@ class Recognizer:
         folder: ModelFolder,
         network: Network,
         *,
-        profile: Profile | str | Path | None = None,
+        profile: Whose = None,
         batch_size: int = 16,
         abstain: float | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class Recognizer:
         *,
         device: str = "auto",
         precision: Precision = "fp32",
-        profile: Profile | str | Path | None = None,
+        profile: Whose = None,
         batch_size: int = 16,
         abstain: float | None = None,
         threads: int | None = None,
@@ -106,17 +107,13 @@ class Recognizer:
         return own | {"runs_on": self.network.what, "metrics": folder.metrics}
 
     @overload
-    def __call__(
-        self, sound: list[Sound], rate: int | None = None, *, profile: Profile | str | Path | None = None
-    ) -> list[Emotion]: ...
+    def __call__(self, sound: list[Sound], rate: int | None = None, *, profile: Whose = None) -> list[Emotion]: ...
 
     @overload
-    def __call__(
-        self, sound: Sound, rate: int | None = None, *, profile: Profile | str | Path | None = None
-    ) -> Emotion: ...
+    def __call__(self, sound: Sound, rate: int | None = None, *, profile: Whose = None) -> Emotion: ...
 
     def __call__(
-        self, sound: Sound | list[Sound], rate: int | None = None, *, profile: Profile | str | Path | None = None
+        self, sound: Sound | list[Sound], rate: int | None = None, *, profile: Whose = None
     ) -> Emotion | list[Emotion]:
         """Answer for a sound, or for a list of them.
 
@@ -221,7 +218,7 @@ class Recognizer:
         return Emotion(task.label(scores), scores, duration, embedding).abstaining(self.abstain)
 
 
-def _read(profile: Profile | str | Path | None) -> Profile | None:
+def _read(profile: Whose) -> Profile | None:
     if profile is None or isinstance(profile, Profile):
         return profile
     if isinstance(profile, str | Path):

@@ -125,19 +125,11 @@ def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
 def merged(windows: Sequence[Segment], hop: float, *, apart: bool = False) -> tuple[Segment, ...]:
     """Join windows of one label, or of one note, to segments that follow each other without a gap.
 
-    Args:
-        windows: in their order.
-        hop: seconds from a window's beginning to the next one's.
-        apart: leave windows with scores by themselves.
+    Windows begin so many seconds (`hop`) after each other; those with scores stay by themselves where they are `apart`.
     """
-    edges = borders(windows, hop)
-
-    def kind(place: int) -> tuple[str | None, str | None, int]:
-        window = windows[place]
-        return window.label, window.note, place if apart and window.scores else -1
-
-    segments = []
-    for (label, note, _), members in groupby(range(len(windows)), kind):
+    edges, segments = borders(windows, hop), []
+    kinds = [(own.label, own.note, place if apart and own.scores else -1) for place, own in enumerate(windows)]
+    for (label, note, _), members in groupby(range(len(windows)), kinds.__getitem__):
         places = list(members)
         scores = mean_scores([windows[place].scores for place in places])
         segments.append(Segment(edges[places[0]], edges[places[-1] + 1], label, scores, note))

@@ -55,14 +55,8 @@ def timelines(
     makes `call.csv`, `call.json`, `call.vtt` and `call.png`. Of several sounds it is a folder, which takes a file (or
     one of each format) for every sound, called as the sound is; a broken one fails by itself.
 
-    Args:
-        paths: files and folders; see `gather`.
-        recognizer: answers.
-        output: file or folder, or a stream for the text of a single timeline.
-        form: `csv`, `json`, `vtt` or `png`.
-        window: seconds.
-        hop: seconds from a window's beginning to the next one's.
-        progress: is told `(sound, done, of)`, in windows.
+    It may be a stream, too, for the text of a single timeline. Formats are `csv`, `json`, `vtt` and `png`; window and
+    hop are in seconds, as of `timeline`; `progress` is told `(sound, done, of)`, in windows.
 
     Raises:
         SereneError: a path, format, window or hop that cannot be, no sound, or an output that cannot be written.
@@ -76,7 +70,7 @@ def timelines(
         if path in found.unlisted:
             raise SereneError(found.unlisted[path])
         name = os.path.basename(sound.named(path))
-        told = progress and (lambda _, done, of: progress(name, done, of))
+        told = progress and (lambda _, done, of, tell=progress: tell(name, done, of))
         return timeline(path, recognizer, window=window, hop=hop, progress=told)
 
     alone = len(found.paths) == 1
@@ -102,8 +96,16 @@ def _write_all(targets: Mapping[str, Path], of: Callable[[str], Timeline], forms
             if len(targets) == 1:
                 raise
             failed[sound.named(path)] = str(error)
-        else:
-            made += _write_each(line, target, forms, remarks)
+            continue
+        for suffix, form in forms.items():
+            file = target.with_name(target.name + suffix)
+            try:
+                write(line, file, form)
+                made.append(sound.named(file))
+            except MissingExtra as error:
+                if len(forms) == 1:
+                    raise
+                remarks[f"There is no picture: {error}"] = None
     return Written(tuple(made), failed, tuple(remarks))
 
 
@@ -116,29 +118,8 @@ def _streamed(sounds: int, form: str | None) -> str:
     return format_of(None, form, TEXTS)
 
 
-def _write_each(line: Timeline, target: Path, forms: Mapping[str, str], remarks: dict[str, None]) -> list[str]:
-    """Write a timeline in some formats; add a remark where only the picture cannot be drawn."""
-    made = []
-    for suffix, form in forms.items():
-        file = target.with_name(target.name + suffix)
-        try:
-            write(line, file, form)
-        except MissingExtra as error:
-            if len(forms) == 1:
-                raise
-            remarks[f"There is no picture: {error}"] = None
-        else:
-            made.append(sound.named(file))
-    return made
-
-
 def write(line: Timeline, output: str | Path, form: str | None = None) -> None:
-    """Write a timeline whole or not at all.
-
-    Args:
-        line: what is written.
-        output: the file.
-        form: `csv`, `json`, `vtt` or `png`; what the name ends in without it.
+    """Write a timeline whole or not at all, as `csv`, `json`, `vtt` or `png`: what the name ends in without `form`.
 
     Raises:
         SereneError: there is no such format, or the disk refuses.
@@ -166,12 +147,7 @@ def _drawer() -> Callable[[Timeline], bytes]:
 
 
 def text_of(line: Timeline, form: str) -> Iterator[str]:
-    """Write a timeline as text, a piece at a time.
-
-    Args:
-        line: what is written.
-        form: `csv` has a row for each window, `vtt` a cue for each segment, and `json` everything.
-    """
+    """Write a timeline as text, a piece at a time: `csv` has rows of windows, `vtt` cues of segments, `json` all."""
     if form == "json":
         yield json.dumps(_rounded(line.to_dict()), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     elif form == "vtt":

@@ -43,7 +43,7 @@ def _lines(line: Timeline, edges: np.ndarray, scores: np.ndarray) -> Layout:
         for x, y in _runs(edges, values[:, None]):
             axes.plot(x, y[:, 0], color=color, lw=1.8)
         axes.set_ylabel(name.strip())
-    return figure, fields, fields[-1]
+    return figure, list(fields), fields[-1]
 
 
 def _stacked(line: Timeline, edges: np.ndarray, scores: np.ndarray) -> Layout:

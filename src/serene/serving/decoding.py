@@ -150,7 +150,10 @@ class _Decoder:
         if not self.alive:  # ended while it had nothing to do: not this file's doing
             self._connection.close()
             self.start()
-        self._wait_for_start()
+        with contextlib.suppress(EOFError, OSError):
+            self._ready = self._ready or (self._connection.poll(START) and self._connection.recv_bytes(1) == READY)
+        if not self._ready:
+            raise RuntimeError("a decoding process did not start")
         try:
             self._connection.send_bytes(content)
             if not self._connection.poll(self._seconds):
@@ -164,14 +167,6 @@ class _Decoder:
             return unpacked(answer[1:])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise self._lost("died", "made its decoder answer nonsense, and was given up") from error
-
-    def _wait_for_start(self) -> None:
-        if self._ready:
-            return
-        with contextlib.suppress(EOFError, OSError):
-            self._ready = self._connection.poll(START) and self._connection.recv_bytes(1) == READY
-        if not self._ready:
-            raise RuntimeError("a decoding process did not start")
 
     def _lost(self, how: str, what: str) -> DecoderLost:
         self.stop()

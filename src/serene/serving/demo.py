@@ -56,13 +56,9 @@ def demo(
 ) -> None:
     """Show the page until the process is interrupted.
 
-    Args:
-        recognizer: answers.
-        host: the address to listen at. Others than this machine reach the page only where this says so; their browsers
-            give a microphone to `https` addresses only.
-        port: to listen at; 0 takes any that is free.
-        share: give the page a public address for a week, through gradio's servers: whoever knows it can use it.
-        ready: told the page's address once it can be opened.
+    Others than this machine reach the page only where `host` says so; their browsers give a microphone to `https`
+    addresses only. Port 0 is any that is free. A page that is shared gets a public address for a week, through gradio's
+    servers: whoever knows it can use it. `ready` is told the address once the page can be opened.
 
     Raises:
         SereneError: nothing can listen there, or no public address was to be had.
@@ -138,12 +134,7 @@ def page(recognizer: Recognizer) -> gradio.Blocks:
 
 
 def extract(recognizer: Recognizer, path: str | None, told: Progress | None = None) -> tuple[str, str]:
-    """Answer for a file; for one that is longer than a window with a timeline.
-
-    Args:
-        recognizer: answers.
-        path: of the sound; None where none was given.
-        told: how far the timeline is, as `timeline` tells it.
+    """Answer for a file, if there is one; for one that is longer than a window with a timeline, whose progress is told.
 
     Returns:
         The answer and the timeline, as HTML; the latter is empty where there is none.
@@ -184,15 +175,7 @@ def mistake(what: str) -> str:
 
 
 def answer(emotion: Emotion, abstain: float | None = None) -> str:
-    """Show what a model says of a sound.
-
-    Args:
-        emotion: as the recognizer gave it.
-        abstain: the threshold below which the recognizer is uncertain.
-
-    Returns:
-        HTML; every name in it is escaped.
-    """
+    """Show what a model says of a sound, uncertain below a threshold, as HTML; every name in it is escaped."""
     length = f"{emotion.duration:.1f} seconds of sound"
     if emotion.note in NOTES:
         headline, words = NOTES[emotion.note]

@@ -96,13 +96,8 @@ def counted(app: Any, counters: Counters) -> Callable[..., Awaitable[None]]:
 class Service:
     """A recognizer at work for many clients; what is not thread-safe here belongs to the event loop.
 
-    Args:
-        recognizer: answers; only one thread calls it.
-        limits: on requests.
-        abstain: the threshold where a request names none.
-        max_batch: clips in a batch.
-        max_wait_ms: milliseconds that a clip waits for others at most.
-        decoders: processes that decode.
+    Only one thread calls the recognizer, with `max_batch` clips at most; a clip waits for others for `max_wait_ms`
+    milliseconds at most. `abstain` is the threshold where a request names none; `decoders` are processes.
     """
 
     def __init__(

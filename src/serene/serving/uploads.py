@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,13 +86,7 @@ class _InMemory(MultiPartParser):
 
 
 async def receive(request: Request, field: str, files: int, limits: Limits) -> Upload:
-    """Read a request's form.
-
-    Args:
-        request: whose body has not been read.
-        field: the name of the part, or parts, that hold sound files.
-        files: how many of them are taken.
-        limits: on size and time.
+    """Read a request's form, of which the parts called `field` hold sounds, and so many `files` are taken.
 
     Raises:
         Refused: 400 malformed, 408 too slow, 413 too large, 415 no form, 422 without what is needed.
@@ -120,7 +114,7 @@ async def receive(request: Request, field: str, files: int, limits: Limits) -> U
     return _checked(given, field, files, wanted)
 
 
-def _checked(given: list[tuple[str, str | None, bytes]], field: str, most: int, wanted: str) -> Upload:
+def _checked(given: Sequence[tuple[str, str | None, bytes]], field: str, most: int, wanted: str) -> Upload:
     known = (field, *OPTIONS)
     for name, file, _ in given:
         if name not in known:
