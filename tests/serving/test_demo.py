@@ -31,6 +31,7 @@ from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.models.network import Network
+from serene.models.parts import Parts
 
 gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
@@ -195,15 +196,16 @@ def test_a_name_from_a_model_folder_is_text() -> None:
 
 
 def test_the_card_comes_without_its_metadata_and_pictures(tmp_path: Path) -> None:
+    folder = ModelFolder(tmp_path, "made up", {}, {}, Parts())
     (tmp_path / "README.md").write_text(CARD)
-    card = demonstration.card(SimpleNamespace(path=tmp_path))
+    card = demonstration.card(folder)
     assert card.startswith("# A card")
     assert "license" not in card
     assert "a picture\n" in card and "a.png" not in card
     (tmp_path / "README.md").write_text("# Plain\n\n---\nA rule is no metadata.\n---\n")
-    assert demonstration.card(SimpleNamespace(path=tmp_path)).endswith("A rule is no metadata.\n---\n")
+    assert demonstration.card(folder).endswith("A rule is no metadata.\n---\n")
     (tmp_path / "README.md").unlink()
-    assert "no card" in demonstration.card(SimpleNamespace(path=tmp_path))
+    assert "no card" in demonstration.card(folder)
 
 
 def test_a_sentence_is_answered_without_a_timeline(recognizer: Recognizer, sounds: dict[str, Path]) -> None:
