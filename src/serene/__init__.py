@@ -2,11 +2,11 @@
 
 The path of an utterance, left to right; each noun is defined in the first folder that makes it::
 
-    disk --> corpora --> protocols --> audio --> models <-- methods <-- trainer
-             Manifest     Split         Batch    scores     (how it learns)
-                                                   |
-                                               evaluation --> Report
-                                               Predictions
+    disk --> corpora --> protocols --> audio --> models <-- methods <-- training        experiment drives it
+             Manifest    Split         Batch     scores     (how it learns)
+                                                    |
+                                evaluation --> reporting        inference --> serving, export, CLI
+                                Predictions    Report           Emotion
 """
 
 from __future__ import annotations

@@ -51,12 +51,12 @@ def test_each_speaker_is_standardised_by_their_own_clips(run: Run, clips: int | 
     known = [u for u in manifest_of(run) if u.id in place]
     for speaker in {u.speaker for u in known}:
         said = [u for u in known if u.speaker == speaker]
-        heard = [unseen.embeddings[place[u.id]].tolist() for u in enrolment_clips(said, clips)]
-        share = len(heard) / (len(heard) + 5)
+        enrolled = [unseen.embeddings[place[u.id]].tolist() for u in enrolment_clips(said, clips)]
+        share = len(enrolled) / (len(enrolled) + 5)
         for utterance in said:
             own = unseen.embeddings[place[utterance.id]].tolist()
             for f in (0, 7, len(own) - 1):
-                column = [vector[f] for vector in heard] or [0.0]
+                column = [vector[f] for vector in enrolled] or [0.0]
                 mean = sum(column) / len(column)
                 deviation = max(math.sqrt(sum((value - mean) ** 2 for value in column) / len(column)), 1e-5)
                 divisor = math.sqrt(share * deviation**2 + (1 - share))

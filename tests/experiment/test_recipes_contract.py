@@ -79,7 +79,7 @@ def planned(address: str, manifest: Path, weights: Path, folder: Path) -> Plan:
 
 
 def shortened(made: Recipe | stages.Pretraining, number: int, manifest: Path) -> list[str]:
-    """Give the changes that let a stage hear the made-up speech, of which every corpus but the first is a copy."""
+    """Give the changes that train a stage on the made-up speech, of which every corpus but the first is a copy."""
     stage, where = made.stages[number], f"stages.{number}"
     places = (manifest, *[manifest.with_stem("others")] * (len(stage.corpora) - 1))
     corpora = [{"name": c.name, "path": str(path)} for c, path in zip(stage.corpora, places, strict=True)]

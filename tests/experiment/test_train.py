@@ -48,12 +48,12 @@ def test_enrolment_hears_so_many_clips_of_each_speaker_whatever_is_in_them(
     for split in make_plan(made, tmp_path).splits:
         assert split.saw_unlabelled_test_audio
         assert Counter(u.speaker for u in split.unlabelled) == dict.fromkeys(made_up_manifest.speakers, 2)
-    heard = split.unlabelled
+    enrolled = split.unlabelled
     joined = recipe.load(
         tiny_recipe, ["features={normalize: speaker, enrolment_clips: 2}", "labels.use=[anger, neutral]"]
     )
     for split in make_plan(joined, tmp_path).splits:
-        assert split.unlabelled == heard, "they need no label, and no label chooses them"
+        assert split.unlabelled == enrolled, "they need no label, and no label chooses them"
 
 
 def test_a_finished_cell_is_not_trained_again(tiny_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
@@ -246,9 +246,9 @@ def test_a_table_of_speakers_is_of_those_who_train(quickly: Callable[..., Run]) 
     run = quickly("model.speaker_embedding=table")
     (one,) = run.finished()
     model = EmotionModel.load(one.folder / "model")
-    strangers = {*one.predictions().speaker.tolist()}
+    unseen = {*one.predictions().speaker.tolist()}
     assert len(model.speakers) == 2
-    assert not {*model.speakers} & strangers
+    assert not {*model.speakers} & unseen
     assert report_of(run).content["saw_unlabelled_test_audio"] is False
 
 
@@ -257,9 +257,9 @@ def test_a_model_that_hears_voices_knows_the_training_speakers_statistics(
 ) -> None:
     run = quickly("model.speaker_embedding=mfcc_learned")
     (one,) = run.finished()
-    strangers = {*one.predictions().speaker.tolist()}
+    unseen = {*one.predictions().speaker.tolist()}
     maker, voices = Mfcc(coefficients=20, deltas=0, voice_activity=False), []
-    for speaker in sorted({*made_up_manifest.speakers} - strangers):
+    for speaker in sorted({*made_up_manifest.speakers} - unseen):
         clips = [u for u in made_up_manifest if u.speaker == speaker]
         voices.append(np.mean([maker(sound.read(u.audio)).mean(axis=0) for u in clips], axis=0))
     embedding = EmotionModel.load(one.folder / "model").speaker_embedding

@@ -48,13 +48,13 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ca
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_task_is_done_and_heard(jobs: int, tasks: Callable, tmp_path: Path) -> None:
-    heard: list[tuple[str, int]] = []
+    messages: list[tuple[str, int]] = []
     names = ["a", "b", "c"]
-    work(tasks("note"), [(tmp_path, name) for name in names], jobs=jobs, on_message=lambda *told: heard.append(told))
+    work(tasks("note"), [(tmp_path, name) for name in names], jobs=jobs, on_message=lambda *told: messages.append(told))
     processes = {(tmp_path / name).read_text() for name in names}
     assert (str(os.getpid()) in processes) == (jobs == 1)
     for name in names:
-        assert [step for told, step in heard if told == name] == list(range(300))
+        assert [step for told, step in messages if told == name] == list(range(300))
 
 
 def test_nothing_to_do_starts_nothing() -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from serene.registry import missing_extra
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not cells
+out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not columns
 aside = Console(stderr=True, highlight=False, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -136,13 +136,9 @@ def quickstart(
         with bars() as progress:
             table = run_quickstart(output, jobs=jobs, progress=progress)
     if json:
-        print_json(
-            {
-                "page": str(table.folder / "report.html"),
-                "reports": [report.to_json() for report in table.reports.values()],
-                "differences": table.differences,
-            }
-        )
+        reports = [report.to_json() for report in table.reports.values()]
+        page = str(table.folder / "report.html")
+        print_json({"page": page, "reports": reports, "differences": table.differences})
         return
     _print_table_report(table, json)
     out.print("Made-up speech: it shows how things work, not which method is better.")
@@ -157,12 +153,8 @@ def _summary(report: Report) -> dict[str, str]:
     if accuracy is not None and chance is not None:
         probe = f"{100 * accuracy:.1f} (chance {100 * chance:.1f})"
     figures = FIGURES[report.task.metric](content["metrics"], report.task.names)
-    return {
-        "system": content["title"],
-        **figures,
-        "speaker probe": probe,
-        "unseen speakers": str(content["n_speakers"]),
-    }
+    figures |= {"speaker probe": probe, "unseen speakers": str(content["n_speakers"])}
+    return {"system": content["title"], **figures}
 
 
 def _of_classes(metrics: Mapping[str, Any], _names: Sequence[str]) -> dict[str, str]:

@@ -41,7 +41,7 @@ from serene.sound import SAMPLE_RATE
 from serene.speaker import Statistics
 from serene.task import TASKS, Task
 
-MUTE = "no speech, or too long"  # why a clip has no answer where a model is served
+MUTE = "to which `serene predict` gives no answer: no speech, or too long"
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def _stamps(
         (task.gives == "values" and models.corpus is not None and corpora != {models.corpus}, scale),
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
-        (unanswered, f"{unanswered} clips are scored to which `serene predict` gives no answer: {MUTE}"),
+        (unanswered, f"{unanswered} clips are scored {MUTE}"),
         (target != models.target, "the models learnt listeners' votes, of which there are none here"),
     )
     return [stamp for applies, stamp in rules if applies]

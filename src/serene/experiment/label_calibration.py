@@ -36,20 +36,13 @@ TOLD = "calibration.json"  # whom each speaker was calibrated by, and what that 
 def calibrate_trial(
     recipe: Recipe, settings: LabelCalibration, task: Task, split: Split, trained: Trial, trial: Trial
 ) -> None:
-    """Calibrate what a finished trial answered, by the labels and the voices of its training speakers; keep it all.
-
-    Args:
-        recipe: with the calibration.
-        settings: of the calibration.
-        task: what was learnt.
-        split: the fold.
-        trained: the finished trial.
-        trial: where the calibrated answers go.
+    """Calibrate what a trial that has `trained` answered, by labels and voices of its training speakers; keep it all.
 
     Raises:
         SereneError: the finished trial's embeddings were not kept, or the calibration does not fit its speakers.
     """
-    known = _known(task, split, trained)
+    speakers, labels = [u.speaker for u in split.train], task.targets(split.train).astype(np.float64)
+    known = Spoken(labels, speakers, _vectors(trained, "train", split.train))
     answers, told = [], {}
     for part, clips in (("validation", split.validation), ("test", split.test)):
         if clips:
@@ -68,12 +61,7 @@ def calibrate_trial(
 
 
 def _calibrated(
-    trained: Trial,
-    known: Spoken,
-    settings: LabelCalibration,
-    clips: Sequence[Utterance],
-    part: str,
-    task: Task,
+    trained: Trial, known: Spoken, settings: LabelCalibration, clips: Sequence[Utterance], part: str, task: Task
 ) -> tuple[Predictions, dict[str, Neighbourhood]]:
     rows = trained.predictions().select(part=part)
     place = {name: i for i, name in enumerate(rows.id.tolist())}
@@ -81,15 +69,8 @@ def _calibrated(
     of_rows, calibrate = WAYS[task.gives]
     predicted = Spoken(of_rows(rows)[order], [u.speaker for u in clips], _vectors(trained, part, clips))
     done = calibrate(predicted, known, settings)
-    where: dict[str, Any] = {"part": part, "fold": trained.fold, "seed": trained.seed}
-    return Predictions.of_clips(clips, done.outputs, task, **where), done.speakers
-
-
-def _known(task: Task, split: Split, trained: Trial) -> Spoken:
-    """Collect the training part's labels and voices."""
-    labels = task.targets(split.train)
-    speakers = [u.speaker for u in split.train]
-    return Spoken(labels.astype(np.float64), speakers, _vectors(trained, "train", split.train))
+    answers = Predictions.of_clips(clips, done.outputs, task, part=part, fold=trained.fold, seed=trained.seed)
+    return answers, done.speakers
 
 
 def _vectors(trained: Trial, part: str, clips: Sequence[Utterance]) -> dict[str, np.ndarray]:

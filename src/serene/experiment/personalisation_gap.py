@@ -42,6 +42,7 @@ DRAWS = 50
 PENALTY = 0.1  # on squared weights, where features have unit variance divided by the root of their number
 TARGETS = tuple(target for target in TASKS if target != "speaker")
 MODELS = ("dependent", "independent")
+Row = dict[str, Any]  # of a metric and a number of speakers
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Gap:
     """
 
     facts: dict[str, Any]
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     folder: Path
 
 
@@ -125,9 +126,7 @@ def personalisation_gap(
     return _write(facts, rows, runs)
 
 
-def _measure(
-    x: np.ndarray, y: np.ndarray, task: Task, pairs: Sequence[Pair], progress: Progress
-) -> list[dict[str, Any]]:
+def _measure(x: np.ndarray, y: np.ndarray, task: Task, pairs: Sequence[Pair], progress: Progress) -> list[Row]:
     """Train and test both models of every pair; give a row for each metric and number of speakers."""
     found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
     with threadpool_limits(1):  # the models are small
@@ -205,9 +204,7 @@ def accuracy(x: np.ndarray, y: np.ndarray, task: Task, train: np.ndarray, test: 
     return LINEAR[task.metric](scaled, y, task.names, train, test)
 
 
-def _classified(
-    x: np.ndarray, y: np.ndarray, names: Sequence[str], train: np.ndarray, test: np.ndarray
-) -> dict[str, float]:
+def _classified(x: Any, y: Any, names: Sequence[str], train: np.ndarray, test: np.ndarray) -> dict[str, float]:
     place = {name: number for number, name in enumerate(names)}
     y = np.array([place[name] for name in y.tolist()])
     answers = np.full(len(test), y[train[0]])
@@ -216,9 +213,7 @@ def _classified(
     return {"UA": float(metrics.ua(metrics.tally(y[test], answers, len(names))))}
 
 
-def _regressed(
-    x: np.ndarray, y: np.ndarray, names: Sequence[str], train: np.ndarray, test: np.ndarray
-) -> dict[str, float]:
+def _regressed(x: Any, y: Any, names: Sequence[str], train: np.ndarray, test: np.ndarray) -> dict[str, float]:
     model = Ridge(alpha=PENALTY).fit(x[train], y[train])
     figures = metrics.ccc(y[test], model.predict(x[test]).reshape(len(test), -1))
     return {f"CCC of {name}": float(figure) for name, figure in zip(names, figures, strict=True)}
@@ -244,16 +239,16 @@ def _draw(
     return found
 
 
-def _row(metric: str, number: int, figures: np.ndarray) -> dict[str, Any]:
+def _row(metric: str, number: int, figures: np.ndarray) -> Row:
     """Sum up the draws of both models (draw, 2)."""
-    row: dict[str, Any] = {"metric": metric, "speakers": number}
+    row: Row = {"metric": metric, "speakers": number}
     for name, values in zip((*MODELS, "gap"), (*figures.T, figures[:, 0] - figures[:, 1]), strict=True):
         low, high = np.percentile(values, PERCENTILES).tolist()
         row |= {name: float(values.mean()), f"{name} low": low, f"{name} high": high}
     return row
 
 
-def _write(facts: dict[str, Any], rows: list[dict[str, Any]], runs: Path) -> Gap:
+def _write(facts: dict[str, Any], rows: list[Row], runs: Path) -> Gap:
     """Write the table twice, and a picture of both models for each metric."""
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     folder = runs / f"personalisation-gap-{facts['manifest']}-{identity}"

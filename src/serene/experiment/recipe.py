@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -24,18 +24,10 @@ from serene.task import TASKS
 from serene.training.stages import check_stages, stages_of
 
 SECTIONS = (
-    "corpus",
-    "labels",
-    "protocol",
-    "seeds",
-    "speakers",
-    "stages",
-    "features",
-    "model",
-    "method",
-    "training",
-    "calibration",
+    *("corpus", "labels", "protocol", "seeds", "speakers", "stages"),
+    *("features", "model", "method", "training", "calibration"),
 )
+Section = TypeVar("Section")
 
 
 def load(address: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -78,7 +70,7 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     for key in ("corpus", "protocol", "method"):
         if key not in tree:
             raise SereneError(f"The recipe has no '{key}'; corpus, protocol and method are needed.")
-    corpus = CorpusSettings(**settings_of(section(tree, "corpus"), CorpusSettings, "corpus"))
+    corpus = _built(tree, "corpus", CorpusSettings)
     registry.load(corpus.name, CORPORA, "corpus")
     features, front_end, model = _features_and_model(tree)
     labels = _labels(tree)
@@ -86,7 +78,7 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
     stages = stages_of(tree, corpus)
     if stages:
         check_stages(stages, model.encoder, model.parts.speaker_embedding, features.normalize)
-    protocol = dict(section(tree, "protocol"))
+    protocol = {**section(tree, "protocol")}
     run = protocol.pop("run", None)
     return Recipe(
         name=name,
@@ -102,8 +94,13 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         model=model,
         method=method,
         training=_training(tree, labels, method),
-        calibration=_calibration(tree),
+        calibration=None if tree.get("calibration") is None else _built(tree, "calibration", LabelCalibration),
     )
+
+
+def _built(tree: Mapping[str, Any], key: str, maker: type[Section]) -> Section:
+    """Check a section, and make the dataclass of it."""
+    return maker(**settings_of(section(tree, key), maker, key))
 
 
 def _features_and_model(tree: Mapping[str, Any]) -> tuple[FeatureSettings, Choice, ModelSettings]:
@@ -143,20 +140,13 @@ def _training(tree: Mapping[str, Any], labels: LabelSettings, method: Choice) ->
 
 
 def _labels(tree: Mapping[str, Any]) -> LabelSettings:
-    settings = LabelSettings(**settings_of(section(tree, "labels"), LabelSettings, "labels"))
+    settings = _built(tree, "labels", LabelSettings)
     if settings.join and not TASKS[settings.target].joins:
         raise SereneError(
             f"labels.join makes one class of several, and labels.target is {settings.target}, which has no classes to "
             "join. Drop labels.join, or learn an emotion."
         )
     return settings
-
-
-def _calibration(tree: Mapping[str, Any]) -> LabelCalibration | None:
-    given = tree.get("calibration")
-    if given is None:
-        return None
-    return LabelCalibration(**settings_of(section(tree, "calibration") or {}, LabelCalibration, "calibration"))
 
 
 def _check_enrolment(features: FeatureSettings, parts: Parts) -> None:
@@ -207,7 +197,7 @@ def _speakers(tree: Mapping[str, Any], method: Choice) -> SpeakerSettings | None
             f"The method {method.name} learns from a speaker corpus: add "
             "`speakers: {name: speechocean762, path: FOLDER}`."
         )
-    settings = SpeakerSettings(**settings_of(section(tree, "speakers"), SpeakerSettings, "speakers"))
+    settings = _built(tree, "speakers", SpeakerSettings)
     registry.load(settings.name, CORPORA, "corpus")
     if not settings.crop > 0 or settings.batch_size < 2:
         raise SereneError(

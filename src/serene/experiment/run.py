@@ -84,9 +84,7 @@ class Run:
             SereneError: the folder holds another recipe.
         """
         identity = recipe.identity(data)
-        same = sorted(
-            runs.glob(f"*-{identity}")
-        )  # settings that are the same give the same, whatever the recipe's name
+        same = sorted(runs.glob(f"*-{identity}"))  # the same settings give the same, whatever the recipe's name
         run = cls(same[0] if same else runs / f"{recipe.name}-{identity}", recipe)
         kept = run.folder / "recipe.yaml"
         if kept.exists() and load(kept).identity(data) != identity:

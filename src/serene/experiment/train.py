@@ -50,9 +50,7 @@ class TableReport:
 
     def to_json(self) -> dict[str, Any]:
         """Give the table as plain data, each row with what its own `report.json` says."""
-        rows = [
-            {"row": row, "run": self.runs[row].folder.name, **report.to_json()} for row, report in self.reports.items()
-        ]
+        rows = [{"row": r, "run": self.runs[r].folder.name, **one.to_json()} for r, one in self.reports.items()]
         return {"rows": rows, "differences": self.differences, "remark": self.remark}
 
 
@@ -69,9 +67,10 @@ def train(
         progress: told about decoding, features and epochs.
         tensorboard: also write TensorBoard events into each trial's folder.
     """
-    if recipe.calibration is not None:
-        return _calibrate(recipe, recipe.calibration, runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
     planned = make_plan(recipe, runs, progress)
+    if recipe.calibration is not None:
+        trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
+        return _calibrated(planned, recipe.calibration, trained)
     todo = [(split, trial) for split, trial in planned.trials if not trial.finished]
     _warm(planned, [split for split, _ in todo], progress)
     epochs = recipe.training["epochs"]
@@ -115,31 +114,34 @@ def train_table(
             progress(f"{what} {row}", done, of)
 
         trained[row] = train(recipe, runs, jobs=jobs, progress=told, tensorboard=tensorboard)
-    return _write_table(trained, folder)
+    reports = {row: report_of(run) for row, run in trained.items()}
+    found, remark = [], ""
+    try:
+        found = differences(list(trained.items()))
+    except SereneError as error:
+        remark = f"The rows are not compared: {error}"
+    table = TableReport(folder, trained, reports, found, remark)
+    write_text(folder / "report.json", json.dumps(table.to_json(), indent=2, ensure_ascii=False) + "\n")
+    write_html(list(reports.values()), folder / "report.html", title=folder.name, differences=found)
+    return table
 
 
 def quickstart(folder: Path, *, jobs: int | None = 1, progress: Progress = silent) -> TableReport:
     """Run the whole line on built-in data: a corpus, a baseline, a speaker-adversarial model, one report of both.
 
-    Args:
-        folder: gets the corpus, the runs and `report.html`; nothing is downloaded.
-        jobs: trainings at a time.
-        progress: told what is being done.
+    The folder gets the corpus, the runs and `report.html`; nothing is downloaded.
     """
     corpus = f"corpus.path={json.dumps(str(folder / 'synthetic'))}"
     recipes = load_table(RECIPES / "quickstart.yaml", [corpus])
     return train_table(recipes, folder / "runs", folder, jobs=jobs, progress=progress)
 
 
-def _calibrate(
-    recipe: Recipe, settings: LabelCalibration, runs: Path, *, jobs: int | None, progress: Progress, tensorboard: bool
-) -> Run:
-    """Train the recipe without its calibration, or take up the run that has, and calibrate its answers."""
-    planned = make_plan(recipe, runs, progress)
-    trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
+def _calibrated(planned: Plan, settings: LabelCalibration, trained: Run) -> Run:
+    """Calibrate the answers of a run that was trained without calibration."""
     for split, trial in planned.trials:
         if not trial.finished:
-            calibrate_trial(recipe, settings, planned.task, split, trained.trial(trial.fold, trial.seed), trial)
+            before = trained.trial(trial.fold, trial.seed)
+            calibrate_trial(planned.recipe, settings, planned.task, split, before, trial)
     write_report(planned.run)
     return planned.run
 
@@ -169,16 +171,3 @@ def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
         unlabelled = {u.id: u for s in splits for u in s.unlabelled}
         cepstra = cepstra_store(planned.store)
         warm(list(unlabelled.values()), cepstra, lambda done, of: progress("cepstra", done, of))
-
-
-def _write_table(runs: dict[str, Run], folder: Path) -> TableReport:
-    reports = {row: report_of(run) for row, run in runs.items()}
-    found, remark = [], ""
-    try:
-        found = differences(list(runs.items()))
-    except SereneError as error:
-        remark = f"The rows are not compared: {error}"
-    table = TableReport(folder, runs, reports, found, remark)
-    write_text(folder / "report.json", json.dumps(table.to_json(), indent=2, ensure_ascii=False) + "\n")
-    write_html(list(reports.values()), folder / "report.html", title=folder.name, differences=found)
-    return table

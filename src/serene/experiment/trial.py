@@ -207,8 +207,8 @@ def probe_of(
 ) -> dict[str, Any]:
     """Probe a model's embedding for the speakers of a dataset; see `serene.evaluation.probes.speaker_probe`.
 
-    A model that standardises by speaker embeds the clips anew in every draw, each speaker enrolled by clips of the
-    same half alone: all of them, or `enrolment_clips`.
+    A model that standardises by speaker embeds the clips anew in every draw, each speaker enrolled with
+    unlabelled clips of the same half alone: all of them, or `enrolment_clips`.
     """
 
     def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:

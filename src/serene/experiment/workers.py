@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -44,29 +44,24 @@ def work(
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
-                _raise_if_failed(future)
+                future.result()
             _pass_on(messages, on_message)
         pool.shutdown()
         _pass_on(messages, on_message)  # the last words of workers that have ended since
-    except BaseException:
+    except BaseException as error:
         for process in list((pool._processes or {}).values()):
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise SereneError(
+                "A process was ended from outside, perhaps for want of memory; run again with fewer --jobs to go on."
+            ) from error
         raise
 
 
 def _pass_on(messages: Any, on_message: Callable[..., None]) -> None:
     while not messages.empty():
         on_message(*messages.get())
-
-
-def _raise_if_failed(future: Future[None]) -> None:
-    try:
-        future.result()
-    except BrokenProcessPool as error:
-        raise SereneError(
-            "A process was ended from outside, perhaps for want of memory; run again with fewer --jobs to go on."
-        ) from error
 
 
 def _begin(messages: Any, parent: int) -> None:
