@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.folder import by_name, gather, not_found, root_of, rows, sounds
+from serene.corpora.folder import by_name, gather, not_found, root_and_sounds, rows
 from serene.corpora.manifest import Manifest
 
 HOME = "CREMA-D is officially had from https://github.com/CheyneyComputerScience/CREMA-D (with Git LFS)."
@@ -59,7 +59,7 @@ def read(folder: Path) -> Manifest:
     Raises:
         SereneError: no clip of CREMA-D is there, or a csv file is not what its name says.
     """
-    root = root_of(folder, "AudioWAV")
+    root, paths = root_and_sounds(folder, "AudioWAV")
     votes = _keyed(root / VOTES, "fileName", ("", *EMOTIONS))
     actors = _keyed(root / ACTORS, "ActorID", ("Age", "Sex", "Race"))
     remarks = [
@@ -68,8 +68,6 @@ def read(folder: Path) -> Manifest:
         if not table
     ]
     missing = not_found("CREMA-D", folder, "AudioWAV/1001_DFA_ANG_XX.wav and further clips", HOME, LICENCE)
-    audio = root / "AudioWAV"
-    paths = sounds(audio if audio.is_dir() else root)
     name = "actor, sentence, emotion and level, such as 1001_IEO_HAP_LO"
     facts = partial(_facts, votes=votes, actors=actors)
     return gather(by_name(paths, NAME, name, facts, corpus="crema_d", language="english"), missing, remarks)

@@ -41,12 +41,13 @@ def sounds(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def root_of(folder: Path, holds: str) -> Path:
-    """Find the folder that holds the folder of the sounds, where it is given itself, or the one above or that below."""
+def root_and_sounds(folder: Path, holds: str) -> tuple[Path, list[Path]]:
+    """Find the corpus whose sounds lie in a folder of that name, given itself, the one above or below; list them."""
     inside = sorted(path.parent for path in folder.glob(f"*/{holds}"))
-    if (folder / holds).is_dir() or not inside:
-        return folder.parent if folder.name == holds else folder
-    return inside[0]
+    root = folder.parent if folder.name == holds else folder
+    if inside and not (folder / holds).is_dir():
+        root = inside[0]
+    return root, sounds(root / holds if (root / holds).is_dir() else root)
 
 
 def rows(

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.folder import by_name, differences, gather, not_found, root_of, sounds
+from serene.corpora.folder import by_name, differences, gather, not_found, root_and_sounds
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 
@@ -54,7 +54,7 @@ def read(folder: Path) -> Manifest:
     Raises:
         SereneError: no clip of speechocean762 is there, or a list is not what its name says, or both parts list a clip.
     """
-    root = root_of(folder, "WAVE")
+    root, paths = root_and_sounds(folder, "WAVE")
     by_part = {name: {part: _list(root / part / name) for part in PARTS} for name in LISTS}
     lists = {name: dict(ChainMap(*parts.values())) for name, parts in by_part.items()}
     if twice := sorted(by_part["utt2spk"]["train"].keys() & by_part["utt2spk"]["test"]):
@@ -63,8 +63,6 @@ def read(folder: Path) -> Manifest:
             "No clip may be in both parts: fetch the two lists again."
         )
     lists["part"] = {clip: part for part, rows in by_part["utt2spk"].items() for clip in rows}
-    audio = root / "WAVE"
-    paths = sounds(audio if audio.is_dir() else root)
     name = "speaker and recording, nine digits such as 000010011"
     facts = partial(_facts, lists=lists)
     clips = list(by_name(paths, NAME, name, facts, corpus="speechocean762", language="english"))

@@ -6,6 +6,7 @@ library's random generator.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -79,20 +80,15 @@ def _servable(manifest: Manifest) -> list[str]:
         if name == "leave_one_speaker_out" and len(manifest.speakers) * len(manifest) > MANY_CLIPS:
             continue
         protocol = load(target, {}, "protocol")
-        if _serves(protocol, manifest, {}):
-            found.append(name)
-        elif _settings(protocol).get("validation") in FOREIGN and _serves(
-            protocol, manifest, {"validation": "random20"}
-        ):
-            found.append(f"{name} (with validation random20)")
+        ways = {name: {}}
+        if _settings(protocol).get("validation") in FOREIGN:
+            ways[f"{name} (with validation random20)"] = {"validation": "random20"}
+        for way, settings in ways.items():
+            with contextlib.suppress(SereneError):
+                protocol(manifest, **settings)
+                found.append(way)
+                break
     return found
-
-
-def _serves(protocol: Callable[..., list[Split]], manifest: Manifest, settings: Mapping[str, Any]) -> bool:
-    try:
-        return bool(protocol(manifest, **settings))
-    except SereneError:
-        return False
 
 
 def _settings(protocol: Callable[..., Any]) -> dict[str, Any]:

@@ -190,17 +190,15 @@ def _json_rows(text: str, path: Path) -> list[Any]:
     try:
         whole = json.loads(text)
     except json.JSONDecodeError:
-        return [_json_line(line, f"{path}, line {n}") for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+        whole = []
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                whole += [json.loads(line)] if line.strip() else []
+            except json.JSONDecodeError as error:
+                raise SereneError(f"{path}, line {number}: not JSON ({error}).") from error
     if isinstance(whole, dict):
         return whole["meta_data"] if isinstance(whole.get("meta_data"), list) else [whole]
     return whole
-
-
-def _json_line(line: str, where: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SereneError(f"{where}: not JSON ({error}).") from error
 
 
 def _lower(row: Any, path: Path) -> dict[str, Any]:
