@@ -82,17 +82,10 @@ def speaker_lists(
     Raises:
         SereneError: no test list, unknown names, lists that share speakers or clips, or no clip left of a part.
     """
-    if not (tested := names(test)):
-        raise SereneError(
-            "Protocol speaker_lists needs `test`: a file that lists test speakers or clips, or their names, such as "
-            "[1001, 1005]."
-        )
-    given: dict[str, Any] = {"test": tested, "adaptation": names(adaptation)}
-    given |= {"validation": names(validation, rules=VALIDATIONS), "train": names(train, rules=TRAININGS)}
+    given = _given(test, validation, train, adaptation)
     clips = {part: _listed(part, who, manifest, strict) for part, who in given.items() if isinstance(who, tuple)}
     _need_apart({part: clips[part] for part in ("test", "validation", "train") if part in clips})
-    by_speaker = not speakers_of(manifest).isdisjoint(tested)
-    judged = _less(clips["test"], clips["adaptation"], by_speaker=by_speaker)
+    tested = _less(clips["test"], clips["adaptation"], by_speaker=not speakers_of(manifest).isdisjoint(given["test"]))
     taken = speakers_of(u for listed in clips.values() for u in listed)
     rule = "list" if "validation" in clips else given["validation"]
     held: Sequence[Utterance] = clips.get("validation", ())
@@ -106,8 +99,19 @@ def speaker_lists(
         learnt = [u for u in manifest if u.speaker not in taken]
     if rule not in ("list", "official"):
         learnt, held = hold_back(learnt, rule, seed, "speaker_lists")
-    split = make_split("speaker_lists", "1", learnt, held, judged, rule)
+    split = make_split("speaker_lists", "1", learnt, held, tested, rule)
     return [replace(split, set_aside=in_order(clips["adaptation"]))]
+
+
+def _given(test: Any, validation: Any, train: Any, adaptation: Any) -> dict[str, Any]:
+    """Read the lists, from files where these are given; rules stay as they are."""
+    if not (tested := names(test)):
+        raise SereneError(
+            "Protocol speaker_lists needs `test`: a file that lists test speakers or clips, or their names, such as "
+            "[1001, 1005]."
+        )
+    lists = {"test": tested, "adaptation": names(adaptation)}
+    return lists | {"validation": names(validation, rules=VALIDATIONS), "train": names(train, rules=TRAININGS)}
 
 
 def _listed(part: str, wanted: Sequence[str], manifest: Manifest, strict: bool) -> Utterances:
