@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_reports import FACTS
 
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
@@ -23,16 +24,8 @@ from serene.evaluation.reliability import (
     interval,
     risks,
 )
-from serene.evaluation.report import ReportFacts, build
+from serene.evaluation.report import build
 from serene.task import Task
-
-FACTS = ReportFacts(
-    title="a report",
-    protocol="speaker_folds",
-    speaker_independent=True,
-    selection="last epoch",
-    saw_unlabelled_test_audio=False,
-)
 
 
 def answers(scores: list[float], right: list[bool], speakers: list[str] | None = None, seed: int = 0) -> Predictions:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_reports import FACTS
 
 from serene.errors import SereneError
 from serene.evaluation import report as reports
@@ -17,13 +18,6 @@ from serene.evaluation.report import Report, ReportFacts, average_probes, build
 from serene.task import Task
 
 CLASSES = ("anger", "calm", "joy")
-FACTS = ReportFacts(
-    title="a report",
-    protocol="speaker_folds",
-    speaker_independent=True,
-    selection="best validation UA",
-    saw_unlabelled_test_audio=False,
-)
 
 
 def cell(truth, answer, speakers, *, fold="1", seed=0, part="test") -> Predictions:

@@ -14,10 +14,11 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from made_up_reports import FACTS
 
 from serene.corpora import CORPORA
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.report import ENROLLED, ReportFacts, build
+from serene.evaluation.report import ENROLLED, build
 from serene.experiment.run import Run
 from serene.experiment.run_report import write_cards
 from serene.inference.folder import ModelFolder
@@ -27,12 +28,11 @@ from serene.task import Dimensions, Task
 
 PEOPLE = ("Ann Autumn", "Bob Birch", "Cat Cedar", "Dan Dune", "Eve Elder", "Fay Fern")
 GENDERS = {"gender": {name: "female" if i % 2 else "male" for i, name in enumerate(PEOPLE)}}
-FACTS = ReportFacts(
+RUN = replace(
+    FACTS,
     title="my run",
     protocol="leave_one_speaker_out v1 (validation speaker)",
-    speaker_independent=True,
     selection="best validation UA over epochs; validation: speaker",
-    saw_unlabelled_test_audio=False,
     corpus="crema_d",
     languages=["english", "german", "Klingon"],
     data={"utterances": 40, "speakers": 6, "hours": 1.25},
@@ -65,7 +65,7 @@ def answers() -> Predictions:
 
 
 def content(**facts: Any) -> dict[str, Any]:
-    return build(answers(), facts=replace(FACTS, **facts), groups_of=GENDERS, temperatures=[1.25]).to_json()
+    return build(answers(), facts=replace(RUN, **facts), groups_of=GENDERS, temperatures=[1.25]).to_json()
 
 
 def card(folder: Path, report: dict[str, Any], *, fold: str = PEOPLE[1], config: Any = CONFIG, **more: Any) -> str:
@@ -173,7 +173,7 @@ def test_dimensions_have_a_card_of_their_own(tmp_path: Path) -> None:
         fold="1",
         seed=7,
     )
-    report = build(ratings, facts=replace(FACTS, target="dimensions")).to_json()
+    report = build(ratings, facts=replace(RUN, target="dimensions")).to_json()
     text = card(tmp_path, report, fold="1", cold_start={"1": {"value": 0.5}})
     assert "gives values of 2 dimensions: arousal, my_own." in text
     assert "CCC of arousal 1.000 [1.000 to 1.000]" in text

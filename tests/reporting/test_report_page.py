@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pytest
+from made_up_reports import FACTS
 
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import speaker_probe
-from serene.evaluation.report import DEPENDENT, Embedding, Report, ReportFacts, build
+from serene.evaluation.report import DEPENDENT, Embedding, Report, build
 from serene.reporting.answer_plots import confusion
 from serene.reporting.report_page import write_html
 from serene.reporting.style import INK, STYLE, svg
@@ -36,14 +38,7 @@ def naming(n_speakers: int) -> Report:
         fold="official",
         seed=0,
     )
-    facts = ReportFacts(
-        title="named",
-        protocol="official",
-        speaker_independent=False,
-        selection="last epoch",
-        saw_unlabelled_test_audio=False,
-        target="speaker",
-    )
+    facts = replace(FACTS, title="named", protocol="official", speaker_independent=False, target="speaker")
     return build(
         predictions,
         facts,
@@ -71,10 +66,6 @@ def made(title: str, **facts: Any) -> Report:
     x = rng.normal(size=(36, 4))
     given: dict[str, Any] = {
         "title": title,
-        "protocol": "speaker_folds",
-        "speaker_independent": True,
-        "selection": "last epoch",
-        "saw_unlabelled_test_audio": False,
         "recipe": f"method: {EVIL}",
         "recipe_hash": "0a1b2c",
         "seconds": 4321,
@@ -82,7 +73,7 @@ def made(title: str, **facts: Any) -> Report:
     }
     return build(
         predictions,
-        ReportFacts(**(given | facts)),
+        replace(FACTS, **(given | facts)),
         probes=[{"test": speaker_probe(x, names.tolist(), draws=1), "train": None}],
         logs=[[{"epoch": e, "loss": 1 / e, "validation_ua": 0.5} for e in (1, 2, 3)]],
         embedding=Embedding(x, predictions.select(part="validation")),
@@ -195,14 +186,7 @@ def test_the_page_shows_whether_scores_mean_what_they_say(tmp_path) -> None:
         fold="1",
         seed=0,
     )
-    facts = ReportFacts(
-        title="sure",
-        protocol="official",
-        speaker_independent=True,
-        selection="last epoch",
-        saw_unlabelled_test_audio=False,
-    )
-    report = build(predictions, facts, temperatures=[1.25, 0.8])
+    report = build(predictions, FACTS, temperatures=[1.25, 0.8])
     write_html([report], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "Do the scores mean what they say?" in text and "after temperature scaling by 0.80 to 1.25" in text
