@@ -148,11 +148,7 @@ def task_of(header: list[str], where: str) -> Task:
 
 
 def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tuple[list[tuple[Any, ...]], np.ndarray]:
-    """Parse a table's rows, at most so many: the columns of words and seeds; and numbers (utterance, place).
-
-    Raises:
-        SereneError: a bad row, named by its line, or none.
-    """
+    """Parse rows, at most so many, or name the bad line: columns of words and seeds; and numbers (utterance, place)."""
     columns = COLUMNS[task.gives]
     first, begin = [], len(SHARED) + columns.words
     width = len(SHARED) + len(columns.header(task.names))

@@ -56,7 +56,6 @@ def intervals(answers: Predictions, *, draws: int = DRAWS, seed: int = 0) -> dic
         Of classes `ua`, `wa`, `macro_f1`, as shares of 1; of dimensions, for each, `ccc_<dimension>` and
         `ccc_<dimension>_of_speakers`, the mean of speakers' own. NaN where there is none.
     """
-    _check_one_part(answers)
     (drawn,) = _drawn([answers], draws, seed)
     result = {}
     for name, values in figures(answers).items():
@@ -99,9 +98,7 @@ def weighted(
         The metrics of `intervals`; without a deviation.
     """
     parts = [part.like(parts[0]) for part in parts]
-    for part in parts:
-        _check_one_part(part)
-    points, drawn = [figures(part) for part in parts], _drawn(parts, draws, seed)
+    drawn, points = _drawn(parts, draws, seed), [figures(part) for part in parts]
     result = {}
     for name in points[0]:
         value = sum(weight * point[name].mean() for weight, point in zip(weights, points, strict=True))
@@ -156,6 +153,8 @@ def _drawn(systems: Sequence[Predictions], draws: int, seed: int) -> list[dict[s
 
     A seed that was not run on any drawn speaker has no say in that draw.
     """
+    for answers in systems:
+        _check_one_part(answers)
     drawn = OF_TASK[systems[0].task.metric][1](systems, draws, seed)
     return [{name: mean_known(values, axis=1) for name, values in found.items()} for found in drawn]
 

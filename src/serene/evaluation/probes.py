@@ -26,6 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from serene.errors import SereneError
+from serene.evaluation.confidence import deviation
 
 WithinHalves = Callable[[np.ndarray, np.ndarray], np.ndarray]
 TRIES = 20  # splits of the texts, until every speaker is in both halves
@@ -108,7 +109,8 @@ def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
 def _over_draws(results: Sequence[dict[str, float]]) -> dict:
     """Average what was found in several draws."""
     column = {name: np.array([result[name] for result in results]) for name in results[0]}
-    kinds = {name: _mean_and_std(column[name]) for name in ("linear", "nonlinear")}
+    both = {name: column[name] for name in ("linear", "nonlinear")}
+    kinds = {name: {"mean": float(values.mean()), "std": deviation(values)} for name, values in both.items()}
     return {
         "accuracy": max(kind["mean"] for kind in kinds.values()),
         **kinds,
@@ -203,10 +205,6 @@ def _eer(x: np.ndarray, speaker: np.ndarray, rng: np.random.Generator) -> float:
     if not same.any():  # each speaker has one clip here
         return float("nan")
     return equal_error_rate(similarity[same], similarity[~same])
-
-
-def _mean_and_std(values: np.ndarray) -> dict[str, float | None]:
-    return {"mean": float(values.mean()), "std": float(values.std(ddof=1)) if len(values) > 1 else None}
 
 
 def _groups(names: np.ndarray, texts: Sequence[str | None] | None) -> tuple[np.ndarray, str | None]:

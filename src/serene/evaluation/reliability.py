@@ -90,10 +90,9 @@ def bins(score: np.ndarray, right: np.ndarray) -> list[dict[str, float]]:
     place = np.digitize(score, EDGES, right=True)
     found = []
     for b in np.unique(place).tolist():
-        shares = {"share": place == b, "score": score[place == b], "right": right[place == b]}
-        found.append(
-            {"low": b / BINS, "high": (b + 1) / BINS} | {name: float(of.mean()) for name, of in shares.items()}
-        )
+        means = {"share": place == b, "score": score[place == b], "right": right[place == b]}
+        ends = {"low": b / BINS, "high": (b + 1) / BINS}
+        found.append(ends | {name: float(values.mean()) for name, values in means.items()})
     return found
 
 

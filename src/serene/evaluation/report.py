@@ -234,9 +234,8 @@ def _over_trials(trials: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] |
     parts = {part: [trial[part] for trial in trials if trial and trial.get(part)] for part in ("test", "train")}
     if not any(parts.values()):
         return None
-    nothing: dict[str, Any] = dict.fromkeys(("accuracy", "chance", "majority"))
-    unseen = average_probes(parts["test"]) if parts["test"] else nothing
-    return unseen | {"train_speakers": average_probes(parts["train"]) if parts["train"] else None}
+    unseen, known = (average_probes(found) if found else None for found in parts.values())
+    return (unseen or dict.fromkeys(("accuracy", "chance", "majority"))) | {"train_speakers": known}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -87,11 +87,8 @@ def of_labels(answers: Predictions) -> dict[str, dict[str, float]]:
     for target, (place, width) in PLACES[clips.task.gives](clips).items():
         counts = {s: np.bincount(place[clips.speaker == s], minlength=width) for s in np.unique(clips.speaker).tolist()}
         everybody = sum(counts.values())
-        shifts[target] = {
-            name: label_divergence(own, everybody - own)
-            for name, own in counts.items()
-            if name in tested and own.sum() > 1
-        }
+        known = {name: own for name, own in counts.items() if name in tested and own.sum() > 1}
+        shifts[target] = {name: label_divergence(own, everybody - own) for name, own in known.items()}
     return shifts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serene.corpora.manifest import Utterance
-from serene.evaluation.confidence import intervals, tallies
+from serene.evaluation.confidence import deviation, intervals, tallies
 from serene.evaluation.metrics import mean_known, per_class_recall, ua, wa
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.resampling import ccc_of_each_speaker
@@ -63,7 +63,7 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
         "worst": float(known[0]),
         "best": float(known[-1]),
         "gap": float(known[-1] - known[0]),
-        "std": float(known.std(ddof=1)) if len(known) > 1 else None,
+        "std": deviation(known),
         "worst_tenth": float(known[: max(1, len(known) // 10)].mean()),
     }
 

@@ -130,15 +130,14 @@ def per_speaker(
         rows[-1].set_yticks(range(len(recall)), plain(recall))
         dress(rows[-1], frame=False)
         how += "\n(the stronger the blue, the better recognised)"
-    _name(rows[-1], speakers, how)
+    names, size = plain(speakers) if n <= MOST_NAMES else [], 9 if n <= 24 else 7
+    rows[-1].set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", size=size)
+    rows[-1].set_xlabel(f"{n} speakers, {how}")
     return figure
 
 
 def shifts(found: Mapping[str, Any], unit: str) -> Figure:
-    """Draw every speaker's performance over how far the speaker is from everybody else, in embedding and in labels.
-
-    Found is what `report.json` holds under `shift`; the unit of performance is such as CCC.
-    """
+    """Draw every speaker's performance, in this unit, over both of what `report.json` holds under `shift`."""
     targets, people = list(found["correlations"]), found["per_speaker"]
     figure = Figure(figsize=(9.4, 3.6 * len(targets)), layout="constrained")
     rows = figure.subplots(len(targets), 2, squeeze=False, sharey="row")
@@ -210,14 +209,6 @@ def _dots(axes: Axes, values: np.ndarray, form: str) -> None:
         axes.axhline(height, color=INK, lw=0.8, ls=DASHES)
         axes.text(n - 0.5, height, f" mean {height:{form}}", va="center", ha="left", size=9, color=INK)
     dress(axes)
-
-
-def _name(axes: Axes, speakers: Sequence[str], how: str) -> None:
-    """Name the speakers below the axes, as far as there is room."""
-    n = len(speakers)
-    names, size = plain(speakers) if n <= MOST_NAMES else [], 9 if n <= 24 else 7
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", size=size)
-    axes.set_xlabel(f"{n} speakers, {how}")
 
 
 def _numbers(values: Sequence[float | None]) -> np.ndarray:

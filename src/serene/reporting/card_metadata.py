@@ -130,7 +130,7 @@ def pretrained(content: Mapping[str, Any]) -> str | None:
     return next((str(section["weights"]) for section in sections if section.get("weights")), None)
 
 
-def upstream_words(name: str) -> str:
+def upstream_name(name: str) -> str:
     """Name pretrained weights without telling where on somebody's machine they lie."""
     return f"`{name}`" if _on_hub(name) else f"`{Path(name).name}`, a folder of its author's"
 
@@ -150,8 +150,5 @@ def _result(content: Mapping[str, Any]) -> dict[str, Any]:
         measured.append({"type": kind, "value": round(figure["value"], DIGITS), "name": metric_name(key), "args": more})
     facts = {"protocol": content["protocol"], "speaker_independent": content["speaker_independent"]}
     name = TAGS[task_of_report(content).kind][0].replace("-", " ").capitalize()
-    return {
-        "task": {"type": TASK, "name": name},
-        "dataset": {"name": corpus, "type": re.sub(r"[^\w.-]+", "_", corpus), "split": "test", "args": facts},
-        "metrics": measured,
-    }
+    dataset = {"name": corpus, "type": re.sub(r"[^\w.-]+", "_", corpus), "split": "test", "args": facts}
+    return {"task": {"type": TASK, "name": name}, "dataset": dataset, "metrics": measured}

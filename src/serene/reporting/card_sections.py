@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from serene.evaluation.columns import MOST_CLASSES
-from serene.reporting.card_metadata import (
-    Subject,
-    code,
-    corpus_of,
-    licence_of,
-    plain,
-    pretrained,
-    table,
-    upstream_words,
-)
+from serene.reporting.card_metadata import Subject, code, corpus_of, licence_of, plain, pretrained, table, upstream_name
 from serene.reporting.figures import HEAD, SHARE, count, metric_name, metric_rows, probe_words, short_name, spreads
 
 TARGETS = {
@@ -113,7 +104,7 @@ def data(s: Subject) -> list[str]:
         lines.append(f"* {code(other)}, for its speakers alone. {_licence(str(other))}")
     if upstream:
         lines.append(
-            f"* The encoder began with the weights {upstream_words(upstream)}. Whose speech they come from, and their "
+            f"* The encoder began with the weights {upstream_name(upstream)}. Whose speech they come from, and their "
             "licence, is for their own card to say."
         )
     given = f"These weights are under {s.licence}" if s.licence else "Nobody has chosen a licence for these weights yet"

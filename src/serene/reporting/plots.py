@@ -38,12 +38,12 @@ def learning_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
     _curves(left, logs, [name for name in measured if name not in (*shares, *concordant)])
     _curves(right, logs, [*concordant, *shares])
     left.set_title("losses and coefficients", loc="left", size=11, color=INK)
+    agreed = "agreement (CCC)" + " and shares recognised" * bool(shares)
+    right.set_title(agreed if concordant else "recognised", loc="left", size=11, color=INK)
     if concordant:
         lowest = min(row[name] for rows in logs for row in rows for name in concordant if name in row)
-        right.set_title("agreement (CCC)" + " and shares recognised" * bool(shares), loc="left", size=11, color=INK)
         right.set_ylim(min(0.0, lowest), 1)
     else:
-        right.set_title("recognised", loc="left", size=11, color=INK)
         right.set_ylim(0, 1)
         right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
