@@ -42,7 +42,9 @@ def tu2019(manifest: Manifest, *, validation: Literal["F", "M", "both"] = "F") -
     check_choice(validation, ("F", "M", "both"))
     splits = []
     for session, held in grouped_by("session", manifest).items():
-        talkers = {letter: tuple(u for u in held if _letter(u) == letter) for letter in ("F", "M")}
+        talkers = {
+            letter: tuple(u for u in held if (u.gender or "").upper().startswith(letter)) for letter in ("F", "M")
+        }
         found = sorted({f"{u.speaker} ({u.gender or 'gender unknown'})" for u in held})
         if len(found) != 2 or any(len(speakers_of(clips)) != 1 for clips in talkers.values()):
             raise SereneError(
@@ -162,10 +164,6 @@ def _leave_one_out(
             train, held = hold_back([u for o in folds if o != fold for u in groups[o]], validation, seed, fold)
         splits.append(make_split(name, fold, train, held, groups[fold], validation))
     return splits
-
-
-def _letter(utterance: Utterance) -> str:
-    return (utterance.gender or " ")[0].upper()
 
 
 def _base(manifest: Manifest, of: str, folds: int, validation: GroupValidation, seed: int) -> list[Split]:
