@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,22 +50,18 @@ def train(
         from serene.experiment.run_report import report_of
         from serene.training.stages import pretraining
 
-        how: dict[str, Any] = {"jobs": jobs, "tensorboard": tensorboard}
-        if file.rows and row is None:
-            recipes = load_table(recipe, overrides or [])
-            with bars() as progress:
-                trained = train.train_table(recipes, output, output / file.name(), progress=progress, **how)
-            _print_table_report(trained, json)
-            return
-        tree, name = file.tree(row, overrides or []), file.name(row)
-        if "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
-            with bars() as progress:
-                encoder = train.pretrain(pretraining(tree, name), output, progress)
-            _print_encoder(encoder, json)
-            return
+        tree = None if file.rows and row is None else file.tree(row, overrides or [])
         with bars() as progress:
-            run = train.train(check(tree, name), output, progress=progress, **how)
-        _print_report(report_of(run), run.folder, json)
+            how: dict[str, Any] = {"jobs": jobs, "tensorboard": tensorboard, "progress": progress}
+            if tree is None:
+                table = train.train_table(load_table(recipe, overrides or []), output, output / file.name(), **how)
+                show = partial(_print_table_report, table)
+            elif "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
+                show = partial(_print_encoder, train.pretrain(pretraining(tree, file.name(row)), output, progress))
+            else:
+                run = train.train(check(tree, file.name(row)), output, **how)
+                show = partial(_print_report, report_of(run), run.folder)
+        show(json)
 
 
 @app.command()

@@ -87,13 +87,10 @@ def _table(report: Report) -> str:
     parts += [f"label {task.target}"] if task.gives == "probabilities" and task.target != "emotion" else []
     parts += [f"only {column} {pattern}" for column, pattern in content["only"].items()]
     parts += [ENROLLED] if content["saw_unlabelled_test_audio"] else []
-    decisive = [parts, list(task.names), content["join"], folds, sorted(_speakers(content))]
+    speakers = sorted(f"{one['speaker']} {one['n']}" for one in content["per_speaker"])
+    decisive = [parts, list(task.names), content["join"], folds, speakers]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:6]
     return f"{', '.join(parts)} [{digest}]"
-
-
-def _speakers(content: Mapping[str, Any]) -> list[str]:
-    return [f"{one['speaker']} {one['n']}" for one in content["per_speaker"]]
 
 
 def _rows(entries: list[tuple[Run, Report]]) -> list[dict[str, str]]:
@@ -124,26 +121,22 @@ def _row(run: Run, report: Report) -> dict[str, str]:
     found = content["speaker_probe"] or {}
     training = found.get("train_speakers") or {}
     values = (
-        _percent(found.get("accuracy")),
-        _percent(training.get("accuracy")),
+        *(_percent(found.get("accuracy")), _percent(training.get("accuracy"))),
         f"{_percent(found.get('chance'))} / {_percent(training.get('chance'))}",
-        str(len(content["seeds"])),
-        str(len(content["folds"])),
+        *(str(len(content["seeds"])), str(len(content["folds"]))),
         "yes" if content["saw_unlabelled_test_audio"] else "no",
-        run.folder.name,
-        content["machine"],
-        f"{content['seconds'] / 60:.0f}",
+        *(run.folder.name, content["machine"], f"{content['seconds'] / 60:.0f}"),
     )
     return {"system": content["title"]} | FIGURES[task.metric](content) | dict(zip(SHARED, values, strict=True))
 
 
 def _of_classes(content: Mapping[str, Any]) -> dict[str, str]:
     metrics, validation = content["metrics"], content["validation"]
-    ua = metrics["ua"]
+    ua = {key: _percent(value) for key, value in metrics["ua"].items()}
     return {
-        "UA": _percent(ua["value"]),
-        "UA interval": f"{_percent(ua['low'])} to {_percent(ua['high'])}",
-        "UA std": _percent(ua["std"]),
+        "UA": ua["value"],
+        "UA interval": f"{ua['low']} to {ua['high']}",
+        "UA std": ua["std"],
         "WA": _percent(metrics["wa"]["value"]),
         "macro-F1": _percent(metrics["macro_f1"]["value"]),
         "validation UA": _percent(validation["ua"]["value"] if validation else None),
@@ -154,13 +147,15 @@ def _of_classes(content: Mapping[str, Any]) -> dict[str, str]:
 def _of_dimensions(content: Mapping[str, Any]) -> dict[str, str]:
     metrics, validation, figures = content["metrics"], content["validation"], {}
     for name in task_of_report(content).names:
-        overall, of_speakers = metrics[f"ccc_{name}"], metrics[f"ccc_{name}_of_speakers"]
+        overall, of_speakers = (
+            {key: _number(value) for key, value in metrics[f"ccc_{name}{of}"].items()} for of in ("", "_of_speakers")
+        )
         figures |= {
-            f"CCC {name}": _number(overall["value"]),
-            f"CCC {name} interval": f"{_number(overall['low'])} to {_number(overall['high'])}",
-            f"CCC {name} std": _number(overall["std"]),
-            f"CCC {name} of speakers": _number(of_speakers["value"]),
-            f"CCC {name} of speakers interval": f"{_number(of_speakers['low'])} to {_number(of_speakers['high'])}",
+            f"CCC {name}": overall["value"],
+            f"CCC {name} interval": f"{overall['low']} to {overall['high']}",
+            f"CCC {name} std": overall["std"],
+            f"CCC {name} of speakers": of_speakers["value"],
+            f"CCC {name} of speakers interval": f"{of_speakers['low']} to {of_speakers['high']}",
             f"validation CCC {name}": _number(validation[f"ccc_{name}"]["value"] if validation else None),
         }
     return figures | {"gap": _number(content["gap"])}

@@ -68,22 +68,14 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of an experiment, defaults filled in.
+    """All settings of an experiment, defaults filled in; one training per fold and seed.
 
     Attributes:
         name: of the recipe file, below its `recipes` folder, and of the row: `tu2019-emodb-dat`.
-        corpus: which clips.
-        labels: which classes.
-        protocol: makes the splits.
         run: the folds to run; all by default.
-        seeds: one training per fold and seed.
         speakers: the speaker corpus, where the method learns from one.
         stages: what the encoder is pre-trained by first.
-        features: what they are standardised by.
-        front_end: makes them, such as MFCC.
-        model: the encoder, and what stands around it.
-        method: how it learns.
-        training: the Trainer and its settings.
+        front_end: makes the features, such as MFCC.
         calibration: of the answers by similar training speakers, where they are calibrated.
     """
 
