@@ -14,11 +14,7 @@ from serene.errors import SereneError
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` only when the block succeeds.
-
-    Raises:
-        SereneError: the disk refused the write. Nothing is left behind.
-    """
+    """Give a temporary path beside `path`; rename it only when the block succeeds, and leave nothing behind else."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,11 +64,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def append_text(path: str | Path, text: str) -> None:
-    """Add UTF-8 text to a file's end; an interruption can leave a part of it there.
-
-    Raises:
-        SereneError: the disk refused the write.
-    """
+    """Add UTF-8 text to a file's end; an interruption can leave a part of it there."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

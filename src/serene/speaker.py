@@ -92,11 +92,7 @@ class SpeakerContext:
         )
 
     def need(self, name: Need) -> Any:
-        """Give one of the fields.
-
-        Raises:
-            SereneError: it is not known, and a model asks for it.
-        """
+        """Give one of the fields; a SereneError says where a model asks for what is not known."""
         value = getattr(self, name)
         if value is None:
             raise SereneError(f"This model needs some of the speaker's clips, for their {name}; no label is needed.")

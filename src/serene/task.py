@@ -93,11 +93,7 @@ class Task:
         return max(scores, key=scores.__getitem__)
 
     def check_abstain(self, threshold: float | None) -> None:
-        """Refuse a threshold of abstaining that cannot be meant.
-
-        Raises:
-            SereneError: it is no probability, or scores are none.
-        """
+        """Refuse, by a SereneError, a threshold of abstaining that is no probability, or where scores are none."""
         if threshold is not None and not 0 <= threshold <= 1:
             raise SereneError(f"abstain is {threshold:g}; a probability was expected, from 0 to 1.")
 
@@ -111,11 +107,7 @@ class Votes(Task):
     columns: ClassVar[tuple[str, ...]] = ("votes",)
 
     def targets(self, clips: Sequence[Any]) -> np.ndarray:
-        """Give the shares of votes: float32 (utterance, emotion).
-
-        Raises:
-            SereneError: a clip's votes are not shares of the emotions.
-        """
+        """Give the shares of votes, float32 (utterance, emotion); a SereneError names a clip whose do not sum to 1."""
         shares = np.array([[(u.votes or {}).get(name, 0.0) for name in self.names] for u in clips], dtype=np.float64)
         for clip, total in zip(clips, shares.sum(axis=1).tolist(), strict=True):
             if abs(total - 1) > 1e-6:

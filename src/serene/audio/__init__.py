@@ -21,8 +21,7 @@ def front_end_of(preprocessor: Mapping[str, Any]) -> FrontEnd:
     """Make the front end that a model folder's `preprocessor_config.json` describes.
 
     Raises:
-        SereneError: it names no front end, or one that takes other settings. A folder may be anybody's, and its word
-            does not run just anything.
+        SereneError: it names no front end (a folder's word does not run just anything), or one of other settings.
         MissingExtra: the front end needs an optional dependency that is not installed.
     """
     settings = dict(preprocessor)

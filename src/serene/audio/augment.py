@@ -39,11 +39,7 @@ BUILT_IN: dict[str, Change] = {"gain": gain, "polarity_inversion": polarity_inve
 
 
 class Augment:
-    """A few changes one after the other, each with a probability of its own.
-
-    Args:
-        changes: name -> probability of the change, in this order.
-        probability: that a clip is changed at all.
+    """A few changes one after the other, each with a probability of its own, of a share `probability` of the clips.
 
     Raises:
         SereneError: an unknown change, or a probability outside [0, 1].

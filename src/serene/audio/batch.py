@@ -105,5 +105,4 @@ def duration_batches(lengths: np.ndarray, most: float, rng: np.random.Generator)
 
 
 def _jittered(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give clips (clip,) from the shortest to the longest, as each is after a jitter."""
     return np.argsort(np.log(lengths) + rng.uniform(-JITTER, JITTER, len(lengths)))

@@ -158,9 +158,6 @@ class Unlabelled(Dataset):
         crop: samples of a clip that are read at once, from a random place; shorter clips are taken whole.
         known: persons with a vector of their own, in the order of their indices.
         groups: of each clip, what it is held out for; for validation.
-
-    Raises:
-        SereneError: a batch holds a clip whose indices are of another length than the clip.
     """
 
     def __init__(

@@ -6,7 +6,6 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,17 +30,13 @@ class Dataset:
 
     Args:
         utterances: the clips.
-        store: keeps their features; a clip's are opened when a batch needs them, and closed again.
+        store: keeps their features.
         task: what is to be learnt of them.
         speakers: training speakers, in the order of their indices.
         contexts: what a model is told of who speaks, all of whom are known in the same respects; None for a model that
             is told nothing.
         augment: changes waveforms at random, in training.
-        crop: frames of each clip that training takes, from a random place; shorter clips are taken whole, as all are
-            without it.
-
-    Raises:
-        SereneError: a clip's votes are not shares of the classes.
+        crop: frames of each clip that training takes, from a random place; shorter clips are taken whole.
     """
 
     def __init__(
@@ -121,11 +116,7 @@ def tensors(arrays: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
 
 
 def features(utterance: Utterance, store: Store) -> np.ndarray:
-    """Return the features (frame, feature) of a clip, decoding it only where they are not stored.
-
-    Raises:
-        SereneError, AudioError: as `samples_of`, where the clip has to be decoded.
-    """
+    """Return the features (frame, feature) of a clip, decoding it by `samples_of` only where they are not stored."""
     return store.get(_hash_of(utterance), lambda: samples_of(utterance, store.front_end.spec.shortest))
 
 
@@ -133,8 +124,7 @@ def samples_of(utterance: Utterance, shortest: int = 1) -> np.ndarray:
     """Decode a clip to samples (sample,), and make sure that it is the sound that the manifest speaks of.
 
     Raises:
-        SereneError: the clip's audio has no hash (`serene.corpora.prepare.hashed` gives it one), or the file no longer
-            holds the audio that the hash is of.
+        SereneError: the clip's audio has no hash, or the file no longer holds the audio that the hash is of.
         AudioError: the clip cannot be decoded, or has fewer samples than `shortest`; the message names the file.
     """
     samples = sound.read(utterance.audio, utterance.start, utterance.duration)
@@ -171,11 +161,6 @@ def statistics_of(utterances: Sequence[Utterance], store: Store) -> Statistics:
     return Statistics.of(lambda: (features(u, store) for u in utterances))
 
 
-def cepstra_store(folder: Path) -> Store:
-    """Give the store of the cepstra whose mean models are told of a speaker, beside the stores of features."""
-    return Store(folder, CEPSTRA)
-
-
 def contexts_of(
     utterances: Sequence[Utterance],
     needs: Collection[Need],
@@ -184,20 +169,16 @@ def contexts_of(
     clips: int | None = None,
     known: Sequence[str] = (),
 ) -> dict[str, SpeakerContext]:
-    """Tell what a model asks of the speakers of some clips, whose labels are not looked at.
+    """Tell what a model needs of the speakers of some clips, whose labels are not looked at.
 
-    Args:
-        utterances: of any number of speakers.
-        needs: what the model asks for.
-        store: keeps the features of the clips.
-        clips: so many of each speaker, drawn by a hash of their ids, for statistics of features; all without it.
-        known: persons whom the model knows by name, in the order of their indices; they need no clips.
+    Statistics of features are over so many `clips` of each speaker, drawn by a hash of their ids; all without it.
+    Persons whom the model knows by name, in the order of their indices, are `known`; they need no clips.
     """
     own: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         own[utterance.person].append(utterance)
     place = {name: i for i, name in enumerate(known)}
-    beside = cepstra_store(store.folder.parent)
+    beside = Store(store.folder.parent, CEPSTRA)
     return {
         person: SpeakerContext(
             identity=place.get(person, -1),

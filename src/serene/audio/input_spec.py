@@ -56,8 +56,7 @@ class InputSpec:
 class FrontEnd:
     """Base of what turns samples into features, always the same ones; settings are the constructor's keywords.
 
-    Attributes:
-        declared: what holds whatever the settings are, before anything is read from disk.
+    What is `declared` holds whatever the settings are, before anything is read from disk.
     """
 
     declared: ClassVar[InputSpec]

@@ -78,7 +78,6 @@ class MelProsody(FrontEnd):
         return self._raised(features[spoken(features[:, -1])])
 
     def _raised(self, features: np.ndarray) -> np.ndarray:
-        """Raise what is softer than the contrast allows, of energies and power."""
         levels = [*range(self.filters), self.spec.width - 1]
         loud = np.percentile(features[:, levels], LOUDEST, axis=0)
         features[:, levels] = np.maximum(features[:, levels], loud - self.contrast)

@@ -81,7 +81,6 @@ class SpeakerStream:
 
     @cached_property
     def _contexts(self) -> Contexts | None:
-        """Compute the speakers' statistics when the first batch asks for them."""
         if not self.enrol:
             return None
         return contexts_of(self.utterances, ("features",), self.store, clips=self.enrolment_clips)

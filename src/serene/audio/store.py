@@ -15,9 +15,7 @@ from serene.files import whole_file
 class Store:
     """A folder of arrays that several processes may fill and read at once: each file appears whole or not at all.
 
-    Args:
-        folder: where the arrays lie, as `<folder>/<front end>/<first two digits>/<audio hash>.npy`.
-        front_end: what makes them.
+    They lie, made by the front end, as `<folder>/<front end>/<first two digits>/<audio hash>.npy`.
     """
 
     def __init__(self, folder: str | Path, front_end: FrontEnd) -> None:

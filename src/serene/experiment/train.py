@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serene.audio.dataset import cepstra_store, warm
+from serene.audio.dataset import warm
+from serene.audio.mfcc import CEPSTRA
 from serene.audio.store import Store
 from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
@@ -169,5 +170,5 @@ def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
     warm(planned.speakers if splits else (), store, lambda done, of: progress("speakers' features", done, of))
     if "cepstra" in planned.recipe.needs:
         unlabelled = {u.id: u for s in splits for u in s.unlabelled}
-        cepstra = cepstra_store(planned.store)
+        cepstra = Store(planned.store, CEPSTRA)
         warm(list(unlabelled.values()), cepstra, lambda done, of: progress("cepstra", done, of))

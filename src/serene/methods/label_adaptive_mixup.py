@@ -134,6 +134,5 @@ def dominant_class(target: Tensor, own: Tensor) -> Tensor:
 
 
 def _stretched(frames: Frames, longest: int) -> Frames:
-    """Fill up frames with silence that is no sound: (batch, longest, feature)."""
     missing = longest - frames.values.shape[1]
     return Frames(functional.pad(frames.values, (0, 0, 0, missing)), functional.pad(frames.mask, (0, missing)))

@@ -181,7 +181,6 @@ def _fitted(clusters: Tensor | None, frames: int) -> Tensor:
 
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:
-    """Take some of a batch's clips, as wide as the longest of them."""
     some = replace(batch.mapped(lambda tensor: tensor[rows]), ids=tuple(batch.ids[i] for i in rows.tolist()))
     return replace(some, inputs=some.inputs[:, : int(some.lengths.max())])
 

@@ -134,11 +134,7 @@ def accuracy(logits: Tensor, classes: Tensor) -> float:
 
 
 def speaker_head_for(model: EmotionModel, speakers: int, method: str) -> nn.Module:
-    """Make a speaker head of the emotion head's shape, as Tu et al. 2019 have it.
-
-    Raises:
-        SereneError: fewer than two speakers.
-    """
+    """Make a speaker head of the emotion head's shape, as Tu et al. 2019 have it; refuse fewer than two speakers."""
     if speakers < 2:
         raise SereneError(f"The method '{method}' tells speakers apart and needs two speakers; it got {speakers}.")
     return model.new_head(speakers)

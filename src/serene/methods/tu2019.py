@@ -18,11 +18,7 @@ from serene.models.model import EmotionModel, Frames
 
 
 class WithSpeakerHead(Method):
-    """Base of the paper's three methods.
-
-    Attributes:
-        name: of the method, for messages.
-    """
+    """Base of the paper's three methods, by a name for messages."""
 
     name: ClassVar[str]
 

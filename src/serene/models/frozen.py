@@ -57,7 +57,7 @@ class Frozen(FrontEnd):
             raise SereneError(f"features.length is {self.length}; a number of samples was expected.")
 
     @cached_property
-    def identity(self) -> str:
+    def identity(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What the store keys the arrays by: the weights' content, what they read, the settings, this code's version.
 
         Raises:
@@ -74,7 +74,7 @@ class Frozen(FrontEnd):
         return f"frozen-{weights.digest(self.weights)}{reads}{layer}{length}-{kind}-v{VERSION}"
 
     @cached_property
-    def spec(self) -> InputSpec:
+    def spec(self) -> InputSpec:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The width and the shortest clip of the encoder, read from its configuration alone.
 
         Raises:
@@ -164,7 +164,6 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _described(self) -> Any:
-        """The configuration of a pretrained encoder."""
         return pretrained.described(self.weights, None)[0]
 
     @cached_property

@@ -83,7 +83,7 @@ class Hubert(Encoder):
         described, folder = pretrained.described(weights, config)
         self.rebuilt = {"weights": None, "config": pretrained.plain(described), "layers": layers, "output": output}
         self.rebuilt |= {"train": train, "lora_rank": lora_rank, "checkpointing": checkpointing}
-        self.rebuilt |= {"attention_output_dropout": attention_output_dropout}
+        self.rebuilt["attention_output_dropout"] = attention_output_dropout
         self.trains, self.checkpointing = train, checkpointing
         cut = pretrained.cut(described, layers)
         if attention_output_dropout is not None:

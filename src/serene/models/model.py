@@ -51,8 +51,7 @@ class EmotionModel(nn.Module):
     Args:
         task: what is predicted; or the names of emotions to be told apart.
         width: features per frame that the front end gives.
-        encoder: a name from `serene.models.ENCODERS` or `package.module:Class`.
-        encoder_settings: keyword arguments of the encoder.
+        encoder: a name from `serene.models.ENCODERS` or `package.module:Class`, with its `encoder_settings`.
         normalize: what the features are standardised by: the `training_set`, each `utterance`, each `speaker` (all of
             a speaker's clips, or a few: the Batch brings the statistics) or `none`.
         enrolment_prior: so many frames' worth of the training set's statistics are blended into a speaker's own, so
@@ -143,7 +142,6 @@ class EmotionModel(nn.Module):
         return Frames(standard * mask.unsqueeze(-1), mask, self._speaker(batch))
 
     def _speaker(self, batch: Batch) -> Tensor | None:
-        """Give what the model's speaker embedding reads of who speaks."""
         context = batch.context or SpeakerContext()
         if "identity" in self.needs:  # nobody is known where nothing is said of who speaks
             return torch.full_like(batch.lengths, -1) if batch.context is None else context.identity
@@ -179,7 +177,7 @@ class EmotionModel(nn.Module):
             return None
         if not isinstance(self.speaker_embedding, PersonalVectors):
             return self.speaker_embedding(features.speaker)
-        compared = self.parts.unseen_speakers == "similar" and bool((features.speaker < 0).any())
+        compared = self.parts.unseen_speakers == "similar" and bool((features.speaker < 0).any())  # pyright: ignore
         return self.speaker_embedding(features.speaker, self.voice(features) if compared else None)
 
     def project(self, frames: Frames) -> Frames:

@@ -39,7 +39,7 @@ def described(weights: str | None, config: Config | None) -> tuple[transformers.
     """Read what encoder is meant; return its transformers config and the folder that holds its weights.
 
     Args:
-        weights: a folder, or a name on huggingface.co; it is downloaded where it is not on this machine yet.
+        weights: a folder, or a name on huggingface.co.
         config: settings of a transformers config, for random weights; there is no folder then.
 
     Raises:

@@ -77,8 +77,6 @@ class ResidualTdnn(Encoder):
 
 
 class _Layer(nn.Module):
-    """A convolution over time, batch norm over valid frames, ReLU; what lies in the padding comes out as zeros."""
-
     def __init__(self, width: int, channels: int, taps: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         reach = dilation * (taps // 2)
@@ -99,9 +97,6 @@ class Distortion(nn.Module):
     is, by nearest frames; a smooth curve over mel is added, and its level to the power, as another room and another
     microphone would; two bands of features and two stretches of time are hidden (SpecAugment, Park et al. 2019). Zero
     is what standardised features have on average. The settings are those of `ResidualTdnn`.
-
-    Raises:
-        SereneError: a number is negative, or the stretch is no small one.
     """
 
     def __init__(self, *, warp: float, colour: float, hidden_features: int, hidden_frames: int) -> None:

@@ -50,8 +50,6 @@ class TdnnBilstm(Encoder):
 
 
 class _Layer(nn.Module):
-    """A convolution or linear layer, ReLU, batch norm over valid frames, dropout."""
-
     def __init__(self, linear: nn.Conv1d | nn.Linear, out_width: int, dropout: float) -> None:
         super().__init__()
         self.linear = linear

@@ -19,12 +19,7 @@ Person = tuple[str, str]  # corpus and speaker
 
 @dataclass(frozen=True)
 class TrainingSpeakers:
-    """The speakers that a model was trained on or selected by, those of its frozen encoder among them.
-
-    Attributes:
-        trained: corpus and speaker of each whose clips moved a weight.
-        validated: of each whose clips chose the epoch.
-    """
+    """Corpus and speaker of each that a model or its frozen encoder was trained on, or whose clips chose the epoch."""
 
     trained: frozenset[Person]
     validated: frozenset[Person]

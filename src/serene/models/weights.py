@@ -15,11 +15,7 @@ SECONDS = 5.0  # for the hub to answer at all
 
 
 def find(name: str) -> Path:
-    """Return the folder of a model: a local one, or the hub's, downloaded where it is not there yet.
-
-    Args:
-        name: a folder that holds config.json and model.safetensors (or pytorch_model.bin), or a hub name such as
-            facebook/hubert-base-ls960.
+    """Return the folder of a model, local or the hub's: config.json and model.safetensors (or pytorch_model.bin).
 
     Raises:
         SereneError: the folder lacks a file, or the hub's files are neither here nor within reach.
@@ -71,7 +67,7 @@ def from_hub(name: str, wanted: Sequence[str] = WANTED) -> Path:
     files: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(wanted)}
     try:
         folder = Path(snapshot_download(repository, **files, local_files_only=True))
-        if _whole(folder, wanted):
+        if _whole(folder, wanted):  # a download may have been cut short
             return folder
     except HFValidationError as error:
         raise SereneError(f"The weights '{name}' are neither a folder nor a name on the Hugging Face hub.") from error
@@ -102,6 +98,5 @@ def reason(error: BaseException) -> str:
 
 
 def _whole(folder: Path, wanted: Sequence[str]) -> bool:
-    """Tell whether a folder of the hub's cache has a config and weights: downloads may have been cut short."""
     kinds = (".safetensors", ".bin", ".onnx")
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in wanted if name.endswith(kinds))

@@ -27,12 +27,7 @@ PACKAGES = (
 
 
 class Checkpoint:
-    """The state of a training after its last finished `epoch`, in `training.pt`, with a log by epoch and one by step.
-
-    Attributes:
-        best_epoch: whose weights `best_model` holds.
-        rows: of the log.
-    """
+    """The state of a training after its last finished epoch, in `training.pt`, with a log by epoch and one by step."""
 
     def __init__(
         self, folder: Path, model: EmotionModel, method: Method, optimizers: list[torch.optim.Optimizer]
@@ -115,7 +110,6 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """Name the processor's kind; Linux tells it in a file, others through `platform`."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

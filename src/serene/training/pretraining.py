@@ -215,7 +215,6 @@ def _model(stage: Stage, centres: int) -> tuple[EmotionModel, MaskedPrediction]:
 
 
 def _go_on(before: Stage, model: EmotionModel, method: MaskedPrediction, same_clusters: bool) -> None:
-    """Take up the speakers' vectors of the stage before and, where the clusters are the same, its predictor."""
     if same_clusters:
         try:
             method.load_state_dict(safetensors.torch.load_file(before.folder / PREDICTOR))

@@ -228,7 +228,6 @@ class Trainer:
         return rows
 
     def _batches(self, train: Dataset, rng: np.random.Generator) -> list[np.ndarray]:
-        """Batch every training clip once, by number or by seconds."""
         if self.batch_seconds is None:
             parts = np.ones_like(train.lengths) if train.crop else train.lengths  # what is cut is of like length
             return length_buckets(parts, self.batch_size, rng)
