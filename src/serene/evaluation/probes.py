@@ -57,7 +57,7 @@ def speaker_probe(
         texts: what is said (utterance,), None for an utterance whose text nobody else speaks; None where unknown.
         draws: number of random splits that are averaged.
         seed: of the draws and the probes.
-        within_halves: for embeddings made from anything that was standardised by speaker: makes the embeddings of some
+        within_halves: for embeddings made from anything that was standardised by speaker: makes those of some
             utterances anew, each speaker standardised inside each half alone. Statistics over both halves make a
             speaker's halves opposites, and push the probe far below chance. It is called with the rows' indices and
             whether each is in the training half, and returns (row, feature).
@@ -65,16 +65,15 @@ def speaker_probe(
     Returns:
         `accuracy` (the better probe's), `linear` and `nonlinear` (each `mean` and sample deviation `std` over draws),
         `chance` (1 / speakers), `majority` (always answering the training half's most frequent speaker), `eer`
-        (equal-error rate of same/different-speaker pairs of the tested half), `n_utterances`,
-        `n_speakers`, `n_speakers_left_out`, `draws`, `text_disjoint`, `standardized`, and `note` where there is one.
+        (equal-error rate of same/different-speaker pairs of the tested half), `n_utterances`, `n_speakers`,
+        `n_speakers_left_out`, `draws`, `text_disjoint`, `standardized`, and `note` where there is one.
 
     Raises:
         TooFewClips: fewer than two speakers with two utterances, or hardly more than that.
         SereneError: embeddings that are not finite or not a table.
     """
-    embeddings = np.asarray(embeddings, dtype=np.float32)
+    embeddings, rng = np.asarray(embeddings, dtype=np.float32), np.random.default_rng(seed)
     _check(embeddings, speakers, texts)
-    rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(embeddings))[:MOST_EMBEDDINGS])
     names = np.asarray(speakers, dtype=np.str_)[chosen]
     group, note = _groups(names, None if texts is None else [texts[i] for i in chosen])
@@ -83,15 +82,11 @@ def speaker_probe(
     remade = within_halves or (lambda rows, _first: embeddings[rows])
     results = [_one_draw(rows, speaker, group, remade, rng) for _ in range(draws)]
     missing, n_speakers = max(result.pop("missing") for result in results), int(speaker.max()) + 1
-    return _over_draws(results) | {
-        "n_utterances": len(rows),
-        "n_speakers": n_speakers,
-        "n_speakers_left_out": len(np.unique(names)) - n_speakers + int(missing),
-        "draws": draws,
-        "text_disjoint": texts is not None and note is None,
-        "standardized": "by speaker inside each half" if within_halves else "by the training half",
-        **({"note": note} if note else {}),
-    }
+    found = _over_draws(results) | {"n_utterances": len(rows), "n_speakers": n_speakers}
+    found |= {"n_speakers_left_out": len(np.unique(names)) - n_speakers + int(missing), "draws": draws}
+    found |= {"text_disjoint": texts is not None and note is None}
+    found |= {"standardized": "by speaker inside each half" if within_halves else "by the training half"}
+    return found | ({"note": note} if note else {})
 
 
 def _usable(names: np.ndarray, group: np.ndarray) -> np.ndarray:
