@@ -7,7 +7,7 @@ dimensions asks the task, or looks up in a table of its own what the task names:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -92,6 +92,24 @@ class Task:
         """Decide for one of the names by their scores; None where values are no decision."""
         return max(scores, key=scores.__getitem__)
 
+    @property
+    def described(self) -> str:
+        """Say in few words what is predicted: `6 emotions`, or `arousal and valence`."""
+        return f"{len(self.names)} {self.noun}s"
+
+    @property
+    def label_column(self) -> str | None:
+        """The label that is told, where it is not the ordinary one of the kind."""
+        return None if self.target == "emotion" else self.target
+
+    def temperature(self, fit: Callable[[], float]) -> float:
+        """Give what logits are divided by, found by `fit`; 1 where there are none."""
+        return fit()
+
+    def scale_remark(self, corpus: str | None) -> str:
+        """Say what has to be known of models that learnt from a corpus and are tested on another; mostly nothing."""
+        return ""
+
     def check_abstain(self, threshold: float | None) -> None:
         """Refuse, by a SereneError, a threshold of abstaining that is no probability, or where scores are none."""
         if threshold is not None and not 0 <= threshold <= 1:
@@ -161,6 +179,25 @@ class Dimensions(Task):
     def label(self, scores: Mapping[str, float]) -> str | None:
         """Decide nothing."""
         return None
+
+    @property
+    def described(self) -> str:
+        """Name the dimensions."""
+        return " and ".join(self.names)
+
+    @property
+    def label_column(self) -> None:
+        """Their names say it."""
+        return
+
+    def temperature(self, fit: Callable[[], float]) -> float:
+        """Give 1: there are no logits."""
+        return 1.0
+
+    def scale_remark(self, corpus: str | None) -> str:
+        """Say on which scale the values are."""
+        scale = f"the models give values on the scale of {corpus}: CCC takes another one for disagreement"
+        return scale if corpus is not None else ""
 
     def check_abstain(self, threshold: float | None) -> None:
         """Refuse any threshold: there is no decision to abstain from."""

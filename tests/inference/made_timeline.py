@@ -26,5 +26,5 @@ def made(kinds: str, *, dimensions: bool = False, name: str = "a.wav") -> Timeli
         for i, kind in enumerate(kinds)
     ]
     seen = SimpleNamespace(folder=SimpleNamespace(task=task), abstain=None)
-    emotion = module._whole(windows, merged(windows, 1.0, apart=dimensions), seen)  # type: ignore[arg-type]
+    emotion = module._whole(windows, merged(windows, 1.0), seen)  # type: ignore[arg-type]
     return Timeline(name, task, 3.0, 1.0, tuple(windows), emotion)

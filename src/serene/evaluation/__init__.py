@@ -1,1 +1,1 @@
-"""Predictions become a Report: metrics, intervals over speakers, speaker probe, pictures."""
+"""Predictions become a Report: metrics, intervals over speakers, speaker probe, reliability."""

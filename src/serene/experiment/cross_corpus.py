@@ -39,7 +39,7 @@ from serene.models.training_speakers import TrainingSpeakers
 from serene.reporting.report_page import write_html
 from serene.sound import SAMPLE_RATE
 from serene.speaker import Statistics
-from serene.task import TASKS, Task
+from serene.task import TASKS, Task, task_of
 
 MUTE = "to which `serene predict` gives no answer: no speech, or too long"
 
@@ -268,10 +268,10 @@ def _stamps(
     models: Models, target: str, independent: bool, left: int, unanswered: int, corpora: AbstractSet[str | None]
 ) -> list[str]:
     task = TASKS[target]
-    scale = f"the models give values on the scale of {models.corpus}: CCC takes another one for disagreement"
+    scale = task_of(target, ()).scale_remark(models.corpus)
     rules = (
         (left, f"{left} clips without a label that the models know were left out"),
-        (task.gives == "values" and models.corpus is not None and corpora != {models.corpus}, scale),
+        (scale and corpora != {models.corpus}, scale),
         (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
         (unanswered, f"{unanswered} clips are scored {MUTE}"),

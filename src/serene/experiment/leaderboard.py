@@ -81,10 +81,9 @@ def _table(report: Report) -> str:
     """Name the task of a report; the digest tells tasks of the same description but other classes or clips apart."""
     content = report.content
     folds, task = content["folds"], task_of_report(content)
-    told = f"{len(task.names)} {task.noun}s" if task.gives == "probabilities" else " and ".join(task.names)
-    parts = [f"{content['corpus']}, {told}: {content['protocol']}"]
+    parts = [f"{content['corpus']}, {task.described}: {content['protocol']}"]
     parts.append(f"folds {' '.join(folds)}" if len(folds) <= MOST_NAMED else f"{len(folds)} folds")
-    parts += [f"label {task.target}"] if task.gives == "probabilities" and task.target != "emotion" else []
+    parts += [f"label {task.label_column}"] if task.label_column else []
     parts += [f"only {column} {pattern}" for column, pattern in content["only"].items()]
     parts += [ENROLLED] if content["saw_unlabelled_test_audio"] else []
     speakers = sorted(f"{one['speaker']} {one['n']}" for one in content["per_speaker"])

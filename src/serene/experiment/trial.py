@@ -70,10 +70,8 @@ def train_trial(
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], device)
     started = time.perf_counter()
-    if "validation" in parts and model.task.gives == "probabilities":
-        outputs = score(model, parts["validation"], device=device).outputs
-        logits = np.log(np.maximum(outputs, metrics.SMALLEST))
-        model.temperature = reliability.fit_temperature(logits, parts["validation"].targets.numpy())
+    if "validation" in parts:
+        model.temperature = model.task.temperature(lambda: temperature_of(model, parts["validation"], device))
     scores = {part: score(model, dataset, device=device) for part, dataset in parts.items()}
     probes = probes_of(recipe, model, split, parts, device)
     met = TrainingSpeakers.made(split, stream.utterances if stream else (), training_speakers_of(recipe.frozen_weights))
@@ -104,6 +102,12 @@ def _fit(
     method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
     validate = (lambda trained: measured(trained, validation, device=trainer.device)) if validation else None
     return trainer.fit(model, method, train, validate, speakers=stream, **given)
+
+
+def temperature_of(model: EmotionModel, validation: Dataset, device: str) -> float:
+    """Find the temperature that suits clips which were not trained on."""
+    log_probabilities = np.log(np.maximum(score(model, validation, device=device).outputs, metrics.SMALLEST))
+    return reliability.fit_temperature(log_probabilities, validation.targets.numpy())
 
 
 def measured(model: EmotionModel, dataset: Dataset, *, device: str = "cpu") -> dict[str, float]:
@@ -137,8 +141,7 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
         speakers=known,
         parts=recipe.model.parts,
     )
-    if model.scaled:
-        model.set_target_statistics(train.targets)
+    model.set_target_statistics(train.targets)
     if model.needs_feature_statistics:
         model.set_feature_statistics(statistics_of(train.utterances, train.store))
     if train.contexts is not None and isinstance(model.speaker_embedding, SpeakerMfcc):

@@ -130,7 +130,7 @@ def _sound(samples: int, level: float) -> np.ndarray:
 def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
     """Say what one has to know who uses the export in the place of the model."""
     notes, temperature, longest = [], model.temperature, preprocessor.get("longest")
-    if temperature != 1 and model.task.gives == "probabilities":
+    if temperature != 1:
         notes.append(
             f"Its scores are softmax(logits / {temperature:.6g}); the pipeline of transformers does not divide."
         )

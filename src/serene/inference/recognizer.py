@@ -102,7 +102,7 @@ class Recognizer:
         """
         folder = self.folder
         own = {"name": folder.name, "classes": list(self.labels), "noun": folder.task.noun}
-        own |= {"dimensions": folder.task.gives == "values", "personal": bool(folder.widths), "rate": SAMPLE_RATE}
+        own |= {"dimensions": folder.config["dimensions"], "personal": bool(folder.widths), "rate": SAMPLE_RATE}
         own |= {"longest": self.extractor.longest, "temperature": folder.temperature}
         return own | {"runs_on": self.network.what, "metrics": folder.metrics}
 

@@ -105,7 +105,7 @@ def timeline(
     if not windows:
         raise AudioError(f"{name} holds no samples.")
     task = recognizer.folder.task
-    emotion = _whole(windows, merged(windows, hop, apart=task.gives == "values"), recognizer)
+    emotion = _whole(windows, merged(windows, hop), recognizer)
     return Timeline(name, task, window, hop, tuple(windows), emotion)
 
 
@@ -122,13 +122,13 @@ def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
         raise SereneError(f"A hop of {hop:g} s was asked for; more than 0 s, and at most the window's {window:g} s.")
 
 
-def merged(windows: Sequence[Segment], hop: float, *, apart: bool = False) -> tuple[Segment, ...]:
+def merged(windows: Sequence[Segment], hop: float) -> tuple[Segment, ...]:
     """Join windows of one label, or of one note, to segments that follow each other without a gap.
 
-    Windows begin so many seconds (`hop`) after each other; those with scores stay by themselves where they are `apart`.
+    Windows begin so many seconds (`hop`) after each other; those with scores and no decision stay by themselves.
     """
     edges, segments = borders(windows, hop), []
-    kinds = [(own.label, own.note, place if apart and own.scores else -1) for place, own in enumerate(windows)]
+    kinds = [(own.label, own.note, -1 if own.label or own.note else place) for place, own in enumerate(windows)]
     for (label, note, _), members in groupby(range(len(windows)), kinds.__getitem__):
         places = list(members)
         scores = mean_scores([windows[place].scores for place in places])

@@ -240,7 +240,9 @@ class EmotionModel(nn.Module):
         self.feature_deviation.copy_(deviation)
 
     def set_target_statistics(self, targets: Tensor) -> None:
-        """Take the training set's mean and deviation of each dimension, of targets (utterance, dimension)."""
+        """Take mean and deviation of the training targets (utterance, name), where outputs are brought to them."""
+        if not self.scaled:
+            return
         self.target_mean.copy_(targets.mean(dim=0))
         self.target_deviation.copy_(targets.std(dim=0, correction=0).clamp(min=SMALLEST))
 
