@@ -244,8 +244,10 @@ def test_examples_are_on_the_scale_of_training() -> None:
 
 # --- the real exporter
 
-CONVOLUTIONS = {"conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
-SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, **CONVOLUTIONS}
+CONVOLUTIONS = {"conv_dim": [16] * 2, "conv_kernel": [20, 16], "conv_stride": [20, 16]}
+POSITIONS = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+SMALL |= CONVOLUTIONS | POSITIONS
 
 
 def enrolled() -> EmotionModel:

@@ -386,10 +386,10 @@ def test_bf16_stays_near_full_precision(folder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hubert-base", "wav2vec2-large", "wavlm-base"])
 @torch.no_grad()
-def test_the_graph_is_exported_for_any_batch_and_length(name: str) -> None:
-    encoder = Hubert(1, config=CONFIGS[name]).eval()
+def test_the_graph_is_exported_for_any_batch_and_length() -> None:
+    """The kind that no test of whole models exports: `tests/export` has the others."""
+    encoder = Hubert(1, config=CONFIGS["wavlm-base"] | {"num_hidden_layers": 2}).eval()
     values, mask = clip(4000).repeat(2, 1, 1), torch.arange(4000)[None] < torch.tensor([4000, 2345])[:, None]
     batch, sample = torch.export.Dim("batch", min=2), torch.export.Dim("sample", min=800)
     program = torch.export.export(

@@ -188,7 +188,8 @@ def trace(model: EmotionModel, path: Path) -> None:
     frames = EXAMPLE * model.encoder.shortest
     inputs = graph_inputs(example(model, (frames, frames * 2 // 3)))
     given = tuple(torch.from_numpy(inputs[name]) for name in names)
-    clip, frame = torch.export.Dim("batch"), torch.export.Dim("frame")
+    shortest = model.encoder.shortest if model.encoder.shortest > 1 else None  # unsaid, it is found by tracing twice
+    clip, frame = torch.export.Dim("batch"), torch.export.Dim("frame", min=shortest)
     axes = tuple({0: clip, 1: frame} if name == "features" else {0: clip} for name in names)
     graph = Graph(copy.deepcopy(model).cpu().eval(), names)
     with quiet(), torch.no_grad():
