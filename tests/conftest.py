@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,19 @@ def made_up_manifest(made_up: Path) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def tiny_recipe(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick_trials() -> Iterator[None]:
+    """Probe the speakers once a trial, not five times, and lay no embeddings out: both have tests of their own."""
+    from serene.experiment import trial
+    from serene.reporting import report_pictures
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+        patch.setattr(report_pictures, "FEWEST_POINTS", 10**6)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(made_up: Path, quick_trials: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that trains two of three folds of the made-up speech for two epochs: seconds."""
     path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
     path.write_text(

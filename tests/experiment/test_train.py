@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import quick_trials
 
 from serene import sound
 from serene.audio.mfcc import Mfcc
@@ -316,7 +317,10 @@ def test_tensorboard_events_are_written_beside_the_log(tiny_recipe: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_jobs_do_not_change_a_number(tiny_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_jobs_do_not_change_a_number(
+    tiny_run: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serene.experiment.train.train_trial", quick_trials.train_trial)  # as tiny_run is probed
     run = train(recipe.load(tiny_recipe), tmp_path / "runs", jobs=2)
     for one, other in zip(Run.open(tiny_run).finished(), run.finished(), strict=True):
         for name in ("predictions.csv", TRAINED):

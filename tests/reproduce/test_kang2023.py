@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from serene.evaluation.probes import speaker_probe
 from serene.experiment import recipe
 from serene.experiment.recipe_file import RECIPES
 from serene.experiment.sections import Recipe
@@ -171,10 +169,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_tiny_runs_the_table(
-    table: str, rows: list[str], serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
+    table: str, rows: list[str], serene: Callable[..., Any], runs: Path, quick_trials: None
 ) -> None:
-    monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
-    monkeypatch.setattr("serene.reporting.report_pictures.FEWEST_POINTS", 10**6)  # laying out takes a second
     asked = [word for row in rows for word in ("--row", row)]
     ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", *asked, "--json")
     assert ended.code == 0, ended.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from serene.corpora.manifest import Manifest
-from serene.evaluation.probes import speaker_probe
 from serene.models.frozen import Frozen
 from serene.published import TABLES
 from serene.reproduce import row_recipes
@@ -24,12 +22,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def rehearse(
-    serene: Callable[..., Any], runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, dict[str, str]]]:
-    monkeypatch.setattr("serene.experiment.trial.speaker_probe", functools.partial(speaker_probe, draws=1))
-    monkeypatch.setattr("serene.reporting.report_pictures.FEWEST_POINTS", 10**6)  # laying out takes a second
-
+def rehearse(serene: Callable[..., Any], runs: Path, quick_trials: None) -> Callable[..., dict[str, dict[str, str]]]:
     def run(table: str, *words: str) -> dict[str, dict[str, str]]:
         ended = serene("reproduce", table, "--tiny", "-o", runs, "--jobs", "1", "--set", "seeds=[0]", *words, "--json")
         assert ended.code == 0, ended.err

@@ -216,7 +216,9 @@ def test_the_command_prints_both_columns(serene: Callable[..., Any], trained: li
 
 
 @pytest.mark.slow
-def test_tiny_runs_the_whole_table_on_made_up_speech(serene: Callable[..., Any], tmp_path: Path) -> None:
+def test_tiny_runs_the_whole_table_on_made_up_speech(
+    serene: Callable[..., Any], quick_trials: None, tmp_path: Path
+) -> None:
     make(tmp_path / "synthetic", speakers=6, clips_per_speaker=8, seconds=0.3)  # found there, and not made anew
     words = ("reproduce", "tu2019-table2", "--tiny", "--set", "protocol.run=[1]", "-o", tmp_path, "--jobs", "1")
     ended = serene(*words, "--json")

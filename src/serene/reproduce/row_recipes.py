@@ -25,7 +25,7 @@ from serene.published import Column, Row, Table
 
 SPEAKER_CORPORA = ("voxceleb1", "speechocean762")  # their clips have no emotion
 UPSTREAM = "upstream."  # begins an override of what is trained before a row
-TINY = ("training.epochs=2", "training.precision=fp32", "seeds=[0, 1]")
+TINY = ("training.epochs=1", "training.precision=fp32", "seeds=[0, 1]")
 CONFIG = {
     "model_type": "hubert",
     "hidden_size": 32,
@@ -179,7 +179,7 @@ class RowRecipes:
         return made.with_weights(lambda name: self.weights.get(name, name))
 
     def _rehearsed(self, base: Recipe) -> list[str]:
-        """For made-up speech: two epochs, two seeds, and a small random encoder for a pretrained one."""
+        """For made-up speech: one epoch, two seeds, and a small random encoder for a pretrained one."""
         if self.rehearsal is None:
             return []
         changes = [*TINY, *self.table.tiny]
@@ -254,7 +254,7 @@ def _home_of(corpus: str) -> str:
 
 def _speech(folder: Path, seed: int) -> Path:
     if not folder.exists():
-        synthetic.make(folder, speakers=6, clips_per_speaker=28, shortcut=0.0, seconds=0.5, seed=seed)
+        synthetic.make(folder, speakers=6, clips_per_speaker=28, shortcut=0.0, seconds=0.3, seed=seed)
     return folder
 
 
