@@ -26,6 +26,7 @@ class InputSpec:
         stored: whether features are worth keeping on disk; they are computed anew where reading sound costs less.
         sliced: whether the features of a part of a clip are that part of the clip's features.
         augmented: whether its frames are samples, which waveform augmentation may change anew in every epoch.
+        learned: whether it has weights of its own, which lie elsewhere than the model's.
         batched: whether a batch costs less on a CPU than its clips one by one; a single waveform keeps a core busy.
     """
 
@@ -37,6 +38,7 @@ class InputSpec:
     stored: bool = True
     sliced: bool = False
     augmented: bool = False
+    learned: bool = False
     batched: bool = True
 
     @property

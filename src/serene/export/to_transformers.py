@@ -173,7 +173,7 @@ def obstacles(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
     another linear map.
     """
     parts, reasons = model.parts, []
-    if not isinstance(model.encoder, Hubert):
+    if not model.encoder.stock:
         reasons.append(
             f"Its encoder is {model.config['encoder']}; transformers knows HuBERT, wav2vec 2.0 and WavLM "
             "(model.encoder: hubert)."

@@ -35,6 +35,7 @@ class Encoder(nn.Module):
         shortest: fewest frames of a clip that it can take.
         out_width: features per frame coming out.
         head_width: units of the heads' hidden layers, where a recipe does not say.
+        stock: whether transformers has its like, to which such a model can be exported.
         takes_inside: whether `forward` takes an `Inside` as a third argument.
         rebuilt: settings that build the architecture again without the files it began with; None for the settings as
             they were given.
@@ -45,6 +46,7 @@ class Encoder(nn.Module):
     shortest = 1
     out_width: int
     head_width: int
+    stock = False
     takes_inside = False
     rebuilt: dict[str, Any] | None = None
 

@@ -49,7 +49,7 @@ class Frozen(FrontEnd):
     pooled: bool = True
     length: int | None = None
 
-    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0)
+    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0, learned=True)
 
     def __post_init__(self) -> None:
         """Refuse a length of nothing."""

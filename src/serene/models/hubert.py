@@ -52,6 +52,7 @@ class Hubert(Encoder):
     """
 
     front_end = "waveform"
+    stock = True
     takes_inside = True
     normalize = "utterance"
     head_width = 256

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from serene import registry
+from serene.audio import front_end_of
 from serene.evaluation.columns import MOST_CLASSES
+from serene.models import ENCODERS
 from serene.reporting.card_metadata import Subject, code, corpus_of, licence_of, plain, pretrained, table, upstream_name
 from serene.reporting.figures import HEAD, SHARE, count, metric_name, metric_rows, probe_words, short_name, spreads
 
@@ -62,9 +65,9 @@ def use(s: Subject) -> list[str]:
             "unlabelled clips, and `serene predict a.wav --model FOLDER --profile anna.json` uses it. The clips "
             "should be a fair mixture: whoever is enrolled with angry ones alone will seem calm."
         )
-    if s.preprocessor.get("front_end") == "frozen":
+    if s.preprocessor and front_end_of(s.preprocessor).declared.learned:
         lines.append("It reads what a pretrained encoder gives, whose weights are not among these files.")
-    if s.config["encoder"] == "hubert":
+    if registry.load(s.config["encoder"], ENCODERS, "encoder").stock:
         lines.append(
             "`serene export FOLDER -o OTHER --to transformers` makes a folder that plain transformers loads, if the "
             "model's structure has its like there; if not, it says why."
