@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from serene.experiment import recipe
+from serene.evaluation.probes import speaker_probe
+from serene.experiment import recipe, trial
 from serene.experiment.run import Run
 from serene.experiment.train import train
 
@@ -42,6 +43,14 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL) if action == "kill" else time.sleep(3600)
 sys.addaudithook(watch)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def probed_as_in_other_processes() -> Iterator[None]:
+    """Probe speakers as often as the processes that are killed do, whatever other tests ask for in this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "speaker_probe", speaker_probe)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +115,7 @@ def test_killed_at_several_moments_it_ends_the_same(
     train(undisturbed.recipe, tmp_path / "runs")
     assert (first / "predictions.csv").stat().st_mtime_ns == kept  # what is finished is not done again
     assert files(run) == files(undisturbed.folder)
-    assert [epochs(trial / "log.jsonl") for trial in (first, second)] == [5, 5]
+    assert [epochs(one / "log.jsonl") for one in (first, second)] == [5, 5]
     assert not list(run.rglob("training.pt"))
     train(undisturbed.recipe, tmp_path / "runs")  # once more, with nothing left to do
     assert files(run) == files(undisturbed.folder)
