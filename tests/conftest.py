@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,8 +50,8 @@ def made_up_manifest(made_up: Path) -> Manifest:
     return Manifest.read(made_up)
 
 
-@pytest.fixture(scope="session")
-def quick_trials() -> Iterator[None]:
+@contextmanager
+def quick() -> Iterator[None]:
     """Probe the speakers once a trial, not five times, and lay no embeddings out: both have tests of their own."""
     from serene.experiment import trial
     from serene.reporting import report_pictures
@@ -61,8 +62,15 @@ def quick_trials() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def quick_trials() -> Iterator[None]:
+    """Train with `quick` trials for as long as a test runs."""
+    with quick():
+        yield
+
+
 @pytest.fixture(scope="session")
-def tiny_recipe(made_up: Path, quick_trials: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_recipe(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that trains two of three folds of the made-up speech for two epochs: seconds."""
     path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
     path.write_text(
@@ -81,7 +89,8 @@ def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from serene.experiment import recipe
     from serene.experiment.train import train
 
-    return train(recipe.load(tiny_recipe), tmp_path_factory.mktemp("tiny") / "runs").folder
+    with quick():
+        return train(recipe.load(tiny_recipe), tmp_path_factory.mktemp("tiny") / "runs").folder
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +100,8 @@ def enrolled_run(tiny_run: Path, tiny_recipe: Path) -> Path:
     from serene.experiment.train import train
 
     changes = ["method={name: domain_adversarial}", "features.normalize=speaker"]
-    return train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder
+    with quick():
+        return train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder
 
 
 @dataclass(frozen=True)
