@@ -34,6 +34,17 @@ class MissingExtra(SereneError):
         return type(self), (self.what, self.extra)
 
 
+def quoted(content: object, most: int = 300) -> str:
+    """Quote what a file holds: as it is, or its first characters and how many there are in all.
+
+    >>> quoted("neutral"), quoted("x" * 5000, 24)
+    ('neutral', 'xxxxxxx... (5000 in all)')
+    """
+    text = str(content)
+    end = f"... ({len(text)} in all)"
+    return text if len(text) <= most else text[: most - len(end)] + end
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """Say that a name is not among the choices, suggest the nearest one and list them all."""
     choices = sorted(choices)

@@ -152,3 +152,20 @@ def test_a_part_of_a_file_is_all_that_is_heard(tmp_path: Path) -> None:
     assert (last.start, last.duration) == (2.0, 0.5)  # no more than there is
     assert kinds(manifest) == {"long#1.0": "silent", "long#5": "unreadable"}
     assert "the clip begins at 5 s of 2.5 s" in manifest.left_out[-1].reason
+
+
+def test_clips_that_end_after_their_file_are_cut_and_remarked(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / f"{number}.wav", tone(50 + number, 0.5))
+    table = tmp_path / "t.csv"
+    table.write_text("path,speaker,start,duration\n0.wav,s,0.2,9\n1.wav,s,0,0.505\n2.wav,s,0.1,0.2\n")
+    manifest = prepare("table", table)
+    assert [u.duration for u in manifest] == [pytest.approx(0.3), 0.5, 0.2]  # a hundredth is rounding, and no remark
+    assert manifest.remarks == (
+        "Clips that end after their file does, cut at its end: 1, such as 0 ends at 9.2 s of 0.5 s.",
+    )
+
+
+def test_a_setting_that_the_reader_does_not_have_is_refused(folder: Path) -> None:
+    with pytest.raises(SereneError, match="The corpus 'emodb' is read without --encoding; leave the option out"):
+        prepare("emodb", folder, encoding="latin-1")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from serene import sound
 from serene.corpora import CORPORA
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
-from serene.errors import AudioError
+from serene.errors import AudioError, SereneError
 from serene.registry import load
 
 SILENCE = 10 / 32768
@@ -24,6 +26,9 @@ The one silent clip of CREMA-D peaks at 1e-34; the quietest spoken clip of CREMA
 RAVDESS at 0.0044.
 """
 
+ROUNDING = 0.01
+"""Seconds by which a table's clip may end after its file without a remark: times are rounded to hundredths."""
+
 
 def prepare(
     corpus: str,
@@ -32,12 +37,14 @@ def prepare(
     fast: bool = False,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    **settings: Any,
 ) -> Manifest:
     """Read a corpus, decode every clip once and leave out what no label can be trusted for.
 
     Left out, each with its reason: unreadable, empty and not finite audio; silence; identical audio that carries two
     labels (all copies, since none of the labels can be trusted). Identical means the same samples as models get them
-    (mono, 16 kHz), whatever the file's bytes. Identical audio with one label is kept and named in a remark.
+    (mono, 16 kHz), whatever the file's bytes. Identical audio with one label is kept and named in a remark; so is a
+    clip that ends after its file, and is cut at its end.
 
     Args:
         corpus: a name in `serene.corpora.CORPORA`, or `package.module:read` for a reader of your own.
@@ -46,18 +53,22 @@ def prepare(
         progress: called after every clip with the number done and the number in all.
         workers: threads that decode; one per processor without it. Threads do as well as processes here, since
             decoding, resampling and hashing release the interpreter's lock, and they need no importable main module.
+        settings: of the corpus's reader, such as `encoding` for `table`.
 
     Returns:
         The reader's utterances in its order, with duration and sample rate, and unless `fast` the audio's hash.
 
     Raises:
-        SereneError: no such corpus or folder, or nothing is left.
+        SereneError: no such corpus, folder or setting, or nothing is left.
     """
-    manifest: Manifest = load(corpus, CORPORA, "corpus")(Path(folder))
+    reader = load(corpus, CORPORA, "corpus")
+    if strange := [name for name in settings if name not in inspect.signature(reader).parameters]:
+        raise SereneError(f"The corpus '{corpus}' is read without --{strange[0]}; leave the option out.")
+    manifest: Manifest = reader(Path(folder), **settings)
     clips = _in_parallel(_header if fast else _decoded, manifest.utterances, progress, workers)
     kept = [clip for clip in clips if isinstance(clip, Utterance)]
     left_out = [clip for clip in clips if isinstance(clip, LeftOut)]
-    remarks = list(manifest.remarks)
+    remarks = [*manifest.remarks, *_cut(manifest.utterances, kept)]
     if fast:
         remarks.append("Only headers were read: silent, broken and identical audio was not looked for.")
     else:
@@ -127,6 +138,18 @@ def _decoded(utterance: Utterance) -> Utterance | LeftOut:
     if peak <= SILENCE:
         return LeftOut(utterance.id, utterance.audio, f"silent: nothing beyond {peak:.1g} of full scale")
     return replace(known, audio_hash=sound.content_hash(samples))
+
+
+def _cut(asked: Sequence[Utterance], read: Sequence[Utterance]) -> list[str]:
+    """Remark the clips that end after their file does, which are cut at its end."""
+    length = {clip.id: clip.duration or 0.0 for clip in read}
+    cut = [clip for clip in asked if clip.duration and length.get(clip.id, clip.duration) < clip.duration - ROUNDING]
+    if not cut:
+        return []
+    first, at = cut[0], cut[0].start + length[cut[0].id]
+    end = cut[0].start + (cut[0].duration or 0.0)
+    what = f"{first.id} ends at {end:g} s of {at:g} s"
+    return [f"Clips that end after their file does, cut at its end: {len(cut)}, such as {what}."]
 
 
 def _identical(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[LeftOut], list[str]]:
