@@ -325,6 +325,17 @@ def test_a_model_on_its_own_is_evaluated_on_a_manifest_alone(serene: Serene, tin
     assert ended.err == said
 
 
+def test_the_corpus_of_a_manifest_is_said_on_the_command_line(serene: Serene, made_up: Path, tmp_path: Path) -> None:
+    clips = tuple(replace(u, corpus=None) for u in Manifest.read(made_up))
+    Manifest(clips).write(tmp_path / "m.jsonl")
+    words = ("evaluate", "bundled", "--on", tmp_path / "m.jsonl", "-o", tmp_path / "runs")
+    assert "note: it is unknown whether the models have met these speakers" in serene(*words).out
+    assert serene(*words, "--corpus", "mine", "--json").json["speaker_independent"] is True
+    ended = serene("evaluate", "bundled", "--corpus", "mine")
+    assert ended.code == 2
+    assert "--on" in ended.err
+
+
 def test_compare_gives_paired_differences(serene: Serene, tiny_run: Path, enrolled_run: Path) -> None:
     ended = serene("compare", tiny_run, enrolled_run, "--json")
     assert ended.code == 0, ended.err

@@ -18,7 +18,7 @@ from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import hashed
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
-from serene.evaluation.report import NAMED
+from serene.evaluation.report import DEPENDENT, NAMED
 from serene.experiment import recipe, trial
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.run import Run
@@ -70,6 +70,32 @@ def test_speakers_of_the_corpus_that_was_trained_on_are_not_unseen(run: Run, mad
     content = evaluate_on(run, made_up)[0].content
     assert content["speaker_independent"] is False
     assert any("Speaker dependent" in stamp for stamp in content["stamps"])
+
+
+def test_of_clips_without_a_corpus_it_is_unknown_whether_their_speakers_were_met(
+    run: Run, others: Path, tmp_path: Path
+) -> None:
+    """Neither dependent nor independent, until somebody says of which corpus they are."""
+    nameless = tmp_path / "nameless.jsonl"
+    Manifest(tuple(replace(u, corpus=None) for u in Manifest.read(others))).write(nameless)
+    report, folder = evaluate_on(run, nameless)
+    assert report.content["speaker_independent"] is None
+    assert [stamp for stamp in report.content["stamps"] if "peaker" in stamp] == [
+        "it is unknown whether the models have met these speakers: the clips do not say their corpus; say it with "
+        "--corpus NAME"
+    ]
+    assert "on unseen speakers" not in (folder / "report.html").read_text()
+    assert evaluate_on(run, nameless, corpus="elsewhere")[0].content["speaker_independent"] is True
+    met = evaluate_on(run, nameless, corpus="synthetic")[0].content  # their namesakes are the very speakers
+    assert (met["speaker_independent"], met["stamps"][0]) == (False, DEPENDENT)
+    with pytest.raises(SereneError, match="say their corpus, which is elsewhere; leave --corpus out"):
+        evaluate_on(run, others, corpus="elsewhere")
+
+
+def test_other_speakers_of_the_corpus_that_was_trained_on_are_unseen(run: Run, others: Path, tmp_path: Path) -> None:
+    clips = [replace(u, corpus="synthetic", speaker=f"new {u.speaker}") for u in Manifest.read(others)]
+    Manifest(tuple(clips)).write(tmp_path / "more.jsonl")
+    assert evaluate_on(run, tmp_path / "more.jsonl")[0].content["speaker_independent"] is True
 
 
 def test_a_model_that_standardises_by_speaker_is_told_of_unlabelled_clips(

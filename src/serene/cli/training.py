@@ -68,6 +68,7 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder; with --on also a model folder, or `bundled`.")],
     on: Annotated[Path | None, typer.Option("--on", help="Score this manifest with the run's models.")] = None,
+    corpus: Annotated[str | None, typer.Option("--corpus", help="Of clips that do not say theirs, with --on.")] = None,
     enrolled: Annotated[
         bool, typer.Option("--enrolled", help="Enrol each test speaker with their own unlabelled clips.")
     ] = False,
@@ -87,15 +88,17 @@ def evaluate(
 
         if on is not None and enrolled:
             raise SereneError("--on and --enrolled are two evaluations; ask for one at a time.")
+        if on is None and corpus is not None:
+            raise SereneError("--corpus names the corpus of a manifest's clips: say with --on which manifest it is.")
         alone = str(run) == "bundled" or (run / "config.json").is_file()
         if alone and on is None:
             raise SereneError(f"{run} is a model and no run: say with --on which manifest it is to be scored on.")
         with bars() as progress:
             if alone:
                 folder = ModelFolder.find(None if str(run) == "bundled" else run)
-                result = evaluate_models(Models.of_folder(folder, output / "on"), on or Path(), progress)
+                result = evaluate_models(Models.of_folder(folder, output / "on"), on or Path(), progress, corpus=corpus)
             elif on is not None:
-                result = evaluate_on(Run.open(run), on, progress)
+                result = evaluate_on(Run.open(run), on, progress, corpus=corpus)
             elif enrolled:
                 result = evaluate_enrolled(Run.open(run), progress)
             else:

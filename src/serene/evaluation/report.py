@@ -40,7 +40,7 @@ class ReportFacts:
 
     title: str
     protocol: str  # by which speakers were split, and its settings
-    speaker_independent: bool  # whether no test speaker is in training or validation
+    speaker_independent: bool | None  # whether no test speaker is in training or validation; None for unknown
     selection: str  # how the epoch was selected, and by what validation
     saw_unlabelled_test_audio: bool  # whether test speakers are enrolled with their other, unlabelled clips
     stamps: Sequence[str] = ()  # warnings in plain words
@@ -212,7 +212,8 @@ def average_probes(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _stamps(test: Predictions, facts: ReportFacts, task: Task) -> list[str]:
     trials = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
     rules = (
-        (not facts.speaker_independent, {"speakers": NAMED}.get(task.kind, DEPENDENT)),
+        (not facts.speaker_independent and task.kind == "speakers", NAMED),
+        (facts.speaker_independent is False and task.kind != "speakers", DEPENDENT),
         (facts.saw_unlabelled_test_audio, ENROLLED),
         (len(np.unique(test.speaker)) == 1, ALONE),
         (trials < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),

@@ -35,12 +35,13 @@ from serene.inference.folder import TENSORS, ModelFolder
 from serene.inference.network import network_of
 from serene.models.model import EmotionModel
 from serene.models.scoring import scored
-from serene.models.training_speakers import TrainingSpeakers
+from serene.models.training_speakers import NAMELESS, TrainingSpeakers
 from serene.reporting.report_page import write_html
 from serene.sound import SAMPLE_RATE
 from serene.speaker import Statistics
 from serene.task import TASKS, Task, task_of
 
+UNKNOWN = "it is unknown whether the models have met these speakers: "
 MUTE = "to which `serene predict` gives no answer: no speech, or too long"
 
 
@@ -68,13 +69,6 @@ class Model:
             nothing = Statistics.of_nothing(self.folder.widths["embeddings"])
             contexts = {person: replace(known, embeddings=nothing) for person, known in contexts.items()}
         return Dataset(clips, store, task=task, speakers=(), contexts=contexts if needs else None)
-
-    def of_unknown_corpora(self, clips: Sequence[Utterance]) -> bool:
-        """Say whether clips are of other corpora than it was trained on; a table's speakers may be anybody."""
-        record = TrainingSpeakers.read(self.folder.path)
-        if record is None or record.corpora & {"None", "table"}:
-            return False
-        return not {str(u.corpus) for u in clips} & {"None", "table", *record.corpora}
 
 
 @dataclass(frozen=True)
@@ -128,14 +122,16 @@ class Models:
         return self.recipe.corpus.name if self.recipe else None
 
 
-def evaluate_on(run: Run, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
+def evaluate_on(run: Run, path: Path, progress: Progress = silent, *, corpus: str | None = None) -> tuple[Report, Path]:
     """Score a manifest with every model of a run, and write the models' cards anew; see `evaluate_models`."""
-    report, folder = evaluate_models(Models.of_run(run), path, progress)
+    report, folder = evaluate_models(Models.of_run(run), path, progress, corpus=corpus)
     write_cards(run)
     return report, folder
 
 
-def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> tuple[Report, Path]:
+def evaluate_models(
+    models: Models, path: Path, progress: Progress = silent, *, corpus: str | None = None
+) -> tuple[Report, Path]:
     """Score a manifest with trained models, as they are served; classes that they do not know are left out and counted.
 
     So are clips that lack one of the models' dimensions. Models that learnt listeners' votes are scored against the
@@ -145,6 +141,7 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
         models: of a run, or one of its own.
         path: a manifest.
         progress: told about features and models.
+        corpus: of the clips that do not say theirs: by it speakers are told from those that the models have met.
 
     Returns:
         The report, and the folder where it was written: with `cold_start.json`, accuracy by enrolled unlabelled clips,
@@ -154,7 +151,7 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
         SereneError: the manifest has fewer than two of the models' classes or lacks one of their dimensions, or the
             models name the speakers of another corpus.
     """
-    manifest, first, recipe = Manifest.read(path), models.members[0].folder, models.recipe
+    manifest, first, recipe = _read(path, corpus), models.members[0].folder, models.recipe
     task, target = first.task, _target(models, manifest, path)
     chosen = _of_known_classes(manifest, target, recipe.labels.join if recipe else {}, task, path)
     clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
@@ -162,7 +159,9 @@ def evaluate_models(models: Models, path: Path, progress: Progress = silent) -> 
     store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
     warm(clips, store, lambda done, of: progress("features", done, of))
     answers, shifts, unseen = _answered(models, clips, store, progress)
-    independent = all(model.of_unknown_corpora(clips) for model in models.members)
+    records = [TrainingSpeakers.read(model.folder.path) for model in models.members]
+    unseen_by = {record and record.unseen(clips) for record in records}
+    independent = False if False in unseen_by else None if None in unseen_by else True
     left = len(manifest) - len(clips)
     facts = ReportFacts(
         title=f"{recipe.name if recipe else models.name} on {path.stem}",
@@ -218,6 +217,18 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
         return probe_of(model, Model(files, "", 0).dataset(clips, store, task, None))
 
 
+def _read(path: Path, corpus: str | None) -> Manifest:
+    """Read a manifest, and name the corpus of those clips that name none."""
+    manifest = Manifest.read(path)
+    if corpus is None:
+        return manifest
+    if all(str(u.corpus) not in NAMELESS for u in manifest):
+        own = " and ".join(sorted({str(u.corpus) for u in manifest}))
+        raise SereneError(f"All clips of {path} say their corpus, which is {own}; leave --corpus out.")
+    named = (replace(u, corpus=corpus) if str(u.corpus) in NAMELESS else u for u in manifest)
+    return replace(manifest, utterances=tuple(named))
+
+
 def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progress: Progress) -> int:
     """Count the clips that get no answer where the models are served: they hold no speech, or are too long."""
     count = 0
@@ -265,14 +276,16 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _stamps(
-    models: Models, target: str, independent: bool, left: int, unanswered: int, corpora: AbstractSet[str | None]
+    models: Models, target: str, independent: bool | None, left: int, unanswered: int, corpora: AbstractSet[str | None]
 ) -> list[str]:
-    task = TASKS[target]
+    task, nameless = TASKS[target], any(str(corpus) in NAMELESS for corpus in corpora)
+    unknown = "the clips do not say their corpus; say it with --corpus NAME" * nameless
+    unknown = unknown or "the models do not say of which corpora their training speakers are"
     scale = task_of(target, ()).scale_remark(models.corpus)
     rules = (
         (left, f"{left} clips without a label that the models know were left out"),
         (scale and corpora != {models.corpus}, scale),
-        (not independent and task.speaker_probe, "it is not proven that the models have not seen these speakers"),
+        (independent is None and task.speaker_probe, UNKNOWN + unknown),
         (not task.speaker_probe, "it is not proven that the models were not trained on these clips"),
         (unanswered, f"{unanswered} clips are scored {MUTE}"),
         (target != models.target, "the models learnt listeners' votes, of which there are none here"),

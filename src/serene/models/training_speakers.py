@@ -14,6 +14,7 @@ from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
 FILE, CLIPS = "trained_on.json", "heard.json"
+NAMELESS = frozenset({"None", "table"})  # what stands for a corpus where nobody said which
 Person = tuple[str, str]  # corpus and speaker
 
 
@@ -52,6 +53,13 @@ class TrainingSpeakers:
     def corpora(self) -> frozenset[str]:
         """The corpora that its speakers are of."""
         return frozenset(corpus for corpus, _ in self.trained | self.validated)
+
+    def unseen(self, clips: Iterable[Utterance]) -> bool | None:
+        """Say whether none of the speakers of some clips was met; None where they, or these, are of no named corpus."""
+        found, known = people(clips), self.trained | self.validated
+        if any(corpus not in NAMELESS for corpus, _ in found & known):
+            return False
+        return None if {corpus for corpus, _ in found | known} & NAMELESS else True
 
     def check(self, split: Split, name: str) -> None:
         """Refuse a split whose test speakers the model was trained on.

@@ -122,7 +122,7 @@ def _head(s: Shown) -> str:
 def _cards(s: Shown) -> str:
     """Give the figures that stand first: headline, spread over speakers, speaker probe, gap to validation."""
     content, unit, found = s.content, s.unit, []
-    unseen = " on unseen speakers" * content["speaker_independent"]
+    unseen = " on unseen speakers" * bool(content["speaker_independent"])
     for key, spread in spreads(s.task, content).items():
         figure, name = content["metrics"][key], short_name(key)
         deviation = f"; deviation over seeds {unit.bare(figure['std'])}" if figure["std"] is not None else ""
