@@ -42,6 +42,21 @@ def test_folds_and_seeds_are_those_that_the_recipe_asks_for(tiny_recipe: Path, t
     assert len({path.name for path in tmp_path.iterdir()}) == 1  # one run holds them all
 
 
+def test_a_fold_that_cannot_be_made_stops_only_who_asks_for_it(
+    tiny_recipe: Path, made_up_manifest: Manifest, tmp_path: Path
+) -> None:
+    """All clips of one emotion are of one speaker: the fold that tests them has none to train on."""
+    alone = made_up_manifest.speakers[-1]
+    clips = tuple(replace(u, emotion="awe") if u.speaker == alone else u for u in made_up_manifest)
+    Manifest(clips).write(tmp_path / "m.jsonl")
+    changes = [f"corpus.path={tmp_path / 'm.jsonl'}", "protocol={name: speaker_folds, folds: 3}"]
+    plan = make_plan(recipe.load(tiny_recipe, [*changes, "protocol.run=[1]"]), tmp_path)
+    assert [(split.fold, trial.seed) for split, trial in plan.trials] == [("1", 0)]
+    assert plan.of_folds == 3
+    with pytest.raises(SereneError, match=r"fold 3: training holds no clip of awe.*can be made: 1, 2 \(protocol.run\)"):
+        make_plan(recipe.load(tiny_recipe, changes), tmp_path)
+
+
 def test_enrolment_hears_so_many_clips_of_each_speaker_whatever_is_in_them(
     tiny_recipe: Path, made_up_manifest: Manifest, tmp_path: Path
 ) -> None:

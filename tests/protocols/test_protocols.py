@@ -14,7 +14,7 @@ import pytest
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.protocols import PROTOCOLS, Split, make_splits, title
+from serene.protocols import PROTOCOLS, Split, make_some_splits, make_splits, title
 from serene.protocols.holdout import official, random_speaker_dependent, speaker_holdout
 from serene.protocols.leave_one_group_out import (
     leave_one_session_out,
@@ -416,8 +416,27 @@ def test_a_protocol_that_cannot_serve_names_those_that_can() -> None:
         make_splits("speaker_folds", corpus(speakers=2))
     assert str(error.value) == (
         "Protocol speaker_folds was asked for 5 folds of 2 speakers; at least 2 folds and no more folds than speakers "
-        "are needed. This corpus can serve: leave_one_speaker_out (with validation random20), random_speaker_dependent."
+        "are needed. This corpus can serve: speaker_folds (with folds 2, validation random20), leave_one_speaker_out "
+        "(with validation random20), speaker_holdout (with train 1, validation 0, test 1), random_speaker_dependent."
     )
+    with pytest.raises(SereneError, match=r"serve: .*speaker_folds \(with folds 4\), .*train 2, validation 1, test 1"):
+        make_splits("speaker_folds", corpus(speakers=4), {"folds": 7, "seed": 3})
+
+
+@pytest.mark.parametrize("name", ["speaker_folds", "low_resource"])
+def test_a_fold_that_nobody_asks_for_stops_no_other(name: str) -> None:
+    """Fear has a single speaker, so the fold that tests them, the third, cannot be made, and all others can."""
+    manifest = Manifest((*corpus(), *(utterance("s04", "fear", n) for n in range(40))))
+    settings: dict[str, Any] = {"of": "speaker_folds", "per_class": 10} if name == "low_resource" else {}
+    whole = make_splits(name, corpus(), settings)
+    third = {split.fold for split in whole if split.fold.startswith("3")}
+    with pytest.raises(SereneError, match=r"Folds that can be made: 1.*, 5.* \(protocol\.run\)"):
+        make_splits(name, manifest, settings)
+    with pytest.raises(SereneError, match="fear"):
+        make_some_splits(name, manifest, settings, sorted(third))
+    splits, of_folds = make_some_splits(name, manifest, settings, [whole[0].fold])
+    assert of_folds == len(whole)
+    assert {split.fold for split in splits} == {split.fold for split in whole} - third
 
 
 @pytest.mark.parametrize("name", ["leave_one_session_out", "speaker_folds", "leave_one_speaker_out", "speaker_holdout"])

@@ -44,7 +44,8 @@ class Plan:
     Attributes:
         recipe: the settings.
         task: what is learnt.
-        splits: the protocol's folds, all of them.
+        splits: the protocol's folds, all that can be made.
+        of_folds: how many the protocol has.
         run: where the trials go.
         speakers: the clips of the speaker corpus, where the recipe names one.
         stages: what the encoder goes through first.
@@ -54,6 +55,7 @@ class Plan:
     recipe: Recipe
     task: Task
     splits: tuple[Split, ...]
+    of_folds: int
     speakers: tuple[Utterance, ...]
     stages: tuple[Stage, ...]
     run: Run
@@ -81,11 +83,13 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     speakers = corpus.utterances if corpus else ()
     labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     check_names(task)
-    splits = _splits(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
+    splits, of_folds = _splits(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
     met = training_speakers_of(recipe.frozen_weights)
     for split in splits:
+        if recipe.run is not None and split.fold not in recipe.run:
+            continue
         stream_of(recipe, speakers, split, store)
-        if met is not None and (recipe.run is None or split.fold in recipe.run):
+        if met is not None:
             met.check(split, "the model behind features.weights")
     digests = [labelled.digest, *([corpus.digest] if corpus else []), *beginnings]
     digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
@@ -93,7 +97,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
-    return Plan(recipe, task, splits, speakers, stages, run, runs / "store")
+    return Plan(recipe, task, splits, of_folds, speakers, stages, run, runs / "store")
 
 
 def _checked(recipe: Recipe, runs: Path) -> Store:
@@ -106,9 +110,12 @@ def _checked(recipe: Recipe, runs: Path) -> Store:
     return Store(runs / "store", recipe.front_end.make())
 
 
-def _splits(recipe: Recipe, labelled: Manifest, manifest: Manifest, before: dict[str, Utterance]) -> tuple[Split, ...]:
-    """Make the protocol's splits, each with the unlabelled clips that it is measured with."""
-    splits = protocols.make_splits(recipe.protocol.name, labelled, recipe.protocol.settings)
+def _splits(
+    recipe: Recipe, labelled: Manifest, manifest: Manifest, before: dict[str, Utterance]
+) -> tuple[tuple[Split, ...], int]:
+    """Make the protocol's splits, each with the unlabelled clips that it is measured with; and count its folds."""
+    own = recipe.protocol
+    splits, of_folds = protocols.make_some_splits(own.name, labelled, own.settings, recipe.run)
     if recipe.needs & {"features", "cepstra"}:
         splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if recipe.calibration:  # all of a speaker's clips are at hand before the first is answered
@@ -121,7 +128,7 @@ def _splits(recipe: Recipe, labelled: Manifest, manifest: Manifest, before: dict
     for fold in recipe.run or ():
         if fold not in folds:
             raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
-    return tuple(splits)
+    return tuple(splits), of_folds
 
 
 def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]:

@@ -78,7 +78,7 @@ def train_trial(
     model.cpu().save(trial.folder / "model", recipe.front_end.plain("front_end"), met)
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
-    facts |= {"temperature": model.temperature, "split": describe(split), "of_folds": len(plan.splits)}
+    facts |= {"temperature": model.temperature, "split": describe(split), "of_folds": plan.of_folds}
     _keep(trial, recipe, scores, probes, facts | environment(seconds))
     Predictions.concatenate(
         Predictions.of_clips(clips, scores[part].outputs, plan.task, part=part, fold=trial.fold, seed=trial.seed)

@@ -10,12 +10,12 @@ import contextlib
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError, unknown
-from serene.protocols.partition import VERSIONS
+from serene.protocols.partition import VERSIONS, FoldsRefused
 from serene.protocols.split import Split
 from serene.registry import load
 
@@ -46,16 +46,39 @@ def make_splits(name: str, manifest: Manifest, settings: Mapping[str, Any] | Non
     Raises:
         SereneError: no such protocol or setting, or a corpus that it cannot serve; the message names those that can.
     """
+    return make_some_splits(name, manifest, settings)[0]
+
+
+def make_some_splits(
+    name: str, manifest: Manifest, settings: Mapping[str, Any] | None = None, run: Collection[str] | None = None
+) -> tuple[list[Split], int]:
+    """Split a manifest as `make_splits` does, though folds that nobody asks for may be impossible.
+
+    Args:
+        name: as for `make_splits`.
+        manifest: as for `make_splits`.
+        settings: as for `make_splits`.
+        run: the folds that are asked for; all without it.
+
+    Returns:
+        The folds that can be made, and how many the protocol has.
+    """
     protocol = load(name, PROTOCOLS, "protocol")
     settings = dict(settings or {})
     for key in settings:
         if key not in (known := _settings(protocol)):
             raise SereneError(unknown(f"setting of the protocol {name},", key, known))
     try:
-        return protocol(manifest, **settings)
+        splits = protocol(manifest, **settings)
     except SereneError as error:
-        servable = ", ".join(_servable(manifest)) or "no protocol"
-        raise SereneError(f"{error} This corpus can serve: {servable}.") from error
+        advice = ""
+        if isinstance(error, FoldsRefused) and error.made:
+            if run is not None and error.refused.keys().isdisjoint(run):
+                return list(error.made), len(error.made) + len(error.refused)
+            advice = f" Folds that can be made: {', '.join(split.fold for split in error.made)} (protocol.run)."
+        servable = ", ".join(_servable(manifest, name, settings)) or "no protocol"
+        raise SereneError(f"{error}{advice} This corpus can serve: {servable}.") from error
+    return splits, len(splits)
 
 
 def title(name: str, settings: Mapping[str, Any] | None = None) -> str:
@@ -73,22 +96,36 @@ def _short(value: Any) -> Any:
     return f"{len(value)} names {hashlib.blake2b(json.dumps(list(value)).encode(), digest_size=4).hexdigest()}"
 
 
-def _servable(manifest: Manifest) -> list[str]:
-    """Name the protocols that do split the manifest, by splitting it."""
+def _servable(manifest: Manifest, asked: str, given: Mapping[str, Any]) -> list[str]:
+    """Name the protocols that do split the manifest, by splitting it, each with the settings that it needs for that.
+
+    That of the protocol that was asked for are changes of what was given.
+    """
     found = []
     for name, target in PROTOCOLS.items():
         if name == "leave_one_speaker_out" and len(manifest.speakers) * len(manifest) > MANY_CLIPS:
             continue
         protocol = load(target, {}, "protocol")
-        ways = {name: {}}
-        if _settings(protocol).get("validation") in FOREIGN:
-            ways[f"{name} (with validation random20)"] = {"validation": "random20"}
-        for way, settings in ways.items():
+        for changes in _ways(_settings(protocol), len(manifest.speakers)):
             with contextlib.suppress(SereneError):
-                protocol(manifest, **settings)
-                found.append(way)
+                protocol(manifest, **((given if name == asked else {}) | changes))
+                told = ", ".join(f"{key} {value}" for key, value in changes.items())
+                found.append(f"{name} (with {told})" if told else name)
                 break
     return found
+
+
+def _ways(settings: Mapping[str, Any], speakers: int) -> Iterator[dict[str, Any]]:
+    """Give the changes of a protocol's settings that are tried, the smallest first: none at all."""
+    fewer: list[dict[str, Any]] = [{}]
+    if "folds" in settings:
+        fewer += [{"folds": speakers}] if "of" not in settings else []
+        fewer += [{"of": "speaker_folds"}] if "of" in settings else []
+    if "balance" in settings:  # one speaker each for validation and test
+        fewer += [{"train": max(1, speakers - 2), "validation": min(1, max(0, speakers - 2)), "test": 1}]
+    yield from fewer
+    if settings.get("validation") in FOREIGN:
+        yield from (change | {"validation": "random20"} for change in fewer)
 
 
 def _settings(protocol: Callable[..., Any]) -> dict[str, Any]:

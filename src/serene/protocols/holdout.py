@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import Literal, get_args
 
 from serene.corpora import UNKNOWN_SPEAKER
@@ -13,6 +14,7 @@ from serene.protocols.partition import (
     evenly,
     grouped_by,
     hold_back,
+    make_folds,
     make_split,
     need_two_speakers,
     shuffled,
@@ -83,8 +85,8 @@ def official(manifest: Manifest, *, validation: OfficialValidation = "official",
         )
     if validation == "official" and not parts["validation"]:
         raise SereneError("The corpus has no official validation part; set validation to random20, random10 or none.")
-    splits = []
-    for name in tests:
+
+    def of(name: str) -> Split:
         train, held = parts["train"], parts["validation"]
         if validation != "official":
             train, held = hold_back(train, validation, seed, "official")
@@ -93,8 +95,9 @@ def official(manifest: Manifest, *, validation: OfficialValidation = "official",
             shared |= speakers_of(train) & speakers_of(held)
         unknown_too = UNKNOWN_SPEAKER in speakers_of((*train, *held, *parts[name]))
         kind = SpeakerDependentSplit if shared or unknown_too else Split
-        splits.append(make_split("official", name, train, held, parts[name], validation, kind))
-    return splits
+        return make_split("official", name, train, held, parts[name], validation, kind)
+
+    return make_folds({name: partial(of, name) for name in tests})
 
 
 def random_speaker_dependent(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError, unknown
-from serene.protocols.partition import check_choice, grouped_by, hold_back, make_split, need_two_speakers, shuffled
+from serene.protocols.partition import (
+    FoldsRefused,
+    check_choice,
+    grouped_by,
+    hold_back,
+    make_folds,
+    make_split,
+    need_two_speakers,
+    shuffled,
+)
 from serene.protocols.split import Split, some, speakers_of
 
 GroupValidation = Literal["speaker", "random20", "random10", "none"]
@@ -40,7 +50,7 @@ def tu2019(manifest: Manifest, *, validation: Literal["F", "M", "both"] = "F") -
     session). The fold `1F` is session 1 with its woman validating.
     """
     check_choice(validation, ("F", "M", "both"))
-    splits = []
+    folds = {}
     for session, held in grouped_by("session", manifest).items():
         talkers = {
             letter: tuple(u for u in held if (u.gender or "").upper().startswith(letter)) for letter in ("F", "M")
@@ -53,8 +63,9 @@ def tu2019(manifest: Manifest, *, validation: Literal["F", "M", "both"] = "F") -
         train = tuple(u for u in manifest if u.session != session)
         for letter in "FM" if validation == "both" else validation:
             test = talkers["M" if letter == "F" else "F"]
-            splits.append(make_split("tu2019", f"{session}{letter}", train, talkers[letter], test, "speaker"))
-    return splits
+            fold = f"{session}{letter}"
+            folds[fold] = partial(make_split, "tu2019", fold, train, talkers[letter], test, "speaker")
+    return make_folds(folds)
 
 
 def speaker_folds(
@@ -133,14 +144,22 @@ def low_resource(
             "Protocol low_resource takes so many clips of each emotion, and these clips have none: it cannot serve "
             "dimensions."
         )
-    whole = _base(manifest, of, folds, validation, seed)
+    refused = {}
+    try:
+        whole = _base(manifest, of, folds, validation, seed)
+    except FoldsRefused as error:
+        whole = error.made
+        refused = {f"{fold}-{n}": why for fold, why in error.refused.items() for n in range(1, subsets + 1)}
     training = {split.fold: _by_emotion(split.train) for split in whole}
-    _need_enough(training, per_class)
-    return [
-        make_split("low_resource", f"{split.fold}-{subset}", train, split.validation, split.test, validation)
-        for split in whole
-        for subset, train in _draws(training[split.fold], split.fold, per_class, subsets, seed)
-    ]
+
+    def cut(split: Split, fold: str) -> Split:
+        if any(len(clips) < per_class for clips in training[split.fold].values()):
+            raise _too_few(training, per_class)
+        train = _drawn(training[split.fold], fold, per_class, seed)
+        return make_split("low_resource", fold, train, split.validation, split.test, validation)
+
+    names = {f"{split.fold}-{subset}": split for split in whole for subset in range(1, subsets + 1)}
+    return make_folds({fold: partial(cut, split, fold) for fold, split in names.items()}, refused)
 
 
 def _leave_one_out(
@@ -154,16 +173,17 @@ def _leave_one_out(
             f"Protocol {name} with validation {validation} needs at least {needed} groups of speakers; "
             f"there are {len(groups)} ({some(groups)})."
         )
-    splits, folds = [], list(groups)
-    for n, fold in enumerate(folds):
-        following = folds[(n + 1) % len(folds)]
+    folds = list(groups)
+
+    def without(fold: str, following: str) -> Split:
         if validation == "speaker":
             train = [u for other in folds if other not in (fold, following) for u in groups[other]]
-            held: Iterable[Utterance] = groups[following]
-        else:
-            train, held = hold_back([u for o in folds if o != fold for u in groups[o]], validation, seed, fold)
-        splits.append(make_split(name, fold, train, held, groups[fold], validation))
-    return splits
+            return make_split(name, fold, train, groups[following], groups[fold], validation)
+        train, held = hold_back([u for o in folds if o != fold for u in groups[o]], validation, seed, fold)
+        return make_split(name, fold, train, held, groups[fold], validation)
+
+    following = [*folds[1:], folds[0]]
+    return make_folds({fold: partial(without, fold, after) for fold, after in zip(folds, following, strict=True)})
 
 
 def _base(manifest: Manifest, of: str, folds: int, validation: GroupValidation, seed: int) -> list[Split]:
@@ -186,26 +206,17 @@ def _by_emotion(train: Sequence[Utterance]) -> Clips:
     return clips
 
 
-def _need_enough(training: Mapping[str, Clips], per_class: int) -> None:
-    """Raise SereneError for the fold and emotion with the fewest clips, so that what it advises serves all folds."""
-    lacking = [
-        (len(clips), emotion, fold)
-        for fold, by_emotion in training.items()
-        for emotion, clips in by_emotion.items()
-        if len(clips) < per_class
-    ]
-    if lacking:
-        fewest, emotion, fold = min(lacking)
-        raise SereneError(
-            f"Protocol low_resource needs {per_class} training clips of each emotion; fold {fold} has only {fewest} "
-            f"of {emotion}: set per_class to {fewest} or less."
-        )
+def _too_few(training: Mapping[str, Clips], per_class: int) -> SereneError:
+    """Name the fold and emotion with the fewest clips, so that what is advised serves all folds."""
+    counts = [(len(clips), emotion, fold) for fold, found in training.items() for emotion, clips in found.items()]
+    fewest, emotion, fold = min(counts)
+    return SereneError(
+        f"Protocol low_resource needs {per_class} training clips of each emotion; fold {fold} has only {fewest} "
+        f"of {emotion}: set per_class to {fewest} or less."
+    )
 
 
-def _draws(
-    by_emotion: Clips, fold: str, per_class: int, subsets: int, seed: int
-) -> Iterator[tuple[int, list[Utterance]]]:
-    """Draw the subsets: always the first clips of the same order, so that a smaller draw is part of a larger one."""
-    for subset in range(1, subsets + 1):
-        orders = [(clips, shuffled(clips, seed, f"subset {fold}-{subset}")) for clips in by_emotion.values()]
-        yield subset, [clips[name] for clips, names in orders for name in names[:per_class]]
+def _drawn(by_emotion: Clips, fold: str, per_class: int, seed: int) -> list[Utterance]:
+    """Draw a subset: always the first clips of the same order, so that a smaller draw is part of a larger one."""
+    orders = [(clips, shuffled(clips, seed, f"subset {fold}")) for clips in by_emotion.values()]
+    return [clips[name] for clips, names in orders for name in names[:per_class]]

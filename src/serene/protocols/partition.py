@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError, unknown
@@ -21,6 +21,39 @@ VERSIONS = {
     "speaker_lists": 1,
     "low_resource": 1,  # to be raised with leave_one_session_out and speaker_folds too, whose training it cuts
 }
+
+
+class FoldsRefused(SereneError):
+    """Some folds of a protocol cannot be made; the message is the first one's.
+
+    Attributes:
+        refused: fold -> why it cannot be made.
+        made: the folds that can.
+    """
+
+    def __init__(self, refused: Mapping[str, SereneError], made: Sequence[Split]) -> None:
+        """Keep both."""
+        super().__init__(str(next(iter(refused.values()))))
+        self.refused, self.made = refused, made
+
+
+def make_folds(
+    folds: Mapping[str, Callable[[], Split]], refused: Mapping[str, SereneError] | None = None
+) -> list[Split]:
+    """Make every fold, also those that come after one that cannot be made.
+
+    Raises:
+        FoldsRefused: a fold cannot be made, or some have been refused before.
+    """
+    made, failed = [], dict(refused or {})
+    for fold, make in folds.items():
+        try:
+            made.append(make())
+        except SereneError as error:
+            failed[fold] = error
+    if failed:
+        raise FoldsRefused(failed, made)
+    return made
 
 
 def hold_back(

@@ -15,6 +15,7 @@ from serene.experiment.sections import Recipe
 from serene.experiment.train import train
 from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
+from serene.protocols import make_some_splits
 from serene.published import TABLES, Column, Picture, Row, Table
 from serene.reporting import plots
 from serene.reproduce.measures import MEASURES, Trained
@@ -167,7 +168,7 @@ class _Bench:
         labels = made.labels
         labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
         try:
-            made.protocol.make(labelled)
+            make_some_splits(made.protocol.name, labelled, made.protocol.settings, made.run)
         except SereneError as error:
             self.refused[f"{column.name} from {place:g} on" if column.steps else column.name] = str(error)
             return True
