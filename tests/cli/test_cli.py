@@ -178,6 +178,58 @@ def test_prepare_as_json_and_fast(serene: Serene, table: Path) -> None:
     assert {u.id for u in Manifest.read(table.parent / "fast.jsonl")} == {"a", "b", "c"}
 
 
+def test_what_was_left_out_is_written_even_where_nothing_is_left(serene: Serene, tmp_path: Path) -> None:
+    for name in ("03a01Fa", "stray"):
+        (tmp_path / f"{name}.wav").touch()
+    ended = serene("prepare", "emodb", tmp_path, "-o", tmp_path / "m.jsonl")
+    assert ended.code == 2
+    assert f"Why each was left out: {tmp_path / 'm.left_out.csv'}." in ended.err
+    assert not (tmp_path / "m.jsonl").exists()
+    with (tmp_path / "m.left_out.csv").open() as file:
+        assert {row["id"]: row["reason"].partition(":")[0] for row in csv.DictReader(file)} == {
+            "03a01Fa": "unreadable",
+            "stray": "not a name of the corpus",
+        }
+    (tmp_path / "03a01Fa.wav").unlink()  # the reader itself finds no clip then
+    ended = serene("prepare", "emodb", tmp_path, "-o", tmp_path / "n.jsonl")
+    assert "does not hold EmoDB" in ended.err
+    assert "stray" in (tmp_path / "n.left_out.csv").read_text()
+    assert serene("prepare", "emodb", tmp_path / "nowhere", "-o", tmp_path / "o.jsonl").code == 2
+    assert not (tmp_path / "o.left_out.csv").exists()
+
+
+def test_repeated_reasons_are_grouped_on_the_terminal_and_all_in_the_file(serene: Serene, table: Path) -> None:
+    table.write_text(table.read_text() + "".join(f"missing/{n}.wav,X,ang\n" for n in range(9)))
+    manifest = table.parent / "m.jsonl"
+    ended = serene("prepare", "table", table, "-o", manifest)
+    listed = table.parent / "m.left_out.csv"
+    assert sum("no such file: " in line for line in ended.out.splitlines()) == 3
+    assert f"left out: 7 more like these (no such file); {listed} has them all." in ended.out
+    assert ended.out.count("left out: c: silent: nothing beyond") == 1
+    assert listed.read_text().count("no such file") == 10
+
+
+def test_speakers_who_may_be_one_are_remarked_and_strict_exits_with_1(serene: Serene, table: Path) -> None:
+    manifest = table.parent / "m.jsonl"
+    table.write_text("path,speaker,label\na.wav,S1,ang\nb.wav,s01,sad\n")
+    remark = "only case, blanks, leading zeros or .0 tell them apart: 'S1' and 's01'."
+    ended = serene("prepare", "table", table, "-o", manifest)
+    assert ended.code == 0
+    assert remark in ended.out
+    assert serene("prepare", "table", table, "-o", manifest, "--strict").code == 1
+    assert remark in serene("audit", manifest).out
+    assert [serene("audit", manifest, *more).code for more in ([], ["--strict"], ["--strict", "--json"])] == [0, 1, 1]
+    table.write_text("path,speaker,label\na.wav,S1,ang\nb.wav,S11,sad\n")
+    assert serene("prepare", "table", table, "-o", manifest, "--strict").code == 0
+    assert serene("audit", manifest, "--strict").code == 0
+
+
+def test_a_table_where_a_manifest_is_expected_says_what_to_run(serene: Serene, table: Path) -> None:
+    ended = serene("audit", table)
+    assert ended.code == 2
+    assert "run `serene prepare table` on it" in ended.err
+
+
 def test_prepare_with_plots_says_where_the_page_is(serene: Serene, made_up: Path, tmp_path: Path) -> None:
     corpus, page = made_up.parent / "corpus", tmp_path / "m.plots" / "index.html"
     ended = serene("prepare", "synthetic", corpus, "-o", tmp_path / "m.jsonl", "--plots", "--fast")

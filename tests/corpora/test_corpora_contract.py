@@ -11,8 +11,9 @@ import pytest
 from corpus_trees import TREES, sound_files
 
 from serene.corpora import CORPORA
-from serene.corpora.manifest import EMOTIONS, Manifest
+from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import prepare
+from serene.corpora.spelling import EMOTIONS
 from serene.errors import SereneError
 from serene.registry import load
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from serene.cli.terminal import Json, app, bars, out, print_json, training
 from serene.corpora import CORPORA
-from serene.corpora.manifest import words
+from serene.corpora.left_out import NothingLeft, beside, write_left_out
+from serene.corpora.manifest import Manifest, words
+from serene.corpora.spelling import alike
 from serene.errors import SereneError
+
+FEW = 3  # lines of a kind that are printed
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where ids of speakers may stand for one person.")]
 
 
 @app.command()
@@ -23,6 +30,7 @@ def prepare(
     output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, such as emodb.jsonl.")],
     fast: Annotated[bool, typer.Option("--fast", help="Read headers only; audio is not checked.")] = False,
     plots: Annotated[bool, typer.Option("--plots", help="Also draw the corpus, in a folder beside.")] = False,
+    strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Turn a corpus on disk into a manifest; say what was counted, and what was left out and why."""
@@ -34,7 +42,13 @@ def prepare(
         with training():
             import serene.reporting.corpus_report  # noqa: F401  # what is missing is said before the long decoding
     with bars() as progress:
-        manifest = prepare_corpus(corpus, folder, fast=fast, progress=lambda done, of: progress("decoding", done, of))
+        try:
+            manifest = prepare_corpus(corpus, folder, fast=fast, progress=partial(progress, "decoding"))
+        except NothingLeft as error:
+            if error.left_out:
+                write_left_out(error.left_out, beside(output))
+                raise SereneError(f"{error} Why each was left out: {beside(output)}.") from error
+            raise
         manifest.write(output)
         summary = {"manifest": str(output), **manifest.summarise()}
         if plots:
@@ -43,17 +57,34 @@ def prepare(
             summary["plots"] = str(write_corpus_report(manifest, output.with_suffix(".plots"), progress))
     if json:
         print_json(summary | {"left_out_clips": [asdict(clip) for clip in manifest.left_out]})
-        return
-    out.print(
-        f"{summary['utterances']} utterances, {summary['speakers']} speakers, {summary['hours']} hours -> {output}"
-    )
+    else:
+        _print(manifest, summary)
+    raise typer.Exit(1 if strict and alike(manifest.speakers) else 0)
+
+
+def _print(manifest: Manifest, summary: dict[str, Any]) -> None:
+    counted = f"{summary['utterances']} utterances, {summary['speakers']} speakers, {summary['hours']} hours"
+    out.print(f"{counted} -> {summary['manifest']}")
     out.print("emotions: " + words(summary["emotions"]))
-    for clip in manifest.left_out:
-        out.print(f"left out: {clip.id}: {clip.reason}")
-    for remark in manifest.remarks:
-        out.print(f"note: {remark}")
-    if plots:
+    where = f"{beside(Path(summary['manifest']))} has them all"
+    reasons = [(clip.kind, f"{clip.id}: {clip.reason}") for clip in manifest.left_out]
+    remarks = [(remark.partition(":")[0], remark) for remark in manifest.remarks]
+    _print_grouped("left out: ", reasons, where)
+    _print_grouped("note: ", remarks, "--json prints them all")
+    if "plots" in summary:
         out.print(f"Pictures: {Path(summary['plots']).resolve()}")
+
+
+def _print_grouped(head: str, said: Iterable[tuple[str, str]], rest: str) -> None:
+    """Print lines, each given after its kind: all of a kind of which there are few, else the first and how many."""
+    kinds: dict[str, list[str]] = {}
+    for kind, line in said:
+        kinds.setdefault(kind, []).append(line)
+    for kind, lines in kinds.items():
+        for line in lines if len(lines) <= FEW + 1 else lines[:FEW]:
+            out.print(f"{head}{line}")
+        if len(lines) > FEW + 1:
+            out.print(f"{head}{len(lines) - FEW} more like these ({kind}); {rest}.")
 
 
 @app.command()
@@ -61,6 +92,7 @@ def audit(
     manifest: Annotated[Path, typer.Argument(help="A manifest that `prepare` wrote.")],
     splits: Annotated[list[Path] | None, typer.Option("--splits", help="Split files; see below.")] = None,
     more: Annotated[list[Path] | None, typer.Argument(help="Further split files.")] = None,
+    strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Find speakers, sessions, texts and identical audio that the parts of a split share.
@@ -77,4 +109,4 @@ def audit(
     else:
         for line in result.lines():
             out.print(line)
-    raise typer.Exit(0 if result.passed else 1)
+    raise typer.Exit(0 if result.passed and not (strict and result.alike) else 1)

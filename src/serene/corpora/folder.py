@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.left_out import LeftOut, NothingLeft
+from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 
 EXTENSIONS = (
@@ -99,7 +100,7 @@ def gather(clips: Iterable[Utterance | LeftOut], missing: SereneError, remarks: 
     """Part what a reader found into utterances and clips left out; of several files with one id the first stays.
 
     Raises:
-        SereneError: `missing`, where there is no utterance at all.
+        NothingLeft: where there is no utterance at all, with the message of `missing`.
     """
     kept: dict[str, Utterance] = {}
     left_out: list[LeftOut] = []
@@ -111,7 +112,7 @@ def gather(clips: Iterable[Utterance | LeftOut], missing: SereneError, remarks: 
         else:
             kept[clip.id] = clip
     if not kept:
-        raise missing
+        raise NothingLeft(str(missing), left_out)
     return Manifest(tuple(kept.values()), tuple(left_out), tuple(remarks))
 
 

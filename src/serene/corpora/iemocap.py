@@ -26,7 +26,7 @@ from pathlib import Path
 
 from serene.corpora.folder import gather, not_found, sounds
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
-from serene.corpora.table import WHOLE_WORD
+from serene.corpora.spelling import WHOLE_WORD
 
 HOME = "IEMOCAP is officially had from https://sail.usc.edu/iemocap/iemocap_release.htm (a signed request form)."
 LICENCE = "the University of Southern California's own, for research"

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from serene.corpora import UNKNOWN_SPEAKER
+from serene.corpora.left_out import LeftOut, NothingLeft, beside, portable, read_left_out, write_left_out
+from serene.corpora.spelling import is_missing
 from serene.errors import SereneError, unknown
 from serene.files import whole_file
-
-EMOTIONS = (
-    *("anger", "happiness", "sadness", "neutral", "fear", "disgust", "surprise"),
-    *("contempt", "boredom", "calm", "excitement", "frustration", "other"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +31,7 @@ class Utterance:
         sample_rate: of the file, hertz.
         audio_hash: identity of the decoded samples (`serene.sound.content_hash`).
         speaker: the person who talks.
-        emotion: the corpus's main label, a whole word; any word is allowed, `EMOTIONS` are the usual ones.
+        emotion: the corpus's main label, a whole word: any, though `serene.corpora.spelling.EMOTIONS` are usual.
         emotion_perceived: the listeners' majority, for corpora whose `emotion` is what the talker intended.
         votes: label -> number of listeners.
         arousal, valence, dominance: ratings on the corpus's native scale.
@@ -89,27 +85,9 @@ DECISIVE = (
     *("id", "speaker", "emotion", "audio_hash", "start", "session", "split"),
     *("gender", "ethnicity", "language", "text_id"),
 )  # what splits, training and probes may depend on
+NO_MANIFEST = "A table of your own becomes a manifest first: run `serene prepare table` on it."
+NAMELESS = f"Leave such rows out; a speaker whom nobody has identified is called {UNKNOWN_SPEAKER}."
 NUMERIC = ("start", "duration", "arousal", "valence", "dominance", "age")
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A clip that the corpus holds and the manifest does not, and why.
-
-    Attributes:
-        id: the clip's id, or its file's name.
-        audio: path of the file.
-        reason: the kind of defect, then what is particular to this clip after a colon; kinds are counted.
-    """
-
-    id: str
-    audio: str
-    reason: str
-
-    @property
-    def kind(self) -> str:
-        """What is wrong, without what is particular to this clip."""
-        return self.reason.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -155,7 +133,7 @@ class Manifest:
         if not self.utterances:
             reasons = dict(Counter(item.kind for item in self.left_out))
             detail = f" Left out: {reasons}." if reasons else ""
-            raise SereneError(f"The manifest is empty: no utterance was found or kept.{detail}")
+            raise NothingLeft(f"The manifest is empty: no utterance was found or kept.{detail}", self.left_out)
         if repeated := [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]:
             raise SereneError(
                 f"The manifest repeats {len(repeated)} ids, for example '{repeated[0]}'; ids must be unique."
@@ -203,14 +181,8 @@ class Manifest:
         path = Path(path)
         with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for utterance in self.utterances:
-                file.write(json.dumps(utterance.to_dict() | {"audio": _portable(utterance.audio, path.parent)}) + "\n")
-        with (
-            whole_file(path.with_suffix(".left_out.csv")) as temporary,
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(["id", "audio", "reason"])
-            writer.writerows([o.id, _portable(o.audio, path.parent), o.reason] for o in self.left_out)
+                file.write(json.dumps(utterance.to_dict() | {"audio": portable(utterance.audio, path.parent)}) + "\n")
+        write_left_out(self.left_out, beside(path))
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
@@ -220,7 +192,7 @@ class Manifest:
             SereneError: no such file, a line that is not an utterance (named by its number), or an empty file.
         """
         path = Path(path)
-        return cls(tuple(utterances_of(path)), _read_left_out(path.with_suffix(".left_out.csv"))).check()
+        return cls(tuple(utterances_of(path)), read_left_out(beside(path))).check()
 
 
 def utterances_of(path: Path) -> Iterator[Utterance]:
@@ -244,11 +216,12 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
     Raises:
         SereneError: a missing or ill-typed column; the message begins with `where`.
     """
-    given = {key: value for key, value in row.items() if value is not None and value != ""}
+    given = {key: value for key, value in row.items() if not is_missing(value)}
     known: dict[str, Any] = {key: value for key, value in given.items() if key in COLUMNS}
     for column in ("id", "audio", "speaker"):
         if column not in known:
-            raise SereneError(f"{where}: the column '{column}' is missing.")
+            said = f": it holds '{row[column]}'. {NAMELESS}" if row.get(column) else "."
+            raise SereneError(f"{where}: the column '{column}' is missing{said}")
     try:
         known |= {column: _finite(known[column]) for column in NUMERIC if column in known}
         if "sample_rate" in known:
@@ -268,19 +241,11 @@ def _parse(line: str, where: str, folder: Path) -> Utterance:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise SereneError(f"{where}: not a JSON object ({error}).") from error
+        raise SereneError(f"{where}: not a JSON object ({error}). {NO_MANIFEST}") from error
     if not isinstance(row, dict):
-        raise SereneError(f"{where}: a JSON object was expected.")
+        raise SereneError(f"{where}: a JSON object was expected. {NO_MANIFEST}")
     utterance = utterance_from(row, where)
     return replace(utterance, audio=str(folder / utterance.audio))
-
-
-def _read_left_out(path: Path) -> tuple[LeftOut, ...]:
-    if not path.exists():
-        return ()
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = tuple(csv.DictReader(file))
-    return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
 
 
 def _finite(value: Any) -> float:
@@ -288,11 +253,6 @@ def _finite(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a finite number")
     return number
-
-
-def _portable(audio: str, folder: Path) -> str:
-    absolute, base = os.path.abspath(audio), os.path.abspath(folder)
-    return os.path.relpath(absolute, base) if absolute.startswith(base + os.sep) else absolute
 
 
 def words(counts: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:

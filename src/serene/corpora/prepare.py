@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +16,7 @@ import numpy as np
 from serene import sound
 from serene.corpora import CORPORA
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.spelling import alike, odd_labels, speakers_alike
 from serene.errors import AudioError, SereneError
 from serene.registry import load
 
@@ -75,6 +76,8 @@ def prepare(
         kept, contradicting, same = _identical(kept)
         left_out += contradicting
         remarks += same
+    remarks += odd_labels(Counter(clip.emotion for clip in kept if clip.emotion))
+    remarks += speakers_alike(alike(clip.speaker for clip in kept))
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
 
 

@@ -27,7 +27,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.manifest import COLUMNS, LeftOut, Manifest, utterance_from, words
+from serene.corpora.manifest import COLUMNS, LeftOut, Manifest, utterance_from
+from serene.corpora.spelling import whole_words
 from serene.errors import SereneError
 
 HOME = "A table is your own: a CSV, TSV, JSON or JSON-lines file with a row for each clip."
@@ -47,12 +48,6 @@ ALIASES = {
     "corpus": ("dataset",),
     "text_id": ("sentence_id",),
 }
-WHOLE_WORD = {
-    **{"ang": "anger", "angry": "anger", "hap": "happiness", "happy": "happiness", "sad": "sadness", "neu": "neutral"},
-    **{"fea": "fear", "fearful": "fear", "dis": "disgust", "disgusted": "disgust", "sur": "surprise"},
-    **{"surprised": "surprise", "con": "contempt", "bor": "boredom", "bored": "boredom", "exc": "excitement"},
-    **{"excited": "excitement", "fru": "frustration", "frustrated": "frustration", "oth": "other"},
-}
 EXPECTED = "a CSV, TSV, JSON or JSON-lines file with at least the columns audio and speaker"
 
 Row = dict[str, Any]
@@ -70,7 +65,7 @@ def read(path: Path) -> Manifest:
     extra = {name for row in rows for name in row} - set(names) - set(COLUMNS)
     ignored = {name for name in extra if not all(_is_number(row.get(name)) for row in rows)}
     rows = [{names.get(key, key): value for key, value in row.items() if key not in ignored} for row in rows]
-    shortened = _whole_words(rows)
+    spelt = whole_words(rows)
     _identify(rows)
     clips = [utterance_from(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
     clips = [replace(clip, audio=str(path.parent / clip.audio)) for clip in clips]
@@ -82,7 +77,7 @@ def read(path: Path) -> Manifest:
         )
     absent = {item.audio for item in left_out}
     remarks = [f"Text columns ignored: {', '.join(sorted(ignored))}."] if ignored else []
-    remarks += [f"Emotion names made whole words: {words(shortened)}."] if shortened else []
+    remarks += spelt
     return Manifest(tuple(c for c in clips if c.audio not in absent), tuple(left_out), tuple(remarks)).check()
 
 
@@ -142,18 +137,6 @@ def _is_number(value: Any) -> bool:
         return value is None or value == "" or math.isfinite(float(value))
     except (TypeError, ValueError):
         return False
-
-
-def _whole_words(rows: list[Row]) -> Counter[str]:
-    """Write emotion names as whole words in lower case, in place, and count those that were not."""
-    shortened: Counter[str] = Counter()
-    for row in rows:
-        for column in ("emotion", "emotion_perceived"):
-            if row.get(column):
-                name = str(row[column]).strip().lower()
-                row[column] = WHOLE_WORD.get(name, name)
-                shortened.update([f"{name} -> {row[column]}"] if name in WHOLE_WORD else [])
-    return shortened
 
 
 def _identify(rows: list[Row]) -> None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance, utterances_of
+from serene.corpora.spelling import alike, speakers_alike
 from serene.errors import SereneError
 from serene.protocols.split_files import Entry, find, part_of, read_split_files
 
@@ -34,7 +35,7 @@ class _Clip(NamedTuple):
     """What is kept of an utterance; None where the manifest does not say. `hashed`: `audio` is of decoded samples."""
 
     id: str
-    speaker: str | None
+    speaker: str
     audio: str
     session: str | None
     text: str | None
@@ -42,8 +43,7 @@ class _Clip(NamedTuple):
 
     @classmethod
     def of(cls, u: Utterance) -> _Clip:
-        # without a hash the same stretch of the same file is the same audio
-        audio = u.audio_hash or f"{u.audio} @{u.start:g}"
+        audio = u.audio_hash or f"{u.audio} @{u.start:g}"  # the same stretch of the same file is the same audio
         return cls(u.id, u.speaker, audio, u.session, u.text_id, bool(u.audio_hash))
 
 
@@ -78,21 +78,20 @@ class _Tally:
     def __init__(self) -> None:
         self.sizes: Counter[Place] = Counter()  # of clips
         self.unknown: Counter[str] = Counter()  # kind -> number of clips of which it is not known
-        self.clips = 0
+        self.clips, self.speakers = 0, set[str]()
         self._seen: dict[str, defaultdict[str, dict[Place, str]]] = {kind: defaultdict(dict) for kind in KINDS}
 
-    def add(self, clip: _Clip, places: Iterable[Place]) -> None:
-        places = list(places)
+    def add(self, clip: _Clip, places: Collection[Place]) -> None:
         self.clips += 1
+        self.speakers.add(clip.speaker)
         self.sizes.update(places)
         self.unknown["audio hash"] += not clip.hashed
         for kind in KINDS:
             value = getattr(clip, kind)
             self.unknown[kind] += value is None or (kind == "speaker" and value == UNKNOWN_SPEAKER)
-            if value is None:
-                continue
-            for place in places:
-                self._seen[kind][value].setdefault(place, clip.id)
+            if value is not None:
+                for place in places:
+                    self._seen[kind][value].setdefault(place, clip.id)
 
     def add_unmatched(self, name: str, place: Place) -> None:
         # in two parts, the same name is the same audio
@@ -108,8 +107,7 @@ class _Tally:
                     shared[a, b].append(f"{holders[a]} = {holders[b]}" if kind == "audio" else value)
             for (a, b), values in sorted(shared.items()):
                 examples = tuple(sorted(values)[:EXAMPLES])
-                fold = a[0] or b[0]
-                yield Overlap(kind, fold, a[1], b[1], len(values), totals[b], examples, kind in FAILING)
+                yield Overlap(kind, a[0] or b[0], a[1], b[1], len(values), totals[b], examples, kind in FAILING)
 
 
 def _rank(part: str) -> tuple[int, str]:
@@ -151,6 +149,7 @@ class Audit:
         unmatched: part -> names of entries that the manifest does not hold.
         unknown: kind -> number of compared clips of which the manifest does not say it.
         clips: number of compared clips.
+        alike: groups of speakers of them who may be one person.
     """
 
     parts: dict[str, int]
@@ -160,6 +159,7 @@ class Audit:
     unmatched: dict[str, tuple[str, ...]]
     unknown: dict[str, int]
     clips: int
+    alike: tuple[tuple[str, ...], ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -174,9 +174,8 @@ class Audit:
         """Say the result in lines for a terminal, what fails the split first."""
         sizes = ", ".join(f"{part} {count}" for part, count in self.parts.items())
         folds = f", {len(self.folds)} folds" if len(self.folds) > 1 else ""
-        lines = [
-            f"Compared: {sizes}{folds}." if self.parts else "No parts to compare: the manifest has no split column."
-        ]
+        nothing = "No parts to compare: the manifest has no split column."
+        lines = [f"Compared: {sizes}{folds}." if self.parts else nothing]
         pairs = defaultdict(list)
         for overlap in self.overlaps:
             pairs[overlap.kind, overlap.first, overlap.second].append(overlap)
@@ -191,6 +190,7 @@ class Audit:
         for kind, count in self.unknown.items():
             instead = "; there only the same file counts as the same" if kind == "audio hash" else ""
             lines.append(f"note  {kind} not known for {count} of {self.clips} clips{instead}")
+        lines += [f"note  {remark}" for remark in speakers_alike(self.alike)]
         if self.parts and "train" not in self.parts:
             lines.append("note  no part is called train: what training shares with the others was not looked at")
         if self.parts:
@@ -237,6 +237,7 @@ def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
         unmatched=unmatched,
         unknown={kind: count for kind, count in sorted(tally.unknown.items()) if count},
         clips=tally.clips,
+        alike=alike(tally.speakers),
     )
 
 

@@ -1,0 +1,80 @@
+"""How a corpus writes what it says: missing values, emotions' spellings, odd labels, and speakers who may be one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MISSING = frozenset(("nan", "n/a", "na", "#n/a", "<na>", "null", "none"))  # as tables write what is not there
+
+EMOTIONS = (
+    *("anger", "happiness", "sadness", "neutral", "fear", "disgust", "surprise"),
+    *("contempt", "boredom", "calm", "excitement", "frustration", "other"),
+)
+WHOLE_WORD = {
+    **{"ang": "anger", "angry": "anger", "hap": "happiness", "happy": "happiness", "sad": "sadness", "neu": "neutral"},
+    **{"fea": "fear", "fearful": "fear", "dis": "disgust", "disgusted": "disgust", "sur": "surprise"},
+    **{"surprised": "surprise", "con": "contempt", "bor": "boredom", "bored": "boredom", "exc": "excitement"},
+    **{"excited": "excitement", "fru": "frustration", "frustrated": "frustration", "oth": "other"},
+    **{"disgusting": "disgust", "frightened": "fear", "calmness": "calm", "neutrality": "neutral"},
+    **dict.fromkeys(("ps", "pleasant_surprise", "pleasant_surprised"), "pleasant_surprise"),
+}
+ALIKE = 0.85  # of difflib's ratio, from which on a label may be another one, misspelt
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value stands for one that is not there: None, blank, or a word such as nan or N/A."""
+    return value is None or str(value).strip().lower() in ("", *MISSING)
+
+
+def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Write emotion names as whole words in lower case, in place; remark and count those that were not."""
+    joined: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    for row in rows:
+        for column in ("emotion", "emotion_perceived"):
+            given = str(row.get(column) or "").strip()
+            if given and is_missing(given):
+                missing[given] += 1
+                row[column] = None
+            elif given:
+                name = given.lower()
+                row[column] = WHOLE_WORD.get(re.sub(r"[\s-]+", "_", name), name)
+                joined.update([f"{name} -> {row[column]}"] if row[column] != name else [])
+    found = (("Emotion names made whole words", joined), ("Read as no emotion", missing))
+    return [f"{what}: {', '.join(f'{name} {n}' for name, n in counts.items())}." for what, counts in found if counts]
+
+
+def odd_labels(counts: Mapping[str, int]) -> list[str]:
+    """Remark the labels that nobody may have meant: numbers, several in one, and such as are almost another one."""
+    odd = []
+    for label, count in sorted(counts.items()):
+        others = {*EMOTIONS, *(name for name, more in counts.items() if more > count)}
+        near = [] if label in EMOTIONS else difflib.get_close_matches(label, sorted(others), 1, ALIKE)
+        if near or not re.search(r"[^\W\d_]", label) or re.search(r"[;,/|+&]", label):
+            odd.append(" ".join([f"'{label}' {count}", *(f"({name}?)" for name in near)]))
+    return [f"Odd labels, kept as they are: {', '.join(odd)}."] if odd else []
+
+
+def alike(speakers: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Group the ids that differ in case, blanks, leading zeros or `.0` only: they may be one person.
+
+    >>> alike(["S1", "s 1", "S01", "S2"])
+    (('S01', 'S1', 's 1'),)
+    """
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for speaker in speakers:
+        plain = re.sub(r"\.0+$", "", re.sub(r"\s", "", speaker.casefold()))
+        groups[re.sub(r"(?<![\d.])0+(?=\d)", "", plain)].add(speaker)
+    return tuple(tuple(sorted(group)) for _, group in sorted(groups.items()) if len(group) > 1)
+
+
+def speakers_alike(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Remark speakers who may be one, of whom `alike` gives the groups."""
+    shown = "; ".join(" and ".join(f"'{name}'" for name in group) for group in groups[:5])
+    more = f"; and {len(groups) - 5} more" if len(groups) > 5 else ""
+    what = "Speakers that may be one, since only case, blanks, leading zeros or .0 tell them apart"
+    return [f"{what}: {shown}{more}."] if groups else []
