@@ -242,7 +242,7 @@ def test_a_speaker_corpus_that_makes_no_sense_is_named(override: str, message: s
     [
         ("{encoder: tdnn_bilstm}", "training_set", {"coefficients", "deltas", "voice_activity", "energy"}),
         ("{encoder: hubert, weights: x}", "utterance", {"longest", "fill", "scale"}),
-        ("{encoder: frozen}", "none", {"weights", "layers", "pooled", "length"}),
+        ("{encoder: frozen}", "none", {"weights", "layers", "pooled", "length", "longest"}),
     ],
 )
 def test_features_are_those_of_the_encoder_standardised_as_suits_it(
@@ -393,6 +393,7 @@ ANOTHER = {
     "training.optimizer": "adam",
     "training.learning_rate": "1e-4",
     "training.encoder_learning_rate": "1e-5",
+    "training.projector_rate": "encoder",
     "training.betas": "[0.9, 0.98]",
     "training.epsilon": "1e-6",
     "training.decay": "0.9",

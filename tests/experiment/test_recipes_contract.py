@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import HubertConfig, HubertModel
 
+from serene.audio.augment import AUDIOMENTATIONS
 from serene.corpora.manifest import Manifest, Utterance
 from serene.experiment import recipe, trial
 from serene.experiment.plan import Plan, make_plan, plan_pretraining, silent
@@ -66,6 +67,8 @@ def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def planned(address: str, manifest: Path, weights: Path, folder: Path) -> Plan:
     """Plan a recipe with nothing changed but where its data are, how much of them and of an encoder, and how long."""
     made = recipe.load(address)
+    if made.features.augment.keys() & AUDIOMENTATIONS.keys():
+        pytest.importorskip("audiomentations", reason="the extra `augment` is not installed")
     changes = [f"corpus.path={manifest}", "seeds=[0]", "training.epochs=1"]
     if made.protocol.name == "speaker_holdout" and made.protocol["train"] > 1:
         changes += ["protocol.train=4", "protocol.validation=1", "protocol.test=1"]

@@ -26,6 +26,7 @@ from serene.experiment.run import Run
 from serene.experiment.run_report import report_of, write_report
 from serene.experiment.train import train
 from serene.models.model import EmotionModel
+from serene.protocols import make_splits
 
 TRAINED = "model/model.safetensors"
 ENROLLED = re.compile(r"test speakers are enrolled with \d+ unlabelled clips of their own")
@@ -55,6 +56,27 @@ def test_a_fold_that_cannot_be_made_stops_only_who_asks_for_it(
     assert plan.of_folds == 3
     with pytest.raises(SereneError, match=r"fold 3: training holds no clip of awe.*can be made: 1, 2 \(protocol.run\)"):
         make_plan(recipe.load(tiny_recipe, changes), tmp_path)
+
+
+def test_seeds_may_be_the_splits_too(tiny_recipe: Path, made_up_manifest: Manifest, tmp_path: Path) -> None:
+    """As a random split of the Brown report's: another one for every training, and its seed is all that decides it."""
+    name, shares = "random_speaker_dependent", {"train": 0.5, "validation": 0.25, "test": 0.25}
+    changes = [f"protocol={{name: {name}, train: 0.5, validation: 0.25, test: 0.25, seed: training}}", "seeds=[0, 3]"]
+    made = recipe.load(tiny_recipe, changes)
+    plan = make_plan(made, tmp_path)
+    assert [(split.fold, own.seed) for split, own in plan.trials] == [("1", 0), ("1", 3)]
+    for split, planned in plan.trials:
+        (own,) = make_splits(name, made_up_manifest, shares | {"seed": planned.seed})
+        assert (split.train, split.validation, split.test) == (own.train, own.validation, own.test)
+    (first, _), (second, _) = plan.trials
+    assert {u.id for u in first.test} != {u.id for u in second.test}
+    assert "seed: training" in made.to_yaml()
+    fixed = recipe.load(tiny_recipe, [changes[0].replace("training", "0"), changes[1]])
+    assert fixed.identity("") != made.identity("")
+    (first, _), (second, _) = make_plan(fixed, tmp_path).trials
+    assert first is second
+    with pytest.raises(SereneError, match=r"protocol\.seed is training, and tu2019 draws nothing: it has no seed"):
+        recipe.load(tiny_recipe, ["protocol={name: tu2019, seed: training}"])
 
 
 def test_enrolment_hears_so_many_clips_of_each_speaker_whatever_is_in_them(

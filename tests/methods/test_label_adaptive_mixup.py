@@ -347,27 +347,39 @@ class Always:
         return SMALL
 
 
-def test_the_centres_have_an_adam_of_their_own(tmp_path: Path) -> None:
-    """They go on at a constant rate while the model hardly moves: their path is followed by hand."""
-    method = LabelAdaptiveMixup(mixup="none", centre_rate=0.05)
+CODE = {"optimizer": "adam", "betas": (0.9, 0.98), "epsilon": 1e-9}  # of the released code
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "forgets", "epsilon", "decay"),
+    [
+        ("own", {"epochs": 6, "decay": 0.5}, (0.9, 0.999), 1e-8, 1.0),
+        ("training", {"epochs": 12} | CODE, (0.9, 0.98), 1e-9, 0.8),
+    ],
+)
+def test_the_centres_have_a_rate_of_their_own_and_the_papers_follows_the_schedule(
+    optimizer: Any, settings: dict[str, Any], forgets: tuple[float, float], epsilon: float, decay: float, tmp_path: Path
+) -> None:
+    """The model hardly moves, so that the centres' path is followed by hand: at a constant rate, or divided by 1.25."""
+    method = LabelAdaptiveMixup(mixup="none", centre_rate=0.05, centre_optimizer=optimizer)
     model = linear(method)
     hidden = model.hidden(model.embed(SMALL)).tolist()
     at = method.centres.tolist()
     first, second = ([[0.0, 0.0] for _ in EMOTIONS] for _ in range(2))
-    training = {"epochs": 6, "learning_rate": 1e-12, "schedule": "decay", "decay": 0.5, "clip": None, "device": "cpu"}
-    trainer = Trainer(**training, select_on="last")  # pyright: ignore[reportArgumentType]
+    training = {"learning_rate": 1e-12, "schedule": "decay", "clip": None, "device": "cpu", "select_on": "last"}
+    trainer = Trainer(**training, **settings)  # pyright: ignore[reportArgumentType]
     trainer.fit(model, method, Always(), None, seed=0, folder=tmp_path)  # pyright: ignore[reportArgumentType]
-    for step in range(1, 7):
+    for step in range(1, settings["epochs"] + 1):
         slopes = [[0.0, 0.0] for _ in EMOTIONS]
         for h, dominant in zip(hidden, (0, 1, 0), strict=True):
             for n in range(2):
                 slopes[dominant][n] -= 2 * 0.002 * (h[n] - at[dominant][n]) / 3
         for c in range(3):
             for n in range(2):
-                first[c][n] = 0.9 * first[c][n] + 0.1 * slopes[c][n]
-                second[c][n] = 0.999 * second[c][n] + 0.001 * slopes[c][n] ** 2
-                mean, square = first[c][n] / (1 - 0.9**step), second[c][n] / (1 - 0.999**step)
-                at[c][n] -= 0.05 * mean / (math.sqrt(square) + 1e-8)
+                first[c][n] = forgets[0] * first[c][n] + (1 - forgets[0]) * slopes[c][n]
+                second[c][n] = forgets[1] * second[c][n] + (1 - forgets[1]) * slopes[c][n] ** 2
+                mean, square = first[c][n] / (1 - forgets[0] ** step), second[c][n] / (1 - forgets[1] ** step)
+                at[c][n] -= 0.05 * decay ** (step - 1) * mean / (math.sqrt(square) + epsilon)
     for centre, expected in zip(method.centres.tolist(), at, strict=True):
         assert centre == pytest.approx(expected, rel=1e-4)
 

@@ -231,6 +231,22 @@ def test_adam_moves_every_weight_by_about_the_step_against_the_speaker(tmp_path:
     np.testing.assert_allclose(went, 0.01 * np.sign(slopes), rtol=1e-3)
 
 
+@pytest.mark.parametrize(("setting", "rate"), [("encoder", ETA / 50), ("heads", ETA)])
+@pytest.mark.parametrize("step", [0.0, 0.3])
+def test_the_projector_moves_at_the_encoders_rate_where_it_belongs_to_it(
+    setting: Any, rate: float, step: float, tmp_path: Path
+) -> None:
+    """The emotion's descent alone follows the rate; the ascent has a step of its own, and 0 is the projector alone."""
+    method = SpeakerNormalization(strategy="snp", step=step, clip=100.0)
+    model = toy(method, "relu")
+    start = values(model, method)
+    fit(model, method, tmp_path, encoder_learning_rate=ETA / 50, projector_rate=setting)
+    slopes = emotions_by_hand(start)[1]
+    between = moved(moved(moved(start, slopes, -ETA / 50, "W"), slopes, -rate, "Pc"), slopes, -ETA, "Ee")
+    speaker = speakers_by_hand(between)[1]
+    assert_same(values(model, method), moved(moved(between, speaker, step, "Pc"), speaker, -ETA, "Vb"))
+
+
 @pytest.mark.parametrize(("strategy", "projector", "unlearning", "descending"), CASES)
 def test_confusion_sends_the_encoder_to_the_uniform_and_the_head_to_the_true_speakers(
     strategy: Any, projector: str, unlearning: str, descending: str, tmp_path: Path

@@ -530,6 +530,24 @@ def test_a_length_too_short_for_a_frame_is_refused(length: int, message: str, pr
         features(clip_of(4000, tmp_path), Store(tmp_path, Frozen(weights=pretrained, length=length)))
 
 
+@torch.no_grad()
+def test_an_encoder_and_a_model_made_of_it_hear_the_same_of_a_long_clip(pretrained: str, tmp_path: Path) -> None:
+    """A model that was trained on clips of half a second is probed beside the encoder that it began as."""
+    around = {"encoder": "hubert", "encoder_settings": {"weights": pretrained}, "normalize": "utterance"}
+    save_model(tmp_path / "ours", Waveform(longest=0.5), **around, parts=Parts(pooling="mean"))
+    before, after = (Frozen(weights=weights, longest=0.5) for weights in (pretrained, str(tmp_path / "ours")))
+    whole = Frozen(weights=pretrained)
+    for samples in (4000, 8000, 16_000):
+        close(before(noise(samples)), after(noise(samples)))
+        close(before(noise(samples)), whole(noise(samples)[:8000]))
+    assert np.abs(before(noise(16_000)) - whole(noise(16_000))).max() > 1e-3
+    shorter = Frozen(weights=pretrained, longest=0.25)
+    assert len({before.identity, whole.identity, shorter.identity}) == 3
+    for seconds, message in ((0, "features.longest is 0; a positive number"), (0.02, "this encoder needs 0.025 s")):
+        with pytest.raises(SereneError, match=message):
+            features(clip_of(4000, tmp_path), Store(tmp_path, Frozen(weights=pretrained, longest=seconds)))
+
+
 def test_random_crops_of_stored_outputs_are_refused(
     pretrained: str, made_up_manifest: Manifest, tmp_path: Path
 ) -> None:

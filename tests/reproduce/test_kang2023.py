@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from serene.audio import augment
 from serene.experiment import recipe
 from serene.experiment.recipe_file import RECIPES
 from serene.experiment.sections import Recipe
@@ -76,6 +77,7 @@ def test_the_proposed_system() -> None:
     assert (parts.hidden, parts.head, encoder["train"]) == ((64,), "linear", "transformer")
     method = [PROPOSED.method[key] for key in ("mixup", "share", "beta", "centre_weight", "centre_rate")]
     assert method == ["label_adaptive", 0.5, None, 0.002, 1e-3]
+    assert PROPOSED.method["centre_optimizer"] == "training"  # so that its schedule, betas and epsilon are the centres'
     assert (PROPOSED.front_end["longest"] * 16000, training["batch_size"]) == (100_000, 16)
     assert (training["optimizer"], training["betas"], training["epsilon"]) == ("adam", (0.9, 0.98), 1e-9)
     assert (training["schedule"], training["decay"], training["decay_epochs"]) == ("decay", 1 / 1.25, 20)
@@ -105,6 +107,14 @@ def test_the_released_code_differs_where_it_says() -> None:
     }
 
 
+def test_all_nine_changes_are_the_proposed_system_but_for_the_changes() -> None:
+    nine = recipe.load(RECIPES / "kang2023/iemocap.yaml:nine_changes")
+    assert {*nine.features.augment} == {*augment.BUILT_IN, *augment.AUDIOMENTATIONS}
+    assert len(nine.features.augment) == 9
+    same = replace(nine.features, augment=PROPOSED.features.augment)
+    assert replace(nine, name=PROPOSED.name, features=same) == PROPOSED
+
+
 def test_table_1_and_figure_2_train_five_epochs_without_validation() -> None:
     dropouts = rows_of("kang2023-table1")
     encoders = [made.model.encoder for made in dropouts.values()]
@@ -119,6 +129,7 @@ def test_table_1_and_figure_2_train_five_epochs_without_validation() -> None:
         training = {key: made.training[key] for key in ("epochs", "patience", "select_on")}
         assert training == {"epochs": 5, "patience": None, "select_on": "last"}
         assert (made.method["mixup"], made.method["centre_weight"]) == ("none", 0)
+        assert made.features.augment == {}
         assert made.training["schedule"] == "decay"
     assert dropouts["0.4"] in layers  # and is not trained twice
 
@@ -136,6 +147,8 @@ def test_the_steps_of_table_2() -> None:
         ("first_frame", "label_adaptive", None, 0.002),
     ]
     for one in made.values():
+        mixed = one.method["mixup"] != "none"  # the paper takes up augmentation together with mixup
+        assert one.features.augment == (PROPOSED.features.augment if mixed else {})
         assert (one.run, one.protocol["validation"]) == (("5",), "random10")
         assert one.training == PROPOSED.training
 

@@ -119,6 +119,24 @@ def test_loss_by_hand(tmp_path: Path) -> None:
     assert (ours.low, ours.figure.digits) == (None, 3)
 
 
+def test_loss_is_plain_although_the_answers_are_tempered(tmp_path: Path) -> None:
+    """Logits of log 0.8 and log 0.2 at temperatures of 2 and a half, as a run keeps them; and of a sure mistake."""
+    trials = trained(tmp_path, {("1", 0): (4, 4), ("2", 0): (4, 4)})
+    losses = []
+    for trial, temperature in zip(trials.trials, (2.0, 0.5), strict=True):
+        plain = [0.8, 0.8, 0.8, 1e-4 if temperature == 2 else 1e-2]  # of the truth: anger, sadness, anger, sadness
+        losses += [-math.log(p) for p in plain]
+        kept = trial.predictions()
+        powers = [[p ** (1 / temperature), (1 - p) ** (1 / temperature)] for p in plain]
+        right = [power / (power + other) for power, other in powers]
+        scores = np.array([[r, 1 - r] if n % 2 == 0 else [1 - r, r] for n, r in enumerate(right)])
+        kept.rescored(scores).write(trial.folder / "predictions.csv")
+        (trial.folder / "environment.json").write_text(json.dumps({"temperature": temperature}))
+    assert measured("loss", replace(trials, recipe=replace(trials.recipe, seeds=(0,)))).figure.value == pytest.approx(
+        sum(losses) / 8, rel=1e-4
+    )
+
+
 def log(trained: Trained, name: str, rows: Mapping[tuple[str, int], Sequence[Mapping[str, float]]]) -> None:
     for (fold, seed), lines in rows.items():
         path = trained.run.trial(fold, seed).folder / name

@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         recipe: the settings.
         task: what is learnt.
-        splits: the protocol's folds, all that can be made.
+        splits_of: seed -> the protocol's folds, all that can be made; the same for every seed, unless it follows it.
         of_folds: how many the protocol has.
         run: where the trials go.
         speakers: the clips of the speaker corpus, where the recipe names one.
@@ -54,7 +54,7 @@ class Plan:
 
     recipe: Recipe
     task: Task
-    splits: tuple[Split, ...]
+    splits_of: dict[int, tuple[Split, ...]]
     of_folds: int
     speakers: tuple[Utterance, ...]
     stages: tuple[Stage, ...]
@@ -62,11 +62,17 @@ class Plan:
     store: Path
 
     @property
+    def splits(self) -> tuple[Split, ...]:
+        """The folds of the first seed."""
+        return self.splits_of[self.recipe.seeds[0]]
+
+    @property
     def trials(self) -> list[tuple[Split, Trial]]:
         """The folds and seeds that the recipe asks for."""
-        wanted = self.recipe.run
-        chosen = [split for split in self.splits if wanted is None or split.fold in wanted]
-        return [(split, self.run.trial(split.fold, seed)) for split in chosen for seed in self.recipe.seeds]
+        wanted, seeds = self.recipe.run, self.recipe.seeds
+        chosen = ([s for s in self.splits_of[seed] if wanted is None or s.fold in wanted] for seed in seeds)
+        pairs = ((split, seed) for own in zip(*chosen, strict=True) for split, seed in zip(own, seeds, strict=True))
+        return [(split, self.run.trial(split.fold, seed)) for split, seed in pairs]
 
 
 def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
@@ -83,7 +89,8 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     speakers = corpus.utterances if corpus else ()
     labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     check_names(task)
-    splits, of_folds = _splits(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
+    splits_of, of_folds = _splits_of(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
+    splits = [split for own in splits_of.values() for split in own]
     met = training_speakers_of(recipe.frozen_weights)
     for split in splits:
         if recipe.run is not None and split.fold not in recipe.run:
@@ -97,7 +104,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     run = Run.begin(runs, recipe, "+".join(digests))
     write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
     write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
-    return Plan(recipe, task, splits, of_folds, speakers, stages, run, runs / "store")
+    return Plan(recipe, task, splits_of, of_folds, speakers, stages, run, runs / "store")
 
 
 def _checked(recipe: Recipe, runs: Path) -> Store:
@@ -108,6 +115,18 @@ def _checked(recipe: Recipe, runs: Path) -> Store:
     recipe.method.make().check(recipe.model.parts)
     encoder.maker.check(**encoder.settings)
     return Store(runs / "store", recipe.front_end.make())
+
+
+def _splits_of(
+    recipe: Recipe, labelled: Manifest, manifest: Manifest, before: dict[str, Utterance]
+) -> tuple[dict[int, tuple[Split, ...]], int]:
+    """Make the splits of each seed, once unless the protocol follows it; and count the protocol's folds."""
+    rest = (labelled, manifest, before)
+    if recipe.protocol_of(recipe.seeds[0]) is recipe.protocol:
+        made = dict.fromkeys(recipe.seeds, _splits(recipe, *rest))
+    else:
+        made = {seed: _splits(replace(recipe, protocol=recipe.protocol_of(seed)), *rest) for seed in recipe.seeds}
+    return {seed: splits for seed, (splits, _) in made.items()}, made[recipe.seeds[0]][1]
 
 
 def _splits(

@@ -14,7 +14,14 @@ from serene.corpora import CORPORA
 from serene.errors import SereneError, unknown
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.experiment.recipe_file import find
-from serene.experiment.sections import FeatureSettings, LabelSettings, ModelSettings, Recipe, SpeakerSettings
+from serene.experiment.sections import (
+    AS_TRAINING,
+    FeatureSettings,
+    LabelSettings,
+    ModelSettings,
+    Recipe,
+    SpeakerSettings,
+)
 from serene.methods import METHODS
 from serene.models import ENCODERS
 from serene.models.parts import Parts
@@ -84,7 +91,7 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         name=name,
         corpus=corpus,
         labels=labels,
-        protocol=named(protocol, "name", PROTOCOLS, "protocol"),
+        protocol=_protocol(protocol),
         run=None if run is None else _folds(run),
         seeds=_seeds(tree.get("seeds", (0,))),
         speakers=_speakers(tree, method),
@@ -96,6 +103,17 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         training=_training(tree, labels, method),
         calibration=None if tree.get("calibration") is None else _built(tree, "calibration", LabelCalibration),
     )
+
+
+def _protocol(given: Mapping[str, Any]) -> Choice:
+    """Check a protocol's settings, whose seed may be `training`: as many splits as seeds."""
+    follows = given.get("seed") == AS_TRAINING
+    chosen = named({k: v for k, v in given.items() if not follows or k != "seed"}, "name", PROTOCOLS, "protocol")
+    if not follows:
+        return chosen
+    if "seed" not in chosen.settings:
+        raise SereneError(f"protocol.seed is {AS_TRAINING}, and {chosen.name} draws nothing: it has no seed. Drop it.")
+    return chosen.but(seed=AS_TRAINING)
 
 
 def _built(tree: Mapping[str, Any], key: str, maker: type[Section]) -> Section:

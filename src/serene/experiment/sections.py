@@ -16,6 +16,8 @@ from serene.settings import Choice, CorpusSettings, unlike_defaults
 from serene.speaker import Need
 from serene.training.stages import StageSettings
 
+AS_TRAINING = "training"  # of a protocol's seed: each training's own, so that every seed has a split of its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings:
@@ -116,6 +118,11 @@ class Recipe:
             for choice in (self.front_end, self.model.encoder)
         )
         return replace(self, front_end=front_end, model=replace(self.model, encoder=encoder))
+
+    def protocol_of(self, seed: int) -> Choice:
+        """Give the protocol of a training's seed, which is the split's too where the protocol says so."""
+        follows = self.protocol.settings.get("seed") == AS_TRAINING
+        return self.protocol.but(seed=seed) if follows else self.protocol
 
     @property
     def needs(self) -> frozenset[Need]:

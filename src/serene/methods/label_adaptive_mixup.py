@@ -22,7 +22,7 @@ class LabelAdaptiveMixup(Method):
     label-adaptive one also counts how long each clip is, `share * l_i / (share * l_i + (1 - share) * l_j)`. Partners
     are drawn from the whole training part, since within a batch of like lengths the two would be the same.
 
-    The centres are learned by an optimiser of their own, and belong to the method: they do not ship.
+    The centres are learned at a rate of their own, and belong to the method: they do not ship.
 
     Args:
         mixup: `label_adaptive`, `conventional`, or `none`.
@@ -30,7 +30,9 @@ class LabelAdaptiveMixup(Method):
         beta: draw the share from Beta(beta, beta) instead; for `conventional`, of which the paper says no more.
         probability: of mixing a clip at all; 0.5 in the released code.
         centre_weight: of the centre loss; 0.002 is the paper's best, 0 leaves it out.
-        centre_rate: of the centres' Adam.
+        centre_rate: the centres' learning rate.
+        centre_optimizer: `own` is Adam of a constant rate, with its usual constants; `training` is the training's
+            optimiser with its constants and its schedule, as the paper has it.
         same_class: what becomes of the label where both clips have one class: `whole` sums to 1; `overwritten` keeps
             the partner's weight alone, as the released code does by mistake.
     """
@@ -46,6 +48,7 @@ class LabelAdaptiveMixup(Method):
         probability: float = 0.5,
         centre_weight: float = 0.002,
         centre_rate: float = 1e-3,
+        centre_optimizer: Literal["own", "training"] = "own",
         same_class: Literal["whole", "overwritten"] = "whole",
     ) -> None:
         """Check and keep the settings; the centres come with `attach`."""
@@ -62,16 +65,17 @@ class LabelAdaptiveMixup(Method):
             raise SereneError("method.beta is for method.mixup: conventional; the label-adaptive share is constant.")
         self.mixup, self.share, self.beta, self.probability = mixup, share, beta, probability
         self.centre_weight, self.centre_rate, self.same_class = centre_weight, centre_rate, same_class
+        self.centre_optimizer: Literal["adam", "trainer"] = "adam" if centre_optimizer == "own" else "trainer"
 
     def attach(self, model: EmotionModel, speakers: int) -> None:
         """Place a centre for each class at random, standard normal, where the emotion head's last layer reads."""
         self.centres = nn.Parameter(torch.randn(len(model.task.names), model.head.classify.in_features))
 
     def updates(self, model: EmotionModel) -> list[Update]:
-        """Give one update, with an optimiser of their own for the centres."""
+        """Give one update, with a rate of their own for the centres."""
         groups = [Group("all", tuple(model.parameters()))]
         if self.centre_weight:
-            groups.append(Group("centres", (self.centres,), optimizer="adam", rate=self.centre_rate))
+            groups.append(Group("centres", (self.centres,), optimizer=self.centre_optimizer, rate=self.centre_rate))
         if self.mixup == "none":
             return [Update("emotion", lambda batch, progress: self.loss(model, batch, progress), tuple(groups))]
 

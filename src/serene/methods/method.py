@@ -27,7 +27,8 @@ class Group:
         name: in the log, where the norm of its gradient is kept.
         parameters: what moves; those that require no gradient stay.
         optimizer: the trainer's own, with its learning rate and schedule, or plain `sgd` or `adam` of a constant rate.
-        rate: the constant step of `sgd` or `adam`.
+        rate: the constant step of `sgd` or `adam`; under the trainer's optimiser what its schedule scales, in place of
+            the trainer's learning rates, where it is not 0.
         ascent: climb the loss instead of descending.
         clip: largest Euclidean norm of the group's gradient; the trainer's by default.
         after: how many iterations the group rests at first.

@@ -42,19 +42,24 @@ class Frozen(FrontEnd):
         pooled: one vector per clip (the mean over frames; the model's own pooling for ours) instead of all frames.
         length: cut every clip to so many samples or fill it up with zeros, and pool over all of it, as the Brown
             report does; by default every clip has its own length.
+        longest: seconds of a clip that are read, from its beginning, so that an encoder and a model that was trained on
+            so much of each clip are read alike; all without it.
     """
 
     weights: str
     layers: int | None = None
     pooled: bool = True
     length: int | None = None
+    longest: float | None = None
 
     declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0, learned=True)
 
     def __post_init__(self) -> None:
-        """Refuse a length of nothing."""
+        """Refuse lengths of nothing."""
         if self.length is not None and self.length < 1:
             raise SereneError(f"features.length is {self.length}; a number of samples was expected.")
+        if self.longest is not None and not self.longest > 0:
+            raise SereneError(f"features.longest is {self.longest}; a positive number of seconds was expected.")
 
     @cached_property
     def identity(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -66,6 +71,7 @@ class Frozen(FrontEnd):
         self._refuse_misfits()
         layer = "" if self.layers is None else f"-layer{self.layers}"
         length = "" if self.length is None else f"-{self.length}"
+        length += "" if self.longest is None else f"-{self.longest}s"
         kind = "pooled" if self.pooled else "frames"
         if self._own_config is not None:
             reads = f"-{self._own_front_end.identity}"
@@ -78,7 +84,7 @@ class Frozen(FrontEnd):
         """The width and the shortest clip of the encoder, read from its configuration alone.
 
         Raises:
-            SereneError: `length` is less than the encoder takes.
+            SereneError: `length` or `longest` is less than the encoder takes.
         """
         if self._own_config is None:
             described = self._described
@@ -90,6 +96,8 @@ class Frozen(FrontEnd):
             shortest = self._own_encoder.shortest if own.augmented else own.shortest
         if self.length is not None and self.length < shortest:
             raise SereneError(f"features.length is {self.length}; this encoder needs at least {shortest} samples.")
+        if self.longest is not None and round(self.longest * SAMPLE_RATE) < shortest:
+            raise SereneError(f"features.longest is {self.longest}; this encoder needs {shortest / SAMPLE_RATE:g} s.")
         return replace(self.declared, width=width, shortest=shortest if self.length is None else 1)
 
     @cached_property
@@ -101,6 +109,8 @@ class Frozen(FrontEnd):
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into frames (frame, feature), a single one where they are pooled."""
+        if self.longest is not None:
+            samples = samples[: round(self.longest * SAMPLE_RATE)]
         if self.length is not None:
             samples = np.pad(samples[: self.length], (0, max(0, self.length - len(samples))))
         with torch.inference_mode():

@@ -168,7 +168,8 @@ class _Bench:
         labels = made.labels
         labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
         try:
-            make_some_splits(made.protocol.name, labelled, made.protocol.settings, made.run)
+            own = made.protocol_of(made.seeds[0])
+            make_some_splits(own.name, labelled, own.settings, made.run)
         except SereneError as error:
             self.refused[f"{column.name} from {place:g} on" if column.steps else column.name] = str(error)
             return True

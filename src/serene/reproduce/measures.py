@@ -21,6 +21,7 @@ from serene.reporting import plots
 LAST = 10  # epochs that the Brown report averages over
 DIMENSIONS = ("arousal", "valence", "dominance", "expressed_intensity")
 SMALLEST = 1e-12  # probability, below which its logarithm is taken of this
+TINY = np.finfo(np.float64).tiny  # the same, before a temperature is undone
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,13 @@ def validation_wa(trained: Trained, over_epochs: Callable[[Sequence[float]], flo
 
 
 def loss(trained: Trained) -> Ours:
-    """Cross entropy (natural logarithm) of the test's probabilities, pooled over folds; mean over seeds."""
-    test = trained.predictions.select(part="test")
-    if test.task.gives != "probabilities":
+    """Cross entropy (natural logarithm) of what the network gives the test, pooled over folds; mean over seeds.
+
+    It is plain, as the Brown report's: the temperature that validation's scores were fitted by is undone.
+    """
+    if trained.predictions.task.gives != "probabilities":
         raise SereneError(f"The cross entropy is of classes, and the runs of {trained.run.folder} give dimensions.")
+    test = Predictions.concatenate(_untempered(trial) for trial in trained.trials)
     runs = [test.select(seed=seed) for seed in trained.recipe.seeds]
     chosen = [run.scores[np.arange(len(run)), run.truth] for run in runs]
     return Ours(_over([float(-np.log(np.maximum(c, SMALLEST)).mean()) for c in chosen], digits=3))
@@ -167,6 +171,13 @@ MEASURES = {
     "loss": Measure.only(loss),
     "spread": Measure.only(spread),
 }
+
+
+def _untempered(trial: Trial) -> Predictions:
+    """Give a trial's test with the probabilities that its logits have at a temperature of 1."""
+    test, facts = trial.predictions().select(part="test"), trial.json("environment.json") or {}
+    logits = facts.get("temperature", 1.0) * np.log(np.maximum(test.scores, TINY))  # but for a constant of each row
+    return test.rescored(test.task.scores(logits))
 
 
 def _along(steps: Mapping[float, Trained], metric: str, weights: Sequence[float]) -> Ours:

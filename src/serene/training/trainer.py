@@ -49,6 +49,8 @@ class Trainer:
         optimizer: `sgd` (with momentum, Tu et al. 2019 use it), `adam` or `adamw`.
         learning_rate: at the start, or after the warm-up.
         encoder_learning_rate: the same for the encoder's parameters; `learning_rate` without it.
+        projector_rate: whether the projector, where the model has one, moves at the rate of the `heads` or of the
+            `encoder`; the latter where it is taken for a part of the encoder, as in Gat et al. 2022.
         momentum: of `sgd`.
         nesterov: look ahead, for `sgd`.
         weight_decay: L2 penalty of `sgd` and `adam`, decoupled in `adamw`.
@@ -73,6 +75,7 @@ class Trainer:
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 1e-3
     encoder_learning_rate: float | None = None
+    projector_rate: Literal["heads", "encoder"] = "heads"
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 0.0
@@ -177,10 +180,11 @@ class Trainer:
         if group.optimizer != "trainer":
             kind = torch.optim.SGD if group.optimizer == "sgd" else torch.optim.Adam
             return kind(moved, group.rate, maximize=group.ascent)
-        encoder, own = {id(p) for p in model.encoder.parameters()}, self.encoder_learning_rate or self.learning_rate
+        upstream = {id(p) for part in self._upstream(model) for p in part.parameters()}
+        own, others = self.encoder_learning_rate or self.learning_rate, self.learning_rate
         parts = [
-            {"params": [p for p in moved if (id(p) in encoder) == inside], "lr": rate, "base": rate}
-            for inside, rate in ((True, own), (False, self.learning_rate))
+            {"params": [p for p in moved if (id(p) in upstream) == inside], "lr": rate, "base": rate}
+            for inside, rate in ((True, group.rate or own), (False, group.rate or others))
         ]
         parts = [part for part in parts if part["params"]]
         common = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "maximize": group.ascent}
@@ -189,6 +193,11 @@ class Trainer:
             return torch.optim.SGD(parts, momentum=self.momentum, nesterov=nesterov, **common)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(parts, betas=self.betas, eps=self.epsilon, **common)
+
+    def _upstream(self, model: EmotionModel) -> list[torch.nn.Module]:
+        """Give the parts that move at the encoder's rate."""
+        beside = [model.projector] if self.projector_rate == "encoder" and model.projector is not None else []
+        return [model.encoder, *beside]
 
     def factor(self, progress: float) -> float:
         """Give what the learning rates are multiplied by at a point of the training, from 0 (start) to 1 (end)."""
