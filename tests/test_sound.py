@@ -26,6 +26,42 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     assert samples == pytest.approx((left + right) / 2, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("sides", "taken"),
+    [
+        ((1.0, -0.9), 0),
+        ((1.0, -0.6), 0),
+        ((-0.6, 1.0), 1),
+        ((0.2, 0.9, -1.0), 2),  # the mean keeps a thirtieth of a channel
+        ((1.0, 0.0), None),
+        ((1.0, -0.1), None),
+        ((1.0, *[0.0] * 7), None),
+        ((1.0, 1.0), None),
+    ],
+)
+def test_of_channels_that_cancel_each_other_the_loudest_is_taken(
+    tmp_path: Path, sides: tuple[float, ...], taken: int | None
+) -> None:
+    heard = noise(1600)
+    channels = np.stack([np.float32(side) * heard + 0.01 * noise(1600, 1 + n) for n, side in enumerate(sides)], axis=1)
+    soundfile.write(tmp_path / "a.wav", 0.3 + channels, 16_000, subtype="FLOAT")  # a constant is no sound
+    remarks: list[str] = []
+    samples = sound.read(tmp_path / "a.wav", remarks=remarks)
+    expected = channels.mean(axis=1) if taken is None else channels[:, taken]
+    assert samples == pytest.approx(0.3 + expected, abs=1e-6)
+    assert remarks == ([] if taken is None else [sound.OPPOSITE])
+
+
+def test_the_channel_that_was_taken_is_taken_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    louder = np.linspace(1.2, 0.8, 9000, dtype=np.float32)  # the second is louder at first, and the first at last
+    channels = np.stack([-noise(9000), louder * noise(9000)], axis=1)
+    soundfile.write(tmp_path / "a.wav", channels, 16_000, subtype="FLOAT")
+    monkeypatch.setattr(sound, "AT_ONCE", 2000)
+    remarks: list[str] = []
+    assert np.array_equal(sound.read(tmp_path / "a.wav", remarks=remarks), channels[:, 1])
+    assert remarks == [sound.OPPOSITE]
+
+
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_any_rate_becomes_16_khz_of_the_same_length_and_pitch(tmp_path: Path, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate, subtype="FLOAT")
@@ -146,14 +182,49 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path, form: str, share: floa
         sound.read(path.read_bytes())
 
 
-@pytest.mark.parametrize("placeholder", [b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"])
-def test_a_stream_that_did_not_know_its_length_is_whole(tmp_path: Path, placeholder: bytes) -> None:
+@pytest.mark.parametrize("placeholder", [bytes(4), b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"])
+@pytest.mark.parametrize("where", ["both", "data", "RIFF"])
+def test_a_stream_that_did_not_know_its_length_is_whole(tmp_path: Path, placeholder: bytes, where: str) -> None:
     """What writes into a pipe cannot go back and put the sizes in."""
-    soundfile.write(tmp_path / "a.wav", noise(16_000), 16_000)
+    samples = noise(16_000)
+    samples[:8000] = 0.0  # what begins with silence looks like an empty chunk
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
     content = bytearray((tmp_path / "a.wav").read_bytes())
-    for place in (4, content.index(b"data") + 4):
+    for kind in ("RIFF", "data") if where == "both" else (where,):
+        place = content.index(kind.encode()) + 4
         content[place : place + 4] = placeholder
-    assert np.array_equal(sound.read(bytes(content)), sound.read(tmp_path / "a.wav"))
+    (tmp_path / "b.wav").write_bytes(content)
+    for source in (bytes(content), tmp_path / "b.wav", io.BytesIO(content)):
+        assert np.array_equal(sound.read(source), sound.read(tmp_path / "a.wav"))
+    assert sound.seconds(tmp_path / "b.wav") == (1.0, 16_000)
+    assert np.array_equal(sound.read(tmp_path / "b.wav", 0.5, 0.25), sound.read(tmp_path / "a.wav", 0.5, 0.25))
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\x04\0\0\0INFO", b"id3 \x03\0\0\0abc\0"])
+def test_a_wav_without_samples_holds_none_whatever_follows(tmp_path: Path, after: bytes) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16_000, subtype="PCM_16")
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes() + after)
+    with pytest.raises(AudioError, match="holds no samples"):
+        sound.read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "Git LFS pointer .* with git lfs pull"),
+        (b"\x1aE\xdf\xa3\x9fB\x86\x81", r"WebM or Matroska is not .* ffmpeg -i IN\.webm OUT\.wav"),
+        (b"\xff\xf1\x50\x80\x02\x1f", r"AAC is not decoded here\. .* ffmpeg -i IN\.aac OUT\.wav"),
+        (b"\xff\xf9\x50\x80\x02\x1f", r"AAC is not decoded"),
+        (b"#!AMR\n\x3c", r"AMR is not .* ffmpeg -i IN\.amr OUT\.wav"),
+        (b"#!AMR-WB\n\x3c", r"AMR is not"),
+        (b"\0\0\0\x20ftypM4A ", r"MPEG-4 \(m4a, mp4\) is not .* ffmpeg -i IN\.m4a OUT\.wav"),
+    ],
+)
+def test_what_is_not_decoded_is_told_by_its_first_bytes(tmp_path: Path, start: bytes, message: str) -> None:
+    (tmp_path / "a.wav").write_bytes(start + bytes(100))
+    for source in (tmp_path / "a.wav", start + bytes(100)):
+        with pytest.raises(AudioError, match=f"cannot be read as audio: .*{message}"):
+            sound.read(source)
 
 
 def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path) -> None:

@@ -22,17 +22,45 @@ SAMPLE_RATE = 16_000  # hertz: what every model of the project reads
 RATES = (1_000, 1_000_000)  # hertz: a header that says less or more is damaged, and resampling would fill the memory
 AT_ONCE = 2**22  # values that are decoded in one go, all channels counted
 UNKNOWN = 2**63 - 1  # frames that the decoder reports where a stream's header names no length
-SAMPLE_DUMP = b"\xf0\x7e"  # what MIDI's begin with: no speech, and their decoder writes to the standard output
-MPEG_4 = b"ftyp"  # at the fifth byte of m4a and mp4
+DECODED = (  # how the names end of what libsndfile reads
+    *(".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga"),
+    *(".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".sph", ".nist", ".voc"),
+)
+NOT_DECODED = (".m4a", ".aac", ".wma", ".amr", ".ape", ".mka", ".webm")  # sounds nonetheless: messages say what to do
+CONVERT = "is not decoded here. Convert it first, as with ffmpeg -i IN.{} OUT.wav"
+FOREIGN = (  # bytes from which a file is told, where they stand in it, and what to say
+    (
+        b"version https://git-lfs",
+        0,
+        "it is a Git LFS pointer in the place of the sound. Fetch the sound with git lfs pull",
+    ),
+    (b"ftyp", 4, f"MPEG-4 (m4a, mp4) {CONVERT.format('m4a')}"),
+    (b"\x1aE\xdf\xa3", 0, f"WebM or Matroska {CONVERT.format('webm')}"),
+    (b"#!AMR", 0, f"AMR {CONVERT.format('amr')}"),
+    *(
+        (start, 0, f"AAC {CONVERT.format('aac')}")
+        for start in (b"ADIF", b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9")
+    ),
+    (b"\x30\x26\xb2\x75", 0, f"Windows Media {CONVERT.format('wma')}"),
+    (b"\xf0\x7e", 0, "it is a MIDI sample dump"),  # whose decoder writes to the standard output
+)
+CANCELLED = 0.25  # of the energy that the mean of independent channels has: with less, they cancel each other
+OPPOSITE = "channels in opposite phase, of which the louder is read"
+MOST_CHUNKS = 64  # of a WAV file that are looked at
 STREAMED = 2**31 - 2**20  # bytes from which on a header's length stands for "not known yet"
 CUT_OFF = 0.01  # share of the promised length whose lack is forgiven: some writers count wrongly
 BROKEN = (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
 
 
 def read(
-    source: Source, start: float = 0.0, duration: float | None = None, *, longest: float | None = None
+    source: Source,
+    start: float = 0.0,
+    duration: float | None = None,
+    *,
+    longest: float | None = None,
+    remarks: list[str] | None = None,
 ) -> np.ndarray:
-    """Decode a sound to mono float32 samples (sample,) at 16 kHz, nominally in [-1, 1]; channels are averaged.
+    """Decode a sound to mono float32 samples (sample,) at 16 kHz, nominally in [-1, 1]; channels are mixed by `mono`.
 
     Args:
         source: a path, the bytes of a file, or a file opened for reading bytes, in any container that libsndfile reads
@@ -40,12 +68,15 @@ def read(
         start: where to begin, in seconds.
         duration: how much to read, in seconds; all that is left without it.
         longest: refuse, before it is decoded, what is longer than so many seconds.
+        remarks: gets `OPPOSITE` where that is so.
 
     Raises:
         AudioError: missing, not audio, cut off, too long, empty, or not finite. The message names the file.
     """
     name = named(source)
-    samples = np.concatenate([np.zeros(0, np.float32), *blocks(source, start, duration, longest=longest)])
+    samples = np.concatenate(
+        [np.zeros(0, np.float32), *blocks(source, start, duration, longest=longest, remarks=remarks)]
+    )
     if samples.size == 0:
         part = f" (start {start:g} s, duration {duration or 'to the end'})" if start or duration is not None else ""
         raise AudioError(f"{name} holds no samples{part}.")
@@ -53,7 +84,12 @@ def read(
 
 
 def blocks(
-    source: Source, start: float = 0.0, duration: float | None = None, *, longest: float | None = None
+    source: Source,
+    start: float = 0.0,
+    duration: float | None = None,
+    *,
+    longest: float | None = None,
+    remarks: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
     """Decode as `read` does, a part at a time: memory does not grow with the sound's length, nor with its rate.
 
@@ -66,11 +102,40 @@ def blocks(
     with _opened(source) as file:
         rate = file.samplerate
         stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+        channel = None
         for block, last in _decode(file, start, duration, longest, name):
-            samples = block if stream is None else stream.resample_chunk(block, last)
+            mixed, louder = mono(block, channel)
+            if louder is not None and channel is None and remarks is not None:
+                remarks.append(OPPOSITE)
+            channel = channel if louder is None else louder
+            samples = mixed if stream is None else stream.resample_chunk(mixed, last)
             if not np.isfinite(samples).all():
                 raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
             yield samples
+
+
+def mono(channels: np.ndarray, before: int | None = None) -> tuple[np.ndarray, int | None]:
+    """Average channels (sample, channel), or take the loudest of them where the average would cancel them.
+
+    The mean of n channels that do not depend on each other has 1 / n² of the sum of their energies; where it has less
+    than a quarter of that, one side was recorded upside down, and the average holds what little the sides do not share.
+
+    Args:
+        channels: one channel or several.
+        before: the channel that was taken for what precedes, and is taken again.
+
+    Returns:
+        The samples (sample,), and the channel that they are where they are one of several.
+    """
+    if channels.shape[1] == 1:
+        return channels[:, 0], None
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs; `blocks` says what is wrong
+        mean = channels.mean(axis=1)
+        energies = channels.var(axis=0, dtype=np.float64)
+        if not len(mean) or not mean.var(dtype=np.float64) < CANCELLED * energies.sum() / channels.shape[1] ** 2:
+            return mean, None
+    louder = int(energies.argmax()) if before is None else before
+    return np.ascontiguousarray(channels[:, louder]), louder
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -133,11 +198,16 @@ def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
         if os.path.exists(source) and not os.path.isfile(source):
             raise AudioError(f"{name} cannot be read as audio: it is a folder or device, and a file was expected.")
         with open(source, "rb") as file:
-            _refuse_cut_off(file.read(8), file.seek(0, os.SEEK_END), name)
-        return os.fsencode(source) if os.name == "posix" else str(source)  # names need not be UTF-8
+            if not _uncounted(file, _size(file, name)):
+                return os.fsencode(source) if os.name == "posix" else str(source)  # names need not be UTF-8
+            source = file.seek(0) or file.read()
     content = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
-    _refuse_cut_off(content[:8], len(content), name)
-    return _Held(content)
+    file = _Held(content)
+    if place := _uncounted(file, _size(file, name)):
+        left = min(len(content) - place - 4, 2**32 - 1)
+        file.getbuffer()[place : place + 4] = left.to_bytes(4, "little")
+    file.seek(0)
+    return file
 
 
 class _Held(io.BytesIO):
@@ -150,26 +220,44 @@ class _Held(io.BytesIO):
             return super().seek(0)
 
 
-def _refuse_cut_off(head: bytes, size: int, name: str) -> None:
-    """Compare a RIFF or AIFF file's size with what its header says: decoders hand out in silence what is there."""
+def _size(file: BinaryIO, name: str) -> int:
+    """Give a file's size, if its first bytes are of what is decoded here and agree with it.
+
+    A RIFF or AIFF file says how long it is, and decoders hand out in silence what is there.
+    """
+    head, size = file.read(24), file.seek(0, os.SEEK_END)
     if not size:
         raise AudioError(f"{name} cannot be read as audio: it is empty.")
-    if head[4:8] == MPEG_4:
-        raise AudioError(
-            f"{name} cannot be read as audio: MPEG-4 (m4a, mp4) is not decoded here. Convert it first, as with "
-            "ffmpeg -i IN.m4a OUT.wav."
-        )
-    if head[:2] == SAMPLE_DUMP:
-        raise AudioError(f"{name} cannot be read as audio: it is a MIDI sample dump.")
-    claimed = 8 + int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")
+    for start, place, what in FOREIGN:
+        if head[place:].startswith(start):
+            raise AudioError(f"{name} cannot be read as audio: {what}.")
+    claimed = 8 + int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
     if head[:4] in (b"RIFF", b"FORM") and size < claimed * (1 - CUT_OFF) and claimed < STREAMED:
         raise AudioError(f"{name} cannot be read as audio: it is cut off after {size} of {claimed} bytes.")
+    return size
+
+
+def _uncounted(file: BinaryIO, size: int) -> int:
+    """Find where a WAV file says that its samples take 0 bytes although some follow; 0 where it does not.
+
+    So it is left by what could not go back to its beginning. After no samples comes another chunk, or nothing.
+    """
+    file.seek(0)
+    riff, place, found = file.read(12), 12, 0
+    for _ in range(MOST_CHUNKS if riff[:4] == b"RIFF" and riff[8:] == b"WAVE" else 0):
+        file.seek(place)
+        kind, length = file.read(4), int.from_bytes(file.read(4), "little")
+        if not kind.strip().isalnum():
+            break
+        found = found or (place + 4 if kind == b"data" and not length else 0)
+        place += 8 + length + length % 2
+    return 0 if place in (size, size + 1) else found
 
 
 def _decode(
     file: soundfile.SoundFile, start: float, duration: float | None, longest: float | None, name: str
 ) -> Iterator[tuple[np.ndarray, bool]]:
-    """Give mono samples (sample,) at the file's own rate, block by block, and whether it is the last one."""
+    """Give samples (sample, channel) at the file's own rate, block by block, and whether it is the last one."""
     rate, first = file.samplerate, min(round(start * file.samplerate), file.frames)
     wanted = file.frames - first if duration is None else min(file.frames - first, round(duration * rate))
     known = file.frames != UNKNOWN
@@ -187,5 +275,4 @@ def _decode(
             raise AudioError(
                 f"{name} cannot be read as audio: it is cut off after {got / rate:.1f} of {wanted / rate:.1f} s."
             )
-        with np.errstate(invalid="ignore"):  # infinities of both signs; `blocks` says what is wrong
-            yield block.mean(axis=1), last
+        yield block, last

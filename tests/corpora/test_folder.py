@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from corpus_trees import sound_files
 
-from serene.corpora.folder import EXTENSIONS, gather, not_found, sounds, stray
+from serene.corpora.folder import gather, not_found, sounds, stray
 from serene.corpora.manifest import LeftOut, Utterance
 from serene.errors import SereneError
+from serene.sound import DECODED, NOT_DECODED
 
 
 def clip(name: str, audio: str) -> Utterance:
@@ -23,8 +24,9 @@ def test_any_container_counts(extension: str, tmp_path: Path) -> None:
 
 
 def test_extensions_are_lower_case_with_a_dot() -> None:
-    assert all(e.startswith(".") and e == e.lower() for e in EXTENSIONS)
-    assert len(set(EXTENSIONS)) == len(EXTENSIONS)
+    endings = (*DECODED, *NOT_DECODED)
+    assert all(e.startswith(".") and e == e.lower() for e in endings)
+    assert len(set(endings)) == len(endings)
 
 
 def test_hidden_and_other_files_are_no_clips(tmp_path: Path) -> None:

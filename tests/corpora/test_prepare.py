@@ -69,6 +69,45 @@ def test_silence_is_left_out_wherever_its_zero_lies(offset: float, folder: Path)
     assert "03a05Fa" in [u.id for u in manifest]
 
 
+def test_channels_in_opposite_phase_are_no_silence_and_are_remarked(folder: Path) -> None:
+    for n, name in enumerate(("03a04Fa", "03a05Fa", "03a07Fa", "03b01Fa"), 50):
+        write(folder / f"wav/{name}.wav", np.stack([tone(n), -tone(n)], axis=1))
+    manifest = prepare("emodb", folder)
+    assert (len(manifest), manifest.left_out) == (11, ())
+    assert manifest.remarks == (
+        "Clips with channels in opposite phase, of which the louder is read: 4, such as 03a04Fa, 03a05Fa, 03a07Fa.",
+    )
+    clip = {u.id: u for u in manifest}["03a04Fa"]
+    assert clip.audio_hash == sound.content_hash(tone(50).astype(np.float32))
+
+
+def test_a_wav_whose_length_was_never_written_is_read_to_its_end(folder: Path) -> None:
+    path = folder / "wav/03a04Fa.wav"
+    for placeholder in (bytes(4), b"\xff" * 4):
+        write(path, tone(50, 0.5), subtype="PCM_16")
+        content = bytearray(path.read_bytes())
+        for place in (4, content.index(b"data") + 4):
+            content[place : place + 4] = placeholder
+        path.write_bytes(content)
+        assert {u.id: u.duration for u in prepare("emodb", folder)}["03a04Fa"] == 0.5
+
+
+def test_odd_labels_and_speakers_who_may_be_one_are_remarked(tmp_path: Path) -> None:
+    rows = ["a,s1,anger", "b,S01,ps", "c,s2,pleasant_surprise", "d,s2,0", "e,s3,anger;sadness", "f,s3,n/a"]
+    for n, row in enumerate(rows):
+        write(tmp_path / f"{row[0]}.wav", tone(n))
+    (tmp_path / "t.csv").write_text("\n".join(["id,speaker,emotion,audio", *(f"{row},{row[0]}.wav" for row in rows)]))
+    manifest = prepare("table", tmp_path / "t.csv")
+    labels = ["anger", "pleasant_surprise", "pleasant_surprise", "0", "anger;sadness", None]
+    assert [clip.emotion for clip in manifest] == labels
+    assert manifest.remarks == (
+        "Emotion names made whole words: ps -> pleasant_surprise 1.",
+        "Read as no emotion: n/a 1.",
+        "Odd labels, kept as they are: '0' 1, 'anger;sadness' 1.",
+        "Speakers that may be one, since only case, blanks, leading zeros or .0 tell them apart: 'S01' and 's1'.",
+    )
+
+
 def test_identical_audio_with_two_labels_is_left_out_whatever_the_bytes(folder: Path) -> None:
     samples = np.round(tone(70) * 32768) / 32768
     for name, subtype in (("03a04Fa.wav", "PCM_16"), ("03a04Wb.flac", "PCM_24"), ("03a04Fc.wav", "FLOAT")):

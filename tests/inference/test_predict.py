@@ -60,6 +60,22 @@ def test_the_three_formats_hold_the_same(folder: Path, tree: Path) -> None:
         assert ["" if cell is None else str(cell) for cell in cells] == list(flat.values())
 
 
+def test_channels_in_opposite_phase_are_answered_by_the_louder_and_noted(folder: Path, tmp_path: Path) -> None:
+    clip = spoken(1.0)
+    write(tmp_path / "mono.wav", clip, subtype="FLOAT")
+    write(tmp_path / "stereo.wav", np.stack([clip, -clip], axis=1), subtype="FLOAT")
+    known = recognizer_of(folder)
+    assert known(tmp_path / "stereo.wav").scores == known(tmp_path / "mono.wav").scores
+    summary = predict([tmp_path], known, tmp_path / "out.csv")
+    mono, stereo = read_csv(tmp_path / "out.csv")
+    noted = "channels in opposite phase, of which the louder is read"
+    assert stereo == mono | {"path": str(tmp_path / "stereo.wav"), "note": noted}
+    assert stereo["label"]
+    assert (summary.opposite, summary.without_label) == (1, 0)
+    assert f"Noted {noted}: 1." in summary.lines()
+    assert known.extract(tmp_path / "mono.wav").remark is None
+
+
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
 def test_a_stream_gets_what_a_file_would_hold(form: str, folder: Path, tree: Path) -> None:
     known, stream = recognizer_of(folder), io.StringIO()

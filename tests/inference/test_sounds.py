@@ -69,6 +69,13 @@ def test_unsigned_samples_rest_in_the_middle() -> None:
     assert samples_of(np.array([0, 128, 255] * 100, np.uint8), RATE)[:3].tolist() == [-1.0, 0.0, 127 / 128]
 
 
+def test_of_opposite_channels_the_louder_is_taken_and_remarked(clip: np.ndarray) -> None:
+    for samples in (np.stack([-0.5 * clip, clip]), np.stack([-0.5 * clip, clip], axis=1)):
+        remarks: list[str] = []
+        assert np.array_equal(samples_of(samples, RATE, remarks=remarks), clip)
+        assert remarks == [decoder.OPPOSITE]
+
+
 def test_channels_lie_along_the_shorter_axis_and_are_averaged(clip: np.ndarray) -> None:
     left, right = clip, clip[::-1]
     expected = pytest.approx((left + right) / 2, abs=1e-7)

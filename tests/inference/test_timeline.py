@@ -72,6 +72,16 @@ def test_a_window_has_the_scores_of_its_samples_alone(folder: Path, call: Path) 
     assert {window.note for window in line.windows} == {None, "silence"}
 
 
+def test_channels_in_opposite_phase_are_heard_and_remarked(recognizer: Recognizer, tmp_path: Path) -> None:
+    clip = spoken(4.0)
+    path = write(tmp_path / "call.wav", np.stack([clip, -clip], axis=1), subtype="FLOAT")
+    alone = timeline(clip, recognizer, 16_000)
+    for line in (timeline(path, recognizer), timeline(np.stack([clip, -clip]), recognizer, 16_000)):
+        assert line.windows == alone.windows
+        assert (line.emotion.remark, line.emotion.note) == (sound.OPPOSITE, None)
+    assert alone.emotion.remark is None
+
+
 def test_the_whole_sound_has_the_mean_scores_of_the_windows_with_speech(recognizer: Recognizer, call: Path) -> None:
     line = timeline(call, recognizer)
     scored = [window.scores for window in line.windows if window.scores]

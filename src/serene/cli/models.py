@@ -213,5 +213,7 @@ def _answer_one(path: Path, recognizer: Recognizer, json: bool) -> None:
         print_json({"path": named(path), **answer.to_dict()})
         return
     out.print(f"{answer.label or answer.note or 'values'}  ({answer.duration:.1f} s)")
+    if answer.remark:
+        out.print(f"note: {answer.remark}")
     for name, score in sorted(answer.scores.items(), key=lambda item: -item[1]):
         out.print(f"{name:<14}{score:6.2f}")

@@ -12,19 +12,15 @@ from typing import Any
 from serene.corpora.left_out import LeftOut, NothingLeft
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-
-EXTENSIONS = (
-    *(".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
-    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist"),
-)
+from serene.sound import DECODED
 
 
-def sounds(folder: Path) -> list[Path]:
+def sounds(folder: Path, endings: Collection[str] = DECODED) -> list[Path]:
     """List the sound files below a folder, sorted by path; a folder that is not there has none.
 
-    A sound is told by its extension, whatever container libsndfile then finds in it. Hidden files and folders are no
-    clips and are passed over: above all the `._*` companions that macOS writes beside every file (AppleDouble), which
-    carry a clip's name and no sound. Links to folders are followed, each real folder once.
+    A sound is told by how its name ends, whatever container libsndfile then finds in it. Hidden files and folders are
+    no clips and are passed over: above all the `._*` companions that macOS writes beside every file (AppleDouble),
+    which carry a clip's name and no sound. Links to folders are followed, each real folder once.
 
     Raises:
         SereneError: a folder that may not be read, since its clips would be missed without a word.
@@ -38,7 +34,7 @@ def sounds(folder: Path) -> list[Path]:
             continue
         visited.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in EXTENSIONS]
+        found += [Path(place, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in endings]
     return sorted(found)
 
 

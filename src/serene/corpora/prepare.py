@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -62,11 +63,10 @@ def prepare(
     Raises:
         SereneError: no such corpus, folder or setting, or nothing is left.
     """
-    reader = load(corpus, CORPORA, "corpus")
-    if strange := [name for name in settings if name not in inspect.signature(reader).parameters]:
-        raise SereneError(f"The corpus '{corpus}' is read without --{strange[0]}; leave the option out.")
-    manifest: Manifest = reader(Path(folder), **settings)
-    clips = _in_parallel(_header if fast else _decoded, manifest.utterances, progress, workers)
+    manifest = _read(corpus, Path(folder), settings)
+    opposite: list[str] = []  # ids
+    look = _header if fast else functools.partial(_decoded, opposite=opposite)
+    clips = _in_parallel(look, manifest.utterances, progress, workers)
     kept = [clip for clip in clips if isinstance(clip, Utterance)]
     left_out = [clip for clip in clips if isinstance(clip, LeftOut)]
     remarks = [*manifest.remarks, *_cut(manifest.utterances, kept)]
@@ -76,6 +76,7 @@ def prepare(
         kept, contradicting, same = _identical(kept)
         left_out += contradicting
         remarks += same
+    remarks += _inverted(sorted(opposite))
     remarks += odd_labels(Counter(clip.emotion for clip in kept if clip.emotion))
     remarks += speakers_alike(alike(clip.speaker for clip in kept))
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
@@ -95,6 +96,13 @@ def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = Non
         if isinstance(clip, LeftOut):
             raise AudioError(f"{clip.audio}: {clip.reason}. Prepare the corpus without --fast, which leaves it out.")
     return replace(manifest, utterances=tuple(decoded.get(u.id, u) for u in manifest))  # pyright: ignore[reportArgumentType]
+
+
+def _read(corpus: str, folder: Path, settings: Mapping[str, Any]) -> Manifest:
+    reader = load(corpus, CORPORA, "corpus")
+    if strange := [name for name in settings if name not in inspect.signature(reader).parameters]:
+        raise SereneError(f"The corpus '{corpus}' is read without --{strange[0]}; leave the option out.")
+    return reader(folder, **settings)
 
 
 def _in_parallel(
@@ -128,18 +136,21 @@ def _header(utterance: Utterance) -> Utterance | LeftOut:
     return replace(utterance, duration=min(rest, utterance.duration or rest), sample_rate=rate)
 
 
-def _decoded(utterance: Utterance) -> Utterance | LeftOut:
-    """Fill in duration, sample rate and the hash of the samples that models get."""
+def _decoded(utterance: Utterance, opposite: list[str] | None = None) -> Utterance | LeftOut:
+    """Fill in duration, sample rate and the hash of the samples that models get; list what `sound.read` remarks."""
     known = _header(utterance)
     if isinstance(known, LeftOut):
         return known
     try:
-        samples = sound.read(known.audio, known.start, known.duration)  # as training will read it
+        remarks: list[str] = []
+        samples = sound.read(known.audio, known.start, known.duration, remarks=remarks)  # as training will read it
     except AudioError as error:
         return LeftOut(utterance.id, utterance.audio, f"unreadable: {error}")
     peak = float(np.abs(samples - samples.mean()).max())
     if peak <= SILENCE:
         return LeftOut(utterance.id, utterance.audio, f"silent: nothing beyond {peak:.1g} of full scale")
+    if remarks and opposite is not None:
+        opposite.append(known.id)
     return replace(known, audio_hash=sound.content_hash(samples))
 
 
@@ -153,6 +164,10 @@ def _cut(asked: Sequence[Utterance], read: Sequence[Utterance]) -> list[str]:
     end = cut[0].start + (cut[0].duration or 0.0)
     what = f"{first.id} ends at {end:g} s of {at:g} s"
     return [f"Clips that end after their file does, cut at its end: {len(cut)}, such as {what}."]
+
+
+def _inverted(ids: Sequence[str]) -> list[str]:
+    return [f"Clips with {sound.OPPOSITE}: {len(ids)}, such as {', '.join(ids[:3])}."] if ids else []
 
 
 def _identical(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[LeftOut], list[str]]:

@@ -39,6 +39,7 @@ class Emotion:
         segments: the parts of a long sound, where a timeline was asked for.
         note: `too short`, `silence` or `noise` where there is no speech to score, `uncertain` where the highest score
             is below the threshold that was asked for.
+        remark: what there is to say of a sound that was scored nonetheless: `serene.sound.OPPOSITE`.
     """
 
     label: str | None
@@ -47,6 +48,7 @@ class Emotion:
     embedding: np.ndarray | None = field(default=None, repr=False)
     segments: tuple[Segment, ...] = ()
     note: str | None = None
+    remark: str | None = None
 
     def abstaining(self, threshold: float | None) -> Emotion:
         """Return the same without a label, noted `uncertain`, if the highest score is below a threshold."""
@@ -55,8 +57,9 @@ class Emotion:
         return replace(self, label=None, note="uncertain")
 
     def to_dict(self, *, embedding: bool = False) -> dict[str, Any]:
-        """Return plain data that `json` writes; the embedding only where it is asked for."""
-        plain = {"label": self.label, "scores": dict(self.scores), "duration": self.duration, "note": self.note}
+        """Return plain data that `json` writes; without a note the remark is its note, the embedding is asked for."""
+        plain = {"label": self.label, "scores": dict(self.scores), "duration": self.duration}
+        plain["note"] = self.note or self.remark
         if self.segments:
             plain["segments"] = [segment.to_dict() for segment in self.segments]
         if embedding:

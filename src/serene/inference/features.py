@@ -24,12 +24,14 @@ class Clip:
         features: float32 (frame, feature); None where `note` says that there is no speech.
         cepstra: float32 (coefficient,) the clip's mean cepstra, where the model asks for them.
         note: why there is nothing to score: `too short`, `silence` or `noise`.
+        remark: what there is to say of a sound that is scored nonetheless: `serene.sound.OPPOSITE`.
     """
 
     duration: float
     features: np.ndarray | None = None
     cepstra: np.ndarray | None = None
     note: str | None = None
+    remark: str | None = None
 
 
 SHORTEST = 0.3  # seconds
@@ -131,10 +133,12 @@ class FeatureExtractor:
         Raises:
             AudioError: it cannot be decoded, is empty, not finite, or longer than `longest`.
         """
-        samples = samples_of(sound, rate, longest=self.longest)
+        remarks: list[str] = []
+        samples = samples_of(sound, rate, longest=self.longest, remarks=remarks)
         duration = len(samples) / SAMPLE_RATE
         note = why_not(samples)
         if note is not None:
             return Clip(duration, note=note)
         features = np.asarray(self.front_end(samples), dtype=np.float32)
-        return Clip(duration, features, CEPSTRA(samples).mean(axis=0) if self.cepstra else None)
+        cepstra = CEPSTRA(samples).mean(axis=0) if self.cepstra else None
+        return Clip(duration, features, cepstra, remark=remarks[0] if remarks else None)

@@ -45,13 +45,15 @@ class Summary:
     passed_over: int = 0  # files in the folders whose names are not those of sounds
     anew: str | None = None  # why what an earlier run had left could not be used, if so
     first_error: str | None = None
+    opposite: int = 0  # rows of sounds whose channels cancel each other, and of which the louder was read
 
     def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Count rows as they go by."""
         for row in rows:
             self.files += 1
             self.failed += row["error"] is not None
-            self.without_label += row["note"] is not None
+            self.without_label += row["note"] not in (None, sound.OPPOSITE)
+            self.opposite += row["note"] == sound.OPPOSITE
             self.seconds += row["duration"] or 0.0
             self.first_error = self.first_error or row["error"]
             yield row
@@ -68,6 +70,7 @@ class Summary:
             f"Note: {self.anew}": self.anew,
             f"Answered before the run was interrupted: {self.resumed} of them.": self.resumed,
             f"Without a label: {self.without_label}, whose notes say why.": self.without_label,
+            f"Noted {sound.OPPOSITE}: {self.opposite}.": self.opposite,
             f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}": self.failed,
             f"Passed over: {self.passed_over}, whose names do not end as a sound's does.": self.passed_over,
         }

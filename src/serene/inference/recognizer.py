@@ -163,7 +163,7 @@ class Recognizer:
             names = tuple(f"clip {row + 1}" for row in rows)
             batch = Batch(*padded([spoken[place][1] for place in places]), ids=names, context=context)
             for row, outputs, embedding in zip(rows, *self.network(batch), strict=True):
-                answers[row] = self._emotion(outputs, embedding, clips[row].duration)
+                answers[row] = self._emotion(outputs, embedding, clips[row])
         return answers
 
     def enrol(self, sounds: Iterable[Sound], rate: int | None = None) -> Profile:
@@ -210,12 +210,13 @@ class Recognizer:
         for profile in {id(own): own for own in profiles if own is not None}.values():
             profile.check(self.folder)
 
-    def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, duration: float) -> Emotion:
+    def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, clip: Clip) -> Emotion:
         if not np.isfinite(outputs).all():
             raise SereneError(f"The model {self.folder.name} answers what is no number: its weights are damaged.")
         task = self.folder.task
         scores = dict(zip(self.labels, task.scores(outputs, self.folder.temperature).tolist(), strict=True))
-        return Emotion(task.label(scores), scores, duration, embedding).abstaining(self.abstain)
+        emotion = Emotion(task.label(scores), scores, clip.duration, embedding, remark=clip.remark)
+        return emotion.abstaining(self.abstain)
 
 
 def _read(profile: Whose) -> Profile | None:

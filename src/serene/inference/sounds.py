@@ -30,7 +30,9 @@ Pair = tuple[np.ndarray | Tensor, int]
 Sound = str | Path | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Tensor | Pair | Mapping[str, Any]
 
 
-def samples_of(sound: Sound, rate: int | None = None, *, longest: float | None = None) -> np.ndarray:
+def samples_of(
+    sound: Sound, rate: int | None = None, *, longest: float | None = None, remarks: list[str] | None = None
+) -> np.ndarray:
     """Turn a sound into samples (sample,) at 16 kHz, float32.
 
     Args:
@@ -39,16 +41,17 @@ def samples_of(sound: Sound, rate: int | None = None, *, longest: float | None =
             `(samples, rate)`; or a dictionary of `array`, `raw` or `waveform` and `sampling_rate` or `sample_rate`.
         rate: of samples, in hertz; a file says its own.
         longest: refuse what is longer, in seconds.
+        remarks: gets what there is to say of a sound that is read nonetheless: `serene.sound.OPPOSITE`.
 
     Raises:
         AudioError: it is no sound, cannot be decoded, is empty, too long or not finite, or lacks its rate.
     """
     if isinstance(sound, str | Path | bytes | bytearray | memoryview) or hasattr(sound, "read"):
-        samples = decoder.read(cast(decoder.Source, sound), longest=longest)
+        samples = decoder.read(cast(decoder.Source, sound), longest=longest, remarks=remarks)
         refuse_loud(samples, decoder.named(sound))
         return samples
     sound, rate = _unpacked(sound, rate)
-    samples = _mono(_numbers(sound))
+    samples = _mono(_numbers(sound), remarks)
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
         raise AudioError(f"{ARRAY} came with the rate {rate!r}; say how many samples a second has, such as rate=16000.")
     decoder.refuse_rate(int(rate), ARRAY)
@@ -97,20 +100,19 @@ def _numbers(sound: Any) -> np.ndarray:
     return (sound.astype(np.float64) - middle) / full
 
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    if samples.ndim == 2:
-        samples = samples.mean(axis=int(np.argmin(samples.shape))) if samples.size else samples.reshape(-1)
+def _mono(samples: np.ndarray, remarks: list[str] | None) -> np.ndarray:
+    if samples.ndim == 2 and samples.size:
+        samples, louder = decoder.mono(np.moveaxis(samples, int(np.argmin(samples.shape)), 1))
+        if louder is not None and remarks is not None:
+            remarks.append(decoder.OPPOSITE)
+    elif samples.ndim == 2:
+        samples = samples.reshape(-1)
     if samples.ndim != 1:
         raise AudioError(f"{ARRAY} has the shape {samples.shape}; (sample,) or (channel, sample) was expected.")
     return samples.astype(np.float32, copy=False)
 
 
-DECODED = (
-    *(".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga"),
-    *(".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".sph", ".nist", ".voc"),
-)
-NOT_DECODED = (".m4a", ".aac", ".wma", ".amr", ".ape", ".mka", ".webm")  # sounds nonetheless: their rows say what to do
-ENDINGS = frozenset(DECODED + NOT_DECODED)
+ENDINGS = frozenset(decoder.DECODED + decoder.NOT_DECODED)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def gather(paths: Iterable[str | Path]) -> Found:
         where = ", ".join(map(decoder.named, given)) or "nothing"
         raise SereneError(
             f"No sound was found in {where}: {passed_over} files are there, and none ends in "
-            f"{', '.join(DECODED)}. Name a file itself where it is called otherwise."
+            f"{', '.join(decoder.DECODED)}. Name a file itself where it is called otherwise."
         )
     return Found(tuple(sorted({*sounds, *unlisted})), unlisted, passed_over)
 

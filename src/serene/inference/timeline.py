@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,8 @@ def timeline(
     size, step = round(window * SAMPLE_RATE), max(1, round(hop * SAMPLE_RATE))
     expected = _count(sound, window, hop) if progress else 0
     windows: list[Segment] = []
-    cut = _cut(_blocks(sound, rate, name), size, step)
+    remarks: list[str] = []
+    cut = _cut(_blocks(sound, rate, name, remarks), size, step)
     clips = ((first, recognizer.extract(samples, SAMPLE_RATE)) for first, samples in cut)
     while few := list(islice(clips, BATCHES * recognizer.batch_size)):
         answers = recognizer.answer([clip for _, clip in few], profile=profile)
@@ -105,7 +106,7 @@ def timeline(
     if not windows:
         raise AudioError(f"{name} holds no samples.")
     task = recognizer.folder.task
-    emotion = _whole(windows, merged(windows, hop), recognizer)
+    emotion = replace(_whole(windows, merged(windows, hop), recognizer), remark=remarks[0] if remarks else None)
     return Timeline(name, task, window, hop, tuple(windows), emotion)
 
 
@@ -163,12 +164,12 @@ def _cut(blocks: Iterable[np.ndarray], size: int, step: int) -> Iterator[tuple[i
         yield first, held
 
 
-def _blocks(sound: Any, rate: int | None, name: str) -> Iterator[np.ndarray]:
+def _blocks(sound: Any, rate: int | None, name: str, remarks: list[str]) -> Iterator[np.ndarray]:
     """Give samples at 16 kHz: of files in blocks, of what is in memory anyway in one."""
     if not isinstance(sound, ENCODED):
-        yield samples_of(sound, rate)
+        yield samples_of(sound, rate, remarks=remarks)
         return
-    for block in decoder.blocks(sound):
+    for block in decoder.blocks(sound, remarks=remarks):
         refuse_loud(block, name)
         yield block
 
