@@ -111,6 +111,12 @@ class Models:
         name, identity = folder.name, folder.identity
         return cls(name, [Model(folder, "the model's", 0)], place / f"{name}-{identity}", identity)
 
+    def unseen(self, clips: Sequence[Utterance]) -> bool | None:
+        """Say whether none has met a speaker of some clips; None for unknown."""
+        records = [TrainingSpeakers.read(model.folder.path) for model in self.members]
+        found = {record and record.unseen(clips) for record in records}
+        return False if False in found else None if None in found else True
+
     @property
     def target(self) -> str:
         """What they learnt, as a recipe says it."""
@@ -159,10 +165,7 @@ def evaluate_models(
     store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
     warm(clips, store, lambda done, of: progress("features", done, of))
     answers, shifts, unseen = _answered(models, clips, store, progress)
-    records = [TrainingSpeakers.read(model.folder.path) for model in models.members]
-    unseen_by = {record and record.unseen(clips) for record in records}
-    independent = False if False in unseen_by else None if None in unseen_by else True
-    left = len(manifest) - len(clips)
+    independent, left = models.unseen(clips), len(manifest) - len(clips)
     facts = ReportFacts(
         title=f"{recipe.name if recipe else models.name} on {path.stem}",
         protocol=f"cross-corpus: models of {models.name}, all of {path.stem}",
