@@ -96,7 +96,7 @@ def _short(value: Any) -> Any:
     return f"{len(value)} names {hashlib.blake2b(json.dumps(list(value)).encode(), digest_size=4).hexdigest()}"
 
 
-def _servable(manifest: Manifest, asked: str, given: Mapping[str, Any]) -> list[str]:
+def _servable(manifest: Manifest, asked: str, given: dict[str, Any]) -> list[str]:
     """Name the protocols that do split the manifest, by splitting it, each with the settings that it needs for that.
 
     That of the protocol that was asked for are changes of what was given.

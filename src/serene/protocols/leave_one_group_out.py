@@ -144,22 +144,12 @@ def low_resource(
             "Protocol low_resource takes so many clips of each emotion, and these clips have none: it cannot serve "
             "dimensions."
         )
-    refused = {}
-    try:
-        whole = _base(manifest, of, folds, validation, seed)
-    except FoldsRefused as error:
-        whole = error.made
-        refused = {f"{fold}-{n}": why for fold, why in error.refused.items() for n in range(1, subsets + 1)}
+    whole, refused = _base(manifest, of, folds, validation, seed)
     training = {split.fold: _by_emotion(split.train) for split in whole}
-
-    def cut(split: Split, fold: str) -> Split:
-        if any(len(clips) < per_class for clips in training[split.fold].values()):
-            raise _too_few(training, per_class)
-        train = _drawn(training[split.fold], fold, per_class, seed)
-        return make_split("low_resource", fold, train, split.validation, split.test, validation)
-
-    names = {f"{split.fold}-{subset}": split for split in whole for subset in range(1, subsets + 1)}
-    return make_folds({fold: partial(cut, split, fold) for fold, split in names.items()}, refused)
+    cut = partial(_cut, training, per_class, seed)
+    numbers = range(1, subsets + 1)
+    wanted = {fold: partial(cut, split, fold) for split in whole for fold in (f"{split.fold}-{n}" for n in numbers)}
+    return make_folds(wanted, {f"{fold}-{n}": why for fold, why in refused.items() for n in numbers})
 
 
 def _leave_one_out(
@@ -186,16 +176,22 @@ def _leave_one_out(
     return make_folds({fold: partial(without, fold, after) for fold, after in zip(folds, following, strict=True)})
 
 
-def _base(manifest: Manifest, of: str, folds: int, validation: GroupValidation, seed: int) -> list[Split]:
+def _base(
+    manifest: Manifest, of: str, folds: int, validation: GroupValidation, seed: int
+) -> tuple[Sequence[Split], Mapping[str, SereneError]]:
+    """Make the folds that are cut, and say why others cannot be made."""
     if of not in get_args(Base):
         raise SereneError(unknown("base protocol of low_resource", of, get_args(Base)))
-    if of == "speaker_folds":
-        return speaker_folds(manifest, folds=folds, validation=validation, seed=seed)
-    if folds != FOLDS:
+    if of == "leave_one_session_out" and folds != FOLDS:
         raise SereneError(
             f"folds is {folds}, but {of} has a fold for each session; leave `folds` out, or set `of` to speaker_folds."
         )
-    return leave_one_session_out(manifest, validation=validation, seed=seed)
+    try:
+        if of == "speaker_folds":
+            return speaker_folds(manifest, folds=folds, validation=validation, seed=seed), {}
+        return leave_one_session_out(manifest, validation=validation, seed=seed), {}
+    except FoldsRefused as error:
+        return error.made, error.refused
 
 
 def _by_emotion(train: Sequence[Utterance]) -> Clips:
@@ -216,7 +212,11 @@ def _too_few(training: Mapping[str, Clips], per_class: int) -> SereneError:
     )
 
 
-def _drawn(by_emotion: Clips, fold: str, per_class: int, seed: int) -> list[Utterance]:
+def _cut(training: Mapping[str, Clips], per_class: int, seed: int, split: Split, fold: str) -> Split:
     """Draw a subset: always the first clips of the same order, so that a smaller draw is part of a larger one."""
+    by_emotion = training[split.fold]
+    if any(len(clips) < per_class for clips in by_emotion.values()):
+        raise _too_few(training, per_class)
     orders = [(clips, shuffled(clips, seed, f"subset {fold}")) for clips in by_emotion.values()]
-    return [clips[name] for clips, names in orders for name in names[:per_class]]
+    train = [clips[name] for clips, names in orders for name in names[:per_class]]
+    return make_split("low_resource", fold, train, split.validation, split.test, split.validation_rule)
