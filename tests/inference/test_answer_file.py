@@ -142,4 +142,4 @@ def test_a_finished_file_is_replaced_whole_or_not_at_all(folder: Path, nine: Pat
 def test_a_partial_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "out.csv.partial").mkdir()
     with pytest.raises(SereneError, match=r"Cannot use .*out\.csv\.partial, which an earlier run left: .* Remove it\."):
-        Partial.begin(tmp_path / "out.csv", {})
+        Partial.begin(tmp_path / "out.csv", {}, lambda path: [path])

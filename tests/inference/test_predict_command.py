@@ -107,6 +107,22 @@ def test_a_speaker_is_enrolled_from_what_holds_speech(typed: Typed, tmp_path: Pa
     assert json.loads(unknown)["scores"] != json.loads(known)["scores"]
 
 
+def test_a_manifest_is_answered_row_by_row(typed: Typed, one: Path, tmp_path: Path) -> None:
+    line = json.dumps({"id": "first", "audio": str(one), "speaker": "anna", "start": 0.1, "duration": 1.0})
+    (tmp_path / "m.jsonl").write_text(line)
+    row = json.loads(typed("predict", "m.jsonl", "--format", "jsonl", "--enrol-speakers", "all")[1])
+    assert (row["id"], row["enrolled_unlabelled_clips"], row["duration"]) == ("first", 1, 1.0)
+    assert typed("predict", "m.jsonl")[1].startswith("id,path,label,")
+    for words, said in {
+        ("m.jsonl", "--enrol-speakers", "0"): "--enrol-speakers is 0; a number of clips from 1 on, or all,",
+        ("m.jsonl", "--timeline"): "A timeline is of sounds, and a manifest holds clips: leave --timeline out.",
+        (one, "--enrol-speakers", "2"): "--enrol-speakers needs a manifest",
+    }.items():
+        code, out, errors = typed("predict", *words)
+        assert (code, out) == (2, "")
+        assert said in errors
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names are not bytes here")
 def test_names_that_are_not_utf_8_reach_a_strict_terminal(one: Path, tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/odd\xff.wav"

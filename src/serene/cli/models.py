@@ -33,7 +33,7 @@ Sounds = Annotated[list[Path], typer.Argument(help="Sounds, or folders of them."
 
 @app.command()
 def predict(
-    sounds: Sounds,
+    sounds: Annotated[list[Path], typer.Argument(help="Sounds, or folders of them; or a manifest (.jsonl).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; else the terminal.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="csv, json, jsonl; vtt or png of timelines.")] = None,
     timeline: Annotated[bool, typer.Option("--timeline", help="Scores over time, window by window.")] = False,
@@ -41,6 +41,10 @@ def predict(
     hop: Annotated[float, typer.Option("--hop", help="Seconds from one window to the next.")] = 1.0,
     model: Model = None,
     profile: ProfileFile = None,
+    enrol_speakers: Annotated[
+        str | None,
+        typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
+    ] = None,
     abstain: Abstain = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips in a batch.")] = 16,
     device: Device = "auto",
@@ -62,9 +66,8 @@ def predict(
             threads=threads,
         )
         target = sys.stdout if output is None else output
-        if not timeline and form in TIMELINES:
-            raise SereneError(f"--format {form} is for timelines: ask for one, with --timeline.")
-        if not timeline and output is None and form is None and len(sounds) == 1 and not sounds[0].is_dir():
+        clips = _clips(sounds, enrol_speakers, timeline, form)
+        if not timeline and output is None and form is None and clips is None and _is_one_sound(sounds):
             _answer_one(sounds[0], recognizer, json)
             return
         form = "json" if json and output is None and form is None else form
@@ -76,7 +79,7 @@ def predict(
             else:
                 from serene.inference.predict import predict as predict_all
 
-                done = predict_all(sounds, recognizer, target, form, progress=progress)
+                done = predict_all(sounds, recognizer, target, form, enrol_speakers=clips, progress=progress)
     _say(done, json and output is not None, to=aside if output is None and not timeline else out)
 
 
@@ -196,6 +199,27 @@ def _say(done: Any, json: bool, *, to: Console = out, **more: str) -> None:
         return
     for line in done.lines():
         to.print(line)
+
+
+def _clips(sounds: list[Path], given: str | None, timeline: bool, form: str | None) -> int | Literal["all"] | None:
+    """Read how many clips a speaker is enrolled with, and refuse what does not go together."""
+    from serene.inference.sources import is_table
+
+    if not timeline and form in TIMELINES:
+        raise SereneError(f"--format {form} is for timelines: ask for one, with --timeline.")
+    if timeline and (given or any(map(is_table, sounds))):
+        raise SereneError("A timeline is of sounds, and a manifest holds clips: leave --timeline out.")
+    if given is None or given == "all":
+        return given
+    if not given.isdecimal() or int(given) < 1:
+        raise SereneError(f"--enrol-speakers is {given}; a number of clips from 1 on, or all, was expected.")
+    return int(given)
+
+
+def _is_one_sound(sounds: list[Path]) -> bool:
+    from serene.inference.sources import is_table
+
+    return len(sounds) == 1 and not sounds[0].is_dir() and not is_table(sounds[0])
 
 
 def _told(json: bool) -> Callable[[str], None]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +13,8 @@ from serene import sound
 from serene.errors import SereneError, unknown
 from serene.files import append_text, write_text
 
-Row = dict[str, Any]  # path, label, scores, duration, note, error
+Row = dict[str, Any]  # a source's columns, then label, scores, duration, note, error
+State = Callable[[str], list[Any]]
 Format = Literal["csv", "json", "jsonl"]
 FORMATS = ("csv", "json", "jsonl")
 VERSION = 1  # of the partial file
@@ -65,19 +65,20 @@ def csv_line(cells: Iterable[object]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def render(rows: Iterable[Row], labels: Sequence[str], form: str) -> Iterator[str]:
-    """Write rows as text, a piece at a time.
+def render(rows: Iterable[Row], labels: Sequence[str], form: str, columns: Sequence[str] = ("path",)) -> Iterator[str]:
+    """Write rows as text, a piece at a time; such columns stand before what is answered.
 
     Raises:
         SereneError: a class is called like a column of CSV.
     """
     if form == "csv":
-        if taken := set(labels) & {"path", "label", "duration", "note", "error"}:
+        if taken := set(labels) & {*columns, "label", "duration", "note", "error"}:
             raise SereneError(f"A class is called '{min(taken)}', as a column of CSV is; ask for --format jsonl.")
-        yield csv_line(["path", "label", *labels, "duration", "note", "error"])
+        yield csv_line([*columns, "label", *labels, "duration", "note", "error"])
         for row in rows:
             scores = [row["scores"].get(label) for label in labels]
-            yield csv_line([row["path"], row["label"], *scores, row["duration"], row["note"], row["error"]])
+            head = [row[column] for column in columns]
+            yield csv_line([*head, row["label"], *scores, row["duration"], row["note"], row["error"]])
     elif form == "jsonl":
         for row in rows:
             yield _json(row) + "\n"
@@ -92,23 +93,25 @@ def render(rows: Iterable[Row], labels: Sequence[str], form: str) -> Iterator[st
 class Partial:
     """The rows of a run that has not finished, a line for each, beside its output.
 
-    A line holds which file its row is of, by absolute path, size and time. A row is used again unless the file has
-    changed since, or has failed: then it is tried again, and the later line counts.
+    A line holds which sound its row is of, such as a file by absolute path, size and time: what `state` says, which
+    begins with what the sound is known by. A row is used again unless the sound has changed since, or has failed: then
+    it is tried again, and the later line counts.
 
     Attributes:
         path: of the partial file.
         anew: why rows that were there cannot be used; None where they can, or where there were none.
     """
 
-    def __init__(self, path: Path, anew: str | None) -> None:
+    def __init__(self, path: Path, state: State, anew: str | None) -> None:
         """Name the file; `begin` makes it."""
-        self.path, self.anew = path, anew
+        self.path, self.state, self.anew = path, state, anew
 
     @classmethod
-    def begin(cls, output: Path, made_by: Mapping[str, Any]) -> Self:
+    def begin(cls, output: Path, made_by: Mapping[str, Any], state: State) -> Self:
         """Go on where a run with the same model and settings stopped, or begin a file.
 
-        `made_by` says what the answers depend on besides the sounds.
+        `made_by` says what the answers depend on besides the sounds, and `state` which sound a name stands for, and in
+        what state that is.
 
         Raises:
             SereneError: the output is a folder or device, or the disk refuses.
@@ -121,32 +124,33 @@ class Partial:
                 if file.readline() == head:
                     whole = sum(len(line) for line in file if line.endswith(b"\n"))  # the last may be cut off by a kill
                     file.truncate(len(head) + whole)
-                    return cls(path, None)
+                    return cls(path, state, None)
                 anew = f"{path} was left by another model or other settings; everything is answered anew."
         except FileNotFoundError:
             anew = None
         except OSError as error:
             raise SereneError(f"Cannot use {path}, which an earlier run left: {error.strerror}. Remove it.") from error
         write_text(path, head.decode())
-        return cls(path, anew)
+        return cls(path, state, anew)
 
     def add(self, rows: Mapping[str, Row]) -> None:
-        """Keep rows, each by the path of the file that it is of."""
-        entries = ({"of": _state(path), "row": row} for path, row in rows.items())
+        """Keep rows, each by the name of the sound that it is of."""
+        entries = ({"of": self.state(name), "row": row} for name, row in rows.items())
         append_text(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
 
-    def answered(self, paths: Iterable[str]) -> set[str]:
-        """Say which of some paths have a row that can be used again."""
+    def answered(self, names: Iterable[str]) -> set[str]:
+        """Say which of some sounds have a row that can be used again."""
         states = {entry["of"][0]: entry["of"] for _, entry in self._entries() if entry["row"]["error"] is None}
-        return {path for path in paths if states.get(os.path.abspath(path)) == _state(path)}
+        now = ((name, self.state(name)) for name in names)
+        return {name for name, state in now if states.get(state[0]) == state}
 
-    def rows(self, paths: Iterable[str]) -> Iterator[Row]:
-        """Give the rows of some paths, all of which have one, in their order; only one is in memory at a time."""
+    def rows(self, names: Iterable[str]) -> Iterator[Row]:
+        """Give the rows of some sounds, all of which have one, in their order; only one is in memory at a time."""
         places = {entry["of"][0]: place for place, entry in self._entries()}
         with self.path.open("rb") as file:
-            for path in paths:
-                file.seek(places[os.path.abspath(path)])
-                yield json.loads(file.readline())["row"] | {"path": sound.named(path)}
+            for name in names:
+                file.seek(places[self.state(name)[0]])
+                yield json.loads(file.readline())["row"]
 
     def _entries(self) -> Iterator[tuple[int, Any]]:
         with self.path.open("rb") as file:
@@ -154,15 +158,6 @@ class Partial:
             for line in file:
                 yield place, json.loads(line)
                 place += len(line)
-
-
-def _state(path: str) -> list[Any]:
-    """Tell a file from the same one after a change."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return [os.path.abspath(path), None, None]
-    return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
 
 
 def _json(row: Row) -> str:

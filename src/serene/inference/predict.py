@@ -21,7 +21,8 @@ from serene.inference.answer_file import Partial, Row, format_of, number, render
 from serene.inference.emotion import Emotion
 from serene.inference.features import Clip
 from serene.inference.recognizer import Recognizer
-from serene.inference.sounds import gather
+from serene.inference.sounds import Found
+from serene.inference.sources import Clips, Files, source_of
 
 Outcome = Clip | str  # or why there is none
 Progress = Callable[[str, int, int], None]
@@ -46,6 +47,8 @@ class Summary:
     anew: str | None = None  # why what an earlier run had left could not be used, if so
     first_error: str | None = None
     opposite: int = 0  # rows of sounds whose channels cancel each other, and of which the louder was read
+    noun: str = "file"  # what a row is of
+    enrolled: Clips | None = None  # unlabelled clips that each speaker is enrolled with
 
     def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Count rows as they go by."""
@@ -74,7 +77,10 @@ class Summary:
             f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}": self.failed,
             f"Passed over: {self.passed_over}, whose names do not end as a sound's does.": self.passed_over,
         }
-        head = f"{self.files} file{'s' * (self.files != 1)}, {length} of sound{where}"
+        if self.enrolled is not None:
+            own = "all" if self.enrolled == "all" else f"up to {self.enrolled}"
+            told[f"Each speaker is enrolled with {own} of their unlabelled clips, which are answered as well."] = True
+        head = f"{self.files} {self.noun}{'s' * (self.files != 1)}, {length} of sound{where}"
         return [head, *(line for line, there_is_such in told.items() if there_is_such)]
 
 
@@ -84,47 +90,56 @@ def predict(
     output: str | Path | TextIO,
     form: str | None = None,
     *,
+    enrol_speakers: Clips | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Answer for every sound in files and folders, in the order of their sorted paths.
+    """Answer for every sound in files and folders, in the order of their sorted paths; or for a manifest's clips.
 
     A file is written whole at the end. Until then its rows are in `OUTPUT.partial`, from which the same call goes on
     after an interruption; with another model or other settings it begins anew. A stream gets each row when it is there.
 
     Formats are `csv`, `json` (a list) and `jsonl`; without one it is what the file's name ends in, and CSV for a
-    stream. So many threads decode ahead of the network, and `progress` is told `("answering", done, of)`.
+    stream. So many threads decode ahead of the network, and `progress` is told `("answering", done, of)`. A manifest's
+    speakers are enrolled with so many of their unlabelled clips where `enrol_speakers` says so: see `ManifestClips`.
 
     Raises:
         SereneError: a path or format that there is not, no sound, or an output that cannot be written.
     """
     labels, path = recognizer.labels, Path(output) if isinstance(output, str | Path) else None
     form = format_of(path, form)
-    list(render([], labels, form))  # a class that cannot be written is said before the work, not after it
-    found = gather(paths)
-    partial = Partial.begin(path, _made_by(recognizer)) if path else None
-    before = partial.answered(found.paths) if partial else set()
+    source = source_of(paths, recognizer, enrol_speakers)
+    list(render([], labels, form, source.columns))  # what cannot be written is said before the work, not after it
+    partial = Partial.begin(path, _made_by(recognizer) | source.made_by, source.state) if path else None
+    before = partial.answered(source.names) if partial else set()
 
-    def watched() -> Iterator[dict[str, Row]]:
-        done, left = len(before), [one for one in found.paths if one not in before]
-        for rows in answers(left, recognizer, found.unlisted, threads):
-            yield rows
-            done += len(rows)
-            if progress:
-                progress("answering", done, len(found.paths))
-
-    summary = Summary(None, resumed=len(before), passed_over=found.passed_over)
+    left = [name for name in source.names if name not in before]
+    answered = _watched(_answers(source, left, recognizer, threads), len(before), len(source.names), progress)
+    summary = Summary(
+        None, resumed=len(before), passed_over=source.passed_over, noun=source.noun, enrolled=enrol_speakers
+    )
     if not isinstance(output, str | Path):
-        output.writelines(render(summary.counting(row for rows in watched() for row in rows.values()), labels, form))
+        rows = (row for few in answered for row in few.values())
+        output.writelines(render(summary.counting(rows), labels, form, source.columns))
         return summary
     assert partial is not None
-    for rows in watched():
+    for rows in answered:
         partial.add(rows)
     summary.output, summary.anew = sound.named(output), partial.anew
+    kept = zip(source.names, partial.rows(source.names), strict=True)
+    rows = (row | {"path": sound.named(source.audio(name))} for name, row in kept)
     with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(render(summary.counting(partial.rows(found.paths)), labels, form))
+        file.writelines(render(summary.counting(rows), labels, form, source.columns))
     partial.path.unlink()
     return summary
+
+
+def _watched(few: Iterable[dict[str, Row]], done: int, of: int, progress: Progress | None) -> Iterator[dict[str, Row]]:
+    for rows in few:
+        yield rows
+        done += len(rows)
+        if progress:
+            progress("answering", done, of)
 
 
 def answers(
@@ -135,24 +150,32 @@ def answers(
     There is nothing to read at paths that `failed` already.
 
     Yields:
-        The rows of the next few sounds, by path; see `row_of`.
+        The rows of the next few sounds, by path: plain data, or the reason why there is none.
     """
-    failed = failed or {}
+    return _answers(Files(Found(tuple(paths), failed or {}, 0)), paths, recognizer, threads)
 
-    def extract(path: str) -> Outcome:
+
+def _answers(
+    source: Files, names: Sequence[str], recognizer: Recognizer, threads: int | None
+) -> Iterator[dict[str, Row]]:
+    """Answer for some sounds of a source, as `answers` does."""
+
+    def extract(name: str) -> Outcome:
         try:
-            return failed[path] if path in failed else recognizer.extract(path)
+            return source.extract(name, recognizer)
         except SereneError as error:
             return str(error)
         except sound.BROKEN as error:  # of the front end; one odd file must not end a run over many
-            return f"{sound.named(path)} cannot be read: {error!r}"
+            return f"{sound.named(source.audio(name))} cannot be read: {error!r}"
 
     threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
     most, longest = BATCHES * recognizer.batch_size, recognizer.extractor.longest
-    with contextlib.closing(_ahead(paths, extract, threads, most, longest)) as extracted:
+    with contextlib.closing(_ahead(names, extract, threads, most, longest)) as extracted:
         for few in extracted:
-            answer = iter(recognizer.answer([clip for _, clip in few if isinstance(clip, Clip)]))
-            yield {path: row_of(path, next(answer) if isinstance(clip, Clip) else clip) for path, clip in few}
+            read = {name: clip for name, clip in few if isinstance(clip, Clip)}
+            answered = dict(zip(read, source.answer(list(read), list(read.values()), recognizer), strict=True))
+            outcomes = {name: answered.get(name, clip) for name, clip in few}
+            yield {name: _row(source.head(name, recognizer), outcome) for name, outcome in outcomes.items()}
 
 
 def _ahead(
@@ -200,10 +223,10 @@ def _seconds(outcome: Outcome) -> float:
     return LEAST if isinstance(outcome, str) else max(LEAST, outcome.duration)
 
 
-def row_of(path: str, answer: Emotion | str) -> Row:
+def _row(head: Row, answer: Emotion | Outcome) -> Row:
     """Make a row of an answer, or of the reason why there is none: plain data, with as many digits as are certain."""
-    own: Row = {"path": sound.named(path), "label": None, "scores": {}, "duration": None, "note": None, "error": None}
-    if isinstance(answer, str):
+    own: Row = {**head, "label": None, "scores": {}, "duration": None, "note": None, "error": None}
+    if not isinstance(answer, Emotion):
         return own | {"error": answer}
     scores = {label: number(score) for label, score in answer.scores.items()}
     return own | answer.to_dict() | {"scores": scores, "duration": round(answer.duration, 3)}

@@ -177,12 +177,27 @@ class Recognizer:
             AudioError: a sound cannot be decoded.
             SereneError: no clip holds speech, or the model answers for one clip at a time and has no use for a profile.
         """
+        self.check_enrols()
+        return self.enrolled([self.extract(sound, rate) for sound in sounds])
+
+    def check_enrols(self) -> None:
+        """Refuse to enrol where the model has no use for a profile.
+
+        Raises:
+            SereneError: the model answers for one clip at a time.
+        """
         if not self.folder.widths:
             raise SereneError(
                 f"The model {self.folder.name} answers for one clip at a time: a profile would change nothing. "
                 "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
             )
-        clips = [self.extract(sound, rate) for sound in sounds]
+
+    def enrolled(self, clips: Sequence[Clip]) -> Profile:
+        """Make a speaker's profile as `enrol` does, of clips that are decoded.
+
+        Raises:
+            SereneError: no clip holds speech.
+        """
         profile = Profile.of(clips, self.folder.identity)
         spoken = [clip for clip in clips if clip.features is not None]
         if "embeddings" in self.folder.needs:  # as those of an unseen speaker

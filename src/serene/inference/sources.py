@@ -1,0 +1,174 @@
+"""What is answered for: sound files by path, or a manifest's clips by id, whose speakers can be enrolled."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from serene import sound
+from serene.corpora.manifest import Manifest
+from serene.errors import SereneError
+from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
+from serene.inference.profile import Profile
+from serene.inference.recognizer import Recognizer
+from serene.inference.sounds import Found, gather, refuse_loud
+from serene.protocols.split import enrolment_ids
+
+Clips = int | Literal["all"]  # that a speaker is enrolled with
+TABLES = (".jsonl", ".json", ".csv", ".tsv")  # what a manifest may be called, and what is taken for one by mistake
+ENROLLED = "enrolled_unlabelled_clips"  # column of how many of the speaker's own clips
+
+
+class Files:
+    """Sound files, each answered for by its path.
+
+    Attributes:
+        noun: what one of them is.
+        columns: of rows, before what is answered.
+        names: of all, in the order of the rows.
+        passed_over: files whose names are not those of sounds.
+        made_by: what answers depend on besides the model and each sound.
+    """
+
+    noun, columns = "file", ("path",)
+
+    def __init__(self, found: Found) -> None:
+        """Take what `gather` found."""
+        self.names, self.passed_over, self.made_by = found.paths, found.passed_over, dict[str, Any]()
+        self._unlisted = found.unlisted
+
+    def audio(self, name: str) -> str:
+        """Give the path of the sound file that one is in."""
+        return name
+
+    def state(self, name: str) -> list[Any]:
+        """Tell one from the same one after a change of its file; the first entry is what it is known by."""
+        return _state(name)
+
+    def extract(self, name: str, recognizer: Recognizer) -> Clip:
+        """Decode one, as `Recognizer.extract` does."""
+        if name in self._unlisted:
+            raise SereneError(self._unlisted[name])
+        return recognizer.extract(name)
+
+    def answer(self, names: Sequence[str], clips: Sequence[Clip], recognizer: Recognizer) -> list[Emotion]:
+        """Answer for some of them."""
+        return recognizer.answer(clips)
+
+    def head(self, name: str, recognizer: Recognizer) -> dict[str, Any]:
+        """Give the row's columns before what is answered."""
+        return {"path": sound.named(self.audio(name))}
+
+
+class ManifestClips(Files):
+    """A manifest's clips, each answered for by its id, at its place in its file.
+
+    Where speakers are enrolled, each is with so many of their own clips, or all, whose labels are not looked at. They
+    are drawn by a hash of the ids, as `serene evaluate --enrolled` does, and are answered as well. Clips that cannot be
+    decoded, or hold no speech, enrol nobody.
+
+    Raises:
+        SereneError: no manifest, or a model that cannot enrol.
+    """
+
+    noun, columns = "clip", ("id", "path")
+
+    def __init__(self, path: Path, recognizer: Recognizer, enrol: Clips | None) -> None:
+        """Read the manifest, and choose who is enrolled with what."""
+        self._clips = {u.id: u for u in Manifest.read(path)}
+        self.names, self.passed_over, self.made_by = tuple(self._clips), 0, {}
+        self._enrolling: dict[str, list[str]] = {}
+        self._profiles: dict[str, Profile | None] = {}
+        if enrol is None:
+            return
+        recognizer.check_enrols()
+        own: defaultdict[str, list[str]] = defaultdict(list)
+        for u in self._clips.values():
+            own[u.person].append(u.id)
+        most = None if enrol == "all" else enrol
+        self._enrolling = {person: enrolment_ids(ids, most) for person, ids in own.items()}
+        self.columns = ("id", "path", ENROLLED)
+        chosen = {person: [self.state(name) for name in names] for person, names in self._enrolling.items()}
+        self.made_by = {"enrolled": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()}
+
+    def audio(self, name: str) -> str:
+        """Give the path of the sound file that one is in."""
+        return self._clips[name].audio
+
+    def state(self, name: str) -> list[Any]:
+        """Tell one from the same one after a change of its file or place; the first entry is its id."""
+        clip = self._clips[name]
+        return [name, *_state(clip.audio), clip.start, clip.duration, clip.person]
+
+    def extract(self, name: str, recognizer: Recognizer) -> Clip:
+        """Decode one at its place in the file."""
+        clip, longest = self._clips[name], recognizer.extractor.longest
+        remarks: list[str] = []
+        samples = sound.read(clip.audio, clip.start, clip.duration, longest=longest, remarks=remarks)
+        refuse_loud(samples, sound.named(clip.audio))
+        return replace(recognizer.extract(samples, sound.SAMPLE_RATE), remark=remarks[0] if remarks else None)
+
+    def answer(self, names: Sequence[str], clips: Sequence[Clip], recognizer: Recognizer) -> list[Emotion]:
+        """Answer for some of them, by their speakers' profiles where these are enrolled."""
+        if not self._enrolling:
+            return recognizer.answer(clips)
+        return recognizer.answer(clips, profile=[self._profile(name, recognizer) for name in names])
+
+    def head(self, name: str, recognizer: Recognizer) -> dict[str, Any]:
+        """Give the row's columns before what is answered."""
+        own = {"id": name, **super().head(name, recognizer)}
+        if not self._enrolling:
+            return own
+        profile = self._profile(name, recognizer)
+        return own | {ENROLLED: 0 if profile is None else profile.clips}
+
+    def _profile(self, name: str, recognizer: Recognizer) -> Profile | None:
+        """Make the profile of who speaks in a clip, once; None where none of their clips holds speech."""
+        person = self._clips[name].person
+        if person not in self._profiles:
+            clips = []
+            for own in self._enrolling[person]:
+                with contextlib.suppress(SereneError, *sound.BROKEN):  # its own row says what is wrong with it
+                    clips.append(self.extract(own, recognizer))
+            spoken = any(clip.features is not None for clip in clips)
+            self._profiles[person] = recognizer.enrolled(clips) if spoken else None
+        return self._profiles[person]
+
+
+def source_of(paths: Sequence[str | Path], recognizer: Recognizer, enrol: Clips | None = None) -> Files:
+    """Take one path for a manifest where it is called like a table, and all else for sounds and folders of them.
+
+    Raises:
+        SereneError: no such path, no sound, a manifest beside other paths, or speakers to enrol and no manifest.
+    """
+    tables = [Path(path) for path in paths if is_table(path)]
+    if not tables:
+        if enrol is not None:
+            raise SereneError("--enrol-speakers needs a manifest, which says who speaks; `serene prepare` makes one.")
+        return Files(gather(paths))
+    if len(paths) > 1:
+        raise SereneError(f"{sound.named(tables[0])} is a manifest: give it alone, and sounds in another run.")
+    if recognizer.profile is not None and enrol is not None:
+        raise SereneError("--profile and --enrol-speakers are two ways to say who speaks; choose one.")
+    return ManifestClips(tables[0], recognizer, enrol)
+
+
+def is_table(path: str | Path) -> bool:
+    """Say whether a path is called as a manifest or another table is."""
+    return os.path.splitext(path)[1].lower() in TABLES
+
+
+def _state(path: str) -> list[Any]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return [os.path.abspath(path), None, None]
+    return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
