@@ -21,7 +21,8 @@ from serene.reproduce import bench, reproduce
 from serene.task import Task
 
 GAT = {"iemocap": "/i", "voxceleb1": "/v"}
-SIX = [f"HuBERT {size}{method}" for size in ("Base", "Large") for method in ("", " + SNP", " + TAP")]
+METHODS = ("", " + projector, lambda = 0", " + SNP", " + TAP")
+EIGHT = [f"HuBERT {size}{method}" for size in ("Base", "Large") for method in METHODS]
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +70,9 @@ def plant(fold: str, seed: int, right: int, of: int = 100) -> Predictions:
 
 
 def test_the_low_resource_curve(trained: list[Recipe], tmp_path: Path) -> None:
-    result = reproduce("gat2022-figure2", GAT, tmp_path / "runs", rows=SIX[:2])
+    result = reproduce("gat2022-figure2", GAT, tmp_path / "runs", rows=EIGHT[:2])
     assert len(trained) == 2 * 7  # the points, the area and the mean are of the same runs
-    assert [line["system"] for line in result.lines()] == SIX
+    assert [line["system"] for line in result.lines()] == EIGHT
     steps = [1.0, 2, 5, 10, 20, 40, 60]  # per cent: a tenth of the clips per class
     places = [10, 20, 50, 100, 200, 400, 600]
     area = sum((b - a) * (y + z) / 2 for a, b, y, z in zip(places, places[1:], steps, steps[1:], strict=False)) / 590
@@ -117,14 +118,16 @@ def test_the_probe_stands_on_models_that_are_trained_first(
     monkeypatch.setattr(bench, "make_plan", lambda *_: Planned)
     result = reproduce("gat2022-probe", GAT, tmp_path)
     names = [made.name.removeprefix("gat2022-") for made in trained]
-    assert names == ["probe", "iemocap-baseline", "probe", "iemocap-tap", "probe", "iemocap-snp", "probe"]
+    upstreams = [f"iemocap-{row}" for row in ("baseline", "tap", "projector", "snp")]
+    assert names == ["probe", *(name for upstream in upstreams for name in (upstream, "probe"))]
     for upstream, probe in zip(trained[1::2], trained[2::2], strict=True):
         assert (upstream.run, upstream.seeds) == (("Session1",), (0,))
         assert upstream.model.encoder["weights"] == "facebook/hubert-large-ll60k"
         assert probe.front_end["weights"].endswith("/fold-Session1/seed-0/model")
         assert upstream.name in probe.front_end["weights"]
     assert trained[0].front_end["weights"] == "facebook/hubert-large-ll60k"
-    assert [line["published accuracy"] for line in result.lines()] == ["60.7", "", "45.9", ""]
+    assert [line["published accuracy"] for line in result.lines()] == ["60.7", "", "45.9", "", ""]
+    assert {made.front_end["longest"] for made in trained} == {15}  # before, after, and what was trained between
     assert all(line["run"].startswith("gat2022-probe-") for line in result.lines())
     assert result.picture is None
 
@@ -189,16 +192,16 @@ def test_weights_are_looked_for_before_anything_is_trained(
 
 def test_folds_that_were_not_run_are_said(trained: list[Recipe], tmp_path: Path) -> None:
     changes = ("protocol.run=[2]",)
-    result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=SIX[:1], overrides=changes)
+    result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=EIGHT[:1], overrides=changes)
     assert result.differences[0] == "Of no other folds than 2: 5-fold WA."
-    result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=SIX[:1])
+    result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], rows=EIGHT[:1])
     assert not any("no other fold" in text for text in result.differences)
 
 
 def test_random_weights_are_said_to_be_random(trained: list[Recipe], tmp_path: Path) -> None:
     changes = ("model.weights=null", "model.config={num_hidden_layers: 2}")
     result = reproduce("gat2022-table1", GAT, tmp_path, columns=["5-fold WA"], overrides=changes)
-    assert len(trained) == 3 + 3  # Large differs by its rate for the encoder alone
+    assert len(trained) == 4 + 4  # Large differs by its rate for the encoder alone
     assert result.differences[0].startswith("Our encoder begins with random weights")
 
 
