@@ -198,6 +198,30 @@ def test_what_was_left_out_is_written_even_where_nothing_is_left(serene: Serene,
     assert not (tmp_path / "o.left_out.csv").exists()
 
 
+def test_a_pattern_is_tried_before_anything_is_decoded(
+    serene: Serene, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = table.parent
+    for name in "abcd":
+        (folder / f"{name}.wav").rename(folder / f"{name}_sad_1.wav")
+    soundfile.write(folder / "stray.wav", np.ones(8000), 16_000)
+    fits = "The pattern '{speaker}_{emotion}_*.wav' fits 4 of 5 sound files; not, for example, stray.wav."
+    words = ("prepare", "files", folder, "--pattern", "{speaker}_{emotion}_*.wav", "-o", folder / "m.jsonl")
+    ended = serene(*words)
+    assert ended.code == 0, ended.err
+    assert f"note: {fits}" in ended.out
+    assert [(u.speaker, u.emotion) for u in Manifest.read(folder / "m.jsonl")] == [("a", "sadness"), ("b", "sadness")]
+    monkeypatch.setattr("serene.sound.seconds", None)
+    with pytest.raises(TypeError):
+        serene(*words)
+
+
+def test_an_option_of_another_corpus_is_refused(serene: Serene, table: Path) -> None:
+    ended = serene("prepare", "table", table, "--pattern", "{speaker}", "-o", table.parent / "m.jsonl")
+    assert ended.code == 2
+    assert "The corpus 'table' is read without --pattern; leave the option out." in ended.err
+
+
 def test_repeated_reasons_are_grouped_on_the_terminal_and_all_in_the_file(serene: Serene, table: Path) -> None:
     table.write_text(table.read_text() + "".join(f"missing/{n}.wav,X,ang\n" for n in range(9)))
     manifest = table.parent / "m.jsonl"

@@ -219,6 +219,11 @@ def table(root: Path) -> Path:
     return root / "mine.jsonl"
 
 
+def files(root: Path) -> Path:
+    """Files that are named as `files` reads them without a pattern."""
+    return sound_files(root, ["OAF_back_angry.wav", "OAF_bar_sad.wav", "b/YAF_back_neutral.flac"])
+
+
 def synthetic(root: Path) -> Path:
     """A small synthetic corpus; `read` makes a larger one in a new folder."""
     make(root / "made", speakers=4, clips_per_speaker=8, seconds=0.3)
@@ -235,5 +240,6 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "voxceleb1": voxceleb1,
     "speechocean762": speechocean762,
     "table": table,
+    "files": files,
     "synthetic": synthetic,
 }

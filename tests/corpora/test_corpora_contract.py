@@ -51,7 +51,7 @@ def test_reads_its_tree(corpus: str, manifests: dict[str, Manifest]) -> None:
     assert not manifest.left_out
 
 
-@pytest.mark.parametrize("corpus", [name for name in CORPORA if name != "table"])
+@pytest.mark.parametrize("corpus", [name for name in CORPORA if name not in ("table", "files")])
 def test_says_which_corpus_it_is_and_what_is_said(corpus: str, manifests: dict[str, Manifest]) -> None:
     assert {u.corpus for u in manifests[corpus]} == {corpus}
     assert {bool(u.text_id) for u in manifests[corpus]} == {corpus not in SPONTANEOUS}
@@ -113,7 +113,7 @@ def test_reading_needs_no_heavy_library() -> None:
 
 
 def test_unknown_corpus_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(SereneError, match=r"Did you mean 'emodb'\?.*Choices: crema_d, emodb, esd, iemocap"):
+    with pytest.raises(SereneError, match=r"Did you mean 'emodb'\?.*Choices: crema_d, emodb, esd, files, iemocap"):
         prepare("emo_db", tmp_path)
 
 

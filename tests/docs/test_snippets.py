@@ -74,7 +74,7 @@ class Reader:
         return complaint if code == 2 else printed
 
     def serene(self, words: list[str]) -> tuple[int, str, str]:
-        words = [match for word in words for match in (sorted(glob.glob(word)) if "*" in word else [word])]
+        words = [match for word in words for match in (sorted(glob.glob(word)) or [word] if "*" in word else [word])]
         quick = ["training.epochs=1", "--jobs", "1"] if words[0] == "train" and learns_emotions(words[1]) else []
         self.monkeypatch.setattr(sys, "argv", ["serene", *words, *quick])
         printed, complaint = io.StringIO(), io.StringIO()

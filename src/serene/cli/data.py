@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serene.cli.terminal import Json, app, bars, out, print_json, training
+from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
 from serene.corpora import CORPORA
 from serene.corpora.left_out import NothingLeft, beside, write_left_out
 from serene.corpora.manifest import Manifest, words
@@ -28,6 +28,10 @@ def prepare(
         Path, typer.Argument(help="The corpus as it is shipped; for `table` the CSV or JSON-lines file.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, such as emodb.jsonl.")],
+    pattern: Annotated[
+        str | None,
+        typer.Option("--pattern", help="For `files`: how they are named, as {speaker}_{text}_{emotion}.wav."),
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Read headers only; audio is not checked.")] = False,
     plots: Annotated[bool, typer.Option("--plots", help="Also draw the corpus, in a folder beside.")] = False,
     strict: Strict = False,
@@ -43,7 +47,8 @@ def prepare(
             import serene.reporting.corpus_report  # noqa: F401  # what is missing is said before the long decoding
     with bars() as progress:
         try:
-            manifest = prepare_corpus(corpus, folder, fast=fast, progress=partial(progress, "decoding"))
+            asked = {"pattern": pattern, "remark": aside.print} if pattern else {}
+            manifest = prepare_corpus(corpus, folder, fast=fast, progress=partial(progress, "decoding"), **asked)
         except NothingLeft as error:
             if error.left_out:
                 write_left_out(error.left_out, beside(output))

@@ -12,6 +12,7 @@ CORPORA = {
     "voxceleb1": "serene.corpora.voxceleb1:read",
     "speechocean762": "serene.corpora.speechocean762:read",
     "table": "serene.corpora.table:read",
+    "files": "serene.corpora.files:read",
     "synthetic": "serene.corpora.synthetic:read",
 }
 

@@ -39,6 +39,7 @@ def prepare(
     fast: bool = False,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    remark: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Manifest:
     """Read a corpus, decode every clip once and leave out what no label can be trusted for.
@@ -55,7 +56,8 @@ def prepare(
         progress: called after every clip with the number done and the number in all.
         workers: threads that decode; one per processor without it. Threads do as well as processes here, since
             decoding, resampling and hashing release the interpreter's lock, and they need no importable main module.
-        settings: of the corpus's reader, such as `encoding` for `table`.
+        remark: called with each remark of the reader before anything is decoded.
+        settings: of the corpus's reader, such as `pattern` for `files`.
 
     Returns:
         The reader's utterances in its order, with duration and sample rate, and unless `fast` the audio's hash.
@@ -63,7 +65,7 @@ def prepare(
     Raises:
         SereneError: no such corpus, folder or setting, or nothing is left.
     """
-    manifest = _read(corpus, Path(folder), settings)
+    manifest = _read(corpus, Path(folder), settings, remark)
     opposite: list[str] = []  # ids
     look = _header if fast else functools.partial(_decoded, opposite=opposite)
     clips = _in_parallel(look, manifest.utterances, progress, workers)
@@ -98,11 +100,15 @@ def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = Non
     return replace(manifest, utterances=tuple(decoded.get(u.id, u) for u in manifest))  # pyright: ignore[reportArgumentType]
 
 
-def _read(corpus: str, folder: Path, settings: Mapping[str, Any]) -> Manifest:
+def _read(corpus: str, folder: Path, settings: Mapping[str, Any], remark: Callable[[str], None] | None) -> Manifest:
     reader = load(corpus, CORPORA, "corpus")
     if strange := [name for name in settings if name not in inspect.signature(reader).parameters]:
         raise SereneError(f"The corpus '{corpus}' is read without --{strange[0]}; leave the option out.")
-    return reader(folder, **settings)
+    manifest: Manifest = reader(folder, **settings)
+    if remark:
+        for said in manifest.remarks:
+            remark(said)
+    return manifest
 
 
 def _in_parallel(

@@ -245,7 +245,7 @@ def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progres
 def _target(models: Models, manifest: Manifest, path: Path) -> str:
     """Choose what the models are scored against: what they learnt, or the emotion for want of listeners' votes."""
     others = sorted({u.corpus for u in manifest if u.corpus is not None} - {models.corpus})
-    if models.target == "speaker" and models.corpus != "table" and others:
+    if models.target == "speaker" and models.corpus not in NAMELESS and others:
         raise SereneError(
             f"The models of {models.name} name speakers of {models.corpus}, and {path} has clips of "
             f"{' and '.join(others)}, whose speakers are others even if they bear the same names. Give a manifest of "
