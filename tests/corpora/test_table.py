@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from corpus_trees import sound_files
 
-from serene.corpora.table import ALIASES, read
+from serene.corpora.rows import ALIASES
+from serene.corpora.table import read
 from serene.errors import SereneError
 
 
@@ -130,11 +131,14 @@ def test_a_missing_file_is_left_out_by_name(folder: Path) -> None:
             r"no column for the speaker. It has: wav, emotion. Accepted names: speaker, spe",
         ),
         ("speaker,emotion\ns,anger\n", "no column for the audio. .* audio_filepath"),
-        ("wav,spk\na/one.wav,s\na/two.wav,\n", r"t.csv, row 2: the column 'speaker' is missing"),
-        ("wav,spk,start\na/one.wav,s,soon\n", r"row 1: .*soon.*; a number was expected"),
-        ("wav,spk\na/one.wav,s,anger\n", "row 1 has more fields than the header"),
+        ("wav,spk\na/one.wav,s\na/two.wav,\n", r"t.csv, row 2 \(line 3\): the column 'speaker' is missing"),
+        ("wav,spk,start\na/one.wav,s,soon\n", r"row 1 \(line 2\): .*soon.*; a number was expected"),
+        ("wav,spk\na/one.wav,s,anger\n", r"row 1 \(line 2\) has more fields than the header"),
         ("wav,spk\nx.wav,s\ny.wav,t\n", "None of the 2 files .* Relative paths are taken from the table's folder"),
-        ("id,wav,spk\n1,a/one.wav,s\n1,a/two.wav,s\n", "repeats 1 ids"),
+        (
+            "id,wav,spk\n1,a/one.wav,s\n1,a/two.wav,s\n",
+            r"row 1 \(line 2\) and row 2 \(line 3\) are both '1' and differ in audio: 'a/one.wav' and",
+        ),
         ("wav,spk\n", "manifest is empty"),
         ("", "manifest is empty"),
     ],

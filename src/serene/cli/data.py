@@ -19,6 +19,9 @@ from serene.errors import SereneError
 
 FEW = 3  # lines of a kind that are printed
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where ids of speakers may stand for one person.")]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="Of a table's or list's text, such as latin-1 or utf-16.")
+]
 
 
 @app.command()
@@ -32,6 +35,10 @@ def prepare(
         str | None,
         typer.Option("--pattern", help="For `files`: how they are named, as {speaker}_{text}_{emotion}.wav."),
     ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="For `table`: the folder that relative paths are taken from.")
+    ] = None,
+    encoding: Encoding = None,
     fast: Annotated[bool, typer.Option("--fast", help="Read headers only; audio is not checked.")] = False,
     plots: Annotated[bool, typer.Option("--plots", help="Also draw the corpus, in a folder beside.")] = False,
     strict: Strict = False,
@@ -47,7 +54,8 @@ def prepare(
             import serene.reporting.corpus_report  # noqa: F401  # what is missing is said before the long decoding
     with bars() as progress:
         try:
-            asked = {"pattern": pattern, "remark": aside.print} if pattern else {}
+            given = {"root": root, "encoding": encoding, "pattern": pattern, "remark": pattern and aside.print}
+            asked = {name: value for name, value in given.items() if value}
             manifest = prepare_corpus(corpus, folder, fast=fast, progress=partial(progress, "decoding"), **asked)
         except NothingLeft as error:
             if error.left_out:
@@ -98,17 +106,18 @@ def audit(
     splits: Annotated[list[Path] | None, typer.Option("--splits", help="Split files; see below.")] = None,
     more: Annotated[list[Path] | None, typer.Argument(help="Further split files.")] = None,
     strict: Strict = False,
+    encoding: Encoding = None,
     json: Json = False,
 ) -> None:
     """Find speakers, sessions, texts and identical audio that the parts of a split share.
 
     `--splits A B ...` takes one file per part, or one file with a part column: this project's, EmoBox's JSON lines,
-    s3prl's JSON, CSV. Without it the manifest's own `split` column is audited. The exit code is 1 where speakers or
-    identical audio are shared.
+    s3prl's JSON, CSV. A folder or a pattern stands for the files in it. Without it the manifest's own `split` column
+    is audited. The exit code is 1 where speakers or identical audio are shared.
     """
     from serene.protocols.audit import audit as audit_splits
 
-    result = audit_splits(manifest, [*(splits or []), *(more or [])])
+    result = audit_splits(manifest, [*(splits or []), *(more or [])], encoding)
     if json:
         print_json(result.to_json())
     else:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-MISSING = frozenset(("nan", "n/a", "na", "#n/a", "<na>", "null", "none"))  # as tables write what is not there
+MISSING = frozenset(("nan", "nat", "n/a", "na", "#n/a", "<na>", "null", "none"))  # as tables write what is not there
 
 EMOTIONS = (
     *("anger", "happiness", "sadness", "neutral", "fear", "disgust", "surprise"),

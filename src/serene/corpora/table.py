@@ -1,135 +1,126 @@
 """Your own corpus: a CSV, TSV, JSON or JSON-lines file of path, speaker and emotion.
 
-Every row is a clip. Needed are the sound's path (relative to the table's folder, or absolute) and the speaker; the
-other columns of a manifest are read where they are there, under their own names or these:
+Every row is a clip. Needed are the sound's path (absolute, or relative to the table's folder or another one) and the
+speaker; the other columns of a manifest are read where they are there, under their own names or these:
 
-    audio         wav, audio_filepath, audio_path, filepath, filename, path, file
-    speaker       speaker_id, spk, spk_id, talker
+    audio         wav, audio_filepath, audio_path, filepath, filename, path, file, file_name, file_path, audio_name
+    speaker       speaker_id, spk, spk_id, spkrid, talker
     emotion       label, emo
-    id            key, utt_id, utterance_id, utt, name (without any: the path without its extension)
-    start         offset, begin (seconds)
-    duration      length (seconds)
+    id            key, utt_id, utterance_id, utt, file_id, name: or the path without its extension; where no column
+                  has the sound's path, the id is taken for it
+    start         offset, begin, start_time
+    end           stop, end_time
+    duration      length
+    split         part, set, split_set, partition, subset, usage
     sample_rate   sampling_rate; gender: sex; language: lang; corpus: dataset; text_id: sentence_id
 
-Short or adjective emotion names (`ang`, `happy`) become whole words, as a remark says. Further numeric columns are
-kept as targets; further text columns are ignored, with a remark. A JSON file is a list of rows, or an object of id ->
-row.
+A segment of a file has a start, and an end or a duration: in seconds, or as 1:30.5, 00:01:30.5 or 0 days 00:01:30.5.
+Backslashes in paths are slashes, and a sound may be named without its extension. Equal rows count once. Short or
+adjective emotion names (`ang`, `happy`) become whole words, as a remark says. Further numeric columns are kept as
+targets; further text columns are ignored, with a remark. `serene.corpora.rows` says which shapes a file may have; in a
+list of paths and labels without a header, all speakers are Unknown.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
+import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.manifest import COLUMNS, LeftOut, Manifest, utterance_from
-from serene.corpora.spelling import whole_words
-from serene.errors import SereneError
+from serene.corpora import UNKNOWN_SPEAKER
+from serene.corpora.folder import EXTENSIONS
+from serene.corpora.left_out import LeftOut, NothingLeft
+from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
+from serene.corpora.rows import ALIASES, Row, Rows, read_rows
+from serene.corpora.spelling import is_missing, whole_words
+from serene.errors import SereneError, quoted
 
 HOME = "A table is your own: a CSV, TSV, JSON or JSON-lines file with a row for each clip."
 LICENCE = "your own"
 CITATION = "none"
 
-ALIASES = {
-    "id": ("key", "utt_id", "utterance_id", "utt", "name"),
-    "audio": ("wav", "audio_filepath", "audio_path", "filepath", "filename", "path", "file"),
-    "speaker": ("speaker_id", "spk", "spk_id", "talker"),
-    "emotion": ("label", "emo"),
-    "start": ("offset", "begin"),
-    "duration": ("length",),
-    "sample_rate": ("sampling_rate",),
-    "gender": ("sex",),
-    "language": ("lang",),
-    "corpus": ("dataset",),
-    "text_id": ("sentence_id",),
-}
 EXPECTED = "a CSV, TSV, JSON or JSON-lines file with at least the columns audio and speaker"
+CLOCK = re.compile(r"(?:(\d+) days?,? *\+?)?(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"^(?:\{\w+\}|\$\w+)/")  # SpeechBrain writes {data_root}/wav/a.wav
+AGREE = 0.01  # seconds by which a duration may differ from end less start
 
-Row = dict[str, Any]
+Placed = Mapping[str, Row]  # place in the file -> row
 
 
-def read(path: Path) -> Manifest:
+def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -> Manifest:
     """Read a table; no sound is decoded. A row whose file is not there is left out.
+
+    Args:
+        path: the table.
+        root: the folder that relative paths of sounds are taken from; the table's own without it.
+        encoding: of its text, such as `latin-1`; UTF-8, or what a byte-order mark says, without it.
 
     Raises:
         SereneError: no such file, not a table, a column or value that is missing or ill-typed (the message names the
             row and the accepted column names), or none of its sound files is there.
     """
-    rows = _rows(path)
-    names = _names(rows, path)
-    extra = {name for row in rows for name in row} - set(names) - set(COLUMNS)
-    ignored = {name for name in extra if not all(_is_number(row.get(name)) for row in rows)}
-    rows = [{names.get(key, key): value for key, value in row.items() if key not in ignored} for row in rows]
-    spelt = whole_words(rows)
-    _identify(rows)
-    clips = [utterance_from(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
-    clips = [replace(clip, audio=str(path.parent / clip.audio)) for clip in clips]
-    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not Path(c.audio).is_file()]
-    if left_out and len(left_out) == len(clips):
-        raise SereneError(
-            f"None of the {len(clips)} files that {path} lists is there, for example {clips[0].audio}. "
-            "Relative paths are taken from the table's folder."
-        )
-    absent = {item.audio for item in left_out}
-    remarks = [f"Text columns ignored: {', '.join(sorted(ignored))}."] if ignored else []
-    remarks += spelt
-    return Manifest(tuple(c for c in clips if c.audio not in absent), tuple(left_out), tuple(remarks)).check()
-
-
-def _rows(path: Path) -> list[Row]:
     if not path.is_file():
         wrong = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
         raise SereneError(f"{wrong}. Expected: {EXPECTED}. {HOME} Licence: {LICENCE}.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return _json(text) if path.suffix.lower() not in (".csv", ".tsv", ".txt") else _separated(text)
-    except (OSError, ValueError, csv.Error) as error:
-        raise SereneError(f"{path} cannot be read as a table: {error}. Expected: {EXPECTED}.") from error
+    table, folder = read_rows(path, encoding), root or path.parent
+    names = _names(table, path)
+    rows, ignored = _columns(table, names)
+    spelt = whole_words(rows.values())
+    for place, row in rows.items():
+        row["audio"] = _written(str(row.get("audio") or ""), folder)
+        _times(row, f"{path}, {place}")
+    rows, equal = _once(rows)
+    _cut_out(rows, path)
+    clips = _clips(rows, path)
+    clips = [replace(clip, audio=str(_located(folder / clip.audio))) for clip in clips]
+    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not Path(c.audio).is_file()]
+    if left_out and len(left_out) == len(clips):
+        taken = f"taken from {folder}" if root else "taken from the table's folder, or from --root FOLDER"
+        raise NothingLeft(
+            f"None of the {len(clips)} files that {path} lists is there, for example {quoted(clips[0].audio)}. "
+            f"Relative paths are {taken}. {quoted(' '.join(table.remarks))}".rstrip(),
+            left_out,
+        )
+    absent = {item.audio for item in left_out}
+    remarks = list(table.remarks)
+    remarks += [f"Equal rows, counted once: {len(equal)}, such as {equal[0]}."] if equal else []
+    remarks += [f"Text columns ignored: {quoted(', '.join(ignored))}."] if ignored else []
+    remarks += spelt
+    if rows and "speaker" not in names.values():
+        remarks.append(f"No speaker is known: all are {UNKNOWN_SPEAKER}, whom no protocol tests.")
+    return Manifest(tuple(c for c in clips if c.audio not in absent), tuple(left_out), tuple(remarks)).check()
 
 
-def _separated(text: str) -> list[Row]:
-    header = text.partition("\n")[0]
-    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",\t;", key=header.count)))
-    for number, row in enumerate(rows, 1):
-        if None in row:
-            raise ValueError(f"row {number} has more fields than the header has columns")
-    return rows
-
-
-def _json(text: str) -> list[Row]:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError:  # several objects, one on each line
-        data = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if isinstance(data, dict) and all(isinstance(row, dict) for row in data.values()):
-        data = [{"id": name} | row for name, row in data.items()]
-    data = [data] if isinstance(data, dict) else data  # JSON lines of a single line
-    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
-        raise ValueError("JSON of another shape than a list of objects, an object of id -> object, or an object a line")
-    return data
-
-
-def _names(rows: list[Row], path: Path) -> dict[str, str]:
+def _names(table: Rows, path: Path) -> dict[str, str]:
     """Map the table's column names to a manifest's; a column under its own name comes before its aliases."""
-    present = {name: name.strip().lower() for row in rows for name in row}
+    present = {name: name.strip().lower() for row in table.rows for name in row}
     names: dict[str, str] = {}
-    for column in COLUMNS:
+    for column in ("audio", "end", *(column for column in COLUMNS if column != "audio")):
         accepted = (column, *ALIASES.get(column, ()))
-        found = [name for alias in accepted for name, lower in present.items() if lower == alias]
+        accepted += ("id", *ALIASES["id"]) if column == "audio" else ()
+        found = [name for alias in accepted for name, lower in present.items() if lower == alias and name not in names]
         if found:
             names[found[0]] = column
-        elif rows and column in ("audio", "speaker"):
+        elif table.rows and column in ("audio", "speaker") and (table.headed or "emotion" not in present):
             raise SereneError(
-                f"{path} has no column for the {column}. It has: {', '.join(present)}. "
+                f"{path} has no column for the {column}. It has: {quoted(', '.join(present))}. "
                 f"Accepted names: {', '.join(accepted)}. Every clip needs its sound and its speaker, "
-                "since splits are made by speaker."
+                f"since splits are made by speaker.{'' if table.headed else ' Write a first line that names them.'}"
             )
     return names
+
+
+def _columns(table: Rows, names: Mapping[str, str]) -> tuple[dict[str, Row], list[str]]:
+    """Give the rows under a manifest's column names, without the further columns of text, whose names come second."""
+    extra = {name for row in table.rows for name in row} - set(names) - set(COLUMNS)
+    ignored = sorted(name for name in extra if not all(_is_number(row.get(name)) for row in table.rows))
+    shared = {} if "speaker" in names.values() else {"speaker": UNKNOWN_SPEAKER}
+    rows = [{names.get(k, k): v for k, v in row.items() if k not in ignored} | shared for row in table.rows]
+    return dict(zip(table.places, rows, strict=True)), ignored
 
 
 def _is_number(value: Any) -> bool:
@@ -139,7 +130,86 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _identify(rows: list[Row]) -> None:
+def _written(audio: str, folder: Path) -> str:
+    """Write a path as this system does."""
+    audio = PLACEHOLDER.sub("", audio.strip())
+    return audio if "\\" not in audio or (folder / audio).is_file() else audio.replace("\\", "/")
+
+
+def _located(audio: Path) -> Path:
+    """Find a sound that may be named without its extension."""
+    if audio.is_file() or audio.suffix.lower() in EXTENSIONS:
+        return audio
+    named = (audio.with_name(audio.name + end) for known in EXTENSIONS for end in (known, known.upper()))
+    return next((path for path in named if path.is_file()), audio)
+
+
+def _times(row: Row, where: str) -> None:
+    """Read the times of a row as seconds, in place: from numbers, or as clocks and pandas write them."""
+    for column in ("start", "end", "duration"):
+        text = "" if row.get(column) is None else str(row[column]).strip()
+        if is_missing(text):
+            row.pop(column, None)
+        elif clock := CLOCK.fullmatch(text):
+            days, hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
+            row[column] = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        elif not _is_number(text):
+            raise SereneError(
+                f"{where}: the {column} is '{quoted(text)}'; a number was expected: seconds, such as 90.5, or "
+                "1:30.5, 00:01:30.5 or 0 days 00:01:30.5."
+            )
+
+
+def _cut_out(rows: Placed, path: Path) -> None:
+    """Make of each segment's end its duration, in place; a segment that ends nowhere is refused."""
+    files = Counter(row["audio"] for row in rows.values())
+    for place, row in rows.items():
+        start, length, end = (float(row.get(column, 0)) for column in ("start", "duration", "end"))
+        if "end" in row:
+            if end <= start or (length and abs(end - start - length) > AGREE):
+                also = f" and duration {length:g}" if length else ""
+                raise SereneError(
+                    f"{path}, {place}: start {start:g}, end {end:g}{also} contradict each other. Times are seconds "
+                    "from the beginning of the sound's file."
+                )
+            row["duration"] = row.get("duration", round(end - start, 9))
+            del row["end"]
+        elif "start" in row and "duration" not in row and (start or files[row["audio"]] > 1):
+            raise SereneError(
+                f"{path}, {place}: start is {start:g}, and no end or duration says how far the clip goes. Add one of "
+                "these columns; where each file is one clip, leave the column start out."
+            )
+
+
+def _once(rows: Placed) -> tuple[dict[str, Row], list[str]]:
+    """Keep the first of equal rows; give the places of the others."""
+    first: dict[str, str] = {}
+    for place, row in rows.items():
+        first.setdefault(repr(sorted((name, str(value)) for name, value in row.items())), place)
+    kept = {place: rows[place] for place in first.values()}
+    return kept, [place for place in rows if place not in kept]
+
+
+def _clips(rows: Placed, path: Path) -> list[Utterance]:
+    """Make the clips of different rows; two of them with one id contradict each other."""
+    _identify(rows.values())
+    places: dict[str, str] = {}
+    clips = []
+    for place, row in rows.items():
+        clips.append(utterance_from(row, f"{path}, {place}"))
+        other = places.setdefault(clips[-1].id, place)
+        if other != place:
+            twin = rows[other]
+            differ = next(name for name in (*row, *twin) if str(row.get(name)) != str(twin.get(name)))
+            values = " and ".join(f"'{quoted(one.get(differ, ''), 100)}'" for one in (twin, row))
+            raise SereneError(
+                f"{path}: {other} and {place} are both '{quoted(clips[-1].id, 100)}' and differ in {differ}: {values}. "
+                "Delete one of them, or give each an id of its own."
+            )
+    return clips
+
+
+def _identify(rows: Iterable[Row]) -> None:
     """Name the rows that have no id, in place, by their path; where clips share one, by what tells them apart."""
     nameless = [row for row in rows if row.get("audio") and not row.get("id")]
     stems = [Path(str(row["audio"])).with_suffix("").as_posix() for row in nameless]

@@ -13,19 +13,18 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance, utterances_of
-from serene.corpora.spelling import alike, speakers_alike
-from serene.errors import SereneError
-from serene.protocols.split_files import Entry, find, part_of, read_split_files
+from serene.corpora.rows import part_of
+from serene.corpora.spelling import alike
+from serene.errors import SereneError, quoted
+from serene.protocols.audit_result import EXAMPLES, FAILING, Audit, Copies, Overlap
+from serene.protocols.split_files import Entry, find, read_split_files
 
 KINDS = ("speaker", "audio", "session", "text")
-FAILING = {"speaker": "speakers", "audio": "audio"}  # what no two of training, validation and test may share
-EXAMPLES = 5
 ORDER = ("train", "validation")  # of parts in a pair; tests and all others come after
 
 Place = tuple[str, str]  # fold and part
@@ -45,31 +44,6 @@ class _Clip(NamedTuple):
     def of(cls, u: Utterance) -> _Clip:
         audio = u.audio_hash or f"{u.audio} @{u.start:g}"  # the same stretch of the same file is the same audio
         return cls(u.id, u.speaker, audio, u.session, u.text_id, bool(u.audio_hash))
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """What two parts of one fold share.
-
-    Attributes:
-        kind: `speaker`, `audio` (identical samples, or the same file), `session` or `text`.
-        fold: the fold's name; empty where there is one only.
-        first: a part that is learnt from, or selected on.
-        second: the part that is judged after it.
-        count: how many speakers (clips, sessions, texts) are shared.
-        total: how many the second part has.
-        examples: the first few of them; for audio the ids on both sides.
-        fails: whether sharing this fails the split: a speaker or identical audio.
-    """
-
-    kind: str
-    fold: str
-    first: str
-    second: str
-    count: int
-    total: int
-    examples: tuple[str, ...]
-    fails: bool
 
 
 class _Tally:
@@ -128,97 +102,23 @@ def _pairs(places: Iterable[Place]) -> Iterator[tuple[Place, Place]]:
                 yield a, b
 
 
-@dataclass(frozen=True)
-class Copies:
-    """Identical audio within a manifest: what its copies differ in, how many copies, the ids of some."""
-
-    differ_in: str
-    count: int
-    examples: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was compared and what is shared.
-
-    Attributes:
-        parts: part -> number of clips, over all folds.
-        folds: names of the folds; one empty name where there is one only.
-        overlaps: whatever is shared, what fails the split first.
-        copies: identical audio in the manifest itself; looked for only where no split files are given.
-        unmatched: part -> names of entries that the manifest does not hold.
-        unknown: kind -> number of compared clips of which the manifest does not say it.
-        clips: number of compared clips.
-        alike: groups of speakers of them who may be one person.
-    """
-
-    parts: dict[str, int]
-    folds: tuple[str, ...]
-    overlaps: tuple[Overlap, ...]
-    copies: tuple[Copies, ...]
-    unmatched: dict[str, tuple[str, ...]]
-    unknown: dict[str, int]
-    clips: int
-    alike: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether no two of training, validation and test share a speaker or identical audio."""
-        return not any(overlap.fails for overlap in self.overlaps)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values for `json.dumps`."""
-        return {"passed": self.passed} | asdict(self)
-
-    def lines(self) -> list[str]:
-        """Say the result in lines for a terminal, what fails the split first."""
-        sizes = ", ".join(f"{part} {count}" for part, count in self.parts.items())
-        folds = f", {len(self.folds)} folds" if len(self.folds) > 1 else ""
-        nothing = "No parts to compare: the manifest has no split column."
-        lines = [f"Compared: {sizes}{folds}." if self.parts else nothing]
-        pairs = defaultdict(list)
-        for overlap in self.overlaps:
-            pairs[overlap.kind, overlap.first, overlap.second].append(overlap)
-        lines += [_line(found, len(self.folds)) for found in pairs.values()]
-        lines += [
-            f"note  identical audio, {t.differ_in}: {t.count} ({_some(t.examples, t.count)})" for t in self.copies
-        ]
-        lines += [
-            f"note  {len(names)} entries of {part} are not in the manifest ({_some(names, len(names))})"
-            for part, names in self.unmatched.items()
-        ]
-        for kind, count in self.unknown.items():
-            instead = "; there only the same file counts as the same" if kind == "audio hash" else ""
-            lines.append(f"note  {kind} not known for {count} of {self.clips} clips{instead}")
-        lines += [f"note  {remark}" for remark in speakers_alike(self.alike)]
-        if self.parts and "train" not in self.parts:
-            lines.append("note  no part is called train: what training shares with the others was not looked at")
-        if self.parts:
-            among = f" among the {self.clips} clips that were found" if self.unmatched else ""
-            shared = " and ".join(FAILING[kind] for kind in FAILING if any(o.kind == kind for o in self.overlaps))
-            lines.append(
-                f"The split shares {shared} between its parts."
-                if shared
-                else f"No speaker and no audio is shared between parts{among}."
-            )
-        return lines
-
-
-def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
+def audit(manifest: str | Path, splits: Sequence[str | Path] = (), encoding: str | None = None) -> Audit:
     """Look for what the parts of a split share.
 
     Args:
         manifest: JSON lines as `serene prepare` writes them, of any size.
-        splits: one file per part, or files with a part column (`serene.protocols.split_files` lists the kinds).
-            Without them the manifest's own column `split` is audited, and the manifest itself for identical audio.
+        splits: files, folders of them or patterns (`serene.protocols.split_files` lists the kinds). Without them the
+            manifest's own column `split` is audited, and the manifest itself for identical audio.
+        encoding: of the split files' text, such as `latin-1`; UTF-8, or what a byte-order mark says, without it.
 
     Raises:
         SereneError: a file cannot be read, there are fewer than two parts, or a part has no clip in the manifest.
     """
     tally, copies = _Tally(), _CopySearch()
-    unmatched: dict[str, tuple[str, ...]] = {}
+    unmatched, remarks = dict[str, tuple[str, ...]](), list[str]()
     if splits:
-        unmatched = _match(read_split_files(splits), utterances_of(Path(manifest)), tally)
+        entries, remarks = read_split_files(splits, encoding)
+        unmatched = _match(entries, utterances_of(Path(manifest)), tally)
     else:
         for utterance in utterances_of(Path(manifest)):
             clip = _Clip.of(utterance)
@@ -238,6 +138,7 @@ def audit(manifest: str | Path, splits: Sequence[str | Path] = ()) -> Audit:
         unknown={kind: count for kind, count in sorted(tally.unknown.items()) if count},
         clips=tally.clips,
         alike=alike(tally.speakers),
+        remarks=tuple(remarks),
     )
 
 
@@ -275,26 +176,11 @@ def _unmatched(missing: Sequence[Entry], tally: _Tally) -> dict[str, tuple[str, 
     for entry in missing:
         place = (entry.fold, entry.part)
         if place not in tally.sizes:
+            part = quoted(entry.part) + (f" of fold {entry.fold}" if entry.fold else "")
             raise SereneError(
-                f"No clip of the part {entry.part}{f' of fold {entry.fold}' if entry.fold else ''} is in the manifest, "
-                f"for example '{entry.name}'. Entries are found by the manifest's ids, or by their file's name."
+                f"No clip of the part {part} is in the manifest, for example '{quoted(entry.name)}'. "
+                "Entries are found by the manifest's ids, or by their file's name."
             )
         names[entry.part].append(entry.name)
         tally.add_unmatched(entry.path, place)
     return {part: tuple(sorted(set(names[part]))) for part in sorted(names)}
-
-
-def _line(found: Sequence[Overlap], folds: int) -> str:
-    """Say one kind of overlap of one pair of parts, over all its folds."""
-    worst = max(found, key=lambda overlap: overlap.count / overlap.total)
-    where = f" in {len(found)} of {folds} folds; fold {worst.fold}:" if folds > 1 else ":"
-    return (
-        f"{'OVERLAP' if worst.fails else 'note'}  {worst.kind}, {worst.first} and {worst.second}{where} "
-        f"{worst.count} of {worst.total} in {worst.second} are also in {worst.first} "
-        f"({_some(worst.examples, worst.count)})"
-    )
-
-
-def _some(names: Sequence[str], count: int) -> str:
-    shown = names[:EXAMPLES]
-    return ", ".join(shown) + (f" and {count - len(shown)} more" if count > len(shown) else "")

@@ -4,43 +4,38 @@
 ours               CSV or JSON lines with a column `part` or `split` (and perhaps `fold`), such as `predictions.csv`
 EmoBox             JSON lines with `key` and `wav`, one file per part (`fold_1/cremad_train_fold_1.jsonl`)
 s3prl              a JSON object with `meta_data`, a list of rows with `path` (`Session1/train_meta_data.json`)
+JSON               `{"train": [...], "test": [...]}`, or `{id: {...}}`
 CSV, TSV           a header that names an id or a path, and perhaps a part
-list               one id or path on a line (or one speaker, where a list of speakers is wanted)
+list               one id or path on a line, perhaps with a label (or one speaker, where a list of speakers is wanted)
 =================  ==================================================================================================
 
-Any of them may be packed with gzip. A part that no column gives is taken from the file's name.
+`serene.corpora.rows` reads them; any may be packed with gzip. A part that no column gives is taken from the file's
+name.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+import glob
 import itertools
-import json
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serene.corpora.table import ALIASES
-from serene.errors import SereneError
+from serene.corpora.rows import ALIASES, Rows, part_of, read_rows
+from serene.errors import SereneError, quoted
 
 COLUMNS = {
     "id": ("id", *ALIASES["id"]),
-    "path": ("audio", *ALIASES["audio"], "audio_name"),
-    "part": ("part", "split", "set", "split_set", "partition", "subset"),
+    "path": ("audio", *ALIASES["audio"]),
+    "part": ("split", *ALIASES["split"]),
     "fold": ("fold",),
-    "speaker": ("speaker", *ALIASES["speaker"], "spkrid"),
+    "speaker": ("speaker", *ALIASES["speaker"]),
 }
 EXTENSION = re.compile(r"\.(wav|flac|ogg|opus|mp3|m4a|aiff?|au|sph)$", re.IGNORECASE)
-PART_NAMES = {
-    "train": ("train", "training", "trn"),
-    "validation": ("validation", "valid", "val", "development", "dev"),
-}
+SPLIT_FILES = re.compile(r"[^.].*\.(csv|tsv|txt|lst|json|jsonl)(\.gz)?", re.IGNORECASE)
 
 Tail = tuple[str, ...]  # a path's components from the file's name upwards, the name without its extension
 T = TypeVar("T")
@@ -63,13 +58,21 @@ class Entry:
     fold: str = ""
 
 
-def read_split_files(paths: Sequence[str | Path]) -> list[Entry]:
+def read_split_files(paths: Sequence[str | Path], encoding: str | None = None) -> tuple[list[Entry], list[str]]:
     """Read one file per part, or files with a part column; the same clip in one part of one fold counts once.
+
+    Args:
+        paths: files, folders of them, or patterns such as `fold_*/train.csv`.
+        encoding: of their text, such as `latin-1`; UTF-8, or what a byte-order mark says, without it.
+
+    Returns:
+        The entries, and remarks on what was skipped or guessed.
 
     Raises:
         SereneError: a file that cannot be read or is none of the known kinds, or fewer than two parts in all.
     """
-    read = {Path(path): _entries(Path(path)) for path in paths}
+    tables = {path: read_rows(path, encoding) for path in _files(paths)}
+    read = {path: _entries(path, table) for path, table in tables.items()}
     folds = _folds_from_names(read)
     entries = dict.fromkeys(
         entry if entry.fold else replace(entry, fold=folds.get(path, "")) for path in read for entry in read[path]
@@ -77,10 +80,10 @@ def read_split_files(paths: Sequence[str | Path]) -> list[Entry]:
     parts = sorted({entry.part for entry in entries})
     if len(parts) < 2:
         raise SereneError(
-            f"The split files hold {'the part ' + parts[0] if parts else 'nothing'} only; two parts or more were "
-            "expected. Give one file per part, or a file with a column `part`."
+            f"The split files hold {'the part ' + quoted(parts[0]) if parts else 'nothing'} only; two parts or more "
+            "were expected. Give one file per part, or a file with a column `part`."
         )
-    return list(entries)
+    return list(entries), [f"{path.name}: {remark}" for path, table in tables.items() for remark in table.remarks]
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:
@@ -89,31 +92,20 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         SereneError: a file that cannot be read, is empty, has a row without a name, or holds several parts.
     """
-    rows = list(_rows(Path(path)))
+    table = read_rows(Path(path))
+    rows = [_lower(row) for row in table.rows]
     names = [next((name for kind in ("id", "path", "speaker") if (name := _value(row, kind))), "") for row in rows]
     if not names:
         raise SereneError(f"The list {path} is empty.")
     if "" in names:
-        raise SereneError(f"{path}: a row has no id, path or speaker: {dict(rows[names.index('')])}.")
+        number = names.index("")
+        raise SereneError(f"{path}, {table.places[number]} has no id, path or speaker: {quoted(table.rows[number])}.")
     parts = sorted({part for row in rows if (part := _value(row, "part"))})
     if len(parts) > 1:
-        raise SereneError(f"The list {path} holds several parts: {', '.join(parts)}. Give each part a list of its own.")
+        raise SereneError(
+            f"The list {path} holds several parts: {quoted(', '.join(parts))}. Give each part a list of its own."
+        )
     return tuple(dict.fromkeys(names))
-
-
-def part_of(text: str) -> str | None:
-    """Find the part's name in a file's name or a column's value; None where there is none.
-
-    >>> part_of("cremad_train_fold_1.jsonl"), part_of("Development"), part_of("Test1"), part_of("spare")
-    ('train', 'validation', 'test1', None)
-    """
-    for word in re.split(r"[^a-z0-9]+", text.lower()):
-        for part, names in PART_NAMES.items():
-            if word in names:
-                return part
-        if word.startswith("test"):
-            return word if re.fullmatch(r"test\d+", word) else "test"
-    return None
 
 
 def find(entries: Sequence[Entry], clips: Iterable[tuple[str, str, T]]) -> dict[Entry, list[T]]:
@@ -147,66 +139,42 @@ def find(entries: Sequence[Entry], clips: Iterable[tuple[str, str, T]]) -> dict[
     return {entry: [clip for likeness, clip in found[entry] if likeness == best[entry]] for entry in found}
 
 
-def _entries(path: Path) -> list[Entry]:
+def _files(paths: Iterable[str | Path]) -> list[Path]:
+    """Find the files that are meant: a folder's are those named after a part, or if there are none, all it holds."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))] or [path]
+        for place in [path] if path.exists() else found:
+            inside = sorted(file for file in place.rglob("*") if SPLIT_FILES.fullmatch(file.name) and file.is_file())
+            files += [file for file in inside if part_of(file.name)] or inside or [place]
+    if absent := [path for path in files if not path.is_file()]:
+        what = "a folder without any split file" if absent[0].is_dir() else "no file"
+        raise SereneError(
+            f"Cannot read the split file {absent[0]}: there is {what}; a CSV, TSV, JSON or text file was expected."
+        )
+    return list(dict.fromkeys(files))
+
+
+def _entries(path: Path, table: Rows) -> list[Entry]:
     named = part_of(path.name) or path.stem
     entries = []
-    for row in _rows(path):
+    for place, row in zip(table.places, map(_lower, table.rows), strict=True):
         clip, audio, part, fold = (_value(row, kind) for kind in ("id", "path", "part", "fold"))
         if not (clip or audio):
-            raise SereneError(f"{path}: a row has neither an id nor a path: {dict(row)}.")
+            raise SereneError(f"{path}, {place} has neither an id nor a path: {quoted(row)}.")
         entries.append(Entry(clip or audio, audio or clip, (part_of(part) or part) if part else named, fold))
     if not entries:
         raise SereneError(f"The split file {path} is empty.")
     return entries
 
 
+def _lower(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in row.items()}
+
+
 def _value(row: Mapping[str, Any], kind: str) -> str:
-    found = (str(row[column]) for column in COLUMNS[kind] if row.get(column) not in (None, ""))
+    found = (str(row[column]).strip() for column in COLUMNS[kind] if row.get(column) not in (None, ""))
     return next(found, "")
-
-
-def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
-    text = _text(path)
-    if text.lstrip()[:1] in ("{", "["):
-        return [_lower(row, path) for row in _json_rows(text, path)]
-    header = text.partition("\n")[0].lower()
-    delimiter = max(",\t;", key=header.count)
-    columns = [name.strip().strip('"') for name in header.split(delimiter)]
-    if any(column in columns for kind in ("id", "path", "speaker") for column in COLUMNS[kind]):
-        body = io.StringIO(text.partition("\n")[2])
-        return csv.DictReader(body, fieldnames=columns, delimiter=delimiter, restkey="(more)")
-    return [{"id": line.strip(), "path": line.strip()} for line in text.splitlines() if line.strip()]
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SereneError(f"Cannot read the split file {path}: {error}") from error
-
-
-def _json_rows(text: str, path: Path) -> list[Any]:
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError:
-        whole = []
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                whole += [json.loads(line)] if line.strip() else []
-            except json.JSONDecodeError as error:
-                raise SereneError(f"{path}, line {number}: not JSON ({error}).") from error
-    if isinstance(whole, dict):
-        return whole["meta_data"] if isinstance(whole.get("meta_data"), list) else [whole]
-    return whole
-
-
-def _lower(row: Any, path: Path) -> dict[str, Any]:
-    if isinstance(row, str):
-        return {"id": row, "path": row}
-    if not isinstance(row, dict):
-        raise SereneError(f"{path}: a JSON object or an id for each clip was expected, not {row!r}.")
-    return {str(key).lower(): value for key, value in row.items()}
 
 
 def _folds_from_names(read: Mapping[Path, Sequence[Entry]]) -> dict[Path, str]:
