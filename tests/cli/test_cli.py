@@ -254,6 +254,27 @@ def test_a_table_where_a_manifest_is_expected_says_what_to_run(serene: Serene, t
     assert "run `serene prepare table` on it" in ended.err
 
 
+def test_prepare_reads_a_table_of_another_folder_and_encoding(serene: Serene, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    rows = ["file;start;end;speaker", "a.wav;0;0,25;Zoë", "a.wav;0,25;9;Zoë", "b.wav;0;0:01;Zoë", ";;;"]
+    (tmp_path / "lists/t.csv").write_bytes("\n".join(rows).encode("latin-1"))
+    asked = ("prepare", "table", tmp_path / "lists/t.csv", "-o", tmp_path / "m.jsonl")
+    assert "Name its encoding, as with --encoding latin-1." in serene(*asked).err
+    assert "taken from the table's folder, or from --root FOLDER" in serene(*asked, "--encoding", "latin-1").err
+    ended = serene(*asked, "--encoding", "latin-1", "--root", table.parent)
+    assert ended.code == 0, ended.err
+    assert "note: Empty rows skipped: 1." in ended.out
+    assert "cut at its end: 1, such as a#0.25 ends at 9 s of 0.5 s." in ended.out
+    clips = Manifest.read(tmp_path / "m.jsonl")
+    assert [(u.id, u.speaker, u.start, u.duration) for u in clips] == [
+        ("a#0", "Zoë", 0.0, 0.25),
+        ("a#0.25", "Zoë", 0.25, 0.25),
+        ("b", "Zoë", 0.0, 1.0),
+    ]
+    ended = serene("prepare", "synthetic", tmp_path / "made", "-o", tmp_path / "n.jsonl", "--root", tmp_path)
+    assert (ended.code, "The corpus 'synthetic' is read without --root" in ended.err) == (2, True)
+
+
 def test_prepare_with_plots_says_where_the_page_is(serene: Serene, made_up: Path, tmp_path: Path) -> None:
     corpus, page = made_up.parent / "corpus", tmp_path / "m.plots" / "index.html"
     ended = serene("prepare", "synthetic", corpus, "-o", tmp_path / "m.jsonl", "--plots", "--fast")
@@ -317,6 +338,9 @@ def test_audit_takes_one_file_per_part_or_one_with_a_part_column(
     lines = [f"{name},{'train' if place < 24 else 'test'}" for place, name in enumerate(ids)]
     (tmp_path / "parts.csv").write_text("\n".join(["id,part", *lines]))
     assert serene("audit", made_up, "--splits", tmp_path / "parts.csv").code == 0
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/parts.csv").write_bytes("\n".join(["id;part", *lines]).replace(",", ";").encode("utf-16-le"))
+    assert serene("audit", made_up, "--splits", tmp_path / "folder", "--encoding", "utf-16").code == 0
 
 
 # --- train, evaluate, compare, probe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corpus_trees import sound_files
@@ -157,3 +158,201 @@ def test_json_of_another_shape(text: str, folder: Path) -> None:
 def test_a_folder_is_no_table(folder: Path) -> None:
     with pytest.raises(SereneError, match=r"is a folder. Expected: a CSV"):
         read(folder)
+
+
+# --- columns and paths
+
+
+@pytest.mark.parametrize("audio", ["file_id", "name", "filename", "file_name", "id", "key"])
+@pytest.mark.parametrize("ending", [".wav", ""])
+def test_an_id_stands_for_the_sound_where_no_column_has_its_path(audio: str, ending: str, folder: Path) -> None:
+    (clip,) = read(written(folder / "t.csv", f"{audio},speaker\na/one{ending},s\n"))
+    assert (clip.id, clip.audio) == ("a/one", str(folder / "a/one.wav"))
+
+
+@pytest.mark.parametrize("name", ["file_id", "name"])
+def test_beside_a_path_it_is_the_id(name: str, folder: Path) -> None:
+    (clip,) = read(written(folder / "t.csv", f"{name},path,speaker\nx1,a/one.wav,s\n"))
+    assert (clip.id, clip.audio) == ("x1", str(folder / "a/one.wav"))
+
+
+def test_the_root_of_relative_paths(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("tables")
+    table = written(elsewhere / "t.csv", f"path,speaker\na/one.wav,s\n{folder / 'a/two.wav'},s\n")
+    assert [u.audio for u in read(table, root=folder)] == [str(folder / "a/one.wav"), str(folder / "a/two.wav")]
+    with pytest.raises(SereneError, match=rf"None of the 1 files .*Relative paths are taken from {elsewhere}\."):
+        read(written(elsewhere / "u.csv", "path,speaker\nb/none.wav,s\n"), root=elsewhere)
+    with pytest.raises(SereneError, match="taken from the table's folder, or from --root FOLDER"):
+        read(written(elsewhere / "u.csv", "path,speaker\na/one.wav,s\n"))
+
+
+@pytest.mark.parametrize(
+    "path", ["a\\one.wav", "a\\one", "{data_root}/a/one.wav", "$data_root/a/one.wav", " a/one.wav "]
+)
+def test_paths_as_other_systems_write_them(path: str, folder: Path) -> None:
+    (clip,) = read(written(folder / "t.csv", f"path,speaker\n{path},s\n"))
+    assert (clip.id, clip.audio) == ("a/one", str(folder / "a/one.wav"))
+
+
+@pytest.mark.parametrize("column", ["Usage", "subset", "split", "part", "Split_Set", "partition", "set"])
+def test_the_part_under_any_of_its_names(column: str, folder: Path) -> None:
+    (clip,) = read(written(folder / "t.csv", f"path,speaker,{column}\na/one.wav,s,Training\n"))
+    assert clip.split == "Training"
+
+
+def test_another_encoding(folder: Path) -> None:
+    table = folder / "t.csv"
+    table.write_bytes("path;speaker;emotion\na/one.wav;Zoë;fear\n".encode("latin-1"))
+    assert read(table, encoding="latin-1").speakers == ("Zoë",)
+    table.write_text("path\tspeaker\na/one.wav\tZoë\n", encoding="utf-16")
+    assert read(table).speakers == ("Zoë",)
+
+
+# --- rows
+
+
+def test_an_unmatched_quote_in_a_text_loses_no_row(folder: Path) -> None:
+    rows = ['a/one.wav\ts\tfear\t"Hello, world!', "a/two.wav\ts\tanger\tno", 'b/one.wav\tt\tfear\t5" of rain']
+    manifest = read(written(folder / "t.tsv", "\n".join(["path\tspeaker\temotion\ttext", *rows]) + "\n"))
+    assert [(u.id, u.emotion) for u in manifest] == [("a/one", "fear"), ("a/two", "anger"), ("b/one", "fear")]
+    with pytest.raises(SereneError, match=r"t\.csv cannot be read as a table: row 1 \(line 2\) runs over a line break"):
+        read(written(folder / "t.csv", "\n".join(["path,speaker,emotion,text", *(r.replace("\t", ",") for r in rows)])))
+
+
+def test_equal_rows_count_once_and_unequal_ones_are_named(folder: Path) -> None:
+    text = (
+        "path,speaker,emotion,notes\na/one.wav,s,fear,x\n\na/two.wav,s,fear,\na/one.wav,s,fear,y\na/two.wav,s,fear,\n"
+    )
+    manifest = read(written(folder / "t.csv", text))
+    assert [u.id for u in manifest] == ["a/one", "a/two"]
+    assert manifest.remarks == (
+        "Empty rows skipped: 1.",
+        "Equal rows, counted once: 2, such as row 3 (line 5).",
+        "Text columns ignored: notes.",
+    )
+    rows = "a/one.wav,s,fear\n\na/two.wav,s,fear\na/one.wav,s,ang\n"
+    message = r"row 1 \(line 2\) and row 3 \(line 5\) are both 'a/one#0' and differ in emotion: 'fear' and 'anger'"
+    with pytest.raises(SereneError, match=message):
+        read(written(folder / "t.csv", f"path,speaker,emotion\n{rows}"))
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ","])
+def test_a_list_of_paths_and_labels_knows_no_speaker(separator: str, folder: Path) -> None:
+    manifest = read(written(folder / "t.txt", f"a/one.wav{separator}angry\nb/one.wav{separator}fear\n"))
+    assert [(u.id, u.emotion, u.speaker) for u in manifest] == [
+        ("a/one", "anger", "Unknown"),
+        ("b/one", "fear", "Unknown"),
+    ]
+    assert manifest.remarks == (
+        "The file has no header; each line was read as: audio, emotion.",
+        "Emotion names made whole words: angry -> anger 1.",
+        "No speaker is known: all are Unknown, whom no protocol tests.",
+    )
+
+
+def test_a_list_of_more_columns_needs_a_header(folder: Path) -> None:
+    with pytest.raises(SereneError, match=r"no column for the speaker.* audio, column 2, column 3.*Write a first line"):
+        read(written(folder / "t.txt", "a/one.wav s fear\n"))
+
+
+def test_parts_of_a_json_object_become_the_split(folder: Path) -> None:
+    table = written(folder / "t.json", json.dumps({"train": ROWS[:1], "test": ROWS[1:]}))
+    assert [(u.id, u.split) for u in read(table)] == [("a/one", "train"), ("b/one", "test")]
+
+
+def test_no_message_quotes_more_than_300_characters(folder: Path) -> None:
+    many = ",".join(f"column{n}" for n in range(2000))
+    for text in (
+        f"wav,{many}\n1{',x' * 2000}\n",
+        f"wav,spk,start\na/one.wav,s,{'9' * 5000}x\n",
+        f"wav,spk\n{'x' * 5000},s\n",
+    ):
+        with pytest.raises(SereneError) as caught:
+            read(written(folder / "t.csv", text))
+        assert len(str(caught.value)) < 900 + 2 * len(str(folder))
+
+
+# --- segments
+
+SEGMENTS = [("a/one.wav", 0.0, 0.02), ("a/one.wav", 0.02, 0.05), ("b/one.wav", 0.01, 0.09)]
+
+
+def clock(seconds: float) -> str:
+    return f"00:{seconds:05.2f}"
+
+
+def timedelta(seconds: float) -> str:
+    return f"0 days 00:00:{seconds:09.6f}"
+
+
+def decimal_comma(seconds: float) -> str:
+    return f"{seconds:.2f}".replace(".", ",")
+
+
+@pytest.mark.parametrize("form", ["csv", "semicolons", "tsv", "json", "jsonl"])
+@pytest.mark.parametrize("time", [str, clock, timedelta])
+@pytest.mark.parametrize(
+    "names", [("file", "start", "end"), ("path", "begin", "stop"), ("wav", "Start_Time", "End_Time")]
+)
+def test_a_segments_end_gives_its_duration_in_every_form(form: str, time: Any, names: Any, folder: Path) -> None:
+    rows = [
+        dict(zip((*names, "speaker"), (file, time(start), time(end), "s"), strict=True))
+        for file, start, end in SEGMENTS
+    ]
+    separator = {"csv": ",", "semicolons": ";", "tsv": "\t"}.get(form, "")
+    lines = [separator.join(row) for row in (rows[0], *(row.values() for row in rows))]
+    text = {"json": json.dumps(rows), "jsonl": "\n".join(map(json.dumps, rows))}.get(form, "\n".join(lines))
+    clips = read(written(folder / f"t.{form}", text)).utterances
+    assert [(Path(u.audio).stem, u.start, u.duration) for u in clips] == [
+        ("one", start, pytest.approx(end - start)) for _, start, end in SEGMENTS
+    ]
+    assert all(u.numbers == {} for u in clips)
+
+
+def test_decimal_commas_between_semicolons(folder: Path) -> None:
+    rows = [";".join((file, decimal_comma(start), decimal_comma(end), "s", "3,5")) for file, start, end in SEGMENTS]
+    clips = read(written(folder / "t.csv", "\n".join(["file;start;end;speaker;valence", *rows]))).utterances
+    assert [(u.start, u.duration, u.valence) for u in clips] == [(0.0, 0.02, 3.5), (0.02, 0.03, 3.5), (0.01, 0.08, 3.5)]
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("1:30.5", 90.5), ("01:01:01", 3661.0), ("1 days 00:00:01.25", 86401.25), ("0:01:02,5", 62.5), ("7", 7.0)],
+)
+def test_times_as_people_write_them(time: str, seconds: float, folder: Path) -> None:
+    (clip,) = read(written(folder / "t.tsv", f"file\tspk\tend\na/one.wav\ts\t{time}\n"))
+    assert (clip.start, clip.duration) == (0.0, seconds)
+
+
+@pytest.mark.parametrize("missing", ["", "NaT", "nan"])
+def test_a_start_without_an_end_is_refused_unless_the_file_is_the_turn(missing: str, folder: Path) -> None:
+    turn = read(
+        written(folder / "t.csv", f"file,spk,start,end\na/one.wav,s,0,{missing}\nb/one.wav,s,{missing},{missing}\n")
+    )
+    assert [(u.start, u.duration) for u in turn] == [(0.0, None), (0.0, None)]
+    for rows in (f"a/one.wav,s,0.02,{missing}\n", f"a/one.wav,s,0,{missing}\na/one.wav,s,0.02,0.05\n"):
+        with pytest.raises(
+            SereneError, match=r"row 1 \(line 2\): start is 0.*no end or duration says.*leave the column"
+        ):
+            read(written(folder / "t.csv", f"file,spk,start,end\n{rows}"))
+    with pytest.raises(SereneError, match=r"row 1 \(line 2\): start is 2\.5, and no end or duration"):
+        read(written(folder / "t.csv", "file,spk,start\na/one.wav,s,2.5\n"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "message"),
+    [
+        ("start,end", "0.05,0.05", r"row 1 \(line 2\): start 0.05, end 0.05 contradict each other"),
+        ("start,end,duration", "0.01,0.05,0.05", "start 0.01, end 0.05 and duration 0.05 contradict each other"),
+        ("start,end", "0,soon", r"row 1 \(line 2\): the end is 'soon'; .* seconds, such as 90.5, or 1:30.5"),
+        ("start,end", '0,"0,5"', "the end is '0,5'; a number was expected"),
+    ],
+)
+def test_segments_that_make_no_sense(columns: str, values: str, message: str, folder: Path) -> None:
+    with pytest.raises(SereneError, match=message):
+        read(written(folder / "t.csv", f"file,spk,{columns}\na/one.wav,s,{values}\n"))
+
+
+def test_a_duration_that_agrees_with_the_end_is_kept(folder: Path) -> None:
+    (clip,) = read(written(folder / "t.csv", "file,spk,start,end,duration\na/one.wav,s,0.01,0.05,0.04\n"))
+    assert (clip.start, clip.duration) == (0.01, 0.04)

@@ -339,3 +339,127 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         audit(tmp_path / "none.jsonl")
     with pytest.raises(SereneError, match="Cannot read the split file"):
         audit(manifest(tmp_path, ROWS), [tmp_path / "none.csv"])
+
+
+# --- split files as people have them
+
+
+def test_an_unmatched_quote_hides_no_overlap(tmp_path: Path) -> None:
+    rows = ['a1\ttrain\t"Hello, world!', "a2\ttest\tno", 'd1\ttest\t"yes']
+    splits = write(tmp_path / "splits.tsv", "\n".join(["id\tsplit\ttext", *rows]))
+    result = audit(manifest(tmp_path, ROWS), [splits])
+    assert result.parts == {"train": 1, "test": 2}
+    assert [o.examples for o in result.overlaps if o.fails] == [("ann",)]
+    write(splits, "\n".join(["id,split,text", *(row.replace("\t", ",") for row in rows)]))
+    with pytest.raises(SereneError, match=r"splits\.tsv cannot be read .*row 1 \(line 2\) runs over a line break"):
+        audit(manifest(tmp_path, ROWS), [splits])
+
+
+def by_id(path: Path) -> list[Path]:
+    return [write(path, json.dumps({"a1": {"wav": "x/a1.wav", "subset": "train"}, "a2": {"subset": "test"}}))]
+
+
+def by_part(path: Path) -> list[Path]:
+    return [write(path, json.dumps({"train": ["a1"], "test": [{"wav": "{data_root}/wav/a2.wav"}]}))]
+
+
+def by_part_and_id(path: Path) -> list[Path]:
+    return [write(path, json.dumps({"train": {"a1": {"emo": "hap"}}, "test": {"a2": {"emo": "sad"}}}))]
+
+
+def usage(path: Path) -> list[Path]:
+    return [write(path, "Usage,filename\nTraining,a1.wav\nPrivateTest,a2.wav\n")]
+
+
+def headless_labels(path: Path) -> list[Path]:
+    return [
+        write(path.parent / f"{part}.lst", f"wav/{name}.wav happy\n")
+        for part, name in (("train", "a1"), ("test", "a2"))
+    ]
+
+
+def headless_parts(path: Path) -> list[Path]:
+    return [write(path, "a1.wav,happy,train\na2.wav,sad,test\n")]
+
+
+def folder(path: Path) -> list[Path]:
+    lists(path.parent / "lists", train=["a1"], test=["a2"])
+    write(path.parent / "lists/README.txt", "whatever this is")
+    write(path.parent / "lists/.train.csv", "x")
+    return [path.parent / "lists"]
+
+
+def nested_folder(path: Path) -> list[Path]:
+    write(path.parent / "deep/fold/splits.csv", "id,part\na1,train\na2,test\n")
+    return [path.parent / "deep"]
+
+
+def pattern(path: Path) -> list[Path]:
+    lists(path.parent / "lists", train=["a1"], test=["a2"])
+    return [path.parent / "l*s" / "t*.txt"]
+
+
+def pattern_of_folders(path: Path) -> list[Path]:
+    folder(path)
+    return [path.parent / "**" / "lists"]
+
+
+def utf_16(path: Path) -> list[Path]:
+    path.write_text("id\tsplit\na1\ttrain\na2\ttest\n", encoding="utf-16")
+    return [path]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(by_id, by_part, by_part_and_id, usage, headless_labels, headless_parts),
+        *(folder, nested_folder, pattern, pattern_of_folders, utf_16),
+    ],
+)
+def test_shapes_that_split_files_have(make: Any, tmp_path: Path) -> None:
+    result = audit(manifest(tmp_path, ROWS), make(tmp_path / "splits.txt"))
+    assert (result.parts, result.unmatched) == ({"train": 1, "test": 1}, {})
+    assert [o.examples for o in result.overlaps if o.fails] == [("ann",)]
+
+
+def test_an_encoding_that_is_named(tmp_path: Path) -> None:
+    rows = [*ROWS, row("ä1", "ann")]
+    splits = tmp_path / "splits.csv"
+    splits.write_bytes("id,part\nä1,train\na1,test\n".encode("latin-1"))
+    assert not audit(manifest(tmp_path, rows), [splits], "latin-1").passed
+    with pytest.raises(SereneError, match=r"splits.csv, line 2: this is no utf-8 text. .*--encoding latin-1"):
+        audit(manifest(tmp_path, rows), [splits])
+
+
+def test_what_was_skipped_or_guessed_is_noted(tmp_path: Path) -> None:
+    splits = write(tmp_path / "splits.csv", "id,part\na1,train\n,,\na2,test\n\n\n")
+    result = audit(manifest(tmp_path, ROWS), [splits])
+    assert result.remarks == ("splits.csv: Empty rows skipped: 3.",)
+    assert "note  splits.csv: Empty rows skipped: 3." in result.lines()
+
+
+def test_a_folder_or_pattern_without_split_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SereneError, match=r"Cannot read the split file .*empty: the folder holds none\. Expected: CSV"):
+        audit(manifest(tmp_path, ROWS), [tmp_path / "empty"])
+    with pytest.raises(SereneError, match=r"Cannot read the split file .*\*\.csv: there is no such file"):
+        audit(manifest(tmp_path, ROWS), [tmp_path / "empty" / "*.csv"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([{"words": "x" * 284_226}]),
+        json.dumps(["x" * 284_226]),
+        f"id,part\na1,train\na2,{'y' * 284_226}\n" + "".join(f"a1,part {n}\n" for n in range(5000)),
+        f"id,part,words\n,,{'x ' * 50_000}\n",
+        f"id,part\na1,train\n{'z' * 100_000},test\n",
+    ],
+)
+def test_no_message_quotes_more_than_300_characters_of_a_split_file(text: str, tmp_path: Path) -> None:
+    files = [write(tmp_path / "test.txt", text), write(tmp_path / "train.txt", "a1")]
+    try:
+        said = audit(manifest(tmp_path, ROWS), files).lines()
+    except SereneError as error:
+        said = [str(error)]
+    assert max(map(len, said)) < 600 + len(str(tmp_path))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from serene.corpora.manifest import Manifest, Utterance, words
-from serene.errors import SereneError
+from serene.errors import SereneError, quoted
 from serene.task import RATINGS, Task, task_of
 
 
@@ -50,7 +50,7 @@ def _choose_column(
         held = words(sorted(counts.items()))
         raise SereneError(f"No utterance has the {_named(target)} '{missing[0]}'. The corpus has: {held}.")
     if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise SereneError(f"At least two different classes are needed; the labels give {list(classes)}.")
+        raise SereneError(f"At least two different classes are needed; the labels give {quoted(list(classes))}.")
     kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)
     return replace(manifest, utterances=kept), classes
 
@@ -63,7 +63,8 @@ def _choose_dimensions(
     for name in names:
         if name not in known:
             raise SereneError(
-                f"No utterance has the dimension '{name}'. The corpus has: {', '.join(known) or 'no numbers at all'}."
+                f"No utterance has the dimension '{name}'. "
+                f"The corpus has: {quoted(', '.join(known)) or 'no numbers at all'}."
             )
     if not names or len(set(names)) < len(names):
         raise SereneError(
@@ -86,7 +87,7 @@ def _choose_votes(
     if not joined or missing or len(set(classes)) < max(2, len(classes)):
         held = ", ".join(sorted(occurring)) or "no votes at all"
         wanted = f"'{missing[0]}'" if missing else "two different classes"
-        raise SereneError(f"Listeners' votes hold no {wanted}. The corpus has: {held}.")
+        raise SereneError(f"Listeners' votes hold no {wanted}. The corpus has: {quoted(held)}.")
     kept = []
     for utterance in manifest:
         votes = {name: joined.get(utterance.id, {}).get(name, 0.0) for name in classes}
@@ -102,12 +103,14 @@ def _joined(utterance: Utterance, join: Mapping[str, str]) -> dict[str, float]:
     for label, count in (utterance.votes or {}).items():
         if not 0 <= count < math.inf:
             raise SereneError(
-                f"The clip '{utterance.id}' has {count:g} votes for '{label}'; a number from 0 was expected."
+                f"The clip '{quoted(utterance.id)}' has {count:g} votes for '{quoted(label)}'; a number from 0 was "
+                "expected."
             )
         counts[join.get(label, label)] = counts.get(join.get(label, label), 0.0) + count
     if not sum(counts.values()) > 0:
         raise SereneError(
-            f"The votes of the clip '{utterance.id}' sum to 0, so they have no shares; leave the clip's votes empty."
+            f"The votes of the clip '{quoted(utterance.id)}' sum to 0, so they have no shares; leave the clip's votes "
+            "empty."
         )
     return counts
 

@@ -15,7 +15,7 @@ from typing import Any
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, portable, read_left_out, write_left_out
 from serene.corpora.spelling import is_missing
-from serene.errors import SereneError, unknown
+from serene.errors import SereneError, quoted, unknown
 from serene.files import whole_file
 
 
@@ -136,11 +136,11 @@ class Manifest:
             raise NothingLeft(f"The manifest is empty: no utterance was found or kept.{detail}", self.left_out)
         if repeated := [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]:
             raise SereneError(
-                f"The manifest repeats {len(repeated)} ids, for example '{repeated[0]}'; ids must be unique."
+                f"The manifest repeats {len(repeated)} ids, for example '{quoted(repeated[0])}'; ids must be unique."
             )
         if nameless := [u.id for u in self.utterances if not u.speaker]:
             raise SereneError(
-                f"{len(nameless)} utterances have no speaker, for example '{nameless[0]}'. "
+                f"{len(nameless)} utterances have no speaker, for example '{quoted(nameless[0])}'. "
                 "Every utterance needs one: splits are made by speaker."
             )
         return self
@@ -220,7 +220,7 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
     known: dict[str, Any] = {key: value for key, value in given.items() if key in COLUMNS}
     for column in ("id", "audio", "speaker"):
         if column not in known:
-            said = f": it holds '{row[column]}'. {NAMELESS}" if row.get(column) else "."
+            said = f": it holds '{quoted(row[column])}'. {NAMELESS}" if row.get(column) else "."
             raise SereneError(f"{where}: the column '{column}' is missing{said}")
     try:
         known |= {column: _finite(known[column]) for column in NUMERIC if column in known}
@@ -232,7 +232,7 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
         if known.get("start", 0.0) < 0 or known.get("duration", 1.0) <= 0:
             raise SereneError(f"{where}: start must not be negative, and duration must be positive.")
     except (TypeError, ValueError, AttributeError) as error:
-        raise SereneError(f"{where}: {error}; a number was expected.") from error
+        raise SereneError(f"{where}: {quoted(error)}; a number was expected.") from error
     texts: dict[str, Any] = {k: str(v).strip() for k, v in known.items() if k not in (*NUMERIC, "sample_rate", "votes")}
     return Utterance(**(known | texts), numbers=numbers)
 
@@ -257,4 +257,4 @@ def _finite(value: Any) -> float:
 
 def words(counts: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:
     """Join counts for a message: `anger 127, sadness 62`."""
-    return ", ".join(f"{name} {count}" for name, count in dict(counts).items())
+    return quoted(", ".join(f"{name} {count}" for name, count in dict(counts).items()))

@@ -18,7 +18,7 @@ from serene import sound
 from serene.corpora import CORPORA
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.corpora.spelling import alike, odd_labels, speakers_alike
-from serene.errors import AudioError, SereneError
+from serene.errors import AudioError, SereneError, quoted
 from serene.registry import load
 
 SILENCE = 10 / 32768
@@ -168,7 +168,7 @@ def _cut(asked: Sequence[Utterance], read: Sequence[Utterance]) -> list[str]:
         return []
     first, at = cut[0], cut[0].start + length[cut[0].id]
     end = cut[0].start + (cut[0].duration or 0.0)
-    what = f"{first.id} ends at {end:g} s of {at:g} s"
+    what = f"{quoted(first.id)} ends at {end:g} s of {at:g} s"
     return [f"Clips that end after their file does, cut at its end: {len(cut)}, such as {what}."]
 
 
@@ -186,10 +186,10 @@ def _identical(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[L
     for same in copies.values():
         labels = {utterance.emotion for utterance in same if utterance.emotion}
         if len(labels) > 1:
-            names = ", ".join(f"{u.id} ({u.emotion or 'no label'})" for u in same)
+            names = quoted(", ".join(f"{u.id} ({u.emotion or 'no label'})" for u in same))
             left_out += [LeftOut(u.id, u.audio, f"identical audio with two labels: {names}") for u in same]
         elif len(same) > 1:
             speakers = " although their speakers differ" if len({u.speaker for u in same}) > 1 else ""
-            remarks.append(f"Identical audio, kept{speakers}: {', '.join(u.id for u in same)}.")
+            remarks.append(f"Identical audio, kept{speakers}: {quoted(', '.join(u.id for u in same))}.")
     contradicting = {item.id for item in left_out}
     return [u for u in utterances if u.id not in contradicting], left_out, remarks

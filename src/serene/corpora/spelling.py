@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from serene.errors import quoted
+
 MISSING = frozenset(("nan", "nat", "n/a", "na", "#n/a", "<na>", "null", "none"))  # as tables write what is not there
 
 EMOTIONS = (
@@ -45,7 +47,9 @@ def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
                 row[column] = WHOLE_WORD.get(re.sub(r"[\s-]+", "_", name), name)
                 joined.update([f"{name} -> {row[column]}"] if row[column] != name else [])
     found = (("Emotion names made whole words", joined), ("Read as no emotion", missing))
-    return [f"{what}: {', '.join(f'{name} {n}' for name, n in counts.items())}." for what, counts in found if counts]
+    return [
+        f"{what}: {quoted(', '.join(f'{name} {n}' for name, n in counts.items()))}." for what, counts in found if counts
+    ]
 
 
 def odd_labels(counts: Mapping[str, int]) -> list[str]:
@@ -56,7 +60,7 @@ def odd_labels(counts: Mapping[str, int]) -> list[str]:
         near = [] if label in EMOTIONS else difflib.get_close_matches(label, sorted(others), 1, ALIKE)
         if near or not re.search(r"[^\W\d_]", label) or re.search(r"[;,/|+&]", label):
             odd.append(" ".join([f"'{label}' {count}", *(f"({name}?)" for name in near)]))
-    return [f"Odd labels, kept as they are: {', '.join(odd)}."] if odd else []
+    return [f"Odd labels, kept as they are: {quoted(', '.join(odd))}."] if odd else []
 
 
 def alike(speakers: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -77,4 +81,4 @@ def speakers_alike(groups: Sequence[Sequence[str]]) -> list[str]:
     shown = "; ".join(" and ".join(f"'{name}'" for name in group) for group in groups[:5])
     more = f"; and {len(groups) - 5} more" if len(groups) > 5 else ""
     what = "Speakers that may be one, since only case, blanks, leading zeros or .0 tell them apart"
-    return [f"{what}: {shown}{more}."] if groups else []
+    return [f"{what}: {quoted(shown)}{more}."] if groups else []

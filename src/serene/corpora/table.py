@@ -24,6 +24,7 @@ list of paths and labels without a header, all speakers are Unknown.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -77,7 +78,7 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     _cut_out(rows, path)
     clips = _clips(rows, path)
     clips = [replace(clip, audio=str(_located(folder / clip.audio))) for clip in clips]
-    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not Path(c.audio).is_file()]
+    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not os.path.isfile(c.audio)]
     if left_out and len(left_out) == len(clips):
         taken = f"taken from {folder}" if root else "taken from the table's folder, or from --root FOLDER"
         raise NothingLeft(
@@ -133,15 +134,15 @@ def _is_number(value: Any) -> bool:
 def _written(audio: str, folder: Path) -> str:
     """Write a path as this system does."""
     audio = PLACEHOLDER.sub("", audio.strip())
-    return audio if "\\" not in audio or (folder / audio).is_file() else audio.replace("\\", "/")
+    return audio if "\\" not in audio or os.path.isfile(folder / audio) else audio.replace("\\", "/")
 
 
 def _located(audio: Path) -> Path:
     """Find a sound that may be named without its extension."""
-    if audio.is_file() or audio.suffix.lower() in EXTENSIONS:
+    if os.path.isfile(audio) or audio.suffix.lower() in EXTENSIONS:
         return audio
     named = (audio.with_name(audio.name + end) for known in EXTENSIONS for end in (known, known.upper()))
-    return next((path for path in named if path.is_file()), audio)
+    return next((path for path in named if os.path.isfile(path)), audio)
 
 
 def _times(row: Row, where: str) -> None:

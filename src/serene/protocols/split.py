@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import Utterance
-from serene.errors import SereneError
+from serene.errors import SereneError, quoted
 
 RANDOM_SHARES = {"random20": 0.2, "random10": 0.1}  # the only rules whose validation may share training's speakers
 
@@ -206,4 +206,4 @@ def shuffled(names: Iterable[str], seed: int, salt: str) -> list[str]:
 def some(names: Iterable[str]) -> str:
     """Name the first five, sorted, and count the rest."""
     names = sorted(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return quoted(", ".join(names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -148,10 +148,8 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
             inside = sorted(file for file in place.rglob("*") if SPLIT_FILES.fullmatch(file.name) and file.is_file())
             files += [file for file in inside if part_of(file.name)] or inside or [place]
     if absent := [path for path in files if not path.is_file()]:
-        what = "a folder without any split file" if absent[0].is_dir() else "no file"
-        raise SereneError(
-            f"Cannot read the split file {absent[0]}: there is {what}; a CSV, TSV, JSON or text file was expected."
-        )
+        wrong = "the folder holds none" if absent[0].is_dir() else "there is no such file"
+        raise SereneError(f"Cannot read the split file {absent[0]}: {wrong}. Expected: CSV, TSV, JSON or text files.")
     return list(dict.fromkeys(files))
 
 
