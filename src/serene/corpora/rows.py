@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from serene.errors import SereneError, quoted
+from serene.sound import DECODED, NOT_DECODED
 
 ALIASES = {
     "id": ("key", "utt_id", "utterance_id", "utt", "file_id", "name"),
@@ -59,7 +60,7 @@ MARKS = (  # byte-order marks; the longer ones first, since they begin with the 
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, "utf-8"),
 )
-SOUND = r"\.(?:wav|wave|flac|ogg|oga|opus|mp3|m4a|aiff?|au|sph)"
+SOUND = f"(?:{'|'.join(map(re.escape, (*DECODED, *NOT_DECODED)))})"  # how a path of one ends
 LISTED = re.compile(rf'"?(.+?{SOUND})"?(?:(\t|\s*[,;]\s*|\s+)(\S.*))?', re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 

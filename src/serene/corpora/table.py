@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from serene.corpora import UNKNOWN_SPEAKER
-from serene.corpora.folder import EXTENSIONS
 from serene.corpora.left_out import LeftOut, NothingLeft
 from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
 from serene.corpora.rows import ALIASES, Row, Rows, read_rows
 from serene.corpora.spelling import is_missing, whole_words
 from serene.errors import SereneError, quoted
+from serene.sound import DECODED
 
 HOME = "A table is your own: a CSV, TSV, JSON or JSON-lines file with a row for each clip."
 LICENCE = "your own"
@@ -139,9 +139,9 @@ def _written(audio: str, folder: Path) -> str:
 
 def _located(audio: Path) -> Path:
     """Find a sound that may be named without its extension."""
-    if os.path.isfile(audio) or audio.suffix.lower() in EXTENSIONS:
+    if os.path.isfile(audio) or audio.suffix.lower() in DECODED:
         return audio
-    named = (audio.with_name(audio.name + end) for known in EXTENSIONS for end in (known, known.upper()))
+    named = (audio.with_name(audio.name + end) for known in DECODED for end in (known, known.upper()))
     return next((path for path in named if os.path.isfile(path)), audio)
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serene.corpora.rows import ALIASES, Rows, part_of, read_rows
+from serene.corpora.rows import ALIASES, SOUND, Rows, part_of, read_rows
 from serene.errors import SereneError, quoted
 
 COLUMNS = {
@@ -34,7 +34,7 @@ COLUMNS = {
     "fold": ("fold",),
     "speaker": ("speaker", *ALIASES["speaker"]),
 }
-EXTENSION = re.compile(r"\.(wav|flac|ogg|opus|mp3|m4a|aiff?|au|sph)$", re.IGNORECASE)
+EXTENSION = re.compile(f"{SOUND}$", re.IGNORECASE)
 SPLIT_FILES = re.compile(r"[^.].*\.(csv|tsv|txt|lst|json|jsonl)(\.gz)?", re.IGNORECASE)
 
 Tail = tuple[str, ...]  # a path's components from the file's name upwards, the name without its extension
