@@ -18,10 +18,12 @@ from serene.corpora.manifest import Manifest
 from serene.corpora.prepare import hashed
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
+from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import DEPENDENT, NAMED
 from serene.experiment import recipe, trial
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.run import Run
+from serene.experiment.run_report import write_cards
 from serene.experiment.train import train
 from serene.models.model import EmotionModel
 from serene.models.scoring import score
@@ -64,6 +66,30 @@ def test_every_model_scores_the_classes_it_knows(run: Run, others: Path) -> None
         answers = score(model, Dataset(known, store, task=model.task, speakers=())).outputs.argmax(axis=1)
         right += [model.task.names[answer] == u.emotion for answer, u in zip(answers, known, strict=True)]
     assert content["metrics"]["wa"]["value"] == pytest.approx(np.mean(right))
+
+
+def test_a_models_card_has_its_own_figures_and_not_the_mean_of_the_runs_models(run: Run, others: Path) -> None:
+    second = run.finished()[1].folder / "model"
+    model = EmotionModel.load(second)
+    model.head.classify.weight.data.neg_()  # so that the two do not answer alike
+    model.save(second, json.loads((second / "preprocessor_config.json").read_text()))
+    report, folder = evaluate_on(run, others)
+    answers = Predictions.read(folder / "predictions.csv")
+    own = {}
+    for one in run.finished():
+        rows = answers.select(fold=one.fold, seed=one.seed)
+        own[one.fold] = float(np.mean(rows.truth == rows.prediction))
+        told = json.loads((one.folder / "model" / "metrics.json").read_text())["elsewhere"][0]
+        assert told["metrics"]["wa"]["value"] == pytest.approx(own[one.fold])
+        for place, name in enumerate(rows.names):
+            hits = [p == place for t, p in zip(rows.truth, rows.prediction, strict=True) if t == place]
+            recall = sum(hits) / len(hits) if hits else None
+            assert told["per_class_recall"][name] == (None if recall is None else pytest.approx(recall))
+    assert len(set(own.values())) > 1
+    assert report.content["metrics"]["wa"]["value"] == pytest.approx(np.mean([*own.values()]))
+    (folder / "models.json").unlink()  # as evaluations before it are kept
+    write_cards(run)
+    assert "the figures are of all models of the run" in (one.folder / "model" / "README.md").read_text()
 
 
 def test_speakers_of_the_corpus_that_was_trained_on_are_not_unseen(run: Run, made_up: Path) -> None:

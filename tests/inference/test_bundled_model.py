@@ -119,6 +119,40 @@ def test_a_real_speakers_profile_moves_their_scores(recognizer: Recognizer, spee
     assert max(abs(unknown.scores[name] - known.scores[name]) for name in CLASSES) > 1e-3
 
 
+def test_its_card_tells_what_it_misses_on_other_corpora() -> None:
+    measured = {one["corpus"]: one for one in json.loads((BUNDLED / "metrics.json").read_text())["elsewhere"]}
+    card = (BUNDLED / "README.md").read_text().partition("## On other corpora")[2].partition("\n## ")[0]
+    assert "The figures are of the model in this folder." in card
+    seldom = card.partition("**Hardly ever recognised**")[2]
+    for corpus in ("emodb", "ravdess"):
+        recalls = measured[corpus]["per_class_recall"]
+        assert recalls["sadness"] < 0.01
+        assert measured[corpus]["metrics"]["ua"]["value"] == pytest.approx(np.mean([*recalls.values()]))
+        told = seldom.partition(f"on `{corpus}` ")[2].partition("; on")[0]
+        assert [name for name in CLASSES if f"{name} " in told] == [name for name in CLASSES if recalls[name] < 0.1]
+
+
+@pytest.mark.slow
+def test_the_cards_figures_on_another_corpus_are_of_this_model(speech: Path, tmp_path: Path) -> None:
+    """EmoDB, scored anew as `serene evaluate bundled --on` does."""
+    if not (speech / "emodb").is_dir():
+        pytest.skip("SERENE_SPEECH holds no EmoDB")
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
+    from serene.corpora.prepare import prepare
+    from serene.experiment.cross_corpus import Models, evaluate_models
+    from serene.inference.folder import ModelFolder
+
+    prepare("emodb", speech / "emodb").write(tmp_path / "emodb.jsonl")
+    models = Models.of_folder(ModelFolder.find(None), tmp_path / "runs" / "on")
+    content = evaluate_models(models, tmp_path / "emodb.jsonl")[0].content
+    (kept,) = (
+        one for one in json.loads((BUNDLED / "metrics.json").read_text())["elsewhere"] if one["corpus"] == "emodb"
+    )
+    assert content["n_utterances"] == kept["n_utterances"]
+    assert content["metrics"]["ua"]["value"] == pytest.approx(kept["metrics"]["ua"]["value"], abs=0.01)
+    assert content["per_class_recall"]["sadness"] < 0.02
+
+
 def test_it_answers_without_torch() -> None:
     code = (
         "import sys\n"

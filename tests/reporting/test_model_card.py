@@ -128,6 +128,20 @@ def test_the_text_holds_the_reports_figures(tmp_path: Path) -> None:
     assert "fold Bob Birch, seed 7**, after epoch 3 of 9. That fold alone has UA 75.0 %." in text
 
 
+def test_classes_that_are_hardly_ever_recognised_elsewhere_are_named(tmp_path: Path) -> None:
+    """Of both corpora the recalls stand in a table; below one clip in ten a class is named."""
+    first, second = content(corpus="emodb"), content(corpus="mine") | {"fold": "1", "seed": 0}
+    first["per_class_recall"] = {"anger": 0.85, "calm|<b>": 0.0}
+    second["per_class_recall"] = {"anger": 0.099, "calm|<b>": None}
+    text = section(card(tmp_path, content(), elsewhere=[first, second]), "On other corpora")
+    assert "| recognised | `emodb` | `mine` |" in text
+    assert "| anger | 85.0 % | 9.9 % |\n| calm\\|&lt;b> | 0.0 % | – |" in text
+    assert "on `emodb` calm\\|&lt;b> 0.0 %; on `mine` anger 9.9 %." in text
+    assert "of the model in this folder" not in text
+    only = section(card(tmp_path, content(), elsewhere=[second]), "On other corpora")
+    assert only.strip().startswith("The figures are of the model in this folder.")
+
+
 def test_enrolment_and_warnings_stand_above_the_figures(tmp_path: Path) -> None:
     text = card(tmp_path, content(saw_unlabelled_test_audio=True, stamps=["few <clips> | of all"]))
     assert text.index(f"> * {ENROLLED}") < text.index("## How to load it")

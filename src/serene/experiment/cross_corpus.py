@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from serene.audio import front_end_of
-from serene.audio.dataset import Dataset, contexts_of, samples_of, warm
+from serene.audio.dataset import samples_of, warm
 from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
@@ -26,8 +24,8 @@ from serene.evaluation.report import Report, ReportFacts, build
 from serene.experiment.enrolment_curve import UnseenSpeakers, cold_start
 from serene.experiment.plan import Progress, silent
 from serene.experiment.run import Run
-from serene.experiment.run_report import COLD_START, write_cards
-from serene.experiment.sections import Recipe
+from serene.experiment.run_report import COLD_START, OWN_FIGURES, write_cards
+from serene.experiment.trained_models import Model, Models
 from serene.experiment.trial import probe_of
 from serene.files import write_text
 from serene.inference.features import FeatureExtractor, why_not
@@ -35,97 +33,13 @@ from serene.inference.folder import TENSORS, ModelFolder
 from serene.inference.network import network_of
 from serene.models.model import EmotionModel
 from serene.models.scoring import scored
-from serene.models.training_speakers import NAMELESS, TrainingSpeakers
+from serene.models.training_speakers import NAMELESS
 from serene.reporting.report_page import write_html
 from serene.sound import SAMPLE_RATE
-from serene.speaker import Statistics
 from serene.task import TASKS, Task, task_of
 
 UNKNOWN = "it is unknown whether the models have met these speakers: "
 MUTE = "to which `serene predict` gives no answer: no speech, or too long"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained model that meets a manifest.
-
-    Attributes:
-        folder: its files.
-        fold: that it was trained for.
-        seed: of its training.
-        training: embeddings of its training clips (utterance, feature), where these were kept.
-    """
-
-    folder: ModelFolder
-    fold: str
-    seed: int
-    training: np.ndarray | None = None
-
-    def dataset(self, clips: Sequence[Utterance], store: Store, task: Task, enrolled: int | None) -> Dataset:
-        """Make a dataset of unseen speakers, each enrolled with all or so many of their own unlabelled clips."""
-        needs = self.folder.needs
-        contexts = contexts_of(clips, needs, store, clips=enrolled, known=self.folder.config["speakers"])
-        if "embeddings" in needs:
-            nothing = Statistics.of_nothing(self.folder.widths["embeddings"])
-            contexts = {person: replace(known, embeddings=nothing) for person, known in contexts.items()}
-        return Dataset(clips, store, task=task, speakers=(), contexts=contexts if needs else None)
-
-
-@dataclass(frozen=True)
-class Models:
-    """Models of one kind, such as those of a run, and what is known of how they came about.
-
-    Attributes:
-        name: of the run or the model.
-        members: at least one.
-        place: folder of what is written.
-        identity: of the run or the model.
-        recipe: of the run.
-        selection: how their epoch was selected.
-    """
-
-    name: str
-    members: Sequence[Model]
-    place: Path
-    identity: str
-    recipe: Recipe | None = None
-    selection: str = "not known: a model on its own does not tell"
-
-    @classmethod
-    def of_run(cls, run: Run) -> Models:
-        """Take the models that a run kept.
-
-        Raises:
-            SereneError: one is gone.
-        """
-        members = []
-        for trial in run.finished():
-            folder, kept = ModelFolder.read(trial.folder / "model", run.folder.name), trial.embeddings("train")
-            members.append(Model(folder, trial.fold, trial.seed, kept and kept[1]))
-        selection = run.finished()[0].json("environment.json")["selection"]
-        return cls(run.folder.name, members, run.folder / "on", run.identity, run.recipe, selection)
-
-    @classmethod
-    def of_folder(cls, folder: ModelFolder, place: Path) -> Models:
-        """Take one model; `place` is the folder of what is written."""
-        name, identity = folder.name, folder.identity
-        return cls(name, [Model(folder, "the model's", 0)], place / f"{name}-{identity}", identity)
-
-    def unseen(self, clips: Sequence[Utterance]) -> bool | None:
-        """Say whether none has met a speaker of some clips; None for unknown."""
-        records = [TrainingSpeakers.read(model.folder.path) for model in self.members]
-        found = {record and record.unseen(clips) for record in records}
-        return False if False in found else None if None in found else True
-
-    @property
-    def target(self) -> str:
-        """What they learnt, as a recipe says it."""
-        return self.recipe.labels.target if self.recipe else self.members[0].folder.task.target
-
-    @property
-    def corpus(self) -> str | None:
-        """The corpus that they learnt from, where that is known."""
-        return self.recipe.corpus.name if self.recipe else None
 
 
 def evaluate_on(run: Run, path: Path, progress: Progress = silent, *, corpus: str | None = None) -> tuple[Report, Path]:
@@ -162,47 +76,65 @@ def evaluate_models(
     chosen = _of_known_classes(manifest, target, recipe.labels.join if recipe else {}, task, path)
     clips = hashed(chosen, lambda done, of: progress("decoding", done, of)).utterances
     unanswered = _unanswered(clips, FeatureExtractor.of(first), progress)
-    store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor))
-    warm(clips, store, lambda done, of: progress("features", done, of))
-    answers, shifts, unseen = _answered(models, clips, store, progress)
-    independent, left = models.unseen(clips), len(manifest) - len(clips)
+    answered = _answered(models, clips, progress)
+    answers, independent = Predictions.concatenate(one.answers for one in answered), models.unseen(clips)
     facts = ReportFacts(
         title=f"{recipe.name if recipe else models.name} on {path.stem}",
         protocol=f"cross-corpus: models of {models.name}, all of {path.stem}",
         speaker_independent=independent,
         selection=models.selection,
         saw_unlabelled_test_audio=bool(first.needs & {"features", "cepstra"}),
-        stamps=_stamps(models, target, independent, left, unanswered, {u.corpus for u in clips}),
+        stamps=_stamps(models, target, independent, len(manifest) - len(clips), unanswered, {u.corpus for u in clips}),
         target=target,
         corpus=path.stem,
         method=recipe and recipe.method.name,
         recipe_hash=models.identity,
     )
-    report, folder = build(answers, facts, shifts=shifts), models.place / path.stem
+    report, folder = build(answers, facts, shifts=[one.shift for one in answered]), models.place / path.stem
     report.write(folder / "report.json")
     write_html([report], folder / "report.html")
     answers.write(folder / "predictions.csv")
-    if unseen:
+    own = [one.figures(facts) for one in answered]
+    write_text(folder / OWN_FIGURES, json.dumps(own, indent=2) + "\n")
+    if unseen := [one.unseen for one in answered if one.unseen]:
         write_text(folder / COLD_START.name, json.dumps(cold_start(unseen), indent=2) + "\n")
     return report, folder
 
 
-def _answered(
-    models: Models, clips: Sequence[Utterance], store: Store, progress: Progress
-) -> tuple[Predictions, list[dict[str, float] | None], list[UnseenSpeakers]]:
-    """Score the clips with every model: answers, how far embeddings are from training's, and who can be enrolled."""
-    answers, shifts, unseen = [], [], []
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered, how far its embeddings are from training's, and who can be enrolled."""
+
+    model: Model
+    answers: Predictions
+    shift: dict[str, float] | None
+    unseen: UnseenSpeakers | None
+
+    def figures(self, facts: ReportFacts) -> dict[str, Any]:
+        """Give the model's own figures, for its card."""
+        content = build(self.answers, facts).to_json()
+        own: dict[str, Any] = {"fold": self.model.fold, "seed": self.model.seed}
+        own["cold_start"] = self.unseen and cold_start([self.unseen])
+        return own | {key: content[key] for key in ("metrics", "per_class_recall") if key in content}
+
+
+def _answered(models: Models, clips: Sequence[Utterance], progress: Progress) -> list[Answered]:
+    """Score the clips with every model."""
+    store = Store(models.place.parent.parent / "store", front_end_of(models.members[0].folder.preprocessor))
+    warm(clips, store, lambda done, of: progress("features", done, of))
+    found = []
     for done, model in enumerate(models.members, 1):
         folder, task = model.folder, models.members[0].folder.task
         dataset = model.dataset(clips, store, task, models.recipe and models.recipe.features.enrolment_clips)
         scores = scored(network_of(folder, "cpu", "fp32", 1), dataset, folder.temperature)
-        answers.append(Predictions.of_clips(clips, scores.outputs, task, part="test", fold=model.fold, seed=model.seed))
-        if "embeddings" in folder.needs and (folder.path / TENSORS).is_file():
-            unseen.append(UnseenSpeakers(EmotionModel.load(folder.path), answers[-1], scores.embeddings))
+        answers = Predictions.of_clips(clips, scores.outputs, task, part="test", fold=model.fold, seed=model.seed)
+        enrols = "embeddings" in folder.needs and (folder.path / TENSORS).is_file()
+        unseen = UnseenSpeakers(EmotionModel.load(folder.path), answers, scores.embeddings) if enrols else None
         kept, speakers = model.training, [u.speaker for u in clips]
-        shifts.append(None if kept is None else shift.of_embeddings(kept, scores.embeddings, speakers))
+        moved = None if kept is None else shift.of_embeddings(kept, scores.embeddings, speakers)
+        found.append(Answered(model, answers, moved, unseen))
         progress("scoring", done, len(models.members))
-    return Predictions.concatenate(answers), shifts, unseen
+    return found
 
 
 def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[str, Any]:

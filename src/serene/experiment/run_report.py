@@ -20,6 +20,8 @@ from serene.reporting.report_page import write_html
 
 SAME = 1e-3  # of a figure that was computed twice, once from scores that were rounded for a table
 COLD_START = Path("enrolled") / "cold_start.json"  # in a run's folder: accuracy by clips of enrolment
+OF_ALL = "the figures are of all models of the run; `serene evaluate RUN --on MANIFEST` measures this one"
+OWN_FIGURES = "models.json"  # in the folder of a run's report on another corpus: the figures of each of its models
 
 
 def write_report(run: Run) -> Report:
@@ -41,19 +43,28 @@ def write_cards(run: Run, *, licence: str | None = None) -> None:
     if not (run.folder / "report.json").exists():
         return
     content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
-    more = {"elsewhere": elsewhere_of(run), "cold_start": _curve(run.folder / COLD_START, content), "licence": licence}
+    curve = _curve(run.folder / COLD_START, content)
     for trial in run.finished():
         folder, facts = trial.folder / "model", trial.json("environment.json")
         if (folder / "config.json").is_file():
-            write_card(folder, content, fold=trial.fold, seed=trial.seed, facts=facts, **more)
+            own: dict[str, Any] = {"fold": trial.fold, "seed": trial.seed, "elsewhere": elsewhere_of(run, trial)}
+            write_card(folder, content, facts=facts, cold_start=curve, licence=licence, **own)
 
 
-def elsewhere_of(run: Run) -> list[dict[str, Any]]:
-    """Read the reports of a run's models on other corpora, each with its `cold_start` or None."""
+def elsewhere_of(run: Run, trial: Trial | None = None) -> list[dict[str, Any]]:
+    """Read the reports of a run's models on other corpora, each with its `cold_start` or None.
+
+    With a trial the figures are of its model alone, if they are there; a stamp says so where they are not.
+    """
     found = []
     for path in sorted(run.folder.glob("on/*/report.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        found.append(content | {"cold_start": _curve(path.with_name(COLD_START.name), content)})
+        content["cold_start"] = _curve(path.with_name(COLD_START.name), content)
+        own = path.with_name(OWN_FIGURES)
+        figures = json.loads(own.read_text(encoding="utf-8")) if own.exists() else []
+        alone = [one for one in figures if trial and (one["fold"], one["seed"]) == (trial.fold, trial.seed)]
+        stamps = [*content["stamps"], *[OF_ALL] * (trial is not None and not alone)]
+        found.append(content | {"stamps": stamps} | (alone[0] if alone else {}))
     return found
 
 

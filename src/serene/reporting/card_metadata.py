@@ -44,7 +44,7 @@ class Subject:
     config: Mapping[str, Any]  # of the model, as `config.json` holds it
     preprocessor: Mapping[str, Any]  # as `preprocessor_config.json` holds it
     speakers: tuple[int, int] | None = None  # how many trained, and how many others selected it; None where unknown
-    elsewhere: Sequence[Mapping[str, Any]] = ()  # what reports of the run's models on other corpora hold
+    elsewhere: Sequence[Mapping[str, Any]] = ()  # what reports on other corpora hold, with this model's figures
     # with how many unlabelled clips a speaker is enrolled, such as "none" or "10" -> the first headline figure
     cold_start: Mapping[str, Figure] = field(default_factory=dict)
     licence: str | None = None  # of the weights, in the hub's words, such as `cc-by-4.0`; None where nobody chose one

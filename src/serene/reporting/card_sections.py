@@ -16,6 +16,7 @@ TARGETS = {
     "dimensions": "the corpus's numbers, on its own scale",
     "speaker": "who speaks",
 }
+SELDOM = 0.1  # of a class's clips: a model that recognises fewer has hardly learnt it
 DOES = {"probabilities": "scores", "values": "gives values of"}  # by what a task gives
 PRINTED = {"probabilities": "answer.label, answer.scores", "values": "answer.scores"}
 USE = """```python
@@ -207,7 +208,7 @@ def reliability(s: Subject) -> list[str]:
 
 
 def elsewhere(s: Subject) -> list[str]:
-    """Give the figures of the run's models on corpora that they were not trained on."""
+    """Give the model's figures on corpora that it was not trained on, and the classes that it misses there."""
     if not s.elsewhere:
         return []
     keys = list(dict.fromkeys(key for one in s.elsewhere for key in one["metrics"]))
@@ -220,7 +221,25 @@ def elsewhere(s: Subject) -> list[str]:
         notes += [f"* {corpus_of(one)}: {plain(stamp)}" for stamp in one["stamps"]]
     last = f"{plain(short_name(s.task.headline[0]))}, each speaker enrolled with all of their unlabelled clips"
     head = ["", "clips", "speakers", *(plain(metric_name(key)) for key in keys), *[last] * enrolled]
-    return [table(head, rows), *["\n".join(notes)] * bool(notes)]
+    own = ["The figures are of the model in this folder."] * all("fold" in one for one in s.elsewhere)
+    return [*own, table(head, rows), *_recalls(s), *["\n".join(notes)] * bool(notes)]
+
+
+def _recalls(s: Subject) -> list[str]:
+    """Give the recall of each class on other corpora, and name the classes that are hardly ever recognised there."""
+    recalls = {corpus_of(one): one.get("per_class_recall") or {} for one in s.elsewhere}
+    shown = [name for name in s.task.names if any(found.get(name) is not None for found in recalls.values())]
+    if not shown or len(s.task.names) > MOST_CLASSES:
+        return []
+    rows = [[plain(name), *(SHARE.one(found.get(name), "–") for found in recalls.values())] for name in shown]
+    missed = []
+    for corpus, found in recalls.items():
+        seldom = {name: found[name] for name in shown if found.get(name) is not None and found[name] < SELDOM}
+        told = ", ".join(f"{plain(name)} {SHARE.one(share)}" for name, share in seldom.items())
+        missed += [f"on {corpus} {told}"] if seldom else []
+    parts = [table(["recognised", *recalls], rows)]
+    warning = f"**Hardly ever recognised** (fewer than one clip in ten): {'; '.join(missed)}."
+    return [*parts, *[warning] * bool(missed)]
 
 
 def cold_start(s: Subject) -> list[str]:

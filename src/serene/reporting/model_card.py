@@ -95,7 +95,7 @@ def numbers(subject: Subject) -> dict[str, Any]:
     own = {"fold": subject.fold_words, "seed": subject.seed, "temperature": subject.config.get("temperature", 1.0)}
     own |= {key: subject.facts[key] for key in ("selected_epoch", "epochs_run", "of_folds") if key in subject.facts}
     found: dict[str, Any] = {"model": own, **kept, "folds_run": len(subject.content["folds"])}
-    others = ("corpus", "stamps", "n_utterances", "n_speakers", "metrics")
+    others = ("corpus", "stamps", "n_utterances", "n_speakers", "metrics", "per_class_recall")
     found["elsewhere"] = [{key: one[key] for key in others if key in one} for one in subject.elsewhere]
     return found | ({"cold_start": dict(subject.cold_start)} if subject.cold_start else {})
 
