@@ -77,8 +77,8 @@ def test_it_shows_how_many_files_fit_and_three_that_do_not(tmp_path: Path) -> No
 
 
 def test_a_pattern_that_fits_nothing_is_an_error_with_three_names(tmp_path: Path) -> None:
-    sound_files(tmp_path, ["a.wav", "b.wav", "c.wav", "d.wav"])
-    with pytest.raises(SereneError, match=r"fits 0 of 4 sound files; not, for example, a\.wav, b\.wav, c\.wav\."):
+    sound_files(tmp_path, ["a.wav", "b.wav", "c_sad.flac", "d.wav"])
+    with pytest.raises(SereneError, match=r"fits 0 of 4 sound files; not, for example, a\.wav, b\.wav, c_sad\.flac\."):
         read(tmp_path, "{speaker}_{emotion}.wav")
 
 

@@ -54,7 +54,8 @@ def prepare(
             import serene.reporting.corpus_report  # noqa: F401  # what is missing is said before the long decoding
     with bars() as progress:
         try:
-            given = {"root": root, "encoding": encoding, "pattern": pattern, "remark": pattern and aside.print}
+            told = partial(aside.print, soft_wrap=True) if pattern else None
+            given = {"root": root, "encoding": encoding, "pattern": pattern, "remark": told}
             asked = {name: value for name, value in given.items() if value}
             manifest = prepare_corpus(corpus, folder, fast=fast, progress=partial(progress, "decoding"), **asked)
         except NothingLeft as error:

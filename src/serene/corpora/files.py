@@ -35,6 +35,7 @@ CITATION = "none"
 PATTERN = "{speaker}_{text}_{emotion}"
 FIELDS = frozenset(COLUMNS) - {"id", "audio", "start", "duration", "sample_rate", "audio_hash", "votes"} | {"text"}
 TOKEN = re.compile(r"\{(?P<field>\w+)(?::(?P<form>[^{}]+))?\}|(?P<rest>\*)|(?P<text>[^{}*]+)")
+SOUNDS = (*DECODED, *NOT_DECODED)
 EXAMPLES = 3
 
 Meanings = Mapping[str, str | None]
@@ -48,12 +49,13 @@ def read(folder: Path, pattern: str = PATTERN) -> Manifest:
             read; or the pattern fits no file, of which the message shows three.
     """
     ending = Path(pattern).suffix.lower()
-    ending = ending if ending in (*DECODED, *NOT_DECODED) else ""
+    ending = ending if ending in SOUNDS else ""
     names, fields = _compiled(pattern[: len(pattern) - len(ending)])
-    paths = sounds(folder, (ending,) if ending else (*DECODED, *NOT_DECODED))
+    paths = sounds(folder, SOUNDS)
     paths.sort(key=lambda path: path.suffix.lower() in NOT_DECODED)  # of two with one name the readable one is kept
     stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
-    found = {path: _row(fields, name) for path, stem in stems.items() if (name := names.fullmatch(stem))}
+    fitting = {path: names.fullmatch(stem) for path, stem in stems.items() if ending in ("", path.suffix.lower())}
+    found = {path: _row(fields, name) for path, name in fitting.items() if name}
     spelt = whole_words(found.values())
     clips = [
         utterance_from(found[path] | {"id": stem, "audio": str(path)}, str(path))
