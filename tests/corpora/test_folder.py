@@ -57,6 +57,12 @@ def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: 
         sounds(tmp_path)
 
 
+def test_a_table_in_the_place_of_a_corpus_says_what_to_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").touch()
+    error = str(not_found("EmoDB", tmp_path / "mine.csv", "a folder", "Home.", "free"))
+    assert "mine.csv is a file; of a table of your own make a manifest first: run `serene prepare table`. " in error
+
+
 def test_gather_parts_kept_from_left_out_and_keeps_the_first_of_an_id() -> None:
     clips = [clip("a", "1.wav"), LeftOut("x", "x.wav", "odd"), clip("a", "2.flac"), clip("b", "3.wav")]
     manifest = gather(clips, SereneError("none"), ["a remark"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serene.corpora.manifest import utterance_from
+from serene.corpora.manifest import Manifest, Utterance, utterance_from
 from serene.corpora.spelling import EMOTIONS, WHOLE_WORD, alike, odd_labels, speakers_alike, whole_words
 from serene.errors import SereneError
 
@@ -40,6 +40,11 @@ def test_a_missing_speaker_is_missing_and_so_is_any_other_value(missing: object)
     assert utterance_from(clip | dict.fromkeys(("emotion", "gender", "arousal", "mine"), missing), "row 3") == (
         utterance_from(clip, "row 3")
     )
+
+
+def test_a_manifest_of_speakers_that_are_missing_is_refused() -> None:
+    with pytest.raises(SereneError, match="1 utterances have no speaker, for example 'a'"):
+        Manifest((Utterance(id="a", audio="a.wav", speaker="nan"),)).check()
 
 
 def test_a_speaker_that_says_it_is_missing_is_quoted() -> None:

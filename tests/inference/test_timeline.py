@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -22,6 +23,7 @@ from serene.inference import timeline as module
 from serene.inference.emotion import Segment
 from serene.inference.recognizer import Recognizer
 from serene.inference.timeline import merged, timeline
+from serene.inference.timeline_file import timelines
 
 # --- windows
 
@@ -80,6 +82,9 @@ def test_channels_in_opposite_phase_are_heard_and_remarked(recognizer: Recognize
         assert line.windows == alone.windows
         assert (line.emotion.remark, line.emotion.note) == (sound.OPPOSITE, None)
     assert alone.emotion.remark is None
+    written = timelines([path], recognizer, tmp_path / "call.json")
+    assert written.remarks == (f"{path}: channels in opposite phase, of which the louder is read.",)
+    assert json.loads((tmp_path / "call.json").read_text())["note"] == sound.OPPOSITE
 
 
 def test_the_whole_sound_has_the_mean_scores_of_the_windows_with_speech(recognizer: Recognizer, call: Path) -> None:

@@ -89,6 +89,8 @@ def not_found(corpus: str, folder: Path, expected: str, home: str, licence: str)
         licence: the terms stated by its authors.
     """
     wrong = f"{folder} does not hold {corpus}" if folder.is_dir() else f"There is no folder {folder}"
+    if folder.is_file():
+        wrong = f"{folder} is a file; of a table of your own make a manifest first: run `serene prepare table`"
     return SereneError(f"{wrong}. Expected: {expected}. {home} Licence: {licence}.")
 
 

@@ -138,7 +138,7 @@ class Manifest:
             raise SereneError(
                 f"The manifest repeats {len(repeated)} ids, for example '{quoted(repeated[0])}'; ids must be unique."
             )
-        if nameless := [u.id for u in self.utterances if not u.speaker]:
+        if nameless := [u.id for u in self.utterances if is_missing(u.speaker)]:
             raise SereneError(
                 f"{len(nameless)} utterances have no speaker, for example '{quoted(nameless[0])}'. "
                 "Every utterance needs one: splits are made by speaker."

@@ -28,8 +28,10 @@ ALIKE = 0.85  # of difflib's ratio, from which on a label may be another one, mi
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a value stands for one that is not there: None, blank, or a word such as nan or N/A."""
-    return value is None or str(value).strip().lower() in ("", *MISSING)
+    """Tell whether a value stands for one that is not there: None, NaN, blank, or a word such as nan or N/A."""
+    if not isinstance(value, str):
+        return value is None or value != value
+    return not value.strip() or value.strip().lower() in MISSING
 
 
 def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:

@@ -97,6 +97,8 @@ def _write_all(targets: Mapping[str, Path], of: Callable[[str], Timeline], forms
                 raise
             failed[sound.named(path)] = str(error)
             continue
+        if line.emotion.remark:
+            remarks[f"{line.name}: {line.emotion.remark}."] = None
         for suffix, form in forms.items():
             file = target.with_name(target.name + suffix)
             try:
