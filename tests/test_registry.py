@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA
@@ -14,6 +15,7 @@ from serene.methods import METHODS
 from serene.models import ENCODERS
 from serene.protocols import PROTOCOLS
 from serene.registry import load
+from serene.settings import validated
 
 TABLE = {"square_root": "math:sqrt", "power": "math:pow"}
 KINDS = {"corpus": CORPORA, "protocol": PROTOCOLS, "front end": FRONT_ENDS, "encoder": ENCODERS, "method": METHODS}
@@ -74,3 +76,13 @@ def test_a_missing_extra_is_one_sentence_with_the_command(lab, monkeypatch: pyte
     with pytest.raises(MissingExtra) as error:
         load("needs_sklearn:Mine", {}, "method")
     assert str(error.value) == "sklearn is not installed. Install it with: pip install 'serene-ser[train]'"
+
+
+def test_messages_quote_300_characters_of_a_name_or_value_at_most() -> None:
+    long = "x" * 284_226
+    with pytest.raises(SereneError) as caught:
+        load(long, {"emodb": "serene.corpora.emodb:read"}, "corpus")
+    assert len(str(caught.value)) < 500
+    with pytest.raises(SereneError, match=r"^training is 'xxx.*\.\.\. \(284228 in all\): ") as caught:
+        validated(TypeAdapter(int).validate_python, long, "training")
+    assert len(str(caught.value)) < 500

@@ -50,4 +50,4 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     choices = sorted(choices)
     near = difflib.get_close_matches(str(name), choices, n=1)
     suggestion = f" Did you mean '{near[0]}'?" if near else ""
-    return f"Unknown {kind} '{name}'.{suggestion} Choices: {', '.join(choices)}."
+    return f"Unknown {kind} '{quoted(name)}'.{suggestion} Choices: {', '.join(choices)}."

@@ -12,7 +12,7 @@ import pydantic
 import yaml
 
 from serene import registry
-from serene.errors import SereneError, unknown
+from serene.errors import SereneError, quoted, unknown
 
 TRAINER = {"trainer": "serene.training.trainer:Trainer"}
 
@@ -109,7 +109,9 @@ def section(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return a section of a recipe, empty where it has none."""
     found = tree.get(key) or {}
     if not isinstance(found, Mapping):
-        raise SereneError(f"'{key}' in the recipe is {found!r}; a mapping was expected, such as {{name: ...}}.")
+        raise SereneError(
+            f"'{key}' in the recipe is {quoted(repr(found))}; a mapping was expected, such as {{name: ...}}."
+        )
     return found
 
 
@@ -131,7 +133,7 @@ def validated(validate: Callable[[Any], Any], value: Any, where: str) -> Any:
         return validate(value)
     except pydantic.ValidationError as error:
         problem = error.errors()[0]["msg"]
-        raise SereneError(f"{where} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
+        raise SereneError(f"{where} is {quoted(repr(value))}: {problem[0].lower()}{problem[1:]}.") from error
 
 
 class _Words(yaml.SafeLoader):

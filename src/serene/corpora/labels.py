@@ -48,7 +48,7 @@ def _choose_column(
     missing = [name for name in classes if name not in counts]
     if missing:
         held = words(sorted(counts.items()))
-        raise SereneError(f"No utterance has the {_named(target)} '{missing[0]}'. The corpus has: {held}.")
+        raise SereneError(f"No utterance has the {_named(target)} '{quoted(missing[0])}'. The corpus has: {held}.")
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise SereneError(f"At least two different classes are needed; the labels give {quoted(list(classes))}.")
     kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)

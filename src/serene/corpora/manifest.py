@@ -159,7 +159,7 @@ class Manifest:
             kept = tuple(u for u in kept if fnmatch.fnmatchcase(str(getattr(u, column)), pattern))
         if not kept:
             told = "".join(f" {remark}" for remark in self.remarks)
-            raise SereneError(f"No utterance matches {dict(filters)}; check the patterns of `{where}`.{told}")
+            raise SereneError(f"No utterance matches {quoted(dict(filters))}; check the patterns of `{where}`.{told}")
         return replace(self, utterances=kept)
 
     def summarise(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
-from serene.errors import SereneError
+from serene.errors import SereneError, quoted
 from serene.evaluation.columns import check_names
 from serene.evaluation.speakers import facts_of
 from serene.experiment.run import Run, Trial
@@ -146,7 +146,7 @@ def _splits(
     folds = [split.fold for split in splits]
     for fold in recipe.run or ():
         if fold not in folds:
-            raise SereneError(f"protocol.run asks for fold '{fold}'; the folds are {', '.join(folds)}.")
+            raise SereneError(f"protocol.run asks for fold '{quoted(fold)}'; the folds are {quoted(', '.join(folds))}.")
     return tuple(splits), of_folds
 
 
