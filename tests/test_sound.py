@@ -100,6 +100,7 @@ def test_seconds_are_of_the_file_not_of_what_is_read(tmp_path: Path) -> None:
         (np.array([0.1, np.nan, 0.1]), "not finite"),
         (np.array([0.1, np.inf, 0.1]), "not finite"),
         (np.zeros(0), "holds no samples"),
+        (np.zeros((0, 2)), "holds no samples"),
     ],
 )
 def test_sound_that_holds_nothing_or_no_numbers_is_named(tmp_path: Path, samples: np.ndarray, message: str) -> None:

@@ -127,12 +127,12 @@ def mono(channels: np.ndarray, before: int | None = None) -> tuple[np.ndarray, i
     Returns:
         The samples (sample,), and the channel that they are where they are one of several.
     """
-    if channels.shape[1] == 1:
+    if channels.shape[1] == 1 or not len(channels):
         return channels[:, 0], None
     with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs; `blocks` says what is wrong
         mean = channels.mean(axis=1)
         energies = channels.var(axis=0, dtype=np.float64)
-        if not len(mean) or not mean.var(dtype=np.float64) < CANCELLED * energies.sum() / channels.shape[1] ** 2:
+        if not mean.var(dtype=np.float64) < CANCELLED * energies.sum() / channels.shape[1] ** 2:
             return mean, None
     louder = int(energies.argmax()) if before is None else before
     return np.ascontiguousarray(channels[:, louder]), louder
