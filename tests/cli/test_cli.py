@@ -259,7 +259,7 @@ def test_prepare_reads_a_table_of_another_folder_and_encoding(serene: Serene, ta
     rows = ["file;start;end;speaker", "a.wav;0;0,25;Zoë", "a.wav;0,25;9;Zoë", "b.wav;0;0:01;Zoë", ";;;"]
     (tmp_path / "lists/t.csv").write_bytes("\n".join(rows).encode("latin-1"))
     asked = ("prepare", "table", tmp_path / "lists/t.csv", "-o", tmp_path / "m.jsonl")
-    assert "Name its encoding, as with --encoding latin-1." in serene(*asked).err
+    assert "name its encoding, as with --encoding latin-1." in serene(*asked).err
     assert "taken from the table's folder, or from --root FOLDER" in serene(*asked, "--encoding", "latin-1").err
     ended = serene(*asked, "--encoding", "latin-1", "--root", table.parent)
     assert ended.code == 0, ended.err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from corpus_trees import sound_files
 
-from serene.corpora.folder import gather, not_found, sounds, stray
+from serene.corpora.folder import gather, not_found, rows, sounds, stray
 from serene.corpora.manifest import LeftOut, Utterance
 from serene.errors import SereneError
 from serene.sound import DECODED, NOT_DECODED
@@ -61,6 +61,17 @@ def test_a_table_in_the_place_of_a_corpus_says_what_to_run(tmp_path: Path) -> No
     (tmp_path / "mine.csv").touch()
     error = str(not_found("EmoDB", tmp_path / "mine.csv", "a folder", "Home.", "free"))
     assert "mine.csv is a file; of a table of your own make a manifest first: run `serene prepare table`. " in error
+
+
+def test_a_quote_in_a_corpuss_own_table_loses_no_row(tmp_path: Path) -> None:
+    table = tmp_path / "t.txt"
+    table.write_text('id\tname\n1\t"Ann\n2\tBob\n')
+    assert [row["name"] for _, row in rows(table, ["id"], "", "\t")] == ['"Ann', "Bob"]
+    table.write_text('id,name\n1,"Ann\n2,Bob"\n')
+    with pytest.raises(
+        SereneError, match=r"damaged before line 3: a quote opens a field that runs over a line break\. Get"
+    ):
+        list(rows(table, ["id"], "Get it anew."))
 
 
 def test_gather_parts_kept_from_left_out_and_keeps_the_first_of_an_id() -> None:

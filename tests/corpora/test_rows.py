@@ -217,9 +217,7 @@ def test_an_encoding_that_is_named(encoding: str, mark: bytes, tmp_path: Path) -
 
 
 def test_text_in_an_encoding_that_nobody_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        SereneError, match=r"rows\.csv, line 2: this is no utf-8 text\. Name its encoding, as with --enc"
-    ):
+    with pytest.raises(SereneError, match=r"rows\.csv, line 2: this is no utf-8 text\. Save it as UTF-8, or na"):
         rows_of(tmp_path, TEXT.encode("latin-1"))
     with pytest.raises(SereneError, match="holds zero bytes, as UTF-16 has"):
         rows_of(tmp_path, "path,speaker\na.wav,s\n".encode("utf-16-le"))

@@ -251,7 +251,10 @@ def test_a_list_of_paths_and_labels_knows_no_speaker(separator: str, folder: Pat
 
 
 def test_a_list_of_more_columns_needs_a_header(folder: Path) -> None:
-    with pytest.raises(SereneError, match=r"no column for the speaker.* audio, column 2, column 3.*Write a first line"):
+    with pytest.raises(
+        SereneError,
+        match=r"no column for the speaker.* audio, column 2, column 3.*first line names no column: 'a/one.wav s fear'",
+    ):
         read(written(folder / "t.txt", "a/one.wav s fear\n"))
 
 
@@ -351,6 +354,13 @@ def test_a_start_without_an_end_is_refused_unless_the_file_is_the_turn(missing: 
 def test_segments_that_make_no_sense(columns: str, values: str, message: str, folder: Path) -> None:
     with pytest.raises(SereneError, match=message):
         read(written(folder / "t.csv", f"file,spk,{columns}\na/one.wav,s,{values}\n"))
+
+
+def test_an_offset_beside_an_onset_is_the_end_and_alone_it_is_the_start(folder: Path) -> None:
+    (clip,) = read(written(folder / "t.csv", "file,spk,onset,offset\na/one.wav,s,0.02,0.05\n"))
+    assert (clip.start, clip.duration) == (0.02, 0.03)
+    (clip,) = read(written(folder / "t.csv", "file,spk,offset,duration\na/one.wav,s,0.02,0.05\n"))
+    assert (clip.start, clip.duration) == (0.02, 0.05)
 
 
 def test_a_duration_that_agrees_with_the_end_is_kept(folder: Path) -> None:

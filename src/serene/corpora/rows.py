@@ -37,7 +37,7 @@ ALIASES = {
     ),
     "speaker": ("speaker_id", "spk", "spk_id", "spkrid", "talker"),
     "emotion": ("label", "emo"),
-    "start": ("offset", "begin", "start_time"),
+    "start": ("onset", "offset", "begin", "start_time"),
     "end": ("stop", "end_time"),
     "duration": ("length",),
     "split": ("part", "set", "split_set", "partition", "subset", "usage"),
@@ -125,14 +125,15 @@ def _text(path: Path, encoding: str | None) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise SereneError(
-            f"{path}, line {line}: this is no {error.encoding} text. Name its encoding, as with --encoding latin-1."
+            f"{path}, line {line}: this is no {error.encoding} text. Save it as UTF-8, or name its encoding, "
+            "as with --encoding latin-1."
         ) from error
     except LookupError as error:
         raise SereneError(f"There is no encoding '{encoding}'; utf-8, utf-16 or latin-1 is usual.") from error
     except (OSError, EOFError, zlib.error) as error:
         raise SereneError(f"Cannot read {path}: {error}") from error
     if "\0" in text:
-        raise SereneError(f"{path} holds zero bytes, as UTF-16 has. Name its encoding, as with --encoding utf-16.")
+        raise SereneError(f"{path} holds zero bytes, as UTF-16 has; name its encoding, as with --encoding utf-16.")
     return text
 
 
@@ -199,7 +200,10 @@ def _without_header(lines: list[str]) -> Rows:
     width = len(rows[0][1]) if rows else 0
     for place, (_, fields) in zip(places, rows, strict=True):
         if len(fields) != width:
-            raise ValueError(f"{place} has {len(fields)} columns and the first line {width}; no header names them")
+            raise ValueError(
+                f"{place} has {len(fields)} columns and the first line {width}; "
+                "a first line that names the columns was expected, such as path,speaker,emotion"
+            )
     beside = list(zip(*(fields[1:] for _, fields in rows), strict=True))
     names = ["split" if all(map(part_of, column)) else f"column {n}" for n, column in enumerate(beside, 2)]
     unnamed = [n for n, name in enumerate(names) if name != "split"]

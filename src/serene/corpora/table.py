@@ -8,8 +8,8 @@ speaker; the other columns of a manifest are read where they are there, under th
     emotion       label, emo
     id            key, utt_id, utterance_id, utt, file_id, name: or the path without its extension; where no column
                   has the sound's path, the id is taken for it
-    start         offset, begin, start_time
-    end           stop, end_time
+    start         onset, offset, begin, start_time
+    end           stop, end_time; offset, where there is an onset
     duration      length
     split         part, set, split_set, partition, subset, usage
     sample_rate   sampling_rate; gender: sex; language: lang; corpus: dataset; text_id: sentence_id
@@ -103,14 +103,17 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
     for column in ("audio", "end", *(column for column in COLUMNS if column != "audio")):
         accepted = (column, *ALIASES.get(column, ()))
         accepted += ("id", *ALIASES["id"]) if column == "audio" else ()
+        accepted += ("offset",) if column == "end" and "onset" in present.values() else ()
         found = [name for alias in accepted for name, lower in present.items() if lower == alias and name not in names]
         if found:
             names[found[0]] = column
         elif table.rows and column in ("audio", "speaker") and (table.headed or "emotion" not in present):
+            line = quoted(" ".join(map(str, table.rows[0].values())))
+            unnamed = "" if table.headed else f" Its first line names no column: '{line}'. Write one that does."
             raise SereneError(
                 f"{path} has no column for the {column}. It has: {quoted(', '.join(present))}. "
                 f"Accepted names: {', '.join(accepted)}. Every clip needs its sound and its speaker, "
-                f"since splits are made by speaker.{'' if table.headed else ' Write a first line that names them.'}"
+                f"since splits are made by speaker.{unnamed}"
             )
     return names
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serene.corpora.rows import ALIASES, SOUND, Rows, part_of, read_rows
+from serene.corpora.spelling import is_missing
 from serene.errors import SereneError, quoted
 
 COLUMNS = {
@@ -34,6 +35,7 @@ COLUMNS = {
     "fold": ("fold",),
     "speaker": ("speaker", *ALIASES["speaker"]),
 }
+ACCEPTED = f"Columns that name a clip: {', '.join((*COLUMNS['id'], *COLUMNS['path']))}."
 EXTENSION = re.compile(f"{SOUND}$", re.IGNORECASE)
 SPLIT_FILES = re.compile(r"[^.].*\.(csv|tsv|txt|lst|json|jsonl)(\.gz)?", re.IGNORECASE)
 
@@ -99,7 +101,9 @@ def read_names(path: str | Path) -> tuple[str, ...]:
         raise SereneError(f"The list {path} is empty.")
     if "" in names:
         number = names.index("")
-        raise SereneError(f"{path}, {table.places[number]} has no id, path or speaker: {quoted(table.rows[number])}.")
+        raise SereneError(
+            f"{path}, {table.places[number]} has no id, path or speaker: {quoted(table.rows[number])}. {ACCEPTED}"
+        )
     parts = sorted({part for row in rows if (part := _value(row, "part"))})
     if len(parts) > 1:
         raise SereneError(
@@ -159,7 +163,7 @@ def _entries(path: Path, table: Rows) -> list[Entry]:
     for place, row in zip(table.places, map(_lower, table.rows), strict=True):
         clip, audio, part, fold = (_value(row, kind) for kind in ("id", "path", "part", "fold"))
         if not (clip or audio):
-            raise SereneError(f"{path}, {place} has neither an id nor a path: {quoted(row)}.")
+            raise SereneError(f"{path}, {place} has neither an id nor a path: {quoted(row)}. {ACCEPTED}")
         entries.append(Entry(clip or audio, audio or clip, (part_of(part) or part) if part else named, fold))
     if not entries:
         raise SereneError(f"The split file {path} is empty.")
@@ -171,7 +175,7 @@ def _lower(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(row: Mapping[str, Any], kind: str) -> str:
-    found = (str(row[column]).strip() for column in COLUMNS[kind] if row.get(column) not in (None, ""))
+    found = (str(row[column]).strip() for column in COLUMNS[kind] if not is_missing(row.get(column)))
     return next(found, "")
 
 
