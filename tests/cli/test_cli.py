@@ -252,6 +252,8 @@ def test_a_table_where_a_manifest_is_expected_says_what_to_run(serene: Serene, t
     ended = serene("audit", table)
     assert ended.code == 2
     assert "run `serene prepare table` on it" in ended.err
+    table.write_text("path,speaker,label\na.wav,Zoë,ang\n", encoding="latin-1")
+    assert "run `serene prepare table` on it" in serene("audit", table).err
 
 
 def test_prepare_reads_a_table_of_another_folder_and_encoding(serene: Serene, table: Path, tmp_path: Path) -> None:

@@ -173,6 +173,15 @@ def test_an_interruption_ends_it(folder: Path) -> None:
         prepare("emodb", folder, progress=stop)
 
 
+def test_a_corpus_of_pointers_says_what_to_fetch(tmp_path: Path) -> None:
+    for name in ("03a01Fa", "03a02Nc"):
+        (tmp_path / f"{name}.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+    with pytest.raises(
+        SereneError, match=r"'unreadable': 2\}\. The first: .*03a01Fa\.wav .*Git LFS pointer.* git lfs pull\.$"
+    ):
+        prepare("emodb", tmp_path)
+
+
 def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     (tmp_path / "03a01Fa.wav").touch()
     (tmp_path / "03a02Fa.wav").touch()

@@ -132,7 +132,7 @@ class Manifest:
         """Return the manifest itself, or raise SereneError where it is empty, repeats an id or lacks a speaker."""
         if not self.utterances:
             reasons = dict(Counter(item.kind for item in self.left_out))
-            detail = f" Left out: {reasons}." if reasons else ""
+            detail = f" Left out: {reasons}. The first: {self.left_out[0].reason.rstrip('.')}." if reasons else ""
             raise NothingLeft(f"The manifest is empty: no utterance was found or kept.{detail}", self.left_out)
         if repeated := [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]:
             raise SereneError(
@@ -206,7 +206,9 @@ def utterances_of(path: Path) -> Iterator[Utterance]:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield _parse(line, f"{path}, line {number}", path.parent)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SereneError(f"{path} is not UTF-8, as manifests are ({error}). {NO_MANIFEST}") from error
+    except OSError as error:
         raise SereneError(f"Cannot read the manifest {path}: {error}") from error
 
 
