@@ -356,6 +356,12 @@ def test_segments_that_make_no_sense(columns: str, values: str, message: str, fo
         read(written(folder / "t.csv", f"file,spk,{columns}\na/one.wav,s,{values}\n"))
 
 
+@pytest.mark.parametrize("column", ["start_ms", "End_Sample", "onsetframe"])
+def test_times_in_other_units_are_no_targets(column: str, folder: Path) -> None:
+    with pytest.raises(SereneError, match=f"the column {column} counts something else than seconds"):
+        read(written(folder / "t.csv", f"file,spk,{column}\na/one.wav,s,20\n"))
+
+
 def test_an_offset_beside_an_onset_is_the_end_and_alone_it_is_the_start(folder: Path) -> None:
     (clip,) = read(written(folder / "t.csv", "file,spk,onset,offset\na/one.wav,s,0.02,0.05\n"))
     assert (clip.start, clip.duration) == (0.02, 0.03)

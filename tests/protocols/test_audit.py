@@ -436,6 +436,9 @@ def test_what_was_skipped_or_guessed_is_noted(tmp_path: Path) -> None:
     result = audit(manifest(tmp_path, ROWS), [splits])
     assert result.remarks == ("splits.csv: Empty rows skipped: 3.",)
     assert "note  splits.csv: Empty rows skipped: 3." in result.lines()
+    labelled = headless_labels(tmp_path / "lists")
+    remark = "train.lst and 1 more: The file has no header; each line was read as: audio, emotion."
+    assert audit(manifest(tmp_path, ROWS), labelled).remarks == (remark,)
 
 
 def test_a_folder_or_pattern_without_split_files(tmp_path: Path) -> None:

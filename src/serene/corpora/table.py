@@ -47,6 +47,7 @@ CITATION = "none"
 EXPECTED = "a CSV, TSV, JSON or JSON-lines file with at least the columns audio and speaker"
 CLOCK = re.compile(r"(?:(\d+) days?,? *\+?)?(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"^(?:\{\w+\}|\$\w+)/")  # SpeechBrain writes {data_root}/wav/a.wav
+NO_SECONDS = re.compile(r"(start|onset|begin|end|stop|offset)_?(ms|msec|milliseconds?|samples?|frames?)", re.IGNORECASE)
 AGREE = 0.01  # seconds by which a duration may differ from end less start
 
 Placed = Mapping[str, Row]  # place in the file -> row
@@ -115,6 +116,11 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
                 f"Accepted names: {', '.join(accepted)}. Every clip needs its sound and its speaker, "
                 f"since splits are made by speaker.{unnamed}"
             )
+    if counted := [name for name, lower in present.items() if NO_SECONDS.fullmatch(lower)]:
+        raise SereneError(
+            f"{path}: the column {counted[0]} counts something else than seconds. Give segments in seconds, in columns "
+            "start and end; where each file is one clip, leave the column out."
+        )
     return names
 
 

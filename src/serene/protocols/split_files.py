@@ -85,7 +85,12 @@ def read_split_files(paths: Sequence[str | Path], encoding: str | None = None) -
             f"The split files hold {'the part ' + quoted(parts[0]) if parts else 'nothing'} only; two parts or more "
             "were expected. Give one file per part, or a file with a column `part`."
         )
-    return list(entries), [f"{path.name}: {remark}" for path, table in tables.items() for remark in table.remarks]
+    said: defaultdict[str, list[str]] = defaultdict(list)
+    for path, table in tables.items():
+        for remark in table.remarks:
+            said[remark].append(path.name)
+    remarks = [f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {text}" for text, names in said.items()]
+    return list(entries), remarks
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:
