@@ -31,7 +31,9 @@ def test_a_table_names_only_what_is_there(table: Table) -> None:
     if table.picture:
         assert set(table.picture.places) <= set(names)
     assert table.unit.endswith(".")
-    assert all(text.endswith(".") for text in table.differences)
+    for one in table.differences:
+        assert (one if isinstance(one, str) else one.text).endswith(".")
+        assert isinstance(one, str) or (one.holds and all("=" in setting for setting in one.holds))
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

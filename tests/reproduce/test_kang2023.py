@@ -162,7 +162,7 @@ def test_another_corpus_stands_in_on_folds_of_speakers() -> None:
 
 @pytest.mark.parametrize("table", NAMES)
 def test_that_settings_were_chosen_on_a_test_fold_is_said(table: str) -> None:
-    assert any("session 5, which is one of the five" in text for text in TABLES[table].differences)
+    assert any("session 5, which is one of the five" in str(text) for text in TABLES[table].differences)
     assert TABLES[table].recipes == ("kang2023/iemocap.yaml:proposed",)
 
 

@@ -127,6 +127,23 @@ class Row(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sentence(_Checked):
+    """What is to be said of a table's runs under a condition.
+
+    Attributes:
+        text: the sentence.
+        holds: `key.sub=value`, settings that at least one run must have for it to be true.
+    """
+
+    text: str
+    holds: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Give the sentence."""
+        return self.text
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture(_Checked):
     """What is drawn of ours beside the table.
 
@@ -157,13 +174,14 @@ class Table(_Checked):
         rows: in the paper's order, the reference first.
         stand_in: the protocol for a corpus that cannot serve the paper's.
         cost: what all rows cost, as a phrase.
-        differences: where our protocol differs from the paper's, or the paper does not say.
+        differences: where our protocol differs from the paper's, or the paper does not say; some under a condition.
         derived: columns that are computed from others.
         picture: what is drawn.
         own_recipes: folder of the recipe files of corpora that stand in, each with rows of the same names.
         own: what the recipes of a stand-in's own differ in, where there are any.
         where: how the corpus is had, where its reader does not say.
         n_speakers: how many the paper's protocol partitions; a corpus of another number is partitioned by `stand_in`.
+        n_clips: of the emotional corpus, that the paper trains, validates and tests on.
         speaker_corpus: the second corpus, from which speakers are learnt.
         speaker_stand_in: the protocol for a speaker corpus that cannot serve the paper's.
         weights: the pretrained weights that its recipes begin with.
@@ -178,13 +196,14 @@ class Table(_Checked):
     rows: tuple[Row, ...]
     stand_in: str
     cost: str
-    differences: tuple[str, ...]
+    differences: tuple[str | Sentence, ...]
     derived: tuple[Derived, ...] = ()
     picture: Picture | None = None
     own_recipes: str | None = None
     own: str = ""
     where: str | None = None
     n_speakers: int | None = None
+    n_clips: int | None = None
     speaker_corpus: str | None = None
     speaker_stand_in: str = "{name: random_speaker_dependent}"
     weights: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ from serene.models import weights as weights_of_encoders
 from serene.protocols import make_some_splits
 from serene.published import TABLES, Column, Picture, Row, Table
 from serene.reporting import plots
+from serene.reproduce import departures
 from serene.reproduce.measures import MEASURES, Trained
 from serene.reproduce.reproduction import Entry, Reproduction
 from serene.reproduce.row_recipes import Corpora, RowRecipes
@@ -70,7 +72,7 @@ def reproduce(
         for column in table.columns
         if (not columns or column.name in columns) and (entry := bench.entry(row, column))
     }
-    differences = (*recipes.differences(), *partitioned, *bench.notes(), *table.differences)
+    differences = (*recipes.differences(), *partitioned, *bench.differences())
     picture = _draw(table.picture, ours, bench.plain, runs / f"{name}.png") if table.picture else None
     return Reproduction(table, ours, corpora.names, differences, picture)
 
@@ -96,6 +98,8 @@ class _Bench:
         partial: column of which not all folds were run -> those that were.
         random: whether an encoder began with random weights.
         plain: row -> the trainings of its own recipe, with no column's changes.
+        pairs: of what was measured, and of what it stands on: the recipe as its file has it, and as it was run.
+        cells: (row, column) -> the trainings that were measured.
     """
 
     def __init__(self, recipes: RowRecipes, runs: Path, jobs: int | None, progress: Progress) -> None:
@@ -106,17 +110,21 @@ class _Bench:
         self.trained: dict[str, Trained] = {}
         self.upstreams: dict[str, Path] = {}
         self.plain: dict[str, Trained] = {}
+        self.pairs: list[tuple[Recipe, Recipe]] = []
+        self.cells: dict[tuple[str, str], list[Trained]] = {}
 
     def entry(self, row: Row, column: Column) -> Entry | None:
         """Train and measure a cell; None where it cannot be measured."""
         steps = {}
         for place, overrides in (column.steps or {0.0: ()}).items():
-            made = self.recipes.of(row, column, (*overrides, *self._beneath(row)))
+            extra = (*overrides, *self._beneath(row))
+            made = self.recipes.of(row, column, extra)
             if made is None:
                 return None
             if self._refused(made, column, place):
                 break
             steps[place] = self._train(made)
+            self.pairs.append((self.recipes.in_file(row, column, extra), made))
             if made.run is not None:
                 self.partial[column.name] = made.run
         if len(steps) < min(2, len(column.steps) or 1):
@@ -126,9 +134,10 @@ class _Bench:
         ours = MEASURES[column.measure].of(steps)
         if ours is None:
             return None
+        self.cells[row.name, column.name] = list(steps.values())
         return Entry(ours, tuple(dict.fromkeys(trained.run.folder.name for trained in steps.values())))
 
-    def notes(self) -> list[str]:
+    def _notes(self) -> list[str]:
         """Say what could not be measured, and what makes ours no match for the published figures."""
         notes = []
         if self.random:
@@ -142,6 +151,32 @@ class _Bench:
         notes += [f"Of no other folds than {' '.join(f)}: {', '.join(columns)}." for f, columns in by_folds.items()]
         return notes
 
+    def differences(self) -> list[str]:
+        """Say where runs are not what the table's recipes say, of how many clips they are, and what rows coincide.
+
+        Then come the table's own sentences on where it differs from the paper, as far as they hold.
+        """
+        made = [ours for _, ours in self.pairs]
+        found = [*self._notes(), *departures.changed(self.pairs), *departures.stand_ins(self.recipes.weights, made)]
+        found += [*self._size(), *departures.coincidences(self.cells)]
+        return [*found, *departures.sentences(self.recipes.table.differences, made)]
+
+    def _size(self) -> list[str]:
+        """Say of how many clips the corpus is, unless these are as many as the paper's."""
+        table, trained = self.recipes.table, list(chain(*self.cells.values()))
+        kept = trained[-1].run.folder / "corpus.json" if trained else None
+        if kept is None or not kept.exists():
+            return []
+        counted, labels = json.loads(kept.read_text(encoding="utf-8")), trained[-1].recipe.labels
+        clips = counted["utterances"]
+        if labels.target == "emotion" and labels.use:
+            used = {*labels.use, *(one for one, other in labels.join.items() if other in labels.use)}
+            clips = sum(counted["emotions"].get(name, 0) for name in used)
+        if clips == table.n_clips and not self.recipes.stands_in:
+            return []
+        theirs = f"; the paper's has {table.n_clips:,} clips" if table.n_clips else ""
+        return [f"Our corpus has {clips:,} clips of {counted['speakers']} speakers{theirs}."]
+
     def _beneath(self, row: Row) -> tuple[str, ...]:
         """Train what a row stands on, and give the override that names its model."""
         made = self.recipes.upstream(row)
@@ -151,6 +186,7 @@ class _Bench:
         if key not in self.upstreams:
             fold = made.run[0] if made.run else make_plan(made, self.runs, self.progress).splits[0].fold
             trained = self._train(replace(made, run=(fold,), seeds=made.seeds[:1]))
+            self.pairs.append((self.recipes.upstream_in_file(row), made))
             self.upstreams[key] = trained.run.trial(fold, made.seeds[0]).folder / "model"
         model = self.upstreams[key]
         found = (f"features.weights={json.dumps(str(model))}",)
@@ -164,8 +200,7 @@ class _Bench:
         """Say whether a corpus that stands in cannot serve a column's protocol, and note it."""
         if not (self.recipes.stands_in and (column.overrides or column.steps)):
             return False
-        manifest = load_corpus(made.corpus, self.runs, self.progress)
-        labels = made.labels
+        labels, manifest = made.labels, load_corpus(made.corpus, self.runs, self.progress)
         labelled, _ = choose(manifest, target=labels.target, use=labels.use, join=labels.join)
         try:
             own = made.protocol_of(made.seeds[0])

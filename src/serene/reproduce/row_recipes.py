@@ -26,6 +26,10 @@ from serene.published import Column, Row, Table
 SPEAKER_CORPORA = ("voxceleb1", "speechocean762")  # their clips have no emotion
 UPSTREAM = "upstream."  # begins an override of what is trained before a row
 TINY = ("training.epochs=1", "training.precision=fp32", "seeds=[0, 1]")
+TINY_STAGE = (  # enough steps, and long enough ones, for encoder and speakers' vectors to move
+    *("training.epochs=1", "training.precision=fp32", "training.batch_seconds=2", "training.learning_rate=1e-2"),
+    *("training.warmup=0", "method.head_steps=0"),
+)
 CONFIG = {
     "model_type": "hubert",
     "hidden_size": 32,
@@ -131,6 +135,15 @@ class RowRecipes:
         mine = [override.removeprefix(UPSTREAM) for override in self.overrides if override.startswith(UPSTREAM)]
         return self._load(self._path(row, row.upstream.recipe), row.upstream.overrides, mine)
 
+    def in_file(self, row: Row, column: Column, extra: Sequence[str] = ()) -> Recipe:
+        """Make the recipe of a cell as its file and the table have it, on whatever corpus."""
+        return load(self._path(row, str(row.recipe)), (*row.overrides, *column.overrides, *extra))
+
+    def upstream_in_file(self, row: Row) -> Recipe:
+        """Make the recipe of what is trained before a row as its file and the table have it."""
+        assert row.upstream is not None
+        return load(self._path(row, row.upstream.recipe), row.upstream.overrides)
+
     def has_own(self, row: Row) -> bool:
         """Whether the corpus that stands in has a recipe of its own for a row."""
         return self._own(str(row.recipe)) is not None
@@ -148,7 +161,9 @@ class RowRecipes:
                 notes.append(f"{name} has recipes of its own: {table.own}.")
                 notes += self._other_encoder(own[0])
             else:
-                notes.append(f"Ours uses all emotions of its corpus and the protocol {table.stand_in}.")
+                dimensions = any(load(RECIPES / one).labels.target == "dimensions" for one in table.recipes)
+                labels = "its corpus's dimensions" if dimensions else "all emotions of its corpus"
+                notes.append(f"Ours uses {labels} and the protocol {table.stand_in}.")
         told_apart = any(load(RECIPES / address).corpus.name == table.speaker_corpus for address in table.recipes)
         if told_apart and self.corpora.names[1:] != table.corpora[1:]:
             notes.append(f"Speakers are told apart by the protocol {table.speaker_stand_in}.")
@@ -179,13 +194,13 @@ class RowRecipes:
         return made.with_weights(lambda name: self.weights.get(name, name))
 
     def _rehearsed(self, base: Recipe) -> list[str]:
-        """For made-up speech: one epoch, two seeds, and a small random encoder for a pretrained one."""
+        """For made-up speech: one epoch, two seeds, small batches, and a small random encoder for a pretrained one."""
         if self.rehearsal is None:
             return []
         changes = [*TINY, *self.table.tiny]
         for number, _ in enumerate(base.stages):
             changes += [f"stages.{number}.targets={{source: mfcc}}", f"stages.{number}.method.clusters=12"]
-            changes += [f"stages.{number}.training.epochs=1", f"stages.{number}.training.precision=fp32"]
+            changes += [f"stages.{number}.{change}" for change in TINY_STAGE]
         if base.calibration:
             changes.append("calibration.neighbours=2")
         if "config" in base.model.encoder.settings:
