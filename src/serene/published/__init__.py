@@ -148,13 +148,14 @@ class Picture(_Checked):
     """What is drawn of ours beside the table.
 
     Attributes:
-        kind: `curves` draws the named columns against their places; `per_batch` the training accuracy of every batch.
+        kind: `curves` draws the named columns against their places; `per_batch` the training accuracy of every batch;
+            `embeddings` lays out validation clips by emotion, and four training speakers' by speaker.
         places: column -> its place on the x axis, a number or a word, for `curves`.
         x_label, y_label: of the axes, for `curves`.
         log_x: whether equal factors are equal distances.
     """
 
-    kind: Literal["curves", "per_batch"]
+    kind: Literal["curves", "per_batch", "embeddings"]
     places: Mapping[str, Place] = field(default_factory=dict)
     x_label: str = ""
     y_label: str = ""

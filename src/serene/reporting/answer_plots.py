@@ -7,6 +7,7 @@ ground, so that they read on white and on black.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -167,27 +168,68 @@ def tsne(embeddings: np.ndarray, kinds: Mapping[str, np.ndarray], speakers: Sequ
     Embeddings are (utterance, feature); kinds give a label of each utterance, or a value, drawn from dark to light
     (utterance,). The seed is of the choice of speakers and of the layout.
     """
-    rng = np.random.default_rng(seed)
     names = np.asarray(speakers, dtype=np.str_)
     shown = {**kinds, "speaker": names}
-    four = rng.permutation(np.unique(names))[:4]
-    rows = np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in four])
-    x = embeddings[rows] - embeddings[rows].mean(axis=0)
-    scale = x.std(axis=0)
-    x = x / np.where(scale > 0, scale, 1)
-    plane = TSNE(perplexity=max(1.0, min(30.0, (len(rows) - 1) / 3)), init="random", random_state=seed).fit_transform(x)
+    rows = _drawn(names, some_speakers(names.tolist(), seed), seed)
+    plane = _plane(embeddings[rows], seed)
     figure, places = fields(len(shown), 4.7, 4.6)
     for axes, (title, kind) in zip(places, shown.items(), strict=True):
-        _layout(axes, plane, kind[rows])
-        axes.set_title(f"by {plain([title])[0].strip()}", loc="left", size=11, color=INK)
-        axes.set(xticks=[], yticks=[])
-        axes.set_aspect("equal", adjustable="datalim")
-        dress(axes, frame=False)
+        _layout(axes, plane, kind[rows], f"by {plain([title])[0].strip()}")
     return figure
 
 
-def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray) -> None:
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Embeddings of two parts of a fold: validation (utterance, feature) with emotions and speakers, and training."""
+
+    validation: np.ndarray
+    emotions: Sequence[str]
+    validated: Sequence[str]
+    training: np.ndarray
+    trained: Sequence[str]
+
+
+def tsne_of_parts(systems: Mapping[str, Parts], *, seed: int = 0) -> Figure:
+    """Lay out validation clips by emotion, and below them four training speakers' by speaker, systems side by side.
+
+    As figure 2 of Tu et al. 2019 compares DAT with SER-only.
+    """
+    figure, places = fields(2 * len(systems), 4.7, 4.6)
+    for (name, parts), above, below in zip(systems.items(), places, places[len(systems) :], strict=False):
+        everybody, names = np.asarray(parts.validated), np.asarray(parts.trained)
+        rows = _drawn(everybody, np.unique(everybody).tolist(), seed)
+        _layout(above, _plane(parts.validation[rows], seed), np.asarray(parts.emotions)[rows], f"{name}, validation")
+        rows = _drawn(names, some_speakers(parts.trained, seed), seed)
+        _layout(below, _plane(parts.training[rows], seed), names[rows], f"{name}, training speakers")
+    return figure
+
+
+def some_speakers(speakers: Sequence[str], seed: int = 0) -> list[str]:
+    """Draw four of the speakers of some clips, or all if these are fewer."""
+    return np.random.default_rng(seed).permutation(np.unique(speakers))[:4].tolist()
+
+
+def _drawn(names: np.ndarray, speakers: Sequence[str], seed: int) -> np.ndarray:
+    """Draw indices of utterances (utterance,) of each of some speakers, at most so many as can be seen."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.permutation(np.flatnonzero(names == name))[:MOST_POINTS] for name in speakers])
+
+
+def _plane(embeddings: np.ndarray, seed: int) -> np.ndarray:
+    """Lay out embeddings (utterance, feature) in a plane (utterance, 2)."""
+    x = embeddings - embeddings.mean(axis=0)
+    scale = x.std(axis=0)
+    x = x / np.where(scale > 0, scale, 1)
+    perplexity = max(1.0, min(30.0, (len(x) - 1) / 3))
+    return TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(x)
+
+
+def _layout(axes: Axes, plane: np.ndarray, kind: np.ndarray, title: str) -> None:
     """Draw the places (utterance, 2) of what is named or measured (utterance,)."""
+    axes.set_title(title, loc="left", size=11, color=INK)
+    axes.set(xticks=[], yticks=[])
+    axes.set_aspect("equal", adjustable="datalim")
+    dress(axes, frame=False)
     if kind.dtype.kind == "f":
         places = axes.scatter(plane[:, 0], plane[:, 1], s=22, alpha=0.85, linewidths=0, c=kind, cmap="viridis")
         bar = axes.figure.colorbar(places, ax=axes, shrink=0.85, pad=0.02)

@@ -14,13 +14,12 @@ from serene.errors import SereneError, unknown
 from serene.experiment.plan import Progress, load_corpus, make_plan, silent
 from serene.experiment.sections import Recipe
 from serene.experiment.train import train
-from serene.files import whole_file
 from serene.models import weights as weights_of_encoders
 from serene.protocols import make_some_splits
-from serene.published import TABLES, Column, Picture, Row, Table
-from serene.reporting import plots
+from serene.published import TABLES, Column, Row, Table
 from serene.reproduce import departures
 from serene.reproduce.measures import MEASURES, Trained
+from serene.reproduce.pictures import draw
 from serene.reproduce.reproduction import Entry, Reproduction
 from serene.reproduce.row_recipes import Corpora, RowRecipes
 
@@ -72,8 +71,8 @@ def reproduce(
         for column in table.columns
         if (not columns or column.name in columns) and (entry := bench.entry(row, column))
     }
-    differences = (*recipes.differences(), *partitioned, *bench.differences())
-    picture = _draw(table.picture, ours, bench.plain, runs / f"{name}.png") if table.picture else None
+    picture, shown = draw(table.picture, ours, bench.plain, runs / f"{name}.png") if table.picture else (None, ())
+    differences = (*shown, *recipes.differences(), *partitioned, *bench.differences())
     return Reproduction(table, ours, corpora.names, differences, picture)
 
 
@@ -242,29 +241,3 @@ def _find_weights(made: Recipe | None) -> None:
     named = [] if made is None else [made.initial_weights, made.frozen_weights]
     for name in filter(None, named):
         weights_of_encoders.find(name)
-
-
-def _draw(
-    picture: Picture, ours: Mapping[tuple[str, str], Entry], plain: Mapping[str, Trained], path: Path
-) -> Path | None:
-    """Draw what was measured; None where nothing was."""
-    if picture.kind == "per_batch":
-        batches = {row: trained.batches(trained.trials[0]) for row, trained in plain.items()}
-        figure = plots.per_batch(batches) if batches else None
-    else:
-        found = {row: _line(picture, row, ours) for row in dict.fromkeys(row for row, _ in ours)}
-        lines = {row: line for row, line in found.items() if line[0]}
-        figure = plots.curves(lines, picture.x_label, picture.y_label, log_x=picture.log_x) if lines else None
-    if figure is None:
-        return None
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=160)
-    return path
-
-
-def _line(picture: Picture, row: str, ours: Mapping[tuple[str, str], Entry]) -> plots.Line:
-    """Give a row's places, its figures as shares, and the band of their intervals where they have one."""
-    known = [(place, ours[row, column].ours) for column, place in picture.places.items() if (row, column) in ours]
-    bands = [(one.low / 100, one.high / 100) for _, one in known if one.low is not None and one.high is not None]
-    low, high = zip(*bands, strict=True) if len(bands) == len(known) and bands else (None, None)
-    return [place for place, _ in known], [one.figure.value / 100 for _, one in known], low, high

@@ -17,6 +17,7 @@ from serene.published import Sentence
 from serene.reproduce.measures import Trained
 
 MOST = 12  # settings that are named
+REPLACED = ("protocol.name", "corpus.name", "speakers.name")  # sections whose other settings then say nothing
 SAME = 0.01  # of how far answers differ from clip to clip
 LONG = 60  # characters of a value, above which it is cut
 ARCHITECTURE = {"num_hidden_layers": "{} layers", "hidden_size": "width {}"}
@@ -81,7 +82,7 @@ def _alike(first: Sequence[Predictions], second: Sequence[Predictions]) -> bool:
 
 def _changes(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
     before, now = dict(_flat(theirs)), dict(_flat(ours))
-    replaced = {key.partition(".")[0] for key in ("protocol.name", "corpus.name") if before.get(key) != now.get(key)}
+    replaced = {key.partition(".")[0] for key in REPLACED if before.get(key) != now.get(key)}
     for key in dict.fromkeys((*before, *now)):
         section, _, setting = key.partition(".")
         silent = key.endswith((".path", "corpus.name")) or (section in replaced and setting != "name")

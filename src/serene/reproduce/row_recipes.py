@@ -203,6 +203,8 @@ class RowRecipes:
             changes += [f"stages.{number}.{change}" for change in TINY_STAGE]
         if base.calibration:
             changes.append("calibration.neighbours=2")
+        if base.method.name == "speaker_normalization" and base.method["step"]:
+            changes.append("method.step=0.3")  # in a few iterations the paper's would move nothing
         if "config" in base.model.encoder.settings:
             changes += ["model.weights=null", f"model.config={json.dumps(CONFIG)}"]
         if base.frozen_weights:
