@@ -53,6 +53,30 @@ def train(serene: Serene, tiny_recipe: Path, tmp_path: Path) -> Callable[..., st
     return run
 
 
+LONG = "x" * 5000  # more than a system's paths may have
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prepare", "table", LONG, "-o", "m.jsonl"),
+        ("prepare", "files", LONG, "-o", "m.jsonl"),
+        ("prepare", "emodb", LONG, "-o", "m.jsonl"),
+        ("audit", LONG),
+        ("audit", "m.jsonl", "--splits", LONG),
+        ("train", LONG),
+        ("evaluate", LONG),
+        ("predict", LONG),
+        ("probe", LONG, LONG),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_no_system_allows_is_quoted_in_part(serene: Serene, words: tuple[str, ...]) -> None:
+    said = message(serene(*words))
+    assert "x... (5" in said
+    assert len(said) < 1000
+
+
 # --- recipe, corpus, protocol: refused before anything is begun
 
 

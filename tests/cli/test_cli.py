@@ -233,6 +233,17 @@ def test_repeated_reasons_are_grouped_on_the_terminal_and_all_in_the_file(serene
     assert listed.read_text().count("no such file") == 10
 
 
+def test_unreadable_sounds_are_grouped_by_why_they_are(serene: Serene, table: Path) -> None:
+    table.write_text(table.read_text() + "".join(f"{n}.wav,X,ang\n" for n in range(7)))
+    for n in range(7):
+        foreign = b"#!AMR\n" if n < 6 else b"version https://git-lfs.github.com/spec/v1\n"
+        (table.parent / f"{n}.wav").write_bytes(foreign)
+    said = serene("prepare", "table", table, "-o", table.parent / "m.jsonl").out
+    assert said.count("AMR is not decoded here") == 3
+    assert "left out: 3 more like these (unreadable); " in said
+    assert said.count("git lfs pull") == 1
+
+
 def test_speakers_who_may_be_one_are_remarked_and_strict_exits_with_1(serene: Serene, table: Path) -> None:
     manifest = table.parent / "m.jsonl"
     table.write_text("path,speaker,label\na.wav,S1,ang\nb.wav,s01,sad\n")

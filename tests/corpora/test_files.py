@@ -76,6 +76,12 @@ def test_it_shows_how_many_files_fit_and_three_that_do_not(tmp_path: Path) -> No
     assert tuple(told) == manifest.remarks
 
 
+def test_backslashes_of_a_pattern_are_slashes(tmp_path: Path) -> None:
+    sound_files(tmp_path, ["s1/anger/x.wav"])
+    (clip,) = read(tmp_path, r"{speaker}\{emotion}\*.wav")
+    assert (clip.speaker, clip.emotion) == ("s1", "anger")
+
+
 def test_a_pattern_that_fits_nothing_is_an_error_with_three_names(tmp_path: Path) -> None:
     sound_files(tmp_path, ["a.wav", "b.wav", "c_sad.flac", "d.wav"])
     with pytest.raises(SereneError, match=r"fits 0 of 4 sound files; not, for example, a\.wav, b\.wav, c_sad\.flac\."):

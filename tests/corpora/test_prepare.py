@@ -177,7 +177,7 @@ def test_a_corpus_of_pointers_says_what_to_fetch(tmp_path: Path) -> None:
     for name in ("03a01Fa", "03a02Nc"):
         (tmp_path / f"{name}.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
     with pytest.raises(
-        SereneError, match=r"'unreadable': 2\}\. The first: .*03a01Fa\.wav .*Git LFS pointer.* git lfs pull\.$"
+        SereneError, match=r"Left out: unreadable 2\. The first: .*03a01Fa\.wav .*Git LFS pointer.* git lfs pull\.$"
     ):
         prepare("emodb", tmp_path)
 
@@ -185,7 +185,7 @@ def test_a_corpus_of_pointers_says_what_to_fetch(tmp_path: Path) -> None:
 def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     (tmp_path / "03a01Fa.wav").touch()
     (tmp_path / "03a02Fa.wav").touch()
-    with pytest.raises(SereneError, match=r"empty.*\{'unreadable': 2\}"):
+    with pytest.raises(SereneError, match=r"empty.*Left out: unreadable 2\."):
         prepare("emodb", tmp_path)
 
 

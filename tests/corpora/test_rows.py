@@ -54,8 +54,10 @@ def test_in_comma_separated_files_a_field_that_runs_over_a_line_break_is_refused
 
 
 def test_quoted_fields_hold_separators_and_quotes(tmp_path: Path) -> None:
-    found = rows_of(tmp_path, 'path,text\n"a, b.wav","say ""no"""\nc.wav,5" of rain\n')
-    assert found.rows == [{"path": "a, b.wav", "text": 'say "no"'}, {"path": "c.wav", "text": '5" of rain'}]
+    expected = [{"path": "a, b.wav", "text": 'say "no"'}, {"path": "c.wav", "text": '5" of rain'}]
+    assert rows_of(tmp_path, 'path,text\n"a, b.wav","say ""no"""\nc.wav,5" of rain\n').rows == expected
+    assert rows_of(tmp_path, 'path, text\n"a, b.wav", "say ""no"""\nc.wav, 5" of rain\n').rows == expected
+    assert rows_of(tmp_path, 'path|text\na, b.wav|"say ""no"""\nc.wav|5" of rain\n').rows == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -63,6 +65,7 @@ def test_lines_end_as_they_do_on_any_system_and_nowhere_else(end: str, tmp_path:
     lines = ["path,text", "a.wav,one\u2028two\x0bthree\x85", "b.wav,x"]
     found = rows_of(tmp_path, end.join(lines) + end)
     assert [row["path"] for row in found.rows] == ["a.wav", "b.wav"]
+    assert found.remarks == ()
     objects = [json.dumps({"path": name, "text": "one\u2028two"}, ensure_ascii=False) for name in ("a.wav", "b.wav")]
     assert len(rows_of(tmp_path, end.join(objects), "rows.jsonl").rows) == 2
 
@@ -108,6 +111,9 @@ NAMED = [{"id": name, **row} for name, row in CLIPS.items()]
         (CLIPS, NAMED),
         (NAMED, NAMED),
         ({"labels": {"neu": 0}, "meta_data": NAMED}, NAMED),
+        ({"version": 1, "data": NAMED}, NAMED),
+        ({"train": [], "test": NAMED[:1]}, [NAMED[0] | {"split": "test"}]),
+        ({"test_1": CLIPS["a1"]}, [{"id": "test_1", **CLIPS["a1"]}]),
         ({"train": NAMED[:1], "test": NAMED[1:]}, [NAMED[0] | {"split": "train"}, NAMED[1] | {"split": "test"}]),
         (
             {"train": {"a1": CLIPS["a1"]}, "dev": ["b.wav"]},
@@ -118,7 +124,20 @@ NAMED = [{"id": name, **row} for name, row in CLIPS.items()]
         ({"wav": ["a.wav", "b.wav"], "spk": ["s", "t"]}, list(CLIPS.values())),
         ({"wav": "a.wav", "spk": "s"}, [CLIPS["a1"]]),
     ],
-    ids=["by id", "list", "meta_data", "parts", "parts by id", "names", "pandas", "columns", "one"],
+    ids=[
+        "by id",
+        "list",
+        "meta_data",
+        "data",
+        "an empty part",
+        "ids like parts",
+        "parts",
+        "parts by id",
+        "names",
+        "pandas",
+        "columns",
+        "one",
+    ],
 )
 @pytest.mark.parametrize("indent", [None, 1])
 def test_shapes_of_json(value: Any, rows: Any, indent: int | None, tmp_path: Path) -> None:
@@ -158,6 +177,7 @@ def test_json_that_cannot_be_understood(text: str, message: str, tmp_path: Path)
         ("a.wav\tvery sad\n", [("a.wav", "very sad")]),
         ('"a.wav","anger"\n"b.FLAC","fear"\n', [("a.wav", "anger"), ("b.FLAC", "fear")]),
         ("a.wav; anger\n", [("a.wav", "anger")]),
+        ("a.wav|anger\n", [("a.wav", "anger")]),
     ],
 )
 def test_lists_of_path_and_label(text: str, rows: Any, tmp_path: Path) -> None:
@@ -217,12 +237,14 @@ def test_an_encoding_that_is_named(encoding: str, mark: bytes, tmp_path: Path) -
 
 
 def test_text_in_an_encoding_that_nobody_named(tmp_path: Path) -> None:
-    with pytest.raises(SereneError, match=r"rows\.csv, line 2: this is no utf-8 text\. Save it as UTF-8, or na"):
+    with pytest.raises(SereneError, match=r"rows\.csv, line 2: this is no utf-8 text\. .* --encoding latin-1\."):
         rows_of(tmp_path, TEXT.encode("latin-1"))
-    with pytest.raises(SereneError, match="holds zero bytes, as UTF-16 has"):
-        rows_of(tmp_path, "path,speaker\na.wav,s\n".encode("utf-16-le"))
-    with pytest.raises(SereneError, match="There is no encoding 'latin1000'"):
-        rows_of(tmp_path, TEXT, encoding="latin1000")
+    for text in (TEXT, "path,speaker\na.wav,s\n"):
+        with pytest.raises(SereneError, match=r"this is no utf-8 text\. Save the table as CSV .* --encoding utf-16\."):
+            rows_of(tmp_path, text.encode("utf-16-le"))
+    for name in ("latin1000", "undefined"):
+        with pytest.raises(SereneError, match=f"There is no encoding '{name}'"):
+            rows_of(tmp_path, TEXT, encoding=name)
 
 
 # --- parts and long content

@@ -91,7 +91,13 @@ def test_further_columns(folder: Path) -> None:
     first, second = manifest.utterances
     assert (first.speaker, first.arousal, first.numbers) == ("7", 0.25, {"phq8": 3.5})
     assert (second.arousal, second.numbers) == (None, {})
-    assert manifest.remarks == ("Text columns ignored: mixed, nested, notes.",)
+    assert manifest.remarks == ("Text columns ignored: mixed, nested, notes.", "Numeric columns kept: phq8.")
+
+
+@pytest.mark.parametrize("missing", ["nan", "N/A", ""])
+def test_a_missing_value_makes_no_text_of_a_numeric_column(missing: str, folder: Path) -> None:
+    manifest = read(written(folder / "t.csv", f"path,spk,phq8\na/one.wav,s,3\nb/one.wav,t,{missing}\n"))
+    assert [clip.numbers for clip in manifest] == [{"phq8": 3.0}, {}]
 
 
 def test_clips_of_one_file_are_told_apart_by_their_beginning(folder: Path) -> None:
@@ -140,8 +146,14 @@ def test_a_missing_file_is_left_out_by_name(folder: Path) -> None:
             "id,wav,spk\n1,a/one.wav,s\n1,a/two.wav,s\n",
             r"row 1 \(line 2\) and row 2 \(line 3\) are both '1' and differ in audio: 'a/one.wav' and",
         ),
-        ("wav,spk\n", "manifest is empty"),
-        ("", "manifest is empty"),
+        ("wav,spk\n", r"t\.csv is empty: a row for each clip was expected"),
+        ("", r"t\.csv is empty: a row for each clip was expected"),
+        ("wav,spk,votes\na/one.wav,s,anger:3\n", r"line 2\): 'votes' is 'anger:3'; an object of labels and their num"),
+        ("wav,spk,arousal\na/one.wav,s,high\n", r"line 2\): 'arousal' is 'high'; a number was expected"),
+        (
+            '[{"wav": "a/one.wav", "spk": "s", "emotion": ["fear"]}]',
+            r"row 1: 'emotion' is '\['fear'\]'; a text was exp",
+        ),
     ],
 )
 def test_bad_tables_say_what_is_wrong(text: str, message: str, folder: Path) -> None:
@@ -295,7 +307,13 @@ def decimal_comma(seconds: float) -> str:
 @pytest.mark.parametrize("form", ["csv", "semicolons", "tsv", "json", "jsonl"])
 @pytest.mark.parametrize("time", [str, clock, timedelta])
 @pytest.mark.parametrize(
-    "names", [("file", "start", "end"), ("path", "begin", "stop"), ("wav", "Start_Time", "End_Time")]
+    "names",
+    [
+        ("file", "start", "end"),
+        ("path", "begin", "stop"),
+        ("wav", "Start_Time", "End_Time"),
+        ("File Name", "start time", "end-time"),
+    ],
 )
 def test_a_segments_end_gives_its_duration_in_every_form(form: str, time: Any, names: Any, folder: Path) -> None:
     rows = [

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
 
 import typer
 
 from serene.cli import data, training, studies, models, doctor  # noqa: F401  # isort: skip  # the order of --help
 from serene.cli.terminal import app
-from serene.errors import SereneError
+from serene.errors import SereneError, quoted
 
 __all__ = ["app", "main"]
+
+LONG = re.compile(r"\S{301,}")  # a name that a message quotes no more than the beginning of
 
 
 def main() -> None:
@@ -18,5 +22,12 @@ def main() -> None:
     try:
         app()
     except SereneError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        message = str(error)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        message = f"The path {error.filename} is longer than this system allows; give a shorter one."
+    else:
+        return
+    typer.echo(f"error: {LONG.sub(lambda name: quoted(name[0]), message)}", err=True)
+    sys.exit(2)

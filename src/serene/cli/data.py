@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
@@ -12,10 +13,10 @@ import typer
 
 from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
 from serene.corpora import CORPORA
-from serene.corpora.left_out import NothingLeft, beside, write_left_out
+from serene.corpora.left_out import LeftOut, NothingLeft, beside, write_left_out
 from serene.corpora.manifest import Manifest, words
 from serene.corpora.spelling import alike
-from serene.errors import SereneError
+from serene.errors import SereneError, quoted
 
 FEW = 3  # lines of a kind that are printed
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where ids of speakers may stand for one person.")]
@@ -81,12 +82,17 @@ def _print(manifest: Manifest, summary: dict[str, Any]) -> None:
     out.print(f"{counted} -> {summary['manifest']}")
     out.print("emotions: " + words(summary["emotions"]))
     where = f"{beside(Path(summary['manifest']))} has them all"
-    reasons = [(clip.kind, f"{clip.id}: {clip.reason}") for clip in manifest.left_out]
+    reasons = [(_alike(clip), f"{quoted(clip.id)}: {quoted(clip.reason)}") for clip in manifest.left_out]
     remarks = [(remark.partition(":")[0], remark) for remark in manifest.remarks]
     _print_grouped("left out: ", reasons, where)
     _print_grouped("note: ", remarks, "--json prints them all")
     if "plots" in summary:
         out.print(f"Pictures: {Path(summary['plots']).resolve()}")
+
+
+def _alike(clip: LeftOut) -> str:
+    """Give a reason without what is particular to the clip; why a sound is unreadable is not."""
+    return re.sub(r"\d+", "", clip.reason.replace(clip.audio, "")) if clip.kind == "unreadable" else clip.kind
 
 
 def _print_grouped(head: str, said: Iterable[tuple[str, str]], rest: str) -> None:
@@ -98,7 +104,7 @@ def _print_grouped(head: str, said: Iterable[tuple[str, str]], rest: str) -> Non
         for line in lines if len(lines) <= FEW + 1 else lines[:FEW]:
             out.print(f"{head}{line}")
         if len(lines) > FEW + 1:
-            out.print(f"{head}{len(lines) - FEW} more like these ({kind}); {rest}.")
+            out.print(f"{head}{len(lines) - FEW} more like these ({kind.partition(':')[0]}); {rest}.")
 
 
 @app.command()

@@ -48,6 +48,7 @@ def read(folder: Path, pattern: str = PATTERN) -> Manifest:
         SereneError: the pattern has no speaker, an unknown field, or two that nothing tells apart; a mapping cannot be
             read; or the pattern fits no file, of which the message shows three.
     """
+    pattern = pattern.replace("\\", "/")
     ending = Path(pattern).suffix.lower()
     ending = ending if ending in SOUNDS else ""
     names, fields = _compiled(pattern[: len(pattern) - len(ending)])
@@ -66,7 +67,7 @@ def read(folder: Path, pattern: str = PATTERN) -> Manifest:
     strange = [str(path.relative_to(folder)) for path in paths if path not in found][:EXAMPLES]
     fits = f"The pattern '{pattern}' fits {len(found)} of {len(paths)} sound files"
     fits += f"; not, for example, {', '.join(strange)}" if strange else ""
-    missing = not_found(f"files that fit '{pattern}'", folder, f"names as the pattern has them. {fits}", HOME, LICENCE)
+    missing = not_found("sounds that are named so", folder, f"names that fit the pattern. {fits}", HOME, LICENCE)
     return gather(clips, missing, [f"{fits}.", *spelt])
 
 

@@ -131,7 +131,7 @@ class Manifest:
     def check(self) -> Manifest:
         """Return the manifest itself, or raise SereneError where it is empty, repeats an id or lacks a speaker."""
         if not self.utterances:
-            reasons = dict(Counter(item.kind for item in self.left_out))
+            reasons = words(Counter(item.kind for item in self.left_out))
             detail = f" Left out: {reasons}. The first: {self.left_out[0].reason.rstrip('.')}." if reasons else ""
             raise NothingLeft(f"The manifest is empty: no utterance was found or kept.{detail}", self.left_out)
         if repeated := [name for name, count in Counter(u.id for u in self.utterances).items() if count > 1]:
@@ -219,24 +219,15 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
         SereneError: a missing or ill-typed column; the message begins with `where`.
     """
     given = {key: value for key, value in row.items() if not is_missing(value)}
-    known: dict[str, Any] = {key: value for key, value in given.items() if key in COLUMNS}
     for column in ("id", "audio", "speaker"):
-        if column not in known:
+        if column not in given:
             said = f": it holds '{quoted(row[column])}'. {NAMELESS}" if row.get(column) else "."
             raise SereneError(f"{where}: the column '{column}' is missing{said}")
-    try:
-        known |= {column: _finite(known[column]) for column in NUMERIC if column in known}
-        if "sample_rate" in known:
-            known["sample_rate"] = int(known["sample_rate"])
-        if "votes" in known:
-            known["votes"] = {str(label): _finite(count) for label, count in known["votes"].items()}
-        numbers = {key: _finite(value) for key, value in given.items() if key not in COLUMNS}
-        if known.get("start", 0.0) < 0 or known.get("duration", 1.0) <= 0:
-            raise SereneError(f"{where}: start must not be negative, and duration must be positive.")
-    except (TypeError, ValueError, AttributeError) as error:
-        raise SereneError(f"{where}: {quoted(error)}; a number was expected.") from error
-    texts: dict[str, Any] = {k: str(v).strip() for k, v in known.items() if k not in (*NUMERIC, "sample_rate", "votes")}
-    return Utterance(**(known | texts), numbers=numbers)
+    known = {column: _value(column, value, where) for column, value in given.items()}
+    numbers = {column: known.pop(column) for column in given if column not in COLUMNS}
+    if known.get("start", 0.0) < 0 or known.get("duration", 1.0) <= 0:
+        raise SereneError(f"{where}: start must not be negative, and duration must be positive.")
+    return Utterance(**known, numbers=numbers)
 
 
 def _parse(line: str, where: str, folder: Path) -> Utterance:
@@ -250,10 +241,29 @@ def _parse(line: str, where: str, folder: Path) -> Utterance:
     return replace(utterance, audio=str(folder / utterance.audio))
 
 
+def _value(column: str, value: Any, where: str) -> Any:
+    """Read a value as its column has them: as a number, as votes, else as a text."""
+    expected = "a number"
+    try:
+        if column == "votes":
+            expected = 'an object of labels and their numbers, such as {"anger": 3} in JSON lines,'
+            return {str(label): _finite(count) for label, count in value.items()}
+        if column in NUMERIC or column not in COLUMNS:
+            return _finite(value)
+        if column == "sample_rate":
+            return int(_finite(value))
+        expected = "a text"
+        if isinstance(value, str | int | float):
+            return str(value).strip()
+    except (TypeError, ValueError, AttributeError):
+        pass  # said below
+    raise SereneError(f"{where}: '{quoted(column)}' is '{quoted(value)}'; {expected} was expected.")
+
+
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
+        raise ValueError
     return number
 
 

@@ -1,11 +1,11 @@
 """Anybody's rows: CSV, TSV, JSON, JSON lines or a list without a header, each row with its place in the file.
 
 =============  ======================================================================================================
-CSV            separated by `,` or `;` (where `0,5` is a number); a quoted field ends on the line where it begins
+CSV            separated by `,`, `|` or `;` (where `0,5` is a number); a quoted field ends on the line where it begins
 TSV            separated by tabs; a quote is a character like any other
 JSON lines     an object, or the name of a clip, on each line
-JSON           a list of these; `{id: {...}}`, as SpeechBrain and EmoBox have it; `{"train": [...], "test": [...]}`; a
-               list called `meta_data`, as s3prl has it; an object of columns, as pandas writes it
+JSON           a list of these; `{id: {...}}`, as SpeechBrain and EmoBox have it; `{"train": [...], "test": [...]}`; an
+               object that holds one list of clips, as s3prl has it; an object of columns, as pandas writes it
 list           the path or name of a clip on each line; after a path perhaps its label, or its part
 =============  ======================================================================================================
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import json
 import re
 import zlib
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serene.corpora.spelling import plain
 from serene.errors import SereneError, quoted
 from serene.sound import DECODED, NOT_DECODED
 
@@ -33,12 +35,12 @@ ALIASES = {
     "id": ("key", "utt_id", "utterance_id", "utt", "file_id", "name"),
     "audio": (
         *("wav", "audio_filepath", "audio_path", "filepath", "filename", "path", "file"),
-        *("file_name", "file_path", "audio_name"),
+        *("file_name", "file_path", "audio_name", "audio_file", "wav_file", "wav_path", "sound", "clip"),
     ),
     "speaker": ("speaker_id", "spk", "spk_id", "spkrid", "talker"),
     "emotion": ("label", "emo"),
-    "start": ("onset", "offset", "begin", "start_time"),
-    "end": ("stop", "end_time"),
+    "start": ("onset", "offset", "begin", "start_time", "begin_time", "start_sec", "start_seconds", "xmin"),
+    "end": ("stop", "end_time", "end_sec", "end_seconds", "xmax"),
     "duration": ("length",),
     "split": ("part", "set", "split_set", "partition", "subset", "usage"),
     "sample_rate": ("sampling_rate",),
@@ -61,7 +63,7 @@ MARKS = (  # byte-order marks; the longer ones first, since they begin with the 
     (codecs.BOM_UTF8, "utf-8"),
 )
 SOUND = f"(?:{'|'.join(map(re.escape, (*DECODED, *NOT_DECODED)))})"  # how a path of one ends
-LISTED = re.compile(rf'"?(.+?{SOUND})"?(?:(\t|\s*[,;]\s*|\s+)(\S.*))?', re.IGNORECASE)
+LISTED = re.compile(rf'"?(.+?{SOUND})"?(?:(\t|\s*[,;|]\s*|\s+)(\S.*))?', re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 Row = dict[str, Any]
@@ -88,17 +90,22 @@ def read_rows(path: Path, encoding: str | None = None) -> Rows:
     """Read a file of rows; empty rows are skipped and counted.
 
     Raises:
-        SereneError: a file that cannot be read, is in another encoding, or holds what is no row (named by its place).
+        SereneError: a file that cannot be read, is in another encoding, holds no row, or what is none (named by its
+            place).
     """
-    lines = re.split(r"\r\n|\r|\n", _text(path, encoding).removesuffix("\n"))
+    lines = [line.removesuffix("\n") for line in io.StringIO(_text(path, encoding), newline=None)]
     first = next((line for line in lines if line.strip()), "")
     try:
         if path.name.removesuffix(".gz").endswith((".json", ".jsonl", ".ndjson")) or first.lstrip()[:1] in ("{", "["):
-            return _json_rows(lines)
-        names = {_bare(name).lower() for name in next(_reader([first], first), ())}
-        return _without_header(lines) if KNOWN.isdisjoint(names) else _separated(lines, first)
+            found = _json_rows(lines)
+        else:
+            names = {plain(_bare(name)) for name in next(_reader([first], first), ())}
+            found = _without_header(lines) if KNOWN.isdisjoint(names) else _separated(lines, first)
     except (ValueError, csv.Error, RecursionError) as error:
         raise SereneError(f"{path} cannot be read as a table: {error}.") from error
+    if not found.rows:
+        raise SereneError(f"{path} is empty: a row for each clip was expected, and it holds none.")
+    return found
 
 
 def part_of(text: str) -> str | None:
@@ -121,29 +128,32 @@ def _text(path: Path, encoding: str | None) -> str:
         data = path.read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
         mark, marked = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
-        text = data[len(mark) :].decode(encoding if encoding and marked == "utf-8" else marked)
+        used = encoding if encoding and marked == "utf-8" else marked
+        text = data[len(mark) :].decode(used)
+        wrong = text.find("\0")
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise SereneError(
-            f"{path}, line {line}: this is no {error.encoding} text. Save it as UTF-8, or name its encoding, "
-            "as with --encoding latin-1."
-        ) from error
-    except LookupError as error:
+        text, wrong = data.decode("latin-1"), error.start
+    except (LookupError, UnicodeError) as error:
         raise SereneError(f"There is no encoding '{encoding}'; utf-8, utf-16 or latin-1 is usual.") from error
     except (OSError, EOFError, zlib.error) as error:
         raise SereneError(f"Cannot read {path}: {error}") from error
-    if "\0" in text:
-        raise SereneError(f"{path} holds zero bytes, as UTF-16 has; name its encoding, as with --encoding utf-16.")
-    return text
+    if wrong < 0:
+        return text
+    other = "utf-16" if "\0" in text else "latin-1"
+    line = text.count("\n", 0, wrong) + 1
+    raise SereneError(
+        f"{path}, line {line}: this is no {used} text. Save the table as CSV in UTF-8, or name its encoding, as with "
+        f"--encoding {other}."
+    )
 
 
 def _reader(lines: Sequence[str], first: str) -> Any:
     """Take tables apart at what separates the columns in their first line."""
-    delimiter = "\t" if "\t" in first else max(",;", key=first.count)
+    delimiter = "\t" if "\t" in first else max(",;|", key=first.count)
     if delimiter not in first and len(words := first.lower().split()) > 1 and KNOWN.issuperset(words):
         delimiter = " "
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    return csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=delimiter == " ")
+    return csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=True)
 
 
 def _separated(lines: list[str], first: str) -> Rows:
@@ -266,19 +276,23 @@ def _objects(data: Any) -> Iterator[Row]:
     if not isinstance(data, dict):
         raise ValueError(f"a list or an object was expected, not {quoted(json.dumps(data))}")
     inside = list(data.values())
-    if isinstance(data.get("meta_data"), list):
-        yield from _objects(data["meta_data"])
-    elif inside and all(isinstance(value, list | dict) and value for value in inside) and all(map(part_of, data)):
+    clips = [value for value in inside if isinstance(value, list) and value and isinstance(value[0], dict)]
+    headed = not KNOWN.isdisjoint(map(plain, data))
+    if all(map(part_of, data)) and all(map(_nested, inside)):
         for part, value in data.items():
             yield from ({**row, "split": part} for row in _objects(value))
-    elif (
-        inside
-        and all(isinstance(value, list | dict) for value in inside)
-        and not KNOWN.isdisjoint(map(str.lower, data))
-    ):
+    elif headed and _nested(data):
         columns = [value if isinstance(value, list) else list(value.values()) for value in inside]
         yield from (dict(zip(data, cells, strict=True)) for cells in zip(*columns, strict=True))
-    elif inside and all(isinstance(value, dict) and value for value in inside):
+    elif len(clips) == 1 and not headed:
+        yield from _objects(clips[0])
+    elif all(isinstance(value, dict) and value for value in inside):
         yield from ({"id": name, **row} for name, row in data.items())
     else:
         yield data
+
+
+def _nested(value: Any) -> bool:
+    """Tell whether a list, or an object of nothing but lists and objects: no row of a table."""
+    inside = value.values() if isinstance(value, dict) else ()
+    return isinstance(value, list | dict) and all(isinstance(one, list | dict) for one in inside)

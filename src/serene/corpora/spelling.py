@@ -34,19 +34,25 @@ def is_missing(value: Any) -> bool:
     return not value.strip() or value.strip().lower() in MISSING
 
 
+def plain(name: str) -> str:
+    """Write a column's or an emotion's name in lower case, with `_` for blanks and hyphens within it."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
 def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
     """Write emotion names as whole words in lower case, in place; remark and count those that were not."""
     joined: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     for row in rows:
         for column in ("emotion", "emotion_perceived"):
-            given = str(row.get(column) or "").strip()
+            value = row.get(column)
+            given = value.strip() if isinstance(value, str) else ""
             if given and is_missing(given):
                 missing[given] += 1
                 row[column] = None
             elif given:
                 name = given.lower()
-                row[column] = WHOLE_WORD.get(re.sub(r"[\s-]+", "_", name), name)
+                row[column] = WHOLE_WORD.get(plain(given), name)
                 joined.update([f"{name} -> {row[column]}"] if row[column] != name else [])
     found = (("Emotion names made whole words", joined), ("Read as no emotion", missing))
     return [

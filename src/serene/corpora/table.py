@@ -36,7 +36,7 @@ from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.left_out import LeftOut, NothingLeft
 from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
 from serene.corpora.rows import ALIASES, Row, Rows, read_rows
-from serene.corpora.spelling import is_missing, whole_words
+from serene.corpora.spelling import is_missing, plain, whole_words
 from serene.errors import SereneError, quoted
 from serene.sound import DECODED
 
@@ -70,7 +70,7 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
         raise SereneError(f"{wrong}. Expected: {EXPECTED}. {HOME} Licence: {LICENCE}.")
     table, folder = read_rows(path, encoding), root or path.parent
     names = _names(table, path)
-    rows, ignored = _columns(table, names)
+    rows, further = _columns(table, names)
     spelt = whole_words(rows.values())
     for place, row in rows.items():
         row["audio"] = _written(str(row.get("audio") or ""), folder)
@@ -90,16 +90,15 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     absent = {item.audio for item in left_out}
     remarks = list(table.remarks)
     remarks += [f"Equal rows, counted once: {len(equal)}, such as {equal[0]}."] if equal else []
-    remarks += [f"Text columns ignored: {quoted(', '.join(ignored))}."] if ignored else []
-    remarks += spelt
-    if rows and "speaker" not in names.values():
+    remarks += [*further, *spelt]
+    if "speaker" not in names.values():
         remarks.append(f"No speaker is known: all are {UNKNOWN_SPEAKER}, whom no protocol tests.")
     return Manifest(tuple(c for c in clips if c.audio not in absent), tuple(left_out), tuple(remarks)).check()
 
 
 def _names(table: Rows, path: Path) -> dict[str, str]:
     """Map the table's column names to a manifest's; a column under its own name comes before its aliases."""
-    present = {name: name.strip().lower() for row in table.rows for name in row}
+    present = {name: plain(name) for row in table.rows for name in row}
     names: dict[str, str] = {}
     for column in ("audio", "end", *(column for column in COLUMNS if column != "audio")):
         accepted = (column, *ALIASES.get(column, ()))
@@ -108,7 +107,7 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
         found = [name for alias in accepted for name, lower in present.items() if lower == alias and name not in names]
         if found:
             names[found[0]] = column
-        elif table.rows and column in ("audio", "speaker") and (table.headed or "emotion" not in present):
+        elif column in ("audio", "speaker") and (table.headed or "emotion" not in present):
             line = quoted(" ".join(map(str, table.rows[0].values())))
             unnamed = "" if table.headed else f" Its first line names no column: '{line}'. Write one that does."
             raise SereneError(
@@ -125,17 +124,19 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
 
 
 def _columns(table: Rows, names: Mapping[str, str]) -> tuple[dict[str, Row], list[str]]:
-    """Give the rows under a manifest's column names, without the further columns of text, whose names come second."""
-    extra = {name for row in table.rows for name in row} - set(names) - set(COLUMNS)
-    ignored = sorted(name for name in extra if not all(_is_number(row.get(name)) for row in table.rows))
+    """Give the rows under a manifest's column names; of the further columns, text is left out. A remark names both."""
+    extra = sorted({name for row in table.rows for name in row} - set(names) - set(COLUMNS))
+    ignored = [name for name in extra if not all(_is_number(row.get(name)) for row in table.rows)]
+    found = (("Text columns ignored", ignored), ("Numeric columns kept", [n for n in extra if n not in ignored]))
     shared = {} if "speaker" in names.values() else {"speaker": UNKNOWN_SPEAKER}
     rows = [{names.get(k, k): v for k, v in row.items() if k not in ignored} | shared for row in table.rows]
-    return dict(zip(table.places, rows, strict=True)), ignored
+    said = [f"{what}: {quoted(', '.join(columns))}." for what, columns in found if columns]
+    return dict(zip(table.places, rows, strict=True)), said
 
 
 def _is_number(value: Any) -> bool:
     try:
-        return value is None or value == "" or math.isfinite(float(value))
+        return is_missing(value) or math.isfinite(float(value))
     except (TypeError, ValueError):
         return False
 

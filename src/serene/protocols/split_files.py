@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serene.corpora.rows import ALIASES, SOUND, Rows, part_of, read_rows
-from serene.corpora.spelling import is_missing
+from serene.corpora.spelling import is_missing, plain
 from serene.errors import SereneError, quoted
 
 COLUMNS = {
@@ -97,13 +97,11 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     """Read a list of clips, by ids or paths, or where a table has neither, of speakers; each name once.
 
     Raises:
-        SereneError: a file that cannot be read, is empty, has a row without a name, or holds several parts.
+        SereneError: a file that cannot be read, has no row or one without a name, or holds several parts.
     """
     table = read_rows(Path(path))
     rows = [_lower(row) for row in table.rows]
     names = [next((name for kind in ("id", "path", "speaker") if (name := _value(row, kind))), "") for row in rows]
-    if not names:
-        raise SereneError(f"The list {path} is empty.")
     if "" in names:
         number = names.index("")
         raise SereneError(
@@ -170,13 +168,11 @@ def _entries(path: Path, table: Rows) -> list[Entry]:
         if not (clip or audio):
             raise SereneError(f"{path}, {place} has neither an id nor a path: {quoted(row)}. {ACCEPTED}")
         entries.append(Entry(clip or audio, audio or clip, (part_of(part) or part) if part else named, fold))
-    if not entries:
-        raise SereneError(f"The split file {path} is empty.")
     return entries
 
 
 def _lower(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.lower(): value for name, value in row.items()}
+    return {plain(name): value for name, value in row.items()}
 
 
 def _value(row: Mapping[str, Any], kind: str) -> str:
