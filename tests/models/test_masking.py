@@ -58,6 +58,26 @@ def test_batch_norm_without_a_mask_is_torchs() -> None:
     torch.testing.assert_close(ours(values), plain(values))
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_single_row_is_normalised_by_the_running_statistics(masked: bool) -> None:
+    """It has no variance: PyTorch's own refuses it with a ValueError."""
+    ours, plain = norms()
+    ours(frames(), MASK)
+    before = ours.running_mean.tolist(), ours.running_var.tolist()
+    row = torch.tensor([[[1.0, -2.0, 0.5, 3.0, 0.0]]])
+    with pytest.raises(ValueError, match="Expected more than 1 value"):
+        plain(row[0])
+    found = ours(row, torch.ones(1, 1, dtype=torch.bool)) if masked else ours(row[0])
+    expected = [
+        (value - mean) / math.sqrt(variance + ours.eps) * weight + bias
+        for value, mean, variance, weight, bias in zip(
+            row.flatten().tolist(), *before, ours.weight.tolist(), ours.bias.tolist(), strict=True
+        )
+    ]
+    assert found.flatten().tolist() == pytest.approx(expected, abs=1e-5)
+    assert (ours.running_mean.tolist(), ours.running_var.tolist()) == before
+
+
 def test_running_statistics_are_kept_inside_the_block_alone() -> None:
     torch.manual_seed(0)
     head = Head(5, (6, 6), 3)

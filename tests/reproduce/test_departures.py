@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,21 @@ def test_every_condition_is_met_by_the_tables_own_recipes(table: Any) -> None:
     ]
     recipes += [load(RECIPES / row.upstream.recipe, row.upstream.overrides) for row in table.rows if row.upstream]
     assert departures.sentences(table.differences, recipes) == [str(one) for one in table.differences]
+
+
+def test_few_training_clips_are_said_to_be_chosen_by_many_validation_clips(tmp_path: Path) -> None:
+    made = load(KANG, ["protocol={name: low_resource, run: ['1-1', '2-1']}"])
+    run = Run(tmp_path / "kang-0000000000", made)
+    for fold, many in (("1-1", 4), ("2-1", 7)):
+        whole = answers(0.0)
+        parts = [
+            replace(whole, part=np.array([part] * 10), fold=np.array([fold] * 10)) for part in ("validation", "test")
+        ]
+        parts[0] = parts[0].rows(np.arange(many))
+        Predictions.concatenate(parts).write(run.trial(fold, 0).folder / "predictions.csv")
+    (said,) = departures.validation_clips([Trained(run, made)])
+    assert "4 to 7 labelled validation clips choose the epoch" in said
+    assert departures.validation_clips([Trained(run, load(KANG))]) == []
 
 
 def test_rows_that_coincide_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

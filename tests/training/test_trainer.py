@@ -105,6 +105,16 @@ def fit(method: Method, train: Dataset, folder: Path, model: nn.Module | None = 
     return Trainer(**(plain | settings)).fit(model or Untouched(), method, train, folder=folder, **more)
 
 
+def test_a_clip_alone_in_a_batch_of_so_many_seconds_is_learnt_from(tmp_path: Path) -> None:
+    """It has no statistics of its own for batch norm."""
+    torch.manual_seed(0)
+    model = EmotionModel(EMOTIONS, 5)
+    before = model.head.classify.weight.detach().clone()
+    fit(Baseline(), noise(3), tmp_path, model, batch_seconds=0.1, epochs=1)
+    assert [row["clips"] for row in lines(tmp_path / "steps.jsonl")] == [1, 1, 1]
+    assert (model.head.classify.weight != before).any()
+
+
 # --- one step
 
 

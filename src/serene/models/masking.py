@@ -25,17 +25,24 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch norm over the valid frames of a batch; the same parameters and keys as `nn.BatchNorm1d`.
 
     While training, the mean and variance come from valid frames only, so that padding counts for nothing; when
-    scoring, the running statistics make it a fixed affine map, so that batch-mates count for nothing either.
+    scoring, the running statistics make it a fixed affine map, so that batch-mates count for nothing either. So they do
+    for a single row while training, such as a long clip alone in a batch of so many seconds: it has no variance.
     """
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Normalise (batch, frame, feature) with a mask (batch, frame), or (batch, feature) without one."""
         rows = values.reshape(-1, values.shape[-1])
         if mask is None or not self.training:
-            return super().forward(rows).view_as(values)
+            return self._normalised(rows).view_as(values)
         valid = mask.flatten().nonzero().squeeze(1)
-        normalised = super().forward(rows.index_select(0, valid))
+        normalised = self._normalised(rows.index_select(0, valid))
         return torch.zeros_like(rows).to(normalised.dtype).index_copy(0, valid, normalised).view_as(values)
+
+    def _normalised(self, rows: Tensor) -> Tensor:
+        if not self.training or len(rows) > 1:
+            return super().forward(rows)
+        known = (self.running_mean, self.running_var, self.weight, self.bias)
+        return nn.functional.batch_norm(rows, *known, eps=self.eps)
 
 
 class Dropout(nn.Dropout):

@@ -157,7 +157,8 @@ class _Bench:
         """
         made = [ours for _, ours in self.pairs]
         found = [*self._notes(), *departures.changed(self.pairs), *departures.stand_ins(self.recipes.weights, made)]
-        found += [*self._size(), *departures.coincidences(self.cells)]
+        found += [*self._size(), *departures.validation_clips([*self.trained.values()])]
+        found += departures.coincidences(self.cells)
         return [*found, *departures.sentences(self.recipes.table.differences, made)]
 
     def _size(self) -> list[str]:

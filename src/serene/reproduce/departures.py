@@ -62,6 +62,18 @@ def sentences(given: Sequence[str | Sentence], recipes: Sequence[Recipe]) -> lis
     return [str(one) for one in given if isinstance(one, str) or hold(one.holds)]
 
 
+def validation_clips(trained: Sequence[Trained]) -> list[str]:
+    """Say how many labelled clips validate where training has few."""
+    trials = [trial for one in trained if one.recipe.protocol.name == "low_resource" for trial in one.trials]
+    counts = sorted({len(found) for trial in trials if len(found := trial.predictions().select(part="validation"))})
+    if not counts:
+        return []
+    many = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+    return [
+        f"Where training has few clips per emotion, {many} labelled validation clips choose the epoch all the same."
+    ]
+
+
 def coincidences(trained: Mapping[tuple[str, str], Sequence[Trained]]) -> list[str]:
     """Name rows whose trainings answer every clip of a column alike: what tells them apart changed hardly anything."""
     found: dict[tuple[str, str], list[str]] = {}
