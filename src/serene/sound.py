@@ -28,19 +28,13 @@ DECODED = (  # how the names end of what libsndfile reads
 )
 NOT_DECODED = (".m4a", ".aac", ".wma", ".amr", ".ape", ".mka", ".webm")  # sounds nonetheless: messages say what to do
 CONVERT = "is not decoded here. Convert it first, as with ffmpeg -i IN.{} OUT.wav"
+POINTER = "it is a Git LFS pointer in the place of the sound. Fetch the sound with git lfs pull"
 FOREIGN = (  # bytes from which a file is told, where they stand in it, and what to say
-    (
-        b"version https://git-lfs",
-        0,
-        "it is a Git LFS pointer in the place of the sound. Fetch the sound with git lfs pull",
-    ),
+    (b"version https://git-lfs", 0, POINTER),
     (b"ftyp", 4, f"MPEG-4 (m4a, mp4) {CONVERT.format('m4a')}"),
     (b"\x1aE\xdf\xa3", 0, f"WebM or Matroska {CONVERT.format('webm')}"),
     (b"#!AMR", 0, f"AMR {CONVERT.format('amr')}"),
-    *(
-        (start, 0, f"AAC {CONVERT.format('aac')}")
-        for start in (b"ADIF", b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9")
-    ),
+    ((b"ADIF", b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9"), 0, f"AAC {CONVERT.format('aac')}"),
     (b"\x30\x26\xb2\x75", 0, f"Windows Media {CONVERT.format('wma')}"),
     (b"\xf0\x7e", 0, "it is a MIDI sample dump"),  # whose decoder writes to the standard output
 )
@@ -74,9 +68,8 @@ def read(
         AudioError: missing, not audio, cut off, too long, empty, or not finite. The message names the file.
     """
     name = named(source)
-    samples = np.concatenate(
-        [np.zeros(0, np.float32), *blocks(source, start, duration, longest=longest, remarks=remarks)]
-    )
+    parts = blocks(source, start, duration, longest=longest, remarks=remarks)
+    samples = np.concatenate([np.zeros(0, np.float32), *parts])
     if samples.size == 0:
         part = f" (start {start:g} s, duration {duration or 'to the end'})" if start or duration is not None else ""
         raise AudioError(f"{name} holds no samples{part}.")

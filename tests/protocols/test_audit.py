@@ -311,7 +311,7 @@ def test_memory_grows_with_the_splits_and_not_with_the_manifest(tmp_path: Path) 
         ("", "is empty"),
         ('{"id": "a1"}\n{"id": ', "line 2: not JSON"),
         ("[1, 2]", "an id for each clip was expected, not 1"),
-        ('{"labels": {}}', "neither an id nor a path"),
+        ('{"labels": {}}', "row 1 has no id or path"),
         ("id,part\na1,train\n", "hold the part train only"),
     ],
 )

@@ -135,7 +135,7 @@ def test_names_are_read_once_each_and_in_order(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", r"list\.csv is empty"),
-        ("speaker,seconds\n4,200\n,180\n", r"row 2 \(line 3\) has no id, path or speaker: .*180"),
+        ("speaker,seconds\n4,200\n,180\n", r"row 2 \(line 3\) has no id or path or speaker: .*180"),
         ("id,part\nMSP_4_0,test\nMSP_1_0,train\n", "holds several parts: test, train. Give each part a list"),
     ],
 )

@@ -78,7 +78,8 @@ def prepare(
         kept, contradicting, same = _identical(kept)
         left_out += contradicting
         remarks += same
-    remarks += _inverted(sorted(opposite))
+    if opposite:
+        remarks.append(f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {', '.join(sorted(opposite)[:3])}.")
     remarks += odd_labels(Counter(clip.emotion for clip in kept if clip.emotion))
     remarks += speakers_alike(alike(clip.speaker for clip in kept))
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
@@ -170,10 +171,6 @@ def _cut(asked: Sequence[Utterance], read: Sequence[Utterance]) -> list[str]:
     end = cut[0].start + (cut[0].duration or 0.0)
     what = f"{quoted(first.id)} ends at {end:g} s of {at:g} s"
     return [f"Clips that end after their file does, cut at its end: {len(cut)}, such as {what}."]
-
-
-def _inverted(ids: Sequence[str]) -> list[str]:
-    return [f"Clips with {sound.OPPOSITE}: {len(ids)}, such as {', '.join(ids[:3])}."] if ids else []
 
 
 def _identical(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[LeftOut], list[str]]:

@@ -127,23 +127,22 @@ def _text(path: Path, encoding: str | None) -> str:
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-        mark, marked = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
-        used = encoding if encoding and marked == "utf-8" else marked
+    except (OSError, EOFError, zlib.error) as error:
+        raise SereneError(f"Cannot read {path}: {error}") from error
+    mark, used = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
+    used = encoding if encoding and used == "utf-8" else used
+    try:
         text = data[len(mark) :].decode(used)
         wrong = text.find("\0")
     except UnicodeDecodeError as error:
         text, wrong = data.decode("latin-1"), error.start
     except (LookupError, UnicodeError) as error:
         raise SereneError(f"There is no encoding '{encoding}'; utf-8, utf-16 or latin-1 is usual.") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise SereneError(f"Cannot read {path}: {error}") from error
     if wrong < 0:
         return text
-    other = "utf-16" if "\0" in text else "latin-1"
-    line = text.count("\n", 0, wrong) + 1
     raise SereneError(
-        f"{path}, line {line}: this is no {used} text. Save the table as CSV in UTF-8, or name its encoding, as with "
-        f"--encoding {other}."
+        f"{path}, line {text.count(chr(10), 0, wrong) + 1}: this is no {used} text. Save the table as CSV in UTF-8, or "
+        f"name its encoding, as with --encoding {'utf-16' if chr(0) in text else 'latin-1'}."
     )
 
 

@@ -1,18 +1,9 @@
 """Your own corpus: a CSV, TSV, JSON or JSON-lines file of path, speaker and emotion.
 
 Every row is a clip. Needed are the sound's path (absolute, or relative to the table's folder or another one) and the
-speaker; the other columns of a manifest are read where they are there, under their own names or these:
-
-    audio         wav, audio_filepath, audio_path, filepath, filename, path, file, file_name, file_path, audio_name
-    speaker       speaker_id, spk, spk_id, spkrid, talker
-    emotion       label, emo
-    id            key, utt_id, utterance_id, utt, file_id, name: or the path without its extension; where no column
-                  has the sound's path, the id is taken for it
-    start         onset, offset, begin, start_time
-    end           stop, end_time; offset, where there is an onset
-    duration      length
-    split         part, set, split_set, partition, subset, usage
-    sample_rate   sampling_rate; gender: sex; language: lang; corpus: dataset; text_id: sentence_id
+speaker; the other columns of a manifest are read where they are there, under their own names or those that
+`serene.corpora.rows.ALIASES` lists, in any case and with blanks, hyphens or underscores. Where no column has the
+sound's path, the id is taken for it. Without ids, clips are named by their path.
 
 A segment of a file has a start, and an end or a duration: in seconds, or as 1:30.5, 00:01:30.5 or 0 days 00:01:30.5.
 Backslashes in paths are slashes, and a sound may be named without its extension. Equal rows count once. Short or

@@ -4,13 +4,10 @@
 ours               CSV or JSON lines with a column `part` or `split` (and perhaps `fold`), such as `predictions.csv`
 EmoBox             JSON lines with `key` and `wav`, one file per part (`fold_1/cremad_train_fold_1.jsonl`)
 s3prl              a JSON object with `meta_data`, a list of rows with `path` (`Session1/train_meta_data.json`)
-JSON               `{"train": [...], "test": [...]}`, or `{id: {...}}`
-CSV, TSV           a header that names an id or a path, and perhaps a part
 list               one id or path on a line, perhaps with a label (or one speaker, where a list of speakers is wanted)
 =================  ==================================================================================================
 
-`serene.corpora.rows` reads them; any may be packed with gzip. A part that no column gives is taken from the file's
-name.
+and any other that `serene.corpora.rows` reads. A part that no column gives is taken from the file's name.
 """
 
 from __future__ import annotations
@@ -99,20 +96,13 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         SereneError: a file that cannot be read, has no row or one without a name, or holds several parts.
     """
-    table = read_rows(Path(path))
-    rows = [_lower(row) for row in table.rows]
-    names = [next((name for kind in ("id", "path", "speaker") if (name := _value(row, kind))), "") for row in rows]
-    if "" in names:
-        number = names.index("")
-        raise SereneError(
-            f"{path}, {table.places[number]} has no id, path or speaker: {quoted(table.rows[number])}. {ACCEPTED}"
-        )
-    parts = sorted({part for row in rows if (part := _value(row, "part"))})
+    entries = _entries(Path(path), read_rows(Path(path)), ("id", "path", "speaker"))
+    parts = sorted({entry.part for entry in entries})
     if len(parts) > 1:
         raise SereneError(
             f"The list {path} holds several parts: {quoted(', '.join(parts))}. Give each part a list of its own."
         )
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(entry.name for entry in entries))
 
 
 def find(entries: Sequence[Entry], clips: Iterable[tuple[str, str, T]]) -> dict[Entry, list[T]]:
@@ -160,19 +150,17 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _entries(path: Path, table: Rows) -> list[Entry]:
-    named = part_of(path.name) or path.stem
-    entries = []
-    for place, row in zip(table.places, map(_lower, table.rows), strict=True):
-        clip, audio, part, fold = (_value(row, kind) for kind in ("id", "path", "part", "fold"))
-        if not (clip or audio):
-            raise SereneError(f"{path}, {place} has neither an id nor a path: {quoted(row)}. {ACCEPTED}")
-        entries.append(Entry(clip or audio, audio or clip, (part_of(part) or part) if part else named, fold))
+def _entries(path: Path, table: Rows, kinds: Sequence[str] = ("id", "path")) -> list[Entry]:
+    """Read the rows, each named by the first of these kinds that it has."""
+    named, entries = part_of(path.name) or path.stem, []
+    for place, row in zip(table.places, table.rows, strict=True):
+        values = {plain(name): value for name, value in row.items()}
+        names = [name for kind in kinds if (name := _value(values, kind))]
+        if not names:
+            raise SereneError(f"{path}, {place} has no {' or '.join(kinds)}: {quoted(row)}. {ACCEPTED}")
+        part, audio, fold = (_value(values, kind) for kind in ("part", "path", "fold"))
+        entries.append(Entry(names[0], audio or names[0], part_of(part) or part or named, fold))
     return entries
-
-
-def _lower(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {plain(name): value for name, value in row.items()}
 
 
 def _value(row: Mapping[str, Any], kind: str) -> str:
