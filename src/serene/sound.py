@@ -193,10 +193,8 @@ def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
         with open(source, "rb") as file:
             if not _uncounted(file, _size(file, name)):
                 return os.fsencode(source) if os.name == "posix" else str(source)  # names need not be UTF-8
-            file.seek(0)
-            content = file.read()
-    else:
-        content = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
+        source = Path(source).read_bytes()
+    content = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
     file = _Held(content)
     if place := _uncounted(file, _size(file, name)):
         left = min(len(content) - place - 4, 2**32 - 1)

@@ -319,6 +319,16 @@ def test_official_makes_a_fold_of_each_test_part() -> None:
     assert all(type(s) is Split and who(s.validation) == {"s01"} and who(s.train) == {"s00"} for s in splits)
 
 
+def test_official_parts_as_other_tables_call_them() -> None:
+    (split,) = official(parted(s00="Training", s01="PublicTest", s02="PrivateTest"))
+    assert split.fold == "test"
+    assert [{u.speaker for u in part} for part in (split.train, split.validation, split.test)] == [
+        {"s00"},
+        {"s01"},
+        {"s02"},
+    ]
+
+
 def test_official_parts_that_share_speakers_are_stamped() -> None:
     manifest = corpus(speakers=2)
     parts = [replace(u, split="test" if u.id.endswith(("8", "9")) else "train") for u in manifest]

@@ -14,8 +14,8 @@ import typer
 from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
 from serene.corpora import CORPORA
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, write_left_out
-from serene.corpora.manifest import Manifest, words
-from serene.corpora.spelling import alike
+from serene.corpora.manifest import Manifest
+from serene.corpora.spelling import alike, words
 from serene.errors import SereneError, quoted
 
 FEW = 3  # lines of a kind that are printed

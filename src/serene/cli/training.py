@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
-from serene.corpora.manifest import words
+from serene.corpora.spelling import words
 from serene.errors import SereneError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from serene.corpora.manifest import Manifest, Utterance, words
+from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.spelling import words
 from serene.errors import SereneError, quoted
 from serene.task import RATINGS, Task, task_of
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, portable, read_left_out, write_left_out
-from serene.corpora.spelling import is_missing
+from serene.corpora.spelling import is_missing, words
 from serene.errors import SereneError, quoted, unknown
 from serene.files import whole_file
 
@@ -265,8 +265,3 @@ def _finite(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError
     return number
-
-
-def words(counts: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:
-    """Join counts for a message: `anger 127, sadness 62`."""
-    return quoted(", ".join(f"{name} {count}" for name, count in dict(counts).items()))

@@ -50,10 +50,10 @@ ALIASES = {
     "text_id": ("sentence_id",),
 }
 KNOWN = {name for column, aliases in ALIASES.items() for name in (column, *aliases)}
-PART_NAMES = {
-    "train": ("train", "training", "trn"),
-    "validation": ("validation", "valid", "val", "development", "dev", "publictest"),
-    "test": ("privatetest",),
+PARTS = {  # as corpora call them -> as they are called here
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "development", "dev", "publictest"), "validation"),
+    **dict.fromkeys(("test", "privatetest"), "test"),
 }
 MARKS = (  # byte-order marks; the longer ones first, since they begin with the shorter
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -115,11 +115,8 @@ def part_of(text: str) -> str | None:
     ('train', 'validation', 'test1', None)
     """
     for word in re.split(r"[^a-z0-9]+", text.lower()):
-        for part, names in PART_NAMES.items():
-            if word in names:
-                return part
-        if word.startswith("test"):
-            return word if re.fullmatch(r"test\d+", word) else "test"
+        if word in PARTS or word.startswith("test"):
+            return PARTS.get(word, word if re.fullmatch(r"test\d+", word) else "test")
     return None
 
 

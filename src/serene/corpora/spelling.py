@@ -55,9 +55,12 @@ def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
                 row[column] = WHOLE_WORD.get(plain(given), name)
                 joined.update([f"{name} -> {row[column]}"] if row[column] != name else [])
     found = (("Emotion names made whole words", joined), ("Read as no emotion", missing))
-    return [
-        f"{what}: {quoted(', '.join(f'{name} {n}' for name, n in counts.items()))}." for what, counts in found if counts
-    ]
+    return [f"{what}: {words(counts)}." for what, counts in found if counts]
+
+
+def words(counts: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:
+    """Join counts for a message: `anger 127, sadness 62`."""
+    return quoted(", ".join(f"{name} {count}" for name, count in dict(counts).items()))
 
 
 def odd_labels(counts: Mapping[str, int]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from serene.corpora.spelling import speakers_alike
+from serene.corpora.spelling import speakers_alike, words
 from serene.errors import quoted
 
 FAILING = {"speaker": "speakers", "audio": "audio"}  # what no two of training, validation and test may share
@@ -85,28 +85,23 @@ class Audit:
 
     def lines(self) -> list[str]:
         """Say the result in lines for a terminal, what fails the split first."""
-        sizes = ", ".join(f"{part} {count}" for part, count in self.parts.items())
         folds = f", {len(self.folds)} folds" if len(self.folds) > 1 else ""
         nothing = "No parts to compare: the manifest has no split column."
-        lines = [f"Compared: {quoted(sizes)}{folds}." if self.parts else nothing]
+        lines = [f"Compared: {words(self.parts)}{folds}." if self.parts else nothing]
         pairs = defaultdict(list)
         for overlap in self.overlaps:
             pairs[overlap.kind, overlap.first, overlap.second].append(overlap)
         lines += [_line(found, len(self.folds)) for found in pairs.values()]
-        lines += [
-            f"note  identical audio, {t.differ_in}: {t.count} ({_some(t.examples, t.count)})" for t in self.copies
-        ]
-        lines += [
-            f"note  {len(names)} entries of {part} are not in the manifest ({_some(names, len(names))})"
-            for part, names in self.unmatched.items()
-        ]
+        notes = [f"identical audio, {t.differ_in}: {t.count} ({_some(t.examples, t.count)})" for t in self.copies]
+        for part, names in self.unmatched.items():
+            notes.append(f"{len(names)} entries of {part} are not in the manifest ({_some(names, len(names))})")
         for kind, count in self.unknown.items():
             instead = "; there only the same file counts as the same" if kind == "audio hash" else ""
-            lines.append(f"note  {kind} not known for {count} of {self.clips} clips{instead}")
-        lines += [f"note  {remark}" for remark in speakers_alike(self.alike)]
-        lines += [f"note  {remark}" for remark in self.remarks]
+            notes.append(f"{kind} not known for {count} of {self.clips} clips{instead}")
+        notes += [*speakers_alike(self.alike), *self.remarks]
         if self.parts and "train" not in self.parts:
-            lines.append("note  no part is called train: what training shares with the others was not looked at")
+            notes.append("no part is called train: what training shares with the others was not looked at")
+        lines += [f"note  {note}" for note in notes]
         if self.parts:
             among = f" among the {self.clips} clips that were found" if self.unmatched else ""
             shared = " and ".join(FAILING[kind] for kind in FAILING if any(o.kind == kind for o in self.overlaps))

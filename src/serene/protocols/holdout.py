@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.manifest import DECISIVE, Manifest, Utterance
+from serene.corpora.rows import PARTS
 from serene.errors import SereneError, unknown
 from serene.protocols.partition import (
     check_choice,
@@ -24,7 +25,6 @@ from serene.protocols.partition import (
 from serene.protocols.split import SpeakerDependentSplit, Split, in_order, some, speakers_of
 
 OfficialValidation = Literal["official", "random20", "random10", "none"]
-VALIDATION_NAMES = ("validation", "valid", "val", "development", "dev")
 
 
 def speaker_holdout(
@@ -76,7 +76,7 @@ def official(manifest: Manifest, *, validation: OfficialValidation = "official",
     check_choice(validation, get_args(OfficialValidation))
     parts: defaultdict[str, list[Utterance]] = defaultdict(list)
     for name, clips in grouped_by("split", manifest).items():
-        parts["validation" if name.lower() in VALIDATION_NAMES else name.lower()].extend(clips)
+        parts[PARTS.get(name.lower(), name.lower())].extend(clips)
     tests = sorted(name for name in parts if name.startswith("test"))
     strange = sorted(set(parts) - {"train", "validation", *tests})
     if strange or not tests or "train" not in parts:

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import pydantic
 
 from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.rows import PARTS
 from serene.errors import SereneError
-from serene.protocols.holdout import VALIDATION_NAMES
 from serene.protocols.partition import hold_back, make_split
 from serene.protocols.split import Split, Utterances, in_order, some, speakers_of
 from serene.protocols.split_files import Entry, find, read_names
@@ -90,10 +90,10 @@ def speaker_lists(
     rule = "list" if "validation" in clips else given["validation"]
     held: Sequence[Utterance] = clips.get("validation", ())
     if rule == "official":
-        held = _official("validation", VALIDATION_NAMES, manifest, taken)
+        held = _official("validation", manifest, taken)
     learnt: Sequence[Utterance] = clips.get("train", ())
     if given["train"] == "official":
-        learnt = _official("train", ("train",), manifest, taken)
+        learnt = _official("train", manifest, taken)
     elif given["train"] == "rest":
         taken |= speakers_of(held)
         learnt = [u for u in manifest if u.speaker not in taken]
@@ -169,8 +169,8 @@ def _less(tested: Utterances, aside: Utterances, *, by_speaker: bool) -> Utteran
     return left
 
 
-def _official(part: str, called: Sequence[str], manifest: Manifest, taken: frozenset[str]) -> list[Utterance]:
-    clips = [u for u in manifest if (u.split or "").lower() in called and u.speaker not in taken]
+def _official(part: str, manifest: Manifest, taken: frozenset[str]) -> list[Utterance]:
+    clips = [u for u in manifest if PARTS.get((u.split or "").lower()) == part and u.speaker not in taken]
     if not clips:
         raise SereneError(
             f"Protocol speaker_lists: no clip of the corpus's own part {part} is left without the listed speakers. "
