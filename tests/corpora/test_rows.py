@@ -156,6 +156,7 @@ def test_json_lines_are_placed_by_their_lines(tmp_path: Path) -> None:
     [
         ('{"wav": "a.wav"}\n{"wav": \n', "line 2: not JSON"),
         ('[{"wav": "a.wav"},\n {"wav": \n', "line 2: not JSON"),
+        ('{"wav": ["a.wav", "b.wav"], "spk": ["s"]}', "its columns have different numbers of values"),
         ("[3]", "an object or an id for each clip was expected, not 3"),
         ('"a.wav"', "a list or an object was expected"),
         ('{"a1": {"wav": "a.wav"}, "a1": {"wav": "b.wav"}}', "the key 'a1' occurs twice in one object"),
@@ -189,6 +190,9 @@ def test_lists_of_path_and_label(text: str, rows: Any, tmp_path: Path) -> None:
 def test_a_column_of_parts_is_told_from_a_label(tmp_path: Path) -> None:
     found = rows_of(tmp_path, "a.wav train fear\nb.wav Test fear\n")
     assert found.rows[1] == {"audio": "b.wav", "split": "Test", "emotion": "fear"}
+    for text in ("clip 1,train\nclip 2,Test2\n", "clip 1 train\nclip 2 Test2", "clip 1\ttrain\nclip 2\tTest2\n"):
+        named = [{"audio": "clip 1", "split": "train"}, {"audio": "clip 2", "split": "Test2"}]
+        assert rows_of(tmp_path, text).rows == named
     assert rows_of(tmp_path, "a.wav,s1,fear\n").rows == [{"audio": "a.wav", "column 2": "s1", "column 3": "fear"}]
 
 

@@ -207,6 +207,13 @@ def test_predictions_are_audited_within_their_folds(tmp_path: Path) -> None:
     )
 
 
+def test_rows_without_a_part_are_in_none_where_others_have_one(tmp_path: Path) -> None:
+    clips = manifest(tmp_path, [row("a", "A"), row("b", "B"), row("c", "A")])
+    result = audit(clips, [write(tmp_path / "split.csv", "id,split\na,train\nb,test\nc,\n")])
+    assert (result.passed, result.parts) == (True, {"train": 1, "test": 1})
+    assert result.remarks == ("split.csv: Rows without a part, in none: 1.",)
+
+
 def test_a_training_list_without_folds_belongs_to_every_fold(tmp_path: Path) -> None:
     train = write(tmp_path / "train.txt", "a1")
     tests = write(tmp_path / "tests.csv", "id,part,fold\nc1,test,1\na2,test,2\n")

@@ -137,6 +137,7 @@ def test_names_are_read_once_each_and_in_order(tmp_path: Path) -> None:
         ("", r"list\.csv is empty"),
         ("speaker,seconds\n4,200\n,180\n", r"row 2 \(line 3\) has no id or path or speaker: .*180"),
         ("id,part\nMSP_4_0,test\nMSP_1_0,train\n", "holds several parts: test, train. Give each part a list"),
+        ("id,part\nMSP_4_0,test\nMSP_1_0,\n", "holds several parts: none, test. Give each part a list"),
     ],
 )
 def test_files_that_are_no_list(text: str, message: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ TSV            separated by tabs; a quote is a character like any other
 JSON lines     an object, or the name of a clip, on each line
 JSON           a list of these; `{id: {...}}`, as SpeechBrain and EmoBox have it; `{"train": [...], "test": [...]}`; an
                object that holds one list of clips, as s3prl has it; an object of columns, as pandas writes it
-list           the path or name of a clip on each line; after a path perhaps its label, or its part
+list           the path or name of a clip on each line; behind it perhaps its part, and behind a path its label
 =============  ======================================================================================================
 
 What a file is, is told by what it holds; any may be packed with gzip. Text is UTF-8, or UTF-16 or UTF-32 with a
@@ -22,7 +22,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ MARKS = (  # byte-order marks; the longer ones first, since they begin with the 
 )
 SOUND = f"(?:{'|'.join(map(re.escape, (*DECODED, *NOT_DECODED)))})"  # how a path of one ends
 LISTED = re.compile(rf'"?(.+?{SOUND})"?(?:(\t|\s*[,;|]\s*|\s+)(\S.*))?', re.IGNORECASE)
+PARTED = re.compile(rf'"?(.+?)"?(?:\s*[,;|]\s*|\s+)"?({"|".join(PARTS)}|test\d+)"?', re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 Row = dict[str, Any]
@@ -223,7 +224,8 @@ def _without_header(lines: list[str]) -> Rows:
 def _listed(line: str) -> list[str]:
     found = LISTED.fullmatch(line)
     if not found:
-        return [_bare(line)]
+        parted = PARTED.fullmatch(line)
+        return [*parted.groups()] if parted else [_bare(line)]
     path, separator, rest = found.groups()
     between = None if separator is None else "\t" if "\t" in separator else separator.strip() or None
     if rest and LISTED.fullmatch(rest):
@@ -232,24 +234,21 @@ def _listed(line: str) -> list[str]:
 
 
 def _json_rows(lines: list[str]) -> Rows:
+    decode = json.JSONDecoder(object_pairs_hook=_once).decode
     try:
-        rows = list(_objects(_loaded("\n".join(lines))))
+        rows = list(_objects(decode("\n".join(lines))))
         return Rows(rows, [f"row {number}" for number in range(1, len(rows) + 1)], True, ())
     except json.JSONDecodeError as error:  # several objects, one on each line
         whole = error
     placed: list[tuple[str, Row]] = []
     for number, line in enumerate(lines, 1):
         try:
-            found = _objects([_loaded(line)]) if line.strip() else ()
+            found = _objects([decode(line)]) if line.strip() else ()
         except json.JSONDecodeError as error:
             number, error = (number, error) if placed else (whole.lineno, whole)
             raise ValueError(f"line {number}: not JSON ({error.msg})") from error
         placed += [(f"row {len(placed) + 1} (line {number})", row) for row in found]
     return Rows([row for _, row in placed], [place for place, _ in placed], True, ())
-
-
-def _loaded(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_once)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Row:
@@ -278,14 +277,20 @@ def _objects(data: Any) -> Iterator[Row]:
         for part, value in data.items():
             yield from ({**row, "split": part} for row in _objects(value))
     elif headed and _nested(data):
-        columns = [value if isinstance(value, list) else list(value.values()) for value in inside]
-        yield from (dict(zip(data, cells, strict=True)) for cells in zip(*columns, strict=True))
+        yield from _across(data)
     elif len(clips) == 1 and not headed:
         yield from _objects(clips[0])
     elif all(isinstance(value, dict) and value for value in inside):
         yield from ({"id": name, **row} for name, row in data.items())
     else:
-        yield data
+        yield from _objects([data])
+
+
+def _across(table: Mapping[str, Any]) -> Iterator[Row]:
+    columns = [value if isinstance(value, list) else list(value.values()) for value in table.values()]
+    if len(set(map(len, columns))) > 1:
+        raise ValueError("its columns have different numbers of values")
+    return (dict(zip(table, cells, strict=True)) for cells in zip(*columns, strict=True))
 
 
 def _nested(value: Any) -> bool:

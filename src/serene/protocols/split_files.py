@@ -84,7 +84,8 @@ def read_split_files(paths: Sequence[str | Path], encoding: str | None = None) -
         )
     said: defaultdict[str, list[str]] = defaultdict(list)
     for path, table in tables.items():
-        for remark in table.remarks:
+        partless = len(table.rows) - len(read[path])
+        for remark in (*table.remarks, *([f"Rows without a part, in none: {partless}."] if partless else [])):
             said[remark].append(path.name)
     remarks = [f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {text}" for text, names in said.items()]
     return list(entries), remarks
@@ -96,8 +97,9 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         SereneError: a file that cannot be read, has no row or one without a name, or holds several parts.
     """
-    entries = _entries(Path(path), read_rows(Path(path)), ("id", "path", "speaker"))
-    parts = sorted({entry.part for entry in entries})
+    table = read_rows(Path(path))
+    entries = _entries(Path(path), table, ("id", "path", "speaker"))
+    parts = sorted({entry.part for entry in entries} | ({"none"} if len(entries) < len(table.rows) else set()))
     if len(parts) > 1:
         raise SereneError(
             f"The list {path} holds several parts: {quoted(', '.join(parts))}. Give each part a list of its own."
@@ -151,16 +153,17 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def _entries(path: Path, table: Rows, kinds: Sequence[str] = ("id", "path")) -> list[Entry]:
-    """Read the rows, each named by the first of these kinds that it has."""
-    named, entries = part_of(path.name) or path.stem, []
+    """Read the rows, each named by the first of these kinds that it has; where some have a part, those without none."""
+    entries = []
     for place, row in zip(table.places, table.rows, strict=True):
         values = {plain(name): value for name, value in row.items()}
         names = [name for kind in kinds if (name := _value(values, kind))]
         if not names:
             raise SereneError(f"{path}, {place} has no {' or '.join(kinds)}: {quoted(row)}. {ACCEPTED}")
         part, audio, fold = (_value(values, kind) for kind in ("part", "path", "fold"))
-        entries.append(Entry(names[0], audio or names[0], part_of(part) or part or named, fold))
-    return entries
+        entries.append(Entry(names[0], audio or names[0], part_of(part) or part, fold))
+    parted = [entry for entry in entries if entry.part]
+    return parted or [replace(entry, part=part_of(path.name) or path.stem) for entry in entries]
 
 
 def _value(row: Mapping[str, Any], kind: str) -> str:
