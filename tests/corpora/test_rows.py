@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serene.corpora.rows import Rows, part_of, read_rows
+from serene.corpora.rows import Row, Rows, part_of, read_rows
 from serene.errors import SereneError, quoted
 
 
@@ -19,20 +19,24 @@ def rows_of(tmp_path: Path, text: str | bytes, name: str = "rows.csv", encoding:
     return read_rows(path, encoding)
 
 
+def held(found: Rows) -> list[Row]:
+    return list(found.rows.values())
+
+
 # --- lines and quotes
 
 
 def test_in_tab_separated_files_a_quote_is_a_character_like_any_other(tmp_path: Path) -> None:
     text = 'path\tspeaker\ttext\na.wav\ts\t"Hello, world!\nb.wav\ts\t5" of rain\nc.wav\tt\tsay "no"\nd.wav\tt\t""\n'
     found = rows_of(tmp_path, text)
-    assert [row["path"] for row in found.rows] == ["a.wav", "b.wav", "c.wav", "d.wav"]
-    assert [row["text"] for row in found.rows[:3]] == ['"Hello, world!', '5" of rain', 'say "no"']
-    assert found.places == ["row 1 (line 2)", "row 2 (line 3)", "row 3 (line 4)", "row 4 (line 5)"]
+    assert [row["path"] for row in held(found)] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert [row["text"] for row in held(found)[:3]] == ['"Hello, world!', '5" of rain', 'say "no"']
+    assert list(found.rows) == ["row 1 (line 2)", "row 2 (line 3)", "row 3 (line 4)", "row 4 (line 5)"]
 
 
 def test_quotes_around_whole_fields_of_tab_separated_files_are_taken_off(tmp_path: Path) -> None:
     found = rows_of(tmp_path, '"path"\t"speaker"\n"a b.wav"\t"01"\n')  # as R writes them
-    assert found.rows == [{"path": "a b.wav", "speaker": "01"}]
+    assert held(found) == [{"path": "a b.wav", "speaker": "01"}]
 
 
 @pytest.mark.parametrize(
@@ -55,16 +59,16 @@ def test_in_comma_separated_files_a_field_that_runs_over_a_line_break_is_refused
 
 def test_quoted_fields_hold_separators_and_quotes(tmp_path: Path) -> None:
     expected = [{"path": "a, b.wav", "text": 'say "no"'}, {"path": "c.wav", "text": '5" of rain'}]
-    assert rows_of(tmp_path, 'path,text\n"a, b.wav","say ""no"""\nc.wav,5" of rain\n').rows == expected
-    assert rows_of(tmp_path, 'path, text\n"a, b.wav", "say ""no"""\nc.wav, 5" of rain\n').rows == expected
-    assert rows_of(tmp_path, 'path|text\na, b.wav|"say ""no"""\nc.wav|5" of rain\n').rows == expected
+    assert held(rows_of(tmp_path, 'path,text\n"a, b.wav","say ""no"""\nc.wav,5" of rain\n')) == expected
+    assert held(rows_of(tmp_path, 'path, text\n"a, b.wav", "say ""no"""\nc.wav, 5" of rain\n')) == expected
+    assert held(rows_of(tmp_path, 'path|text\na, b.wav|"say ""no"""\nc.wav|5" of rain\n')) == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_end_as_they_do_on_any_system_and_nowhere_else(end: str, tmp_path: Path) -> None:
     lines = ["path,text", "a.wav,one\u2028two\x0bthree\x85", "b.wav,x"]
     found = rows_of(tmp_path, end.join(lines) + end)
-    assert [row["path"] for row in found.rows] == ["a.wav", "b.wav"]
+    assert [row["path"] for row in held(found)] == ["a.wav", "b.wav"]
     assert found.remarks == ()
     objects = [json.dumps({"path": name, "text": "one\u2028two"}, ensure_ascii=False) for name in ("a.wav", "b.wav")]
     assert len(rows_of(tmp_path, end.join(objects), "rows.jsonl").rows) == 2
@@ -72,7 +76,7 @@ def test_lines_end_as_they_do_on_any_system_and_nowhere_else(end: str, tmp_path:
 
 def test_empty_rows_are_skipped_and_counted_and_lines_stay_right(tmp_path: Path) -> None:
     found = rows_of(tmp_path, "\npath,speaker\n\na.wav,s\n , \nb.wav,t\n,,,\n,\n\n")
-    assert found.places == ["row 1 (line 4)", "row 2 (line 6)"]
+    assert list(found.rows) == ["row 1 (line 4)", "row 2 (line 6)"]
     assert found.remarks == ("Empty rows skipped: 6.",)
     assert rows_of(tmp_path, "path,speaker\na.wav,s\n").remarks == ()
 
@@ -87,16 +91,16 @@ def test_rows_with_fewer_fields_than_the_header_are_remarked_and_with_more_refus
 
 
 def test_decimal_commas_are_read_between_semicolons_only(tmp_path: Path) -> None:
-    assert rows_of(tmp_path, "path;valence;x\na.wav;-0,5;1,2,3\n").rows[0] == {
+    assert held(rows_of(tmp_path, "path;valence;x\na.wav;-0,5;1,2,3\n"))[0] == {
         "path": "a.wav",
         "valence": "-0.5",
         "x": "1,2,3",
     }
-    assert rows_of(tmp_path, 'path,valence\na.wav,"0,5"\n').rows[0]["valence"] == "0,5"
+    assert held(rows_of(tmp_path, 'path,valence\na.wav,"0,5"\n'))[0]["valence"] == "0,5"
 
 
 def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
-    assert rows_of(tmp_path, ",path\n0,a.wav\n").rows == [{"path": "a.wav"}]
+    assert held(rows_of(tmp_path, ",path\n0,a.wav\n")) == [{"path": "a.wav"}]
 
 
 # --- JSON
@@ -142,13 +146,16 @@ NAMED = [{"id": name, **row} for name, row in CLIPS.items()]
 @pytest.mark.parametrize("indent", [None, 1])
 def test_shapes_of_json(value: Any, rows: Any, indent: int | None, tmp_path: Path) -> None:
     found = rows_of(tmp_path, json.dumps(value, indent=indent), "rows.txt")
-    assert found.rows == rows
-    assert found.places == [f"row {number}" for number in range(1, len(rows) + 1)]
+    assert held(found) == rows
+    assert list(found.rows) == [f"row {number}" for number in range(1, len(rows) + 1)]
 
 
 def test_json_lines_are_placed_by_their_lines(tmp_path: Path) -> None:
     found = rows_of(tmp_path, '\n{"wav": "a.wav"}\n\n\n"b.wav"\n', "rows.jsonl")
-    assert (found.rows, found.places) == ([{"wav": "a.wav"}, {"audio": "b.wav"}], ["row 1 (line 2)", "row 2 (line 5)"])
+    assert (held(found), list(found.rows)) == (
+        [{"wav": "a.wav"}, {"audio": "b.wav"}],
+        ["row 1 (line 2)", "row 2 (line 5)"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,27 +190,27 @@ def test_json_that_cannot_be_understood(text: str, message: str, tmp_path: Path)
 )
 def test_lists_of_path_and_label(text: str, rows: Any, tmp_path: Path) -> None:
     found = rows_of(tmp_path, text, "rows.txt")
-    assert found.rows == [{"audio": path, "emotion": label} for path, label in rows]
+    assert held(found) == [{"audio": path, "emotion": label} for path, label in rows]
     assert found.remarks == ("The file has no header; each line was read as: audio, emotion.",)
 
 
 def test_a_column_of_parts_is_told_from_a_label(tmp_path: Path) -> None:
     found = rows_of(tmp_path, "a.wav train fear\nb.wav Test fear\n")
-    assert found.rows[1] == {"audio": "b.wav", "split": "Test", "emotion": "fear"}
+    assert held(found)[1] == {"audio": "b.wav", "split": "Test", "emotion": "fear"}
     for text in ("clip 1,train\nclip 2,Test2\n", "clip 1 train\nclip 2 Test2", "clip 1\ttrain\nclip 2\tTest2\n"):
         named = [{"audio": "clip 1", "split": "train"}, {"audio": "clip 2", "split": "Test2"}]
-        assert rows_of(tmp_path, text).rows == named
-    assert rows_of(tmp_path, "a.wav,s1,fear\n").rows == [{"audio": "a.wav", "column 2": "s1", "column 3": "fear"}]
+        assert held(rows_of(tmp_path, text)) == named
+    assert held(rows_of(tmp_path, "a.wav,s1,fear\n")) == [{"audio": "a.wav", "column 2": "s1", "column 3": "fear"}]
 
 
 @pytest.mark.parametrize("text", ["a b\n\nMüller, J.\n", "a b\nMüller, J."])
 def test_a_list_of_names_has_a_whole_name_on_each_line(text: str, tmp_path: Path) -> None:
     found = rows_of(tmp_path, text)
-    assert ([row["audio"] for row in found.rows], found.remarks) == (["a b", "Müller, J."], ())
+    assert ([row["audio"] for row in held(found)], found.remarks) == (["a b", "Müller, J."], ())
 
 
 def test_a_header_between_blanks_is_a_header(tmp_path: Path) -> None:
-    assert rows_of(tmp_path, "path  label\na.wav  fear\n").rows == [{"path": "a.wav", "label": "fear"}]
+    assert held(rows_of(tmp_path, "path  label\na.wav  fear\n")) == [{"path": "a.wav", "label": "fear"}]
 
 
 @pytest.mark.parametrize(
@@ -226,18 +233,19 @@ TEXT = "path,speaker\nä.wav,Zoë\n"
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_a_byte_order_mark_says_the_encoding(encoding: str, tmp_path: Path) -> None:
     for data in (TEXT.encode(encoding), gzip.compress(TEXT.encode(encoding))):
-        assert rows_of(tmp_path, data).rows == [{"path": "ä.wav", "speaker": "Zoë"}]
+        assert held(rows_of(tmp_path, data)) == [{"path": "ä.wav", "speaker": "Zoë"}]
 
 
 def test_big_endian_text_with_a_mark(tmp_path: Path) -> None:
-    assert rows_of(tmp_path, "\ufeff".encode("utf-16-be") + TEXT.encode("utf-16-be")).rows[0]["path"] == "ä.wav"
+    data = "\ufeff".encode("utf-16-be") + TEXT.encode("utf-16-be")
+    assert held(rows_of(tmp_path, data))[0]["path"] == "ä.wav"
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16-le", "utf-16"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_an_encoding_that_is_named(encoding: str, mark: bytes, tmp_path: Path) -> None:
     data = mark + TEXT.encode(encoding).removeprefix(b"\xff\xfe")
-    assert rows_of(tmp_path, data, encoding=encoding).rows == [{"path": "ä.wav", "speaker": "Zoë"}]
+    assert held(rows_of(tmp_path, data, encoding=encoding)) == [{"path": "ä.wav", "speaker": "Zoë"}]
 
 
 def test_text_in_an_encoding_that_nobody_named(tmp_path: Path) -> None:

@@ -75,14 +75,13 @@ class Rows:
     """The rows of a file, in order.
 
     Attributes:
-        rows: column -> value; names as the file has them, without blanks around.
-        places: where each row stands, for messages: `row 2 (line 3)`.
+        rows: where each row stands, for messages, such as `row 2 (line 3)`, -> its columns -> values; names as the file
+            has them, without blanks around.
         headed: whether the file names its columns.
         remarks: what was skipped or guessed.
     """
 
-    rows: list[Row]
-    places: list[str]
+    rows: dict[str, Row]
     headed: bool
     remarks: tuple[str, ...]
 
@@ -156,8 +155,7 @@ def _reader(lines: Sequence[str], first: str) -> Any:
 def _separated(lines: list[str], first: str) -> Rows:
     reader, empty = _reader([*lines, ""], first), 0  # an open quote in the last line then runs on as well
     names: list[str] = []
-    rows: list[Row] = []
-    places: list[str] = []
+    rows: dict[str, Row] = {}
     short: list[str] = []
     for line, fields in enumerate(reader, 1):
         place = f"row {len(rows) + 1} (line {line})"
@@ -173,12 +171,11 @@ def _separated(lines: list[str], first: str) -> Rows:
             raise ValueError(f"{place} has more fields than the header has columns")
         else:
             values = [_value(field, reader.dialect.delimiter) for field in fields]
-            rows.append({name: value for name, value in zip(names, values, strict=False) if name})
-            places.append(place)
+            rows[place] = {name: value for name, value in zip(names, values, strict=False) if name}
             short += [place] if len(fields) < len(names) else []
     remarks = [f"Empty rows skipped: {empty}."] if empty else []
     remarks += [f"Rows with fewer fields than the header: {len(short)}, such as {short[0]}."] if short else []
-    return Rows(rows, places, True, tuple(remarks))
+    return Rows(rows, True, tuple(remarks))
 
 
 def _header(fields: Sequence[str]) -> list[str]:
@@ -202,23 +199,22 @@ def _value(field: str, delimiter: str) -> str:
 
 def _without_header(lines: list[str]) -> Rows:
     """Read a list: a path or name on each line; after a path perhaps its label, or its part."""
-    rows = [(number, _listed(line.strip())) for number, line in enumerate(lines, 1) if line.strip()]
-    places = [f"line {number}" for number, _ in rows]
-    width = len(rows[0][1]) if rows else 0
-    for place, (_, fields) in zip(places, rows, strict=True):
+    rows = {f"line {number}": _listed(line.strip()) for number, line in enumerate(lines, 1) if line.strip()}
+    width = len(next(iter(rows.values()), ()))
+    for place, fields in rows.items():
         if len(fields) != width:
             raise ValueError(
                 f"{place} has {len(fields)} columns and the first line {width}; "
                 "a first line that names the columns was expected, such as path,speaker,emotion"
             )
-    beside = list(zip(*(fields[1:] for _, fields in rows), strict=True))
+    beside = list(zip(*(fields[1:] for fields in rows.values()), strict=True))
     names = ["split" if all(map(part_of, column)) else f"column {n}" for n, column in enumerate(beside, 2)]
     unnamed = [n for n, name in enumerate(names) if name != "split"]
     if len(unnamed) == 1:
         names[unnamed[0]] = "emotion"
     names = ["audio", *names]
     remarks = (f"The file has no header; each line was read as: {', '.join(names)}.",) if beside else ()
-    return Rows([dict(zip(names, fields, strict=True)) for _, fields in rows], places, False, remarks)
+    return Rows({place: dict(zip(names, fields, strict=True)) for place, fields in rows.items()}, False, remarks)
 
 
 def _listed(line: str) -> list[str]:
@@ -236,19 +232,19 @@ def _listed(line: str) -> list[str]:
 def _json_rows(lines: list[str]) -> Rows:
     decode = json.JSONDecoder(object_pairs_hook=_once).decode
     try:
-        rows = list(_objects(decode("\n".join(lines))))
-        return Rows(rows, [f"row {number}" for number in range(1, len(rows) + 1)], True, ())
+        rows = _objects(decode("\n".join(lines)))
+        return Rows({f"row {number}": row for number, row in enumerate(rows, 1)}, True, ())
     except json.JSONDecodeError as error:  # several objects, one on each line
         whole = error
-    placed: list[tuple[str, Row]] = []
+    placed: dict[str, Row] = {}
     for number, line in enumerate(lines, 1):
         try:
             found = _objects([decode(line)]) if line.strip() else ()
         except json.JSONDecodeError as error:
             number, error = (number, error) if placed else (whole.lineno, whole)
             raise ValueError(f"line {number}: not JSON ({error.msg})") from error
-        placed += [(f"row {len(placed) + 1} (line {number})", row) for row in found]
-    return Rows([row for _, row in placed], [place for place, _ in placed], True, ())
+        placed |= {f"row {len(placed) + 1} (line {number})": row for row in found}
+    return Rows(placed, True, ())
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Row:

@@ -89,7 +89,7 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
 
 def _names(table: Rows, path: Path) -> dict[str, str]:
     """Map the table's column names to a manifest's; a column under its own name comes before its aliases."""
-    present = {name: plain(name) for row in table.rows for name in row}
+    present = {name: plain(name) for row in table.rows.values() for name in row}
     names: dict[str, str] = {}
     for column in ("audio", "end", *(column for column in COLUMNS if column != "audio")):
         accepted = (column, *ALIASES.get(column, ()))
@@ -99,7 +99,7 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
         if found:
             names[found[0]] = column
         elif column in ("audio", "speaker") and (table.headed or "emotion" not in present):
-            line = quoted(" ".join(map(str, table.rows[0].values())))
+            line = quoted(" ".join(map(str, next(iter(table.rows.values())).values())))
             unnamed = "" if table.headed else f" Its first line names no column: '{line}'. Write one that does."
             raise SereneError(
                 f"{path} has no column for the {column}. It has: {quoted(', '.join(present))}. "
@@ -116,13 +116,16 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
 
 def _columns(table: Rows, names: Mapping[str, str]) -> tuple[dict[str, Row], list[str]]:
     """Give the rows under a manifest's column names; of the further columns, text is left out. A remark names both."""
-    extra = sorted({name for row in table.rows for name in row} - set(names) - set(COLUMNS))
-    ignored = [name for name in extra if not all(_is_number(row.get(name)) for row in table.rows)]
+    extra = sorted({name for row in table.rows.values() for name in row} - set(names) - set(COLUMNS))
+    ignored = [name for name in extra if not all(_is_number(row.get(name)) for row in table.rows.values())]
     found = (("Text columns ignored", ignored), ("Numeric columns kept", [n for n in extra if n not in ignored]))
     shared = {} if "speaker" in names.values() else {"speaker": UNKNOWN_SPEAKER}
-    rows = [{names.get(k, k): v for k, v in row.items() if k not in ignored} | shared for row in table.rows]
+    rows = {
+        place: {names.get(k, k): v for k, v in row.items() if k not in ignored} | shared
+        for place, row in table.rows.items()
+    }
     said = [f"{what}: {quoted(', '.join(columns))}." for what, columns in found if columns]
-    return dict(zip(table.places, rows, strict=True)), said
+    return rows, said
 
 
 def _is_number(value: Any) -> bool:

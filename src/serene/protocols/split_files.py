@@ -155,7 +155,7 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
 def _entries(path: Path, table: Rows, kinds: Sequence[str] = ("id", "path")) -> list[Entry]:
     """Read the rows, each named by the first of these kinds that it has; where some have a part, those without none."""
     entries = []
-    for place, row in zip(table.places, table.rows, strict=True):
+    for place, row in table.rows.items():
         values = {plain(name): value for name, value in row.items()}
         names = [name for kind in kinds if (name := _value(values, kind))]
         if not names:
