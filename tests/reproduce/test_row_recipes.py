@@ -121,6 +121,12 @@ def test_weights_that_lie_elsewhere() -> None:
     own = probe.of(ROWS["HuBERT Large, as pretrained"], PROBE.columns[0])
     assert own is not None
     assert own.front_end["weights"] == "/w/large"
+    tran = TABLES["tran2023"]
+    given = RowRecipes(table=tran, corpora=Corpora(("msp_podcast", "/m")), weights={tran.weights[1]: "/w/base"})
+    tapt = given.of(tran.rows[1], tran.columns[0])
+    assert tapt is not None
+    (stage,) = tapt.stages
+    assert stage.targets.source == "/w/base"  # whose frames are clustered
 
 
 @pytest.fixture

@@ -117,7 +117,9 @@ class Recipe:
             choice.but(weights=place(choice["weights"])) if choice.settings.get("weights") else choice
             for choice in (self.front_end, self.model.encoder)
         )
-        return replace(self, front_end=front_end, model=replace(self.model, encoder=encoder))
+        targets = (replace(stage.targets, source=place(stage.targets.source)) for stage in self.stages)
+        stages = tuple(replace(stage, targets=own) for stage, own in zip(self.stages, targets, strict=True))
+        return replace(self, front_end=front_end, model=replace(self.model, encoder=encoder), stages=stages)
 
     def protocol_of(self, seed: int) -> Choice:
         """Give the protocol of a training's seed, which is the split's too where the protocol says so."""

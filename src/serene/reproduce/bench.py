@@ -240,5 +240,6 @@ def _partitioned(recipes: RowRecipes, runs: Path, progress: Progress) -> tuple[R
 def _find_weights(made: Recipe | None) -> None:
     """Look for what an encoder begins with before anything is trained, which may take days."""
     named = [] if made is None else [made.initial_weights, made.frozen_weights]
+    named += [] if made is None else [one.targets.source for one in made.stages if "/" in one.targets.source]
     for name in filter(None, named):
         weights_of_encoders.find(name)

@@ -44,6 +44,7 @@ def changed(recipes: Sequence[tuple[Recipe, Recipe]]) -> list[str]:
 def stand_ins(weights: Mapping[str, str], recipes: Sequence[Recipe]) -> list[str]:
     """Say which weights took the place of others, and how large their encoder is."""
     used = {name for made in recipes for name in (made.initial_weights, made.frozen_weights)}
+    used |= {stage.targets.source for made in recipes for stage in made.stages}
     return [
         f"In place of the weights {name} stand those in {folder}{_size(folder)}: figures are of them."
         for name, folder in weights.items()
