@@ -48,7 +48,7 @@ def reproduce(
     rows: Annotated[list[str] | None, typer.Option("--row", help="Measure this row and no other.")] = None,
     columns: Annotated[list[str] | None, typer.Option("--column", help="Measure this column and no other.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the tables.")] = False,
-    tiny: Annotated[bool, typer.Option("--tiny", help="Made-up speech, one epoch: shows that it works.")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Made-up speech, few epochs: shows that it works.")] = False,
     output: Runs = Path("runs"),
     jobs: Jobs = None,
     json: Json = False,

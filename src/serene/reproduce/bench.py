@@ -48,7 +48,7 @@ def reproduce(
         weights: name of pretrained weights -> a folder that holds them.
         rows: which to measure; all that are ours, without it.
         columns: which to measure; all without it.
-        tiny: made-up speech, one epoch, small encoders: shows that it works, not what it gives.
+        tiny: made-up speech, few epochs, small encoders: shows that it works, not what it gives.
         jobs: trainings at a time.
         progress: told what is being done.
 

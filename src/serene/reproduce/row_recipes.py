@@ -194,7 +194,7 @@ class RowRecipes:
         return made.with_weights(lambda name: self.weights.get(name, name))
 
     def _rehearsed(self, base: Recipe) -> list[str]:
-        """For made-up speech: one epoch, two seeds, small batches, and a small random encoder for a pretrained one."""
+        """For made-up speech: few epochs, two seeds, small batches, and a small random encoder for a pretrained one."""
         if self.rehearsal is None:
             return []
         changes = [*TINY, *self.table.tiny]
