@@ -54,8 +54,7 @@ def prepare(
         folder: the corpus as it is shipped; for `table` the table.
         fast: read headers only; durations are known then, and a remark says what was not checked.
         progress: called after every clip with the number done and the number in all.
-        workers: threads that decode; one per processor without it. Threads do as well as processes here, since
-            decoding, resampling and hashing release the interpreter's lock, and they need no importable main module.
+        workers: threads that decode, which releases the interpreter's lock; one per processor without it.
         remark: called with each remark of the reader before anything is decoded.
         settings: of the corpus's reader, such as `pattern` for `files`.
 
@@ -79,7 +78,9 @@ def prepare(
         left_out += contradicting
         remarks += same
     if opposite:
-        remarks.append(f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {', '.join(sorted(opposite)[:3])}.")
+        remarks.append(
+            f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {quoted(', '.join(sorted(opposite)[:3]))}."
+        )
     remarks += odd_labels(Counter(clip.emotion for clip in kept if clip.emotion))
     remarks += speakers_alike(alike(clip.speaker for clip in kept))
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
