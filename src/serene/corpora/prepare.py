@@ -46,8 +46,7 @@ def prepare(
 
     Left out, each with its reason: unreadable, empty and not finite audio; silence; identical audio that carries two
     labels (all copies, since none of the labels can be trusted). Identical means the same samples as models get them
-    (mono, 16 kHz), whatever the file's bytes. Identical audio with one label is kept and named in a remark; so is a
-    clip that ends after its file, and is cut at its end.
+    (mono, 16 kHz). Identical audio with one label is kept, and a clip that ends after its file is cut, with a remark.
 
     Args:
         corpus: a name in `serene.corpora.CORPORA`, or `package.module:read` for a reader of your own.
@@ -78,9 +77,8 @@ def prepare(
         left_out += contradicting
         remarks += same
     if opposite:
-        remarks.append(
-            f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {quoted(', '.join(sorted(opposite)[:3]))}."
-        )
+        some = quoted(", ".join(sorted(opposite)[:3]))
+        remarks.append(f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {some}.")
     remarks += odd_labels(Counter(clip.emotion for clip in kept if clip.emotion))
     remarks += speakers_alike(alike(clip.speaker for clip in kept))
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
