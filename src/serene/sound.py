@@ -31,6 +31,7 @@ CONVERT = "is not decoded here. Convert it first, as with ffmpeg -i IN.{} OUT.wa
 POINTER = "it is a Git LFS pointer in the place of the sound. Fetch the sound with git lfs pull"
 FOREIGN = (  # bytes from which a file is told, where they stand in it, and what to say
     (b"version https://git-lfs", 0, POINTER),
+    (b"<", 0, "it is a web page in the place of the sound. Download the sound again"),
     (b"ftyp", 4, f"MPEG-4 (m4a, mp4) {CONVERT.format('m4a')}"),
     (b"\x1aE\xdf\xa3", 0, f"WebM or Matroska {CONVERT.format('webm')}"),
     (b"#!AMR", 0, f"AMR {CONVERT.format('amr')}"),
