@@ -124,6 +124,10 @@ def test_absolute_paths_and_ids_of_your_own(folder: Path) -> None:
     assert all(Path(u.audio).is_file() for u in clips)
 
 
+def test_an_unknown_speaker_is_unknown_however_it_is_written(folder: Path) -> None:
+    assert read(written(folder / "t.csv", "file,spk\na/one.wav,unknown\na/two.wav,UNKNOWN \n")).speakers == ("Unknown",)
+
+
 def test_a_missing_file_is_left_out_by_name(folder: Path) -> None:
     manifest = read(written(folder / "t.csv", "file,spk\na/one.wav,s\na/none.wav,s\n"))
     assert len(manifest) == 1
@@ -168,7 +172,7 @@ def test_json_of_another_shape(text: str, folder: Path) -> None:
 
 
 def test_a_folder_is_no_table(folder: Path) -> None:
-    with pytest.raises(SereneError, match=r"is a folder. Expected: a CSV"):
+    with pytest.raises(SereneError, match=r"is a folder. Expected: a table"):
         read(folder)
 
 

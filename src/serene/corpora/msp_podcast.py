@@ -33,6 +33,7 @@ from pathlib import Path
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.folder import gather, not_found, rows, sounds
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.rows import PARTS
 from serene.errors import SereneError
 
 HOME = "MSP-Podcast is officially had from https://lab-msp.com/MSP/MSP-Podcast.html (on a signed agreement)."
@@ -58,7 +59,6 @@ EMOTIONS = {
 WORDS = {"angry": "anger", "sad": "sadness", "happy": "happiness"} | {
     word: word for word in ("surprise", "fear", "disgust", "contempt", "neutral")
 }
-PARTS = {"train": "train", "development": "validation", "validation": "validation"}  # and Test, Test1, Test2, ...
 GENDERS = ("female", "male")
 LOWEST, HIGHEST = 1, 7  # of the ratings
 

@@ -35,7 +35,6 @@ HOME = "A table is your own: a CSV, TSV, JSON or JSON-lines file with a row for 
 LICENCE = "your own"
 CITATION = "none"
 
-EXPECTED = "a CSV, TSV, JSON or JSON-lines file with at least the columns audio and speaker"
 CLOCK = re.compile(r"(?:(\d+) days?,? *\+?)?(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"^(?:\{\w+\}|\$\w+)/")  # SpeechBrain writes {data_root}/wav/a.wav
 NO_SECONDS = re.compile(r"(start|onset|begin|end|stop|offset)_?(ms|msec|milliseconds?|samples?|frames?)", re.IGNORECASE)
@@ -58,13 +57,15 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     """
     if not path.is_file():
         wrong = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
-        raise SereneError(f"{wrong}. Expected: {EXPECTED}. {HOME} Licence: {LICENCE}.")
+        raise SereneError(f"{wrong}. Expected: a table with the columns audio and speaker. {HOME} Licence: {LICENCE}.")
     table, folder = read_rows(path, encoding), root or path.parent
     names = _names(table, path)
     rows, further = _columns(table, names)
     spelt = whole_words(rows.values())
     for place, row in rows.items():
         row["audio"] = _written(str(row.get("audio") or ""), folder)
+        if str(row.get("speaker")).strip().lower() == UNKNOWN_SPEAKER.lower():
+            row["speaker"] = UNKNOWN_SPEAKER
         _times(row, f"{path}, {place}")
     rows, equal = _once(rows)
     _cut_out(rows, path)
