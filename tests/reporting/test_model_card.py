@@ -215,7 +215,7 @@ def test_how_it_is_loaded_depends_on_the_model(tmp_path: Path) -> None:
 def test_every_corpus_states_its_licence() -> None:
     for corpus in CORPORA:
         licence, citation = licence_of(corpus)
-        assert licence and (citation or corpus in ("table", "synthetic")), corpus
+        assert licence and (citation or corpus in ("table", "files", "synthetic")), corpus
     assert licence_of("json:loads") == (None, None), "a reader of one's own may not"
 
 
