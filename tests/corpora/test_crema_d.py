@@ -86,6 +86,12 @@ def test_a_table_cut_short_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_table_with_an_endless_field_is_refused(tmp_path: Path) -> None:
+    (crema_d(tmp_path) / "processedResults/tabulatedVotes.csv").write_text(VOTES_HEADER + "x" * 200_000)
+    with pytest.raises(SereneError, match=r"tabulatedVotes\.csv is damaged: field larger than .*Fetch the corpus"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["1001_XYZ_ANG_HI", "1001_IEO_ANG", "1001_IEO_BOR_XX", "2001_IEO_ANG_XX"])
 def test_a_stray_file_is_named(name: str, tmp_path: Path) -> None:
     sound_files(crema_d(tmp_path), [f"AudioWAV/{name}.wav"])

@@ -152,6 +152,7 @@ def test_a_missing_file_is_left_out_by_name(folder: Path) -> None:
         ),
         ("wav,spk\n", r"t\.csv is empty: a row for each clip was expected"),
         ("", r"t\.csv is empty: a row for each clip was expected"),
+        ('[{"wav": "a/one.wav", "spk": "s", "age": ' + "9" * 400 + "}]", r"'age' is '999.*; a number was expected"),
         ("wav,spk,votes\na/one.wav,s,anger:3\n", r"line 2\): 'votes' is 'anger:3'; an object of labels and their num"),
         ("wav,spk,arousal\na/one.wav,s,high\n", r"line 2\): 'arousal' is 'high'; a number was expected"),
         (

@@ -333,6 +333,12 @@ def test_split_files_that_cannot_be_understood(tmp_path: Path, text: str, messag
         ("", "is empty"),
         ("{", "line 1: not a JSON object"),
         ("[]", "line 1: a JSON object was expected"),
+        ("[" * 100_000, "line 1: not a JSON object"),
+        ('{"id": "a", "x": ' + "9" * 5000 + "}", "line 1: not a JSON object"),
+        (
+            '{"id": "a", "audio": "a.wav", "speaker": "A", "x": ' + "9" * 400 + "}",
+            r"'x' is '999.*; a number was expected",
+        ),
         ('{"id": "a", "audio": "a.wav"}', "line 1: the column 'speaker' is missing"),
     ],
 )

@@ -55,23 +55,26 @@ def rows(
     Raises:
         SereneError: a column is absent, a row has fewer fields than the header, or there is no row; the advice ends it.
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL  # between tabs a quote is a character
-        table = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
-        names = [name.strip() for name in table.fieldnames or ()]
-        if absent := [column for column in columns if column not in names]:
-            raise SereneError(f"{path} has no column '{absent[0]}'. {advice}")
-        table.fieldnames = names
-        for row in table:
-            if None in row.values():
-                where = f"line {table.line_num}: the row has fewer fields than the header"
-                raise SereneError(f"{path} is cut short, {where}. {advice}")
-            if any("\n" in str(value) for value in row.values()):
-                where = f"line {table.line_num}: a quote opens a field that runs over a line break"
-                raise SereneError(f"{path} is damaged before {where}. {advice}")
-            yield f"{path}, line {table.line_num}", row
-        if table.line_num < 2:
-            raise SereneError(f"{path} is cut short: it has no row. {advice}")
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL  # between tabs a quote is a character
+            table = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+            names = [name.strip() for name in table.fieldnames or ()]
+            if absent := [column for column in columns if column not in names]:
+                raise SereneError(f"{path} has no column '{absent[0]}'. {advice}")
+            table.fieldnames = names
+            for row in table:
+                if None in row.values():
+                    where = f"line {table.line_num}: the row has fewer fields than the header"
+                    raise SereneError(f"{path} is cut short, {where}. {advice}")
+                if any("\n" in str(value) for value in row.values()):
+                    where = f"line {table.line_num}: a quote opens a field that runs over a line break"
+                    raise SereneError(f"{path} is damaged before {where}. {advice}")
+                yield f"{path}, line {table.line_num}", row
+            if table.line_num < 2:
+                raise SereneError(f"{path} is cut short: it has no row. {advice}")
+    except csv.Error as error:
+        raise SereneError(f"{path} is damaged: {error}. {advice}") from error
 
 
 def differences(clips: Sequence[Utterance | LeftOut], listed: Collection[str], unlisted: str, absent: str) -> list[str]:

@@ -233,7 +233,7 @@ def utterance_from(row: Mapping[str, Any], where: str) -> Utterance:
 def _parse(line: str, where: str, folder: Path) -> Utterance:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SereneError(f"{where}: not a JSON object ({error}). {NO_MANIFEST}") from error
     if not isinstance(row, dict):
         raise SereneError(f"{where}: a JSON object was expected. {NO_MANIFEST}")
@@ -255,7 +255,7 @@ def _value(column: str, value: Any, where: str) -> Any:
         expected = "a text"
         if isinstance(value, str | int | float):
             return str(value).strip()
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError):
         pass  # said below
     raise SereneError(f"{where}: '{quoted(column)}' is '{quoted(value)}'; {expected} was expected.")
 

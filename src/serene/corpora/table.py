@@ -132,7 +132,7 @@ def _columns(table: Rows, names: Mapping[str, str]) -> tuple[dict[str, Row], lis
 def _is_number(value: Any) -> bool:
     try:
         return is_missing(value) or math.isfinite(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
