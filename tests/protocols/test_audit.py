@@ -334,6 +334,7 @@ def test_split_files_that_cannot_be_understood(tmp_path: Path, text: str, messag
         ("{", "line 1: not a JSON object"),
         ("[]", "line 1: a JSON object was expected"),
         ("[" * 100_000, "line 1: not a JSON object"),
+        ('{"id": "a", "audio": "a.wav", "speaker": "\\ud800"}', "line 1: 'speaker' is '.'; a text was expected"),
         ('{"id": "a", "x": ' + "9" * 5000 + "}", "line 1: not a JSON object"),
         (
             '{"id": "a", "audio": "a.wav", "speaker": "A", "x": ' + "9" * 400 + "}",
