@@ -218,6 +218,7 @@ def test_a_wav_without_samples_holds_none_whatever_follows(tmp_path: Path, after
         (b"\xff\xf9\x50\x80\x02\x1f", r"AAC is not decoded"),
         (b"#!AMR\n\x3c", r"AMR is not .* ffmpeg -i IN\.amr OUT\.wav"),
         (b"#!AMR-WB\n\x3c", r"AMR is not"),
+        (b"\xff\xfb\x90\0", "the decoder finds no sound in it"),
         (b"<!DOCTYPE html>", r"it is a web page .* Download the sound again\."),
         (b"\0\0\0\x20ftypM4A ", r"MPEG-4 \(m4a, mp4\) is not .* ffmpeg -i IN\.m4a OUT\.wav"),
     ],

@@ -183,6 +183,8 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
             yield file
     except BROKEN as error:
         why = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+        if "possibly a pipe" in str(why):  # said of a file that is there, and holds less than one frame of MP3
+            why = "the decoder finds no sound in it."
         raise AudioError(f"{name} cannot be read as audio: {why}") from error
 
 
