@@ -13,6 +13,7 @@ FRONT_ENDS = {
     "mfcc": "serene.audio.mfcc:Mfcc",
     "mel_prosody": "serene.audio.mel_prosody:MelProsody",
     "waveform": "serene.audio.waveform:Waveform",
+    "log_mel": "serene.audio.log_mel:LogMel",
     "frozen": "serene.models.frozen:Frozen",
 }
 

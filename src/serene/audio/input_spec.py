@@ -21,8 +21,9 @@ class InputSpec:
         width: features per frame; 0 where only the settings tell.
         rate: frames per second, dropped ones counted in; 0 where a clip's frames have no place in time.
         shortest: samples at 16 kHz of the shortest clip.
-        longest: seconds of the longest clip.
-        beyond: what happens to a longer one: it is `cut` to its beginning, or `refused` where sounds are answered for.
+        longest: seconds of the longest clip that is read at once.
+        beyond: what happens to a longer one: it is `cut` to its beginning, read in `windows` whose frames are joined
+            before they are pooled, or `refused` where sounds are answered for.
         stored: whether features are worth keeping on disk; they are computed anew where reading sound costs less.
         sliced: whether the features of a part of a clip are that part of the clip's features.
         augmented: whether its frames are samples, which waveform augmentation may change anew in every epoch.
@@ -34,7 +35,7 @@ class InputSpec:
     rate: float
     shortest: int = 1
     longest: float = LONGEST
-    beyond: Literal["cut", "refused"] = "refused"
+    beyond: Literal["cut", "windows", "refused"] = "refused"
     stored: bool = True
     sliced: bool = False
     augmented: bool = False
@@ -44,7 +45,7 @@ class InputSpec:
     @property
     def accepted(self) -> float:
         """Seconds of the longest sound that is answered for at once."""
-        return LONGEST if self.beyond == "cut" else self.longest
+        return self.longest if self.beyond == "refused" else LONGEST
 
     def frames(self, seconds: float) -> int:
         """Give how many frames a part of so many seconds has."""

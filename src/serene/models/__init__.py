@@ -12,5 +12,6 @@ ENCODERS = {
     "tdnn_bilstm": "serene.models.tdnn_bilstm:TdnnBilstm",
     "residual_tdnn": "serene.models.residual_tdnn:ResidualTdnn",
     "hubert": "serene.models.hubert:Hubert",
+    "whisper": "serene.models.whisper:Whisper",
     "frozen": "serene.models.frozen:FrozenOutputs",
 }

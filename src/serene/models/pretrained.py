@@ -26,39 +26,46 @@ Value = Annotated[
     Field(union_mode="left_to_right"),
 ]
 Config = dict[str, Value]
-FAMILIES = {
+Families = Mapping[str, Any]  # model_type of a config -> the class of transformers that reads it
+FAMILIES: Families = {
     "hubert": transformers.HubertModel,
     "wav2vec2": transformers.Wav2Vec2Model,
     "wavlm": transformers.WavLMModel,
 }
+EXAMPLES = {"hubert": "facebook/hubert-base-ls960", "whisper": "openai/whisper-base"}
+STILL = {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerdrop": 0.0}  # settings that are always so
 NOT_THE_ENCODERS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 NOT_READ = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
 
 
-def described(weights: str | None, config: Config | None) -> tuple[transformers.PretrainedConfig, Path | None]:
+def described(
+    weights: str | None, config: Config | None, families: Families = FAMILIES
+) -> tuple[transformers.PretrainedConfig, Path | None]:
     """Read what encoder is meant; return its transformers config and the folder that holds its weights.
 
     Args:
         weights: a folder, or a name on huggingface.co.
         config: settings of a transformers config, for random weights; there is no folder then.
+        families: those that the encoder may be of.
 
     Raises:
         SereneError: both or none are given, nothing is found, or the config is not one of a known encoder.
     """
     if (weights is None) == (config is None):
+        first = next(iter(families))
         raise SereneError(
             "An encoder needs either model.weights (a folder, or a name on huggingface.co such as "
-            "facebook/hubert-base-ls960) or model.config (such as {model_type: hubert, num_hidden_layers: 2}, "
+            f"{EXAMPLES[first]}) or model.config (such as {{model_type: {first}, num_hidden_layers: 2}}, "
             f"for random weights); {'none' if weights is None else 'both'} of them were given."
         )
     if weights is None:
-        return _configured(dict(config or {}), "model.config", known_only=True), None
+        return _configured(dict(config or {}), "model.config", families, known_only=True), None
     folder = find(weights)
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SereneError(f"Cannot read {folder / CONFIG}: {error}") from error
-    return _configured(values, str(folder / CONFIG)), folder
+    return _configured(values, str(folder / CONFIG), families), folder
 
 
 def plain(config: transformers.PretrainedConfig) -> Config:
@@ -70,22 +77,34 @@ def plain(config: transformers.PretrainedConfig) -> Config:
 
 def cut(config: transformers.PretrainedConfig, layers: int | None) -> bool:
     """Make a config that of its first so many transformer layers; tell whether any was cut off."""
-    whole = config.num_hidden_layers
+    whole = getattr(config, "encoder_layers", config.num_hidden_layers)
     if layers is None:
         return False
     if not 1 <= layers <= whole:
         raise SereneError(f"model.layers is {layers}, but the encoder has {whole} layers; 1 to {whole} was expected.")
-    config.num_hidden_layers = layers
+    own = "encoder_layers" if hasattr(config, "encoder_layers") else "num_hidden_layers"
+    setattr(config, own, layers)
     return layers < whole
 
 
-def built(config: transformers.PretrainedConfig, folder: Path | None) -> transformers.PreTrainedModel:
+def built(
+    config: transformers.PretrainedConfig,
+    folder: Path | None,
+    families: Families = FAMILIES,
+    renamed: dict[str, str] | None = None,
+) -> Any:
     """Build an encoder with the weights of a folder, of any task's model, or with random ones.
+
+    Args:
+        config: of a family.
+        folder: holds the weights; None for random ones.
+        families: those that the encoder may be of.
+        renamed: patterns of the files' keys -> what they become in the encoder.
 
     Raises:
         SereneError: the config contradicts itself, or the weights cannot be read or do not fit it.
     """
-    family = FAMILIES[config.model_type]
+    family = families[config.model_type]
     if folder is None:
         try:
             return family(config)
@@ -100,6 +119,7 @@ def built(config: transformers.PretrainedConfig, folder: Path | None) -> transfo
                 local_files_only=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                key_mapping=renamed,
             )
     except NOT_READ as error:
         raise SereneError(f"Cannot read the weights in {folder}: {error}") from error
@@ -113,18 +133,21 @@ def built(config: transformers.PretrainedConfig, folder: Path | None) -> transfo
     return model
 
 
-def _configured(values: Any, source: str, *, known_only: bool = False) -> transformers.PretrainedConfig:
+def _configured(
+    values: Any, source: str, families: Families, *, known_only: bool = False
+) -> transformers.PretrainedConfig:
+    first = next(iter(families))
     if not isinstance(values, Mapping):
-        raise SereneError(f"{source} is {values!r}; a mapping was expected, such as {{model_type: hubert}}.")
-    family = str(values.get("model_type", "hubert"))
-    if family not in FAMILIES:
-        raise SereneError(f"{source}: {unknown('model_type', family, FAMILIES)}")
-    kind = FAMILIES[family].config_class
+        raise SereneError(f"{source} is {values!r}; a mapping was expected, such as {{model_type: {first}}}.")
+    family = str(values.get("model_type", first))
+    if family not in families:
+        raise SereneError(f"{source}: {unknown('model_type', family, families)}")
+    kind = families[family].config_class
     for key in values if known_only else ():
         if key not in _settings(kind):
             raise SereneError(unknown(f"setting in {source}", key, _settings(kind)))
     try:
-        config = kind.from_dict({**values, "apply_spec_augment": False, "layerdrop": 0.0})
+        config = kind.from_dict({**values, **{key: STILL[key] for key in STILL.keys() & _settings(kind)}})
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise SereneError(f"{source} is no config of transformers: {error}") from error
     if getattr(config, "add_adapter", False):
