@@ -52,10 +52,16 @@ HUBERT = {
     **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0),
     "initializer_range": 0.3,  # large, so that the layers differ from their input
 }
+WHISPER = {
+    "model_type": "whisper",
+    **{"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48},
+    **{"init_std": 0.3, "vocab_size": 8, "decoder_layers": 1, "max_source_positions": 20},
+}
 SMALL = {
     "tdnn_bilstm": Small(39),
     "residual_tdnn": Small(68, {"hidden_features": 0, "hidden_frames": 0}),
     "hubert": Small(1, {"config": HUBERT}, frames=400),
+    "whisper": Small(80, {"config": WHISPER}),
     "frozen": Small(24),
 }
 LENGTHS = (1, 30, 7, 58, 21)

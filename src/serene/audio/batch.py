@@ -30,6 +30,7 @@ class Batch:
         own_lengths: (batch,) valid frames of the clips themselves: fewer where a front end fills clips up.
         context: what is known of each clip's speaker, where the model asks for it.
         clusters: (batch, frame) index of each frame's cluster, -1 where it has none, for masked prediction.
+        encoded: whether the inputs are what the encoder's frozen part gives, instead of the front end.
     """
 
     inputs: Any
@@ -40,10 +41,11 @@ class Batch:
     own_lengths: Any = None
     context: SpeakerContext | None = None
     clusters: Any = None
+    encoded: bool = False
 
     def mapped(self, change: Callable[[Any], Any]) -> Batch:
         """Change every array, such as to a tensor."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "context")}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "context", "encoded")}
         made = {name: change(array) for name, array in arrays.items() if array is not None}
         return replace(self, **made, context=self.context and self.context.mapped(change))
 

@@ -69,7 +69,8 @@ class Dataset:
         own = torch.minimum(torch.from_numpy(self.lengths[indices]), lengths)
         context = context_of(chosen, self.contexts)
         ids = tuple(u.id for u in chosen)
-        return Batch(inputs, lengths, self.targets[indices], self.speakers[indices], ids, own, context)
+        known = {"context": context, "encoded": self.store.front_end.declared.encoded}
+        return Batch(inputs, lengths, self.targets[indices], self.speakers[indices], ids, own, **known)
 
     def _features(self, utterance: Utterance, rng: np.random.Generator | None) -> np.ndarray:
         if rng is None:

@@ -28,6 +28,7 @@ class InputSpec:
         sliced: whether the features of a part of a clip are that part of the clip's features.
         augmented: whether its frames are samples, which waveform augmentation may change anew in every epoch.
         learned: whether it has weights of its own, which lie elsewhere than the model's.
+        encoded: whether it is the frozen part of the model's own encoder, whose outputs the rest of it reads.
         batched: whether a batch costs less on a CPU than its clips one by one; a single waveform keeps a core busy.
     """
 
@@ -40,6 +41,7 @@ class InputSpec:
     sliced: bool = False
     augmented: bool = False
     learned: bool = False
+    encoded: bool = False
     batched: bool = True
 
     @property

@@ -77,7 +77,8 @@ class SpeakerStream:
         chosen = [self.clips[speaker][rng.integers(len(self.clips[speaker]))] for speaker in drawn]
         inputs, lengths = tensors(padded([self._part(utterance, rng.random()) for utterance in chosen]))
         target, speaker, ids = torch.zeros(len(chosen), 0), torch.from_numpy(drawn), tuple(u.id for u in chosen)
-        return Batch(inputs, lengths, target, speaker, ids, context=context_of(chosen, self._contexts))
+        known = {"context": context_of(chosen, self._contexts), "encoded": self.store.front_end.declared.encoded}
+        return Batch(inputs, lengths, target, speaker, ids, **known)
 
     @cached_property
     def _contexts(self) -> Contexts | None:

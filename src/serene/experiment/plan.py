@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serene import protocols
 from serene.audio.augment import Augment
+from serene.audio.input_spec import FrontEnd
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.labels import choose
@@ -22,6 +23,7 @@ from serene.experiment.run import Run, Trial
 from serene.experiment.sections import Recipe, SpeakerSettings
 from serene.files import write_text
 from serene.models import weights
+from serene.models.prefix import Prefix
 from serene.models.training_speakers import training_clips_of, training_speakers_of
 from serene.protocols import Split
 from serene.protocols.split import RANDOM_SHARES, in_order
@@ -115,6 +117,22 @@ def _checked(recipe: Recipe, runs: Path) -> Store:
     recipe.method.make().check(recipe.model.parts)
     encoder.maker.check(**encoder.settings)
     return Store(runs / "store", recipe.front_end.make())
+
+
+def stored_by(recipe: Recipe, beginning: Path | None = None) -> FrontEnd:
+    """Give what a recipe's trainings read from the store: its encoder's frozen part where nothing reaches below it.
+
+    Args:
+        recipe: the settings.
+        beginning: the encoder that the recipe's stages made.
+    """
+    front_end, encoder = recipe.front_end.make(), recipe.model.encoder
+    if beginning is not None:
+        encoder = encoder.but(weights=str(beginning), config=None)
+    if not encoder.maker.freezes(**encoder.settings) or recipe.reaches_below:
+        return front_end
+    normalize = recipe.features.normalize
+    return Prefix(front_end=front_end, encoder=encoder.name, settings=encoder.settings, normalize=normalize)
 
 
 def _splits_of(

@@ -126,7 +126,7 @@ def _features_and_model(tree: Mapping[str, Any]) -> tuple[FeatureSettings, Choic
     model = {"encoder": "tdnn_bilstm", **section(tree, "model")}
     encoder = registry.load(str(model["encoder"]), ENCODERS, "encoder")
     maker = registry.load(encoder.front_end, FRONT_ENDS, "front end")
-    given = {"normalize": encoder.normalize, **section(tree, "features")}
+    given = {"normalize": encoder.normalize, **encoder.features(**model), **section(tree, "features")}
     if "weights" in given and encoder.front_end != "frozen":
         raise SereneError(
             f"features.weights stands for the stored outputs of a frozen encoder, and '{model['encoder']}' makes its "

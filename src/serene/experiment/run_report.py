@@ -113,6 +113,9 @@ def _facts(run: Run, kept: Sequence[Mapping[str, Any]], folds: int, languages: l
     stamps = [stamp for split in splits for stamp in split["stamps"]]
     if recipe.begins_random and not recipe.stages:
         stamps.append("the encoder began with random weights: this shows that it runs, not how accurate it is")
+    encoder = recipe.model.encoder
+    if encoder.maker.freezes(**encoder.settings) and recipe.reaches_below:
+        stamps.append(f"the encoder's frozen part was computed in every epoch, because of {recipe.reaches_below}")
     if folds < kept[0]["of_folds"]:
         stamps.append(f"{folds} of the protocol's {kept[0]['of_folds']} folds were run")
     packages = kept[0]["packages"]

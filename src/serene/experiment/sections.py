@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from serene.evaluation.label_calibration import LabelCalibration
-from serene.models.parts import Parts
+from serene.models.parts import INSIDE, Parts
 from serene.settings import Choice, CorpusSettings, unlike_defaults
 from serene.speaker import Need
 from serene.training.stages import StageSettings
@@ -45,7 +45,8 @@ class FeatureSettings:
 
     `enrolment_prior` blends so many frames' worth of the training set's statistics into a speaker's own. `augment` maps
     changes of training waveforms to their probabilities, and `augment_probability` is that a clip is changed at all.
-    Of each training clip `crop` seconds are read, from a random place that is drawn anew in every epoch.
+    Of each training clip `crop` seconds are read, from a random place that is drawn anew in every epoch. `store` keeps
+    on disk what the frozen part of an encoder makes of clips.
     """
 
     normalize: Literal["training_set", "utterance", "speaker", "none"]
@@ -54,6 +55,7 @@ class FeatureSettings:
     augment: dict[str, float] = field(default_factory=dict)
     augment_probability: float = 1.0
     crop: float | None = None
+    store: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,21 @@ class Recipe:
     def begins_random(self) -> bool:
         """Whether a pretrained encoder's architecture begins with random weights."""
         return self.model.encoder.settings.get("config") is not None and self.initial_weights is None
+
+    @property
+    def reaches_below(self) -> str | None:
+        """What changes the input of an encoder's frozen part, so that its outputs cannot be stored; None if nothing."""
+        changed = {
+            "augmentation": bool(self.features.augment),
+            "features.crop": self.features.crop is not None,
+            f"features.normalize: {self.features.normalize}": self.features.normalize not in ("utterance", "none"),
+            f"the method {self.method.name}": self.method.make().changes_sound,
+            f"model.speaker_embedding: {self.model.parts.speaker_embedding}": (
+                self.model.parts.speaker_embedding in INSIDE and self.model.encoder.settings["train"] != "transformer"
+            ),
+            "features.store: false": not self.features.store,
+        }
+        return next((what for what, so in changed.items() if so), None)
 
     def with_weights(self, place: Callable[[str], str]) -> Recipe:
         """Say otherwise where the weights lie that the recipe names."""

@@ -15,7 +15,7 @@ from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.report import Report
 from serene.experiment.label_calibration import calibrate_trial
-from serene.experiment.plan import Plan, Progress, make_plan, plan_pretraining, silent
+from serene.experiment.plan import Plan, Progress, make_plan, plan_pretraining, silent, stored_by
 from serene.experiment.recipe import load_table
 from serene.experiment.recipe_file import RECIPES
 from serene.experiment.run import Run
@@ -73,7 +73,8 @@ def train(
         trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
         return _calibrated(planned, recipe.calibration, trained)
     todo = [(split, trial) for split, trial in planned.trials if not trial.finished]
-    _warm(planned, [split for split, _ in todo], progress)
+    beginning = _computed(planned.stages, progress) if planned.stages and todo else None
+    _warm(planned, [split for split, _ in todo], beginning, progress)
     epochs = recipe.training["epochs"]
     reached: dict[Path, int] = {}
 
@@ -81,7 +82,6 @@ def train(
         reached[folder] = epoch
         progress("training", sum(reached.values()), len(todo) * epochs)
 
-    beginning = _computed(planned.stages, progress) if planned.stages and todo else None
     tasks = [(planned, split, trial, beginning, tensorboard) for split, trial in todo]
     most = 1 if recipe.training.make().device == "cuda" else CORES
     work(train_trial, tasks, jobs=jobs or most, on_message=on_message)
@@ -162,12 +162,14 @@ def _computed(stages: Sequence[Stage], progress: Progress) -> Path:
     return encoder
 
 
-def _warm(planned: Plan, splits: list[Split], progress: Progress) -> None:
+def _warm(planned: Plan, splits: list[Split], beginning: Path | None, progress: Progress) -> None:
     """Compute the features that the trainings to come will read."""
     clips = {u.id: u for s in splits for u in (*s.train, *s.validation, *s.test, *s.unlabelled)}
-    store = Store(planned.store, planned.recipe.front_end.make())
+    if not splits:
+        return
+    store = Store(planned.store, stored_by(planned.recipe, beginning))
     warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
-    warm(planned.speakers if splits else (), store, lambda done, of: progress("speakers' features", done, of))
+    warm(planned.speakers, store, lambda done, of: progress("speakers' features", done, of))
     if "cepstra" in planned.recipe.needs:
         unlabelled = {u.id: u for s in splits for u in s.unlabelled}
         cepstra = Store(planned.store, CEPSTRA)

@@ -22,7 +22,7 @@ from serene.audio.store import Store
 from serene.evaluation import metrics, reliability
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
-from serene.experiment.plan import Plan, stream_of
+from serene.experiment.plan import Plan, stored_by, stream_of
 from serene.experiment.run import Trial
 from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
@@ -55,7 +55,7 @@ def train_trial(
     """
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
-    recipe, store = plan.recipe, Store(plan.store, plan.recipe.front_end.make())
+    recipe, store = plan.recipe, Store(plan.store, stored_by(plan.recipe, beginning))
     known = known_to(recipe, split, beginning)
     parts = datasets_of(recipe, plan.task, split, store, known)
     trainer = recipe.training.make()
@@ -133,7 +133,7 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
         encoder = encoder.but(weights=str(beginning), config=None)
     model = EmotionModel(
         train.task,
-        train.store.front_end.spec.width,
+        recipe.front_end.make().spec.width,
         encoder=encoder.name,
         encoder_settings=encoder.settings,
         normalize=recipe.features.normalize,

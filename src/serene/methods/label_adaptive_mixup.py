@@ -63,6 +63,7 @@ class LabelAdaptiveMixup(Method):
             )
         if beta is not None and mixup != "conventional":
             raise SereneError("method.beta is for method.mixup: conventional; the label-adaptive share is constant.")
+        self.changes_sound = mixup != "none"
         self.mixup, self.share, self.beta, self.probability = mixup, share, beta, probability
         self.centre_weight, self.centre_rate, self.same_class = centre_weight, centre_rate, same_class
         self.centre_optimizer: Literal["adam", "trainer"] = "adam" if centre_optimizer == "own" else "trainer"

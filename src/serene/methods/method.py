@@ -73,9 +73,11 @@ class Method(nn.Module):
         measures: what the last loss wants logged beside its terms, such as a coefficient or an accuracy.
         speaker_corpus: whether it learns from a second corpus of speakers, which a recipe's `speakers` then names.
         losses: of a task, that it can learn by; None for any.
+        changes_sound: whether it changes what the encoder reads, so that no part of the encoder sees the same twice.
     """
 
     speaker_corpus = False
+    changes_sound = False
     losses: tuple[str, ...] | None = None
 
     def __init__(self) -> None:

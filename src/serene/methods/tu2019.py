@@ -105,7 +105,8 @@ class CrossGradient(WithSpeakerHead):
     `X_s = X + step * grad_X Ls` moves the features where the speaker head does worse, so that the emotion is learnt in
     spite of it; `X_y` moves them along the emotion's gradient for the speaker head (equations 2 to 4). The gradients
     are those of the batch's *summed* losses, so that a clip's perturbation does not shrink as the batch grows, and
-    they are constants: nothing is learnt through them. Only the clean pass updates batch-norm statistics.
+    they are constants: nothing is learnt through them. Only the clean pass updates batch-norm statistics. Where the
+    lowest part of the encoder is frozen, its outputs are the features.
 
     Args:
         step: how far the features move. Not published; see `perturbation`.
@@ -131,7 +132,7 @@ class CrossGradient(WithSpeakerHead):
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the four cross entropies from one clean and two perturbed passes."""
-        clean = model.features(batch)
+        clean = model.past_frozen(model.features(batch))
         clean = replace(clean, values=clean.values.detach().requires_grad_())
         embedding = model.embed_features(clean)
         emotions, speakers = model.classify(model.hidden(embedding)), self.speaker_head(embedding)

@@ -36,7 +36,11 @@ class Encoder(nn.Module):
         out_width: features per frame coming out.
         head_width: units of the heads' hidden layers, where a recipe does not say.
         stock: whether transformers has its like, to which such a model can be exported.
-        takes_inside: whether `forward` takes an `Inside` as a third argument.
+        takes_inside: whether `forward` and `rest` take an `Inside` as a third argument.
+        depth: how far up nothing trains, as the encoder counts; None where everything does.
+        fixed: names what `prefix` gives, the outputs of the part at the bottom that never trains.
+        prefix_width: features per frame of it.
+        stride: frames going in from one coming out to the next.
         rebuilt: settings that build the architecture again without the files it began with; None for the settings as
             they were given.
     """
@@ -48,11 +52,33 @@ class Encoder(nn.Module):
     head_width: int
     stock = False
     takes_inside = False
+    depth: int | None = None
+    fixed: str
+    prefix_width: int
+    stride = 1
     rebuilt: dict[str, Any] | None = None
 
     @classmethod
     def check(cls, **settings: Any) -> None:
         """Refuse, by a SereneError, settings that nothing can be built of, before anything is read or trained."""
+
+    @classmethod
+    def features(cls, **settings: Any) -> dict[str, Any]:
+        """Say which settings of its front end follow from its own, where a recipe does not give them."""
+        return {}
+
+    @classmethod
+    def freezes(cls, **settings: Any) -> bool:
+        """Tell whether a part at the bottom never trains, so that what it makes of a clip can be stored."""
+        return False
+
+    def prefix(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Give what that part makes of an input (batch, frame, feature): (batch, merged frame, prefix_width)."""
+        raise NotImplementedError
+
+    def rest(self, frames: Tensor, sound: Tensor, *inside: Inside) -> Tensor:
+        """Go on from there, with the mask of its frames: what `forward` gives."""
+        raise NotImplementedError
 
     def mask_after(self, mask: Tensor) -> Tensor:
         """Return the mask (batch, frame) of what comes out: every frame that goes in, unless frames are merged."""

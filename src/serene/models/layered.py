@@ -54,12 +54,15 @@ class LayeredEncoder(Encoder):
             raise SereneError(f"model.lora_rank is {lora_rank}; at least 1 was expected.")
         self.trains, self.checkpointing = train, checkpointing
         depths = {"all": None, "transformer": CONVOLUTIONS, "lora": CONVOLUTIONS, "none": count}
-        self.depth = count - train if isinstance(train, int) else depths[train]
+        self.depth = count - train if isinstance(train, int) else depths[train]  # of layers; 0: the first one's input
         self.layer_weights = nn.Parameter(torch.zeros(count + 1)) if output == "weighted_sum" else None
         self.ends_in_norm = self.final_norm is not None and not cut and output == "last"
+        still = [parameter for parameter in self.transformer.parameters() if not parameter.requires_grad]
         if train == "lora":
             _add_adapters(self.transformer, lora_rank)
         self._free_what_trains()
+        for parameter in still:  # such as positions that were made, not learned
+            parameter.requires_grad = False
 
     def _free_what_trains(self) -> None:
         above = self.layers[self.depth :] if isinstance(self.trains, int) else ()

@@ -35,12 +35,14 @@ class Frames:
         speaker: what the batch says of who speaks, where the model asks for it: indices (batch,) or mean cepstra
             (batch, coefficient).
         inside: what is done inside the encoder, where a method asks for it.
+        encoded: whether they are what the encoder's frozen part gives, and the rest of it is to go on from there.
     """
 
     values: Tensor
     mask: Tensor
     speaker: Tensor | None = None
     inside: Inside | None = None
+    encoded: bool = False
 
 
 class EmotionModel(nn.Module):
@@ -130,16 +132,27 @@ class EmotionModel(nn.Module):
     def features(self, batch: Batch) -> Frames:
         """Standardise the batch's features as the model asks for; padding stays zero.
 
+        What the encoder's frozen part has made of them already is given as it is.
+
         Raises:
             SereneError: a clip is shorter than the encoder can take; the message names it.
         """
         mask = mask_of(batch.lengths, batch.inputs.shape[1])
+        if batch.encoded:
+            return Frames(batch.inputs, mask, self._speaker(batch), encoded=True)
         if self.encoder.shortest > 1:
             self._refuse_too_short(batch)
         own = (self.feature_mean, self.feature_deviation)
         mean, deviation = moments_of(self.normalize, batch, mask, own, self.enrolment_prior)
         standard = (batch.inputs - mean) / deviation
         return Frames(standard * mask.unsqueeze(-1), mask, self._speaker(batch))
+
+    def past_frozen(self, features: Frames) -> Frames:
+        """Give what the encoder's frozen part makes of features; an encoder without one leaves them alone."""
+        if features.encoded or self.encoder.depth is None:
+            return features
+        values = self.encoder.prefix(features.values, features.mask)
+        return replace(features, values=values, mask=self._mask_after(features), encoded=True)
 
     def _speaker(self, batch: Batch) -> Tensor | None:
         context = batch.context or SpeakerContext()
@@ -149,7 +162,8 @@ class EmotionModel(nn.Module):
 
     def frames_after(self, batch: Batch) -> Tensor:
         """Say which frames that come out of the encoder see sound alone: bool (batch, frame)."""
-        return self.encoder.mask_after(mask_of(batch.lengths, batch.inputs.shape[1]))
+        mask = mask_of(batch.lengths, batch.inputs.shape[1])
+        return mask if batch.encoded else self.encoder.mask_after(mask)
 
     def context(self, features: Frames) -> Frames:
         """Let the encoder look around each frame, and tell it who speaks: (batch, frame, encoder.out_width)."""
@@ -160,16 +174,19 @@ class EmotionModel(nn.Module):
         values = self._encode(features, inside)
         if vector is not None and place not in ("first", "prefix"):
             values = values + vector.unsqueeze(1)
-        return Frames(values, self.encoder.mask_after(features.mask), features.speaker)
+        return Frames(values, self._mask_after(features), features.speaker)
 
     def voice(self, features: Frames) -> Tensor:
         """Give the mean of the encoder's frames (batch, encoder.out_width), told nothing of who speaks."""
         frames = self._encode(features, None)
-        return POOLINGS["mean"](frames.shape[2])(frames, self.encoder.mask_after(features.mask))
+        return POOLINGS["mean"](frames.shape[2])(frames, self._mask_after(features))
 
     def _encode(self, features: Frames, inside: Inside | None) -> Tensor:
         more = () if inside is None else (inside,)
-        return self.encoder(features.values, features.mask, *more)
+        return (self.encoder.rest if features.encoded else self.encoder)(features.values, features.mask, *more)
+
+    def _mask_after(self, features: Frames) -> Tensor:
+        return features.mask if features.encoded else self.encoder.mask_after(features.mask)
 
     def _vector(self, features: Frames) -> Tensor | None:
         """Give what the encoder's frames are told of who speaks: (batch, encoder.out_width)."""

@@ -17,6 +17,7 @@ Unseen = Literal["similar", "mean", "zero", "refuse"]
 
 FORMAT = 1  # of a model folder's config.json; a reader refuses what is newer
 PERSONAL = ("last", "first", "prefix")  # where Tran et al. 2023 bring a speaker's vector in
+INSIDE = ("first", "prefix")  # those below an encoder's first layer
 
 
 @dataclass(frozen=True, kw_only=True)

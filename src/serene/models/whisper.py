@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class Whisper(LayeredEncoder):
     front_end = "log_mel"
     normalize = "none"
     stock = True
-    families = {"whisper": WhisperEncoder}
+    families: ClassVar = {"whisper": WhisperEncoder}
     stride = STRIDE
     takes_inside = False
 
@@ -86,8 +87,12 @@ class Whisper(LayeredEncoder):
 
     @classmethod
     def features(cls, **settings: Any) -> dict[str, Any]:
-        """Say how many mel filters the weights read, where they are at hand."""
-        ...
+        """Say how many mel filters the encoder reads, where its config is at hand."""
+        given = settings.get("weights")
+        if given is not None and not Path(str(given)).expanduser().is_dir():
+            return {}  # of the hub, or missing: whoever loads them says so
+        described, _ = pretrained.described(given, settings.get("config"), cls.families)
+        return {"filters": described.num_mel_bins}
 
     @property
     def layers(self) -> Any:
@@ -96,8 +101,8 @@ class Whisper(LayeredEncoder):
 
     @property
     def convolutions(self) -> nn.Module:
-        """Both, and the positions, which are sines that were never trained."""
-        return nn.ModuleList([self.transformer.conv1, self.transformer.conv2, self.transformer.embed_positions])
+        """Both of them."""
+        return nn.ModuleList([self.transformer.conv1, self.transformer.conv2])
 
     @property
     def final_norm(self) -> nn.Module | None:
