@@ -143,6 +143,27 @@ def gap(
     out.print(f"Table and pictures: {found.folder.resolve()}")
 
 
+@app.command()
+def layers(
+    weights: Annotated[str, typer.Argument(help="A pretrained encoder: a folder, or a name on huggingface.co.")],
+    manifest: Annotated[Path, typer.Argument(help="A manifest with emotions and speakers.")],
+    output: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Probe every layer of an encoder for the emotion, on unseen speakers, and for the speaker."""
+    with training():
+        from serene.experiment.layers import probe_layers
+
+        with bars() as progress:
+            found = probe_layers(weights, manifest, output, progress=progress)
+    if json:
+        print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
+        return
+    rows = ({k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in found.rows)
+    print_table(list(rows))
+    out.print(f"Table and picture: {found.folder.resolve()}")
+
+
 def _pairs(option: str, kind: str, given: list[str] | None) -> dict[str, str]:
     """Read an option that is given as NAME=FOLDER, any number of times."""
     folders = {}

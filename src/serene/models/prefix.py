@@ -55,6 +55,11 @@ class Prefix(FrontEnd):
         found = replace(self.declared, width=encoder.prefix_width, rate=own.rate / encoder.stride)
         return replace(found, shortest=max(own.shortest, encoder.shortest), longest=own.longest, beyond=own.beyond)
 
+    @property
+    def states_width(self) -> int:
+        """Features per frame of one layer."""
+        return self._encoder.out_width
+
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Turn samples (sample,) into the frozen part's frames (frame, feature), float16."""
@@ -71,4 +76,5 @@ class Prefix(FrontEnd):
     def _model(self) -> EmotionModel:
         width = self.front_end.spec.width
         given: Any = {"encoder": self.encoder, "encoder_settings": self.settings, "normalize": self.normalize}
-        return EmotionModel(NOTHING, width, **given).eval().to(DEVICE)
+        with torch.random.fork_rng(devices=[]):  # its head, which is never asked, takes no random number away
+            return EmotionModel(NOTHING, width, **given).eval().to(DEVICE)
