@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from serene.audio.batch import Batch
 from serene.errors import MissingExtra, SereneError
-from serene.inference.network import OUTPUTS, graph_inputs
+from serene.inference.network import OUTPUTS, WINDOW, graph_inputs
 from serene.models.model import EmotionModel
 from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors
 from serene.speaker import SpeakerContext, Statistics
@@ -51,6 +51,9 @@ class Graph(nn.Module):
         """Give logits (batch, emotion) and embedding (batch, feature)."""
         known = dict(zip(self.inputs, given, strict=True))
         features, lengths = known.pop("features"), known.pop("lengths")
+        if self.model.encoder.window is not None:
+            self.model.encoder.windows = features.shape[1]
+            features = features.flatten(1, 2)
         statistics = Statistics(known["enrolment"], known["enrolled"]) if "enrolment" in known else None
         asked = "embeddings" if "embeddings" in self.model.needs else "features"
         context = SpeakerContext(
@@ -186,11 +189,12 @@ def trace(model: EmotionModel, path: Path) -> None:
             raise MissingExtra(package, "export")
     names = inputs_of(model)
     frames = EXAMPLE * model.encoder.shortest
-    inputs = graph_inputs(example(model, (frames, frames * 2 // 3)))
+    inputs = graph_inputs(example(model, (frames, frames * 2 // 3)), model.encoder.window and frames // 2)
     given = tuple(torch.from_numpy(inputs[name]) for name in names)
     shortest = model.encoder.shortest if model.encoder.shortest > 1 else None  # unsaid, it is found by tracing twice
     clip, frame = torch.export.Dim("batch"), torch.export.Dim("frame", min=shortest)
-    axes = tuple({0: clip, 1: frame} if name == "features" else {0: clip} for name in names)
+    frames_of = {1: frame} if model.encoder.window is None else {1: torch.export.Dim("window"), 2: frame}
+    axes = tuple({0: clip} | (frames_of if name == "features" else {}) for name in names)
     graph = Graph(copy.deepcopy(model).cpu().eval(), names)
     with quiet(), torch.no_grad():
         try:
@@ -203,6 +207,8 @@ def trace(model: EmotionModel, path: Path) -> None:
                 "It answers by torch all the same."
             ) from error
         _clean(program.model.graph)
+        if model.encoder.window is not None:
+            program.model.metadata_props[WINDOW] = str(model.encoder.window)
         program.save(path)
 
 

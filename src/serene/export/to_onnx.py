@@ -157,6 +157,7 @@ def _compared(model: EmotionModel, folder: ModelFolder, exported: Path, precisio
     graph = OnnxNetwork(exported / GRAPHS[precision], len(folder.task.names), precision=precision)
     reference = TorchNetwork(EmotionModel.load(folder.path))
     batches, unit = (LENGTHS, "frames") if model.encoder.shortest == 1 else (SAMPLES, "samples")
+    batches = (*batches, (model.encoder.window + 100, 40)) if model.encoder.window else batches
     rows = []
     for seed, lengths in enumerate(batches):
         inputs = example(model, [max(length, model.encoder.shortest) for length in lengths], seed)

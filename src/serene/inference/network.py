@@ -16,6 +16,7 @@ from serene.models.network import Network
 NETWORKS = {"torch": "serene.models.scoring:torch_network"}
 INPUTS = ("features", "lengths", "enrolment", "enrolled", "voice")  # that a graph may have
 OUTPUTS = ("logits", "embedding")
+WINDOW = "window"  # of a graph's metadata: frames that it reads at once, where it reads longer clips in windows
 QUIET = 3  # errors only: its warnings speak of the machine's devices
 
 
@@ -41,20 +42,30 @@ class OnnxNetwork(Network):
         shapes = {made.name: made.shape for made in self.session.get_outputs()}
         if not {"features", "lengths"} <= set(self.inputs) <= {*INPUTS} or shapes.get("logits", [0])[-1] != outputs:
             raise SereneError(f"{path} does not fit its folder's config.json; export it again: serene export.")
+        window = self.session.get_modelmeta().custom_metadata_map.get(WINDOW)
+        self.window = None if window is None else int(window)
         # quantised products scale what they multiply by the largest value of the batch: batch-mates would change scores
         self.exact = precision != "int8"
         self.what = f"ONNX, {precision}, cpu"
 
     def __call__(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Give outputs (batch, name) and embeddings (batch, feature)."""
-        known = graph_inputs(batch)
+        known = graph_inputs(batch, self.window)
         outputs, embeddings = self.session.run(list(OUTPUTS), {name: np.asarray(known[name]) for name in self.inputs})
         return np.asarray(outputs), np.asarray(embeddings)
 
 
-def graph_inputs(batch: Batch) -> dict[str, Any]:
-    """Name what a batch brings as a graph's inputs are named: `enrolment` and `enrolled` are statistics and counts."""
+def graph_inputs(batch: Batch, window: int | None = None) -> dict[str, Any]:
+    """Name what a batch brings as a graph's inputs are named: `enrolment` and `enrolled` are statistics and counts.
+
+    A graph that reads clips in windows of so many frames gets (batch, window, frame, feature).
+    """
     named, context = {"features": batch.inputs, "lengths": batch.lengths}, batch.context
+    if window is not None:
+        clips, longest, width = batch.inputs.shape
+        size = min(longest, window)
+        filled = np.pad(batch.inputs, ((0, 0), (0, -longest % size), (0, 0)))
+        named["features"] = filled.reshape(clips, -1, size, width)
     if context is None:
         return named
     own = context.embeddings or context.features

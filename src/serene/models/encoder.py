@@ -41,6 +41,8 @@ class Encoder(nn.Module):
         fixed: names what `prefix` gives, the outputs of the part at the bottom that never trains.
         prefix_width: features per frame of it.
         stride: frames going in from one coming out to the next.
+        window: frames that are read at once at most, longer clips in windows of so many; None for any number.
+        windows: how many of one length the clips are cut into, where that was done already, as in a graph.
         rebuilt: settings that build the architecture again without the files it began with; None for the settings as
             they were given.
     """
@@ -56,6 +58,8 @@ class Encoder(nn.Module):
     fixed: str
     prefix_width: int
     stride = 1
+    window: int | None = None
+    windows: int | None = None
     rebuilt: dict[str, Any] | None = None
 
     @classmethod

@@ -66,7 +66,8 @@ class Prefix(FrontEnd):
         features = torch.from_numpy(np.ascontiguousarray(self.front_end(samples)))[None]
         batch = Batch(features, torch.tensor([features.shape[1]]), ids=("the clip",))
         read = self._model.features(batch.to(DEVICE))
-        return self._model.encoder.prefix(read.values, read.mask)[0].half().cpu().numpy()
+        sound = self._encoder.mask_after(read.mask)[0]
+        return self._encoder.prefix(read.values, read.mask)[0, sound].half().cpu().numpy()
 
     @property
     def _encoder(self) -> Any:

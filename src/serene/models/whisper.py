@@ -15,6 +15,7 @@ from serene.errors import SereneError
 from serene.models import pretrained
 from serene.models.encoder import Inside
 from serene.models.layered import LayeredEncoder, Output, Trained
+from serene.models.masking import mask_of
 
 KEYS = {r"^(model\.)?encoder\.": ""}  # of whole checkpoints, and of encoders alone
 STRIDE = 2  # mel frames of 10 ms to a frame
@@ -82,6 +83,7 @@ class Whisper(LayeredEncoder):
         cut = pretrained.cut(described, layers)
         self.transformer = pretrained.built(described, folder, self.families, KEYS)
         self.positions = described.max_source_positions
+        self.window = STRIDE * self.positions
         self.out_width = self.convolved_width = described.d_model
         self.begin(cut, output, train, lora_rank, checkpointing)
 
@@ -111,42 +113,46 @@ class Whisper(LayeredEncoder):
 
     def mask_after(self, mask: Tensor) -> Tensor:
         """Turn a mask (batch, mel frame) into that of what comes out: a frame is sound where its first mel frame is."""
-        return mask[:, ::STRIDE]
+        windows, joined = self._windows(mask.unsqueeze(-1), STRIDE * self.positions)
+        sound = windows.squeeze(-1).sum(dim=1)
+        after = mask_of((sound + 1) // STRIDE, (windows.shape[1] - 1) // STRIDE + 1)
+        return joined(after.unsqueeze(-1)).squeeze(-1)
 
     def convolved(self, values: Tensor, mask: Tensor) -> Tensor:
         """Convolve log-mel energies (batch, mel frame, filter): (batch, frame, out_width), each window by itself."""
-        windows, joined = _windows(values, STRIDE * self.positions)
-        sound, _ = _windows(mask.unsqueeze(-1), STRIDE * self.positions)
-        frames = windows.masked_fill(~sound, 0).transpose(1, 2)
+        windows, joined = self._windows(values, STRIDE * self.positions)
+        silence = ~self._windows(mask.unsqueeze(-1), STRIDE * self.positions)[0].transpose(1, 2)
+        frames = windows.transpose(1, 2).masked_fill(silence, 0)
         # zeros after a clip's end are what the convolutions' own padding puts there: batch-mates change nothing
-        frames = functional.gelu(self.transformer.conv1(frames)).masked_fill(~sound.transpose(1, 2), 0)
-        frames = functional.gelu(self.transformer.conv2(frames)).transpose(1, 2)
-        return joined(frames)[:, : -(-values.shape[1] // STRIDE)]
+        frames = functional.gelu(self.transformer.conv1(frames)).masked_fill(silence, 0)
+        return joined(functional.gelu(self.transformer.conv2(frames)).transpose(1, 2))
 
     def entered(self, frames: Tensor, sound: Tensor, inside: Inside) -> Tensor:
         """Add where the frames stand in their window."""
-        windows, joined = _windows(frames, self.positions)
+        windows, joined = self._windows(frames, self.positions)
         positions = self.transformer.embed_positions.weight[: windows.shape[1]]
         return joined(windows + positions.to(frames.dtype))[:, : frames.shape[1]]
 
     def upper(self, frames: Tensor, sound: Tensor, first: int) -> Iterator[Tensor]:
         """Give what comes out of each layer, which looks around within a window."""
-        windows, joined = _windows(frames, self.positions)
-        seen = _windows(sound.unsqueeze(-1), self.positions)[0].squeeze(-1)
+        windows, joined = self._windows(frames, self.positions)
+        seen = self._windows(sound.unsqueeze(-1), self.positions)[0].squeeze(-1)
         seen = torch.cat([torch.ones_like(seen[:, :1]), seen[:, 1:]], dim=1)  # a window of padding sees something too
         for layer in self.layers[first:]:
             output = self.run(layer, windows, attention_mask=seen[:, None, None, :])
             windows = output[0] if isinstance(output, tuple) else output  # transformers 4 or 5
             yield joined(windows)[:, : frames.shape[1]]
 
+    def _windows(self, frames: Tensor, most: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Cut (batch, frame, feature) into windows (batch * window, frame, feature); give what joins them again, too.
 
-def _windows(frames: Tensor, most: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Cut (batch, frame, feature) into windows (batch * window, frame, feature); give what joins them again, too.
-
-    Frames that fit one window are a window as long as they are.
-    """
-    batch, longest, width = frames.shape
-    size = torch.sym_min(longest, most)
-    count = (longest + size - 1) // size
-    windows = functional.pad(frames, (0, 0, 0, count * size - longest)).reshape(batch * count, size, width)
-    return windows, lambda made: made.reshape(batch, -1, made.shape[-1])
+        Frames that fit one window are a window as long as they are.
+        """
+        batch, longest, width = frames.shape
+        count, size = self.windows, longest // (self.windows or 1)
+        if count is None:
+            count, size = -(-longest // most), min(longest, most)
+            frames = functional.pad(frames, (0, 0, 0, count * size - longest))
+        return frames.reshape(batch * count, size, width), lambda made: made.reshape(
+            batch, count * made.shape[1], made.shape[2]
+        )
