@@ -14,14 +14,15 @@ import transformers
 from torch import Tensor, nn
 
 from serene.audio.batch import Batch, padded
+from serene.audio.log_mel import LONGEST
 from serene.errors import SereneError
 from serene.export.to_onnx import refuse_to_replace
 from serene.files import whole_folder
 from serene.inference.features import FeatureExtractor
 from serene.inference.folder import CARD, CONFIG, ModelFolder
-from serene.models.hubert import Hubert
+from serene.models.layered import LayeredEncoder
 from serene.models.model import EmotionModel
-from serene.models.pretrained import silence
+from serene.models.pretrained import set_layers, silence
 from serene.models.scoring import TorchNetwork
 from serene.reporting.model_card import stock_card
 from serene.sound import SAMPLE_RATE
@@ -79,9 +80,7 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
     if reasons:
         raise SereneError(f"{source.name} does not become a model of plain transformers. {' '.join(reasons)}")
     notes = _notes(network.model, source.preprocessor)
-    extractor = transformers.Wav2Vec2FeatureExtractor(
-        sampling_rate=SAMPLE_RATE, do_normalize=source.config["normalize"] == "utterance", return_attention_mask=True
-    )
+    extractor = _extractor(network.model)
     with whole_folder(out) as temporary, silence(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of transformers, about its own ways
         stock_model(network.model).save_pretrained(temporary)
@@ -106,7 +105,7 @@ def _compare(source: ModelFolder, network: TorchNetwork, folder: Path, notes: li
         inputs = extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         return ours[0], stock(**inputs).logits[0].float().numpy()
 
-    most = source.preprocessor.get("longest") or max(SECONDS)
+    most = source.preprocessor.get("longest") or source.preprocessor.get("pad") or max(SECONDS)
     lengths = [int(network.model.encoder.shortest), *(round(min(s, most) * SAMPLE_RATE) for s in SECONDS)]
     pairs = [both(_sound(length, LOUD)) for length in lengths]
     ours, theirs = both(_sound(lengths[-1], QUIET))
@@ -115,8 +114,17 @@ def _compare(source: ModelFolder, network: TorchNetwork, folder: Path, notes: li
         tuple(round(length / SAMPLE_RATE, 4) for length in lengths),
         tuple(float(np.abs(ours - theirs).max()) for ours, theirs in pairs),
         max(float(np.abs(ours).max()) for ours, _ in pairs),
-        float(np.abs(ours - theirs).max()) if extractor.do_normalize else None,
+        float(np.abs(ours - theirs).max()) if getattr(extractor, "do_normalize", False) else None,
         tuple(notes),
+    )
+
+
+def _extractor(model: EmotionModel) -> Any:
+    """Make what turns sound into what the stock encoder reads."""
+    if model.config["encoder"] == "whisper":
+        return transformers.WhisperFeatureExtractor(feature_size=model.config["width"])
+    return transformers.Wav2Vec2FeatureExtractor(
+        sampling_rate=SAMPLE_RATE, do_normalize=model.normalize == "utterance", return_attention_mask=True
     )
 
 
@@ -139,12 +147,12 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
             f"It was trained on the first {longest:g} s of a clip; give the extractor truncation=True, "
             f"max_length={round(longest * SAMPLE_RATE)}."
         )
-    if model.encoder.transformer.config.feat_extract_norm == "group":
+    if getattr(model.encoder.transformer.config, "feat_extract_norm", None) == "group":
         notes.append(
             "Give it one clip at a time: in transformers, the first convolution of this encoder reads the padding of a "
             "batch."
         )
-    if model.encoder.pre_norm and not model.encoder.ends_in_norm:
+    if model.encoder.final_norm is not None and not model.encoder.ends_in_norm:
         notes.append("Its last layer is of zeros and counts nothing: it keeps the norm that ends the encoder away.")
     if "embeddings" in model.needs:
         notes.append("It answers as for speakers of whom nothing is known: transformers has no profiles.")
@@ -153,7 +161,8 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
 
 def _is_stock(folder: Path) -> bool:
     try:
-        return 'ForSequenceClassification"' in (folder / CONFIG).read_text(encoding="utf-8")
+        described = (folder / CONFIG).read_text(encoding="utf-8")
+        return any(f'"{kind.__name__}"' in described for kind in STOCK.values())
     except (OSError, ValueError):
         return False
 
@@ -162,6 +171,7 @@ STOCK = {
     "hubert": transformers.HubertForSequenceClassification,
     "wav2vec2": transformers.Wav2Vec2ForSequenceClassification,
     "wavlm": transformers.WavLMForSequenceClassification,
+    "whisper": transformers.WhisperForAudioClassification,
 }
 NOTHING = -1e4  # whose softmax is zero exactly, in half precision too
 
@@ -176,7 +186,7 @@ def obstacles(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
     if not model.encoder.stock:
         reasons.append(
             f"Its encoder is {model.config['encoder']}; transformers knows HuBERT, wav2vec 2.0 and WavLM "
-            "(model.encoder: hubert)."
+            "(model.encoder: hubert), and Whisper (model.encoder: whisper)."
         )
     if parts.pooling != "mean":
         reasons.append(f"Its pooling is {parts.pooling}; transformers takes the mean (model.pooling: mean).")
@@ -192,6 +202,11 @@ def obstacles(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
         reasons.append(
             f"It standardises sound by the {model.normalize.replace('_', ' ')}; transformers does so by the clip or "
             "not at all (features.normalize: utterance or none)."
+        )
+    if model.encoder.window is not None and preprocessor.get("pad") != LONGEST:
+        reasons.append(
+            "It reads clips as long as they are; transformers fills them up to 30 s, and takes the mean over the "
+            "filling too (features.pad: 30)."
         )
     if preprocessor.get("fill", "none") != "none":
         reasons.append("It fills short clips up; transformers takes them as they are (features.fill: none).")
@@ -214,18 +229,20 @@ def stock_model(model: EmotionModel) -> transformers.PreTrainedModel:
     config = copy.deepcopy(encoder.transformer.config)
     added = 0 if shares is None else len(shares) - 1 - config.num_hidden_layers
     projector, classifier = _linear_maps(model)
-    config.num_hidden_layers += added
+    set_layers(config, config.num_hidden_layers + added)
     config.use_weighted_layer_sum = shares is not None
     config.classifier_proj_size = len(projector[1])
     config.id2label = dict(enumerate(model.task.names))
     config.label2id = {name: index for index, name in enumerate(model.task.names)}
     config.problem_type = model.task.problem
     stock: Any = STOCK[config.model_type](config)
+    own: Any = stock.encoder if config.model_type == "whisper" else stock.base_model
     state = _state(encoder.transformer)
-    last = f"encoder.layers.{config.num_hidden_layers - 1}."
+    last = f"layers.{config.num_hidden_layers - 1}."
     if added:
-        state |= {k: torch.zeros_like(v) for k, v in stock.base_model.state_dict().items() if k.startswith(last)}
-    stock.base_model.load_state_dict(state)
+        added_keys = (last, f"encoder.{last}")
+        state |= {k: torch.zeros_like(v) for k, v in own.state_dict().items() if k.startswith(added_keys)}
+    own.load_state_dict(state)
     with torch.no_grad():
         for layer, (weight, bias) in ((stock.projector, projector), (stock.classifier, classifier)):
             layer.weight.copy_(weight)
@@ -235,18 +252,19 @@ def stock_model(model: EmotionModel) -> transformers.PreTrainedModel:
     return stock.eval()
 
 
-def _shares(encoder: Hubert) -> Tensor | None:
+def _shares(encoder: LayeredEncoder) -> Tensor | None:
     """Give what a softmax turns into shares of what goes into the first layer and comes out of each; None for the last.
 
     Shape: (1 + layer,), the layer that is added for it included.
     """
     own = encoder.layer_weights
-    if own is None and (encoder.ends_in_norm or not encoder.pre_norm):
+    pre_norm = encoder.final_norm is not None
+    if own is None and (encoder.ends_in_norm or not pre_norm):
         return None
     if own is None:
-        own = torch.full((1 + len(encoder.transformer.encoder.layers),), NOTHING)
+        own = torch.full((1 + len(encoder.layers),), NOTHING)
         own[-1] = 0
-    return torch.cat([own.detach(), own.new_full((1,), NOTHING)]) if encoder.pre_norm else own.detach()
+    return torch.cat([own.detach(), own.new_full((1,), NOTHING)]) if pre_norm else own.detach()
 
 
 def _linear_maps(model: EmotionModel) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -77,14 +77,20 @@ def plain(config: transformers.PretrainedConfig) -> Config:
 
 def cut(config: transformers.PretrainedConfig, layers: int | None) -> bool:
     """Make a config that of its first so many transformer layers; tell whether any was cut off."""
-    whole = getattr(config, "encoder_layers", config.num_hidden_layers)
+    whole = config.num_hidden_layers
     if layers is None:
         return False
     if not 1 <= layers <= whole:
         raise SereneError(f"model.layers is {layers}, but the encoder has {whole} layers; 1 to {whole} was expected.")
-    own = "encoder_layers" if hasattr(config, "encoder_layers") else "num_hidden_layers"
-    setattr(config, own, layers)
+    set_layers(config, layers)
     return layers < whole
+
+
+def set_layers(config: transformers.PretrainedConfig, layers: int) -> None:
+    """Give a config another number of layers, whose name depends on the family, and on the version of transformers."""
+    config.num_hidden_layers = layers
+    if hasattr(config, "encoder_layers"):
+        config.encoder_layers = layers
 
 
 def built(

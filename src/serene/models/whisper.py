@@ -82,6 +82,7 @@ class Whisper(LayeredEncoder):
         self.rebuilt |= {"train": train, "lora_rank": lora_rank, "checkpointing": checkpointing}
         cut = pretrained.cut(described, layers)
         self.transformer = pretrained.built(described, folder, self.families, KEYS)
+        self.transformer.embed_positions.requires_grad_(False)  # sines, that were never learned
         self.positions = described.max_source_positions
         self.window = STRIDE * self.positions
         self.out_width = self.convolved_width = described.d_model
