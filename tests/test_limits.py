@@ -1,4 +1,4 @@
-"""Sizes that hold: short files, short functions, and no more code than the first edition had."""
+"""Sizes that hold: short files, short functions, and an amount of code that grows knowingly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "serene"
 FILES = sorted(SOURCE.rglob("*.py"))
-LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_IN_ALL = 300, 50, 24_466
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_IN_ALL = 300, 50, 26_000
 
 
 def lines(path: Path) -> int:
@@ -25,5 +25,5 @@ def test_a_file_and_its_functions_are_short(path: Path) -> None:
     assert lines(path) <= LINES_OF_A_FILE
 
 
-def test_there_is_less_code_than_in_the_first_edition() -> None:
+def test_the_code_grows_knowingly() -> None:
     assert sum(map(lines, FILES)) < LINES_IN_ALL

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from serene.audio.batch import Batch
 from serene.methods.tu2019 import CrossGradient
+from serene.models.encoder import Frames
 from serene.models.masking import mask_of
-from serene.models.model import Frames
 from serene.task import Task
 
 KINDS = ("relative", "clip", "raw")
@@ -38,6 +38,9 @@ class Toy(nn.Module):
 
     def features(self, batch: Batch) -> Frames:
         return Frames(batch.inputs, mask_of(batch.lengths, batch.inputs.shape[1]))
+
+    def past_frozen(self, frames: Frames) -> Frames:
+        return frames
 
     def embed_features(self, frames: Frames) -> torch.Tensor:
         self.seen.append(frames)

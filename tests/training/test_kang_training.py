@@ -32,7 +32,8 @@ from serene.experiment.train import train
 from serene.experiment.trial import measured
 from serene.methods.label_adaptive_mixup import LabelAdaptiveMixup
 from serene.methods.method import Group, Method, Update
-from serene.models.model import EmotionModel, Frames
+from serene.models.encoder import Frames
+from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.task import Task
 from serene.training.trainer import Selected, Trainer

@@ -11,7 +11,8 @@ from torch.nn import functional
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods.method import Group, Method, Terms, Update, accuracy
-from serene.models.model import EmotionModel, Frames
+from serene.models.encoder import Frames
+from serene.models.model import EmotionModel
 
 
 class LabelAdaptiveMixup(Method):

@@ -12,9 +12,10 @@ from torch import Tensor
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods.method import GradientReversal, Method, Terms, accuracy, emotion_loss, speaker_head_for
+from serene.models.encoder import Frames
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
-from serene.models.model import EmotionModel, Frames
+from serene.models.model import EmotionModel
 
 
 class WithSpeakerHead(Method):

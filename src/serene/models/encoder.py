@@ -26,6 +26,26 @@ class Inside:
     prefix: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Frames:
+    """Frames of a batch and which of them are sound.
+
+    Attributes:
+        values: (batch, frame, feature).
+        mask: bool (batch, frame).
+        speaker: what the batch says of who speaks, where the model asks for it: indices (batch,) or mean cepstra
+            (batch, coefficient).
+        inside: what is done inside the encoder, where a method asks for it.
+        encoded: whether they are what the encoder's frozen part gives, and the rest of it is to go on from there.
+    """
+
+    values: Tensor
+    mask: Tensor
+    speaker: Tensor | None = None
+    inside: Inside | None = None
+    encoded: bool = False
+
+
 class Encoder(nn.Module):
     """A module over (batch, frame, feature) and a mask (batch, frame), built as `Class(width, *, settings)`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from serene import registry
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.models import ENCODERS, saved
-from serene.models.encoder import Inside
+from serene.models.encoder import Frames, Inside
 from serene.models.heads import POOLINGS, Head, Projector
 from serene.models.masking import MaskedBatchNorm, mask_of
 from serene.models.parts import Parts
@@ -23,26 +23,6 @@ from serene.models.standardisation import Normalization, blended, moments_of
 from serene.models.training_speakers import TrainingSpeakers
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 from serene.task import Task, task_of_model
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Frames of a batch and which of them are sound.
-
-    Attributes:
-        values: (batch, frame, feature).
-        mask: bool (batch, frame).
-        speaker: what the batch says of who speaks, where the model asks for it: indices (batch,) or mean cepstra
-            (batch, coefficient).
-        inside: what is done inside the encoder, where a method asks for it.
-        encoded: whether they are what the encoder's frozen part gives, and the rest of it is to go on from there.
-    """
-
-    values: Tensor
-    mask: Tensor
-    speaker: Tensor | None = None
-    inside: Inside | None = None
-    encoded: bool = False
 
 
 class EmotionModel(nn.Module):
