@@ -16,6 +16,7 @@ import torch
 from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.audio.batch import Batch
+from serene.audio.log_mel import LogMel
 from serene.audio.mel_prosody import MelProsody
 from serene.audio.mfcc import Mfcc
 from serene.audio.waveform import Waveform
@@ -79,7 +80,8 @@ def new_model(encoder: str, **settings: Any) -> EmotionModel:
 
 def test_every_encoder_is_tried_with_the_width_that_its_front_end_gives() -> None:
     assert SMALL.keys() >= ENCODERS.keys(), "give the new encoder small settings"
-    widths = {"mfcc": Mfcc().spec.width, "mel_prosody": MelProsody().spec.width, "waveform": Waveform().spec.width}
+    front_ends = {"mfcc": Mfcc(), "mel_prosody": MelProsody(), "log_mel": LogMel(), "waveform": Waveform()}
+    widths = {name: front_end.spec.width for name, front_end in front_ends.items()}
     for encoder in ENCODERS:
         front_end = registry.load(encoder, ENCODERS, "encoder").front_end
         assert front_end in FRONT_ENDS

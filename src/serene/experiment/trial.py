@@ -148,6 +148,10 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
         people = sorted({u.person for u in train.utterances})
         cepstra = np.stack([train.contexts[person].cepstra for person in people])
         model.speaker_embedding.set_statistics(torch.from_numpy(cepstra))
+    if model.whitening is not None:
+        labels = train.task.truth(train.utterances) if train.task.gives != "values" else [""] * len(train)
+        speakers = [u.speaker for u in train.utterances]
+        model.whitening.estimate(score(model, train).embeddings, speakers, labels, model.parts.speaker_whitening)
     kept = vectors_of(encoder.settings.get("weights"))
     if kept is not None and isinstance(model.speaker_embedding, PersonalVectors):
         model.speaker_embedding.vectors.data.copy_(kept[1])

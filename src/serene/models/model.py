@@ -19,6 +19,7 @@ from serene.models.heads import POOLINGS, Head, Projector
 from serene.models.masking import MaskedBatchNorm, mask_of
 from serene.models.parts import Parts
 from serene.models.speaker_embedding import PersonalVectors, speaker_embedding_of
+from serene.models.speaker_whitening import SpeakerWhitening
 from serene.models.standardisation import Normalization, blended, moments_of
 from serene.models.training_speakers import TrainingSpeakers
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
@@ -82,6 +83,7 @@ class EmotionModel(nn.Module):
         self.projector = None if wanted == "none" else Projector(self.encoder.out_width, wanted)
         self.pooling = POOLINGS[self.parts.pooling](self.encoder.out_width)
         self.embedding_width = self.pooling.widening * self.encoder.out_width
+        self.whitening = SpeakerWhitening(self.embedding_width) if self.parts.speaker_whitening else None
         norm = MaskedBatchNorm(self.embedding_width, affine=False) if "embeddings" in self.needs else None
         self.embedding_norm = norm
         self.head = self.new_head(outputs)
@@ -182,8 +184,9 @@ class EmotionModel(nn.Module):
         return frames if self.projector is None else replace(frames, values=self.projector(frames.values))
 
     def pool(self, frames: Frames) -> Tensor:
-        """Turn frames into one vector per clip (batch, embedding_width), standardised where the model asks for it."""
+        """Turn frames into one vector per clip (batch, embedding_width), whitened and standardised where asked."""
         pooled = self.pooling(frames.values, frames.mask)
+        pooled = pooled if self.whitening is None else self.whitening(pooled)
         return pooled if self.embedding_norm is None else self.embedding_norm(pooled)
 
     def enrolled(self, embedding: Tensor, own: Statistics) -> Tensor:

@@ -31,6 +31,8 @@ class Parts:
         embedding_norm: `speaker` standardises the pooled vector: over the training set, as batch norm without weights
             does, and by the speaker's own clips as soon as some of these are enrolled.
         embedding_prior: so many clips' worth of the training set's statistics are blended into a speaker's own.
+        speaker_whitening: how strongly directions in which the training speakers' pooled vectors differ are made
+            smaller, for encoders of which nothing trains; 0 leaves them.
         projector: the speaker normalisation projector between encoder and heads (Gat et al. 2022), `none` without it.
         hidden: units of the head's hidden layers; by default two layers of the width that the encoder's paper has.
         head: what follows each of those layers; see `serene.models.heads.Head`.
@@ -48,6 +50,7 @@ class Parts:
     pooling: Pooling = "statistics"
     embedding_norm: EmbeddingNorm = "none"
     embedding_prior: float = 5.0
+    speaker_whitening: float = 0.0
     projector: Projection = "none"
     hidden: tuple[int, ...] | None = None
     head: HeadKind = "relu_norm_dropout"
@@ -64,6 +67,15 @@ class Parts:
         if min((self.speaker_width, *(self.hidden or ()))) < 1:
             raise SereneError(
                 f"model.hidden is {self.hidden} and model.speaker_width {self.speaker_width}; a width is at least 1."
+            )
+        if not self.speaker_whitening >= 0:
+            raise SereneError(
+                f"model.speaker_whitening is {self.speaker_whitening}; a strength of 0 or more was expected."
+            )
+        if self.speaker_whitening and (self.projector, self.speaker_embedding) != ("none", "none"):
+            raise SereneError(
+                "model.speaker_whitening is estimated once, before the training, and a projector or a speaker "
+                "embedding learns what comes before it. Drop one of them."
             )
         if not self.embedding_prior > 0:
             raise SereneError(

@@ -1,0 +1,75 @@
+"""Directions in which speakers differ are made smaller, in closed form: what a learned normaliser has to beat.
+
+Within-class covariance normalisation (Hatch et al. 2006) with the speaker as the nuisance: embeddings are whitened by
+how the means of the training speakers differ. The strength says how much; a very large one projects these directions
+out, which is nuisance attribute projection (Solomonoff et al. 2005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from serene.speaker import SMALLEST
+
+
+class SpeakerWhitening(nn.Module):
+    """`z (I + strength B)^(-1/2)`: z are standardised embeddings, B the covariance of the speakers' means of them.
+
+    It leaves embeddings alone until it is estimated, and is a constant then.
+
+    Args:
+        width: of the embeddings.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    matrix: Tensor
+
+    def __init__(self, width: int) -> None:
+        """Begin as the identity."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.register_buffer("matrix", torch.eye(width))
+
+    def estimate(self, embeddings: np.ndarray, speakers: Sequence[str], labels: Sequence[str], strength: float) -> None:
+        """Take it from the training part.
+
+        Speakers' means are of what is left once each label's mean is taken off, so that a speaker who says some
+        emotions more often does not make these a direction of speakers.
+
+        Args:
+            embeddings: of the clips (utterance, feature).
+            speakers: who speaks (utterance,).
+            labels: what is learnt of them (utterance,).
+            strength: 0 or more.
+        """
+        mean, deviation = embeddings.mean(axis=0), np.maximum(embeddings.std(axis=0), SMALLEST)
+        standard = ((embeddings - mean) / deviation).astype(np.float64)
+        rest = standard - _means(standard, labels)
+        names = np.asarray(speakers)
+        means = np.stack([rest[names == name].mean(axis=0) for name in np.unique(names)])
+        values, directions = np.linalg.eigh(means.T @ means / len(means))
+        scale = 1 / np.sqrt(1 + strength * np.maximum(values, 0))
+        for buffer, found in (
+            (self.mean, mean),
+            (self.deviation, deviation),
+            (self.matrix, directions * scale @ directions.T),
+        ):
+            buffer.copy_(torch.from_numpy(found))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Whiten embeddings (batch, feature)."""
+        return (embeddings - self.mean) / self.deviation @ self.matrix
+
+
+def _means(values: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Give each row (utterance, feature) the mean over the rows of its label."""
+    made, names = np.empty_like(values), np.asarray(labels)
+    for name in np.unique(names):
+        made[names == name] = values[names == name].mean(axis=0)
+    return made
