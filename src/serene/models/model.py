@@ -67,31 +67,28 @@ class EmotionModel(nn.Module):
         """Build the encoder, what stands around it, and the emotion head."""
         super().__init__()
         self.task = task if isinstance(task, Task) else Task(tuple(task))
-        self.speakers, outputs = tuple(speakers), len(self.task.names)
+        self.speakers = tuple(speakers)
         self.normalize, self.enrolment_prior, self.parts = normalize, enrolment_prior, parts or Parts()
         self.register_buffer("feature_mean", torch.zeros(width))
         self.register_buffer("feature_deviation", torch.ones(width))
-        kind = registry.load(encoder, ENCODERS, "encoder")
-        if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be anybody's
-            raise SereneError(f"'{encoder}' is no encoder: a torch module was expected, see serene.models.encoder.")
         self.needs = self.parts.needs(normalize)
         if {"features", "embeddings"} <= self.needs:
             raise SereneError("A model standardises features by speaker, or embeddings, and not both; choose one.")
-        self.encoder = kind(width, **(encoder_settings or {}))
+        self.encoder = _encoder(encoder)(width, **(encoder_settings or {}))
         self.speaker_embedding = speaker_embedding_of(self.parts, len(self.speakers), self.encoder)
-        wanted = self.parts.projector
-        self.projector = None if wanted == "none" else Projector(self.encoder.out_width, wanted)
+        shape = self.parts.projector
+        self.projector = None if shape == "none" else Projector(self.encoder.out_width, shape)
         self.pooling = POOLINGS[self.parts.pooling](self.encoder.out_width)
         self.embedding_width = self.pooling.widening * self.encoder.out_width
         self.whitening = SpeakerWhitening(self.embedding_width) if self.parts.speaker_whitening else None
-        norm = MaskedBatchNorm(self.embedding_width, affine=False) if "embeddings" in self.needs else None
-        self.embedding_norm = norm
-        self.head = self.new_head(outputs)
+        enrols = "embeddings" in self.needs
+        self.embedding_norm = MaskedBatchNorm(self.embedding_width, affine=False) if enrols else None
+        self.head = self.new_head(len(self.task.names))
         self.temperature = 1.0
         self.scaled = self.task.gives == "values"  # the head learns them standardised
         if self.scaled:
-            self.register_buffer("target_mean", torch.zeros(outputs))
-            self.register_buffer("target_deviation", torch.ones(outputs))
+            self.register_buffer("target_mean", torch.zeros(len(self.task.names)))
+            self.register_buffer("target_deviation", torch.ones(len(self.task.names)))
         self.config = {
             "encoder": encoder,
             "encoder_settings": self.encoder.rebuilt or dict(encoder_settings or {}),
@@ -285,3 +282,10 @@ class EmotionModel(nn.Module):
         except RuntimeError as error:
             raise SereneError(f"The weights in {folder} do not fit its config.json: {error}") from error
         return model.eval()
+
+
+def _encoder(name: str) -> Any:
+    kind = registry.load(name, ENCODERS, "encoder")
+    if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be anybody's
+        raise SereneError(f"'{name}' is no encoder: a torch module was expected, see serene.models.encoder.")
+    return kind
