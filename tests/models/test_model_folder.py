@@ -45,6 +45,7 @@ def test_the_configuration_says_what_is_inside(folder: Path) -> None:
             "pooling": "statistics",
             "embedding_norm": "none",
             "embedding_prior": 5.0,
+            "speaker_whitening": 0.0,
             "projector": "none",
             "hidden": None,
             "head": "relu_norm_dropout",
