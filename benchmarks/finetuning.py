@@ -6,10 +6,14 @@ way; of these, a few at evenly spaced ranks of their total duration are trained 
 whole epoch goes. The unit is seconds of real sound, without padding, per second. Repeats are interleaved, and medians
 are compared.
 
-* serene: batches of like length, convolutions frozen without gradient, bf16 autocast, frames masked exactly.
+What trains is all but the convolutions, or the last two layers alone.
+
+* serene: batches of like length, bf16 autocast, frames masked exactly; what the frozen part makes is read as float16
+  from disk, as from the second epoch on.
+* serene, computed: the same, with the frozen part computed anew.
 * Trainer, defaults: random batches, everything trains in float32, no attention mask (this model's feature extractor
   makes none), SpecAugment, and layer drop, which skips a tenth of the layers.
-* Trainer, best settings: grouped by length, bf16, feature encoder frozen, an attention mask; SpecAugment and layer drop
+* Trainer, best settings: grouped by length, bf16, the same parts frozen, an attention mask; SpecAugment and layer drop
   are off as in serene, so that both train the same network.
 
     python benchmarks/finetuning.py --json
@@ -24,6 +28,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -33,7 +39,7 @@ from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from padding import CLIPS, fit, overhead, random_batches
-from serene.audio.batch import Batch, length_buckets
+from serene.audio.batch import Batch, length_buckets, padded
 from serene.models.heads import cross_entropy
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -51,6 +57,7 @@ TINY = {
     "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 2,
 }
+TRAINED = ("transformer", 2)  # all but the convolutions; the last two layers
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 Clips = Sequence[Sequence[np.ndarray]]  # batches of waveforms (sample,)
@@ -68,13 +75,14 @@ class Contestant(Protocol):
 class Serene:
     """The step of `serene.training.trainer`, without its evaluation and checkpoints."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], trained: Any, *, stored: bool) -> None:
         """Build the model."""
+        self.stored, self.folder = stored, tempfile.TemporaryDirectory()
         self.model = EmotionModel(
             [str(number) for number in range(CLASSES)],
             1,
             encoder="hubert",
-            encoder_settings={"config": config, "train": "transformer"},
+            encoder_settings={"config": config, "train": trained},
             normalize="utterance",
             parts=Parts(pooling="mean", hidden=(256,), head="relu"),
         ).to(DEVICE)
@@ -83,9 +91,10 @@ class Serene:
         """Take a step on each batch; return the seconds it took."""
         parameters = [parameter for parameter in self.model.train().parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, RATE)
+        kept = [[self._kept(clip, f"{i}-{j}") for j, clip in enumerate(clips)] for i, clips in enumerate(batches)]
         started = _now()
-        for clips in batches:
-            batch = _batch(clips).to(DEVICE)
+        for clips, paths in zip(batches, kept, strict=True):
+            batch = (_encoded([np.load(path) for path in paths]) if self.stored else _batch(clips)).to(DEVICE)
             with torch.autocast(DEVICE, torch.bfloat16):
                 loss = cross_entropy(self.model(batch), batch.target)
             optimizer.zero_grad(set_to_none=True)
@@ -95,11 +104,22 @@ class Serene:
             loss.item()
         return _now() - started
 
+    @torch.no_grad()
+    def _kept(self, clip: np.ndarray, name: str) -> Path:
+        """Write what the frozen part makes of a clip, in the first epoch so to speak."""
+        path = Path(self.folder.name) / f"{name}.npy"
+        if self.stored:
+            features = self.model.features(_batch([clip]).to(DEVICE))
+            frames = self.model.encoder.eval().prefix(features.values, features.mask)[0]
+            np.save(path, frames.half().cpu().numpy())
+            self.model.train()
+        return path
+
 
 class HuggingFace:
     """The Trainer of transformers; batches come as they were made, and all else is its own."""
 
-    def __init__(self, config: dict[str, Any], *, best: bool) -> None:
+    def __init__(self, config: dict[str, Any], trained: Any, *, best: bool) -> None:
         """Build the model."""
         self.best = best
         like_serene = {"apply_spec_augment": False, "layerdrop": 0.0} if best else {}
@@ -108,6 +128,10 @@ class HuggingFace:
         self.extractor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=best)
         if best:
             self.model.freeze_feature_encoder()
+        if best and trained != "transformer":
+            self.model.freeze_base_model()
+            for layer in self.model.hubert.encoder.layers[-trained:]:
+                layer.requires_grad_(True)
 
     def train(self, batches: Clips) -> float:
         """Take a step on each batch; return the seconds between the Trainer's first and last event."""
@@ -163,7 +187,7 @@ class Entry(NamedTuple):
     """A contestant, what it is called and how it makes batches of an epoch."""
 
     name: str
-    make: Callable[[dict[str, Any]], Contestant]
+    make: Callable[[dict[str, Any], Any], Contestant]
     batching: Batching
 
 
@@ -175,20 +199,23 @@ def grouped_by_length(lengths: np.ndarray, batch_size: int, _rng: np.random.Gene
 
 
 ENTRIES = (
-    Entry("serene", Serene, length_buckets),
-    Entry("Trainer, defaults", lambda config: HuggingFace(config, best=False), random_batches),
-    Entry("Trainer, best settings", lambda config: HuggingFace(config, best=True), grouped_by_length),
+    Entry("serene", lambda *given: Serene(*given, stored=True), length_buckets),
+    Entry("serene, computed", lambda *given: Serene(*given, stored=False), length_buckets),
+    Entry("Trainer, defaults", lambda *given: HuggingFace(*given, best=False), random_batches),
+    Entry("Trainer, best settings", lambda *given: HuggingFace(*given, best=True), grouped_by_length),
 )
 
 
-def measure(config: dict[str, Any], *, longest: float, batch_size: int, batches: int, repeats: int) -> dict[str, Any]:
+def measure(
+    config: dict[str, Any], trained: Any, *, longest: float, batch_size: int, batches: int, repeats: int
+) -> dict[str, Any]:
     """Train each contestant on its own batches, in turns; return seconds of sound per second and the ratios."""
     torch.set_num_threads(1)
     lengths = np.round(np.minimum(fit().quantiles(CLIPS), longest) * SAMPLE_RATE).astype(np.int64)
     contestants, chosen, seconds = {}, {}, {entry.name: [] for entry in ENTRIES}
     for entry in ENTRIES:
         torch.manual_seed(0)
-        contestants[entry.name] = entry.make(config)
+        contestants[entry.name] = entry.make(config, trained)
         chosen[entry.name] = _evenly(entry.batching(lengths, batch_size, np.random.default_rng(0)), lengths, batches)
         contestants[entry.name].train([[_noise(0, 8000), _noise(1, 8000)]])  # what is set up but once
     for _ in range(repeats):
@@ -198,7 +225,13 @@ def measure(config: dict[str, Any], *, longest: float, batch_size: int, batches:
     rows = [_row(name, lengths, chosen[name], seconds[name]) for name in contestants]
     for row in rows:
         row["serene_is_faster_by"] = round(rows[0]["sound_per_second"] / row["sound_per_second"], 3)
-    settings = {"longest": longest, "batch_size": batch_size, "batches": batches, "repeats": repeats}
+    settings = {
+        "trained": trained,
+        "longest": longest,
+        "batch_size": batch_size,
+        "batches": batches,
+        "repeats": repeats,
+    }
     return {**settings, "device": DEVICE, "torch": torch.__version__, "transformers": transformers.__version__} | {
         "throughput": rows
     }
@@ -242,6 +275,12 @@ def _batch(clips: Sequence[np.ndarray]) -> Batch:
     )
 
 
+def _encoded(frames: Sequence[np.ndarray]) -> Batch:
+    inputs, lengths = padded(frames)
+    like = _batch([np.zeros(1, np.float32)] * len(frames))
+    return replace(like, inputs=torch.from_numpy(inputs), lengths=torch.from_numpy(lengths), encoded=True)
+
+
 def _now() -> float:
     if DEVICE == "cuda":
         torch.cuda.synchronize()
@@ -261,15 +300,18 @@ def main() -> None:
         sys.exit("The Hugging Face Trainer needs accelerate: pip install accelerate")
     transformers.logging.set_verbosity_error()
     sizes = {"batch_size": options.batch_size, "batches": options.batches, "repeats": options.repeats}
-    result = measure(TINY if options.tiny else {}, longest=1.0 if options.tiny else LONGEST, **sizes)
+    config, longest = (TINY, 1.0) if options.tiny else ({}, LONGEST)
+    results = [measure(config, trained, longest=longest, **sizes) for trained in TRAINED]
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(results, indent=2))
         return
-    print(f"HuBERT{'-Base' if not options.tiny else ', tiny'}, batches of {result['batch_size']}, {result['device']}")
-    print(f"{'':24}sound/s  computed/real  serene is faster by")
-    for row in result["throughput"]:
-        figures = (row["sound_per_second"], row["computed_per_real"], row["serene_is_faster_by"])
-        print(f"{row['name']:24}{figures[0]:7.2f}  {figures[1]:13.2f}  {figures[2]:19.2f}")
+    for result in results:
+        name = f"HuBERT{'-Base' if not options.tiny else ', tiny'}, {result['trained']} trained"
+        print(f"{name}, batches of {result['batch_size']}, {result['device']}")
+        print(f"{'':24}sound/s  computed/real  serene is faster by")
+        for row in result["throughput"]:
+            figures = (row["sound_per_second"], row["computed_per_real"], row["serene_is_faster_by"])
+            print(f"{row['name']:24}{figures[0]:7.2f}  {figures[1]:13.2f}  {figures[2]:19.2f}")
 
 
 if __name__ == "__main__":
