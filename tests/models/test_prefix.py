@@ -132,6 +132,10 @@ def test_what_decides_the_outputs_decides_where_they_lie(weights: Any, tmp_path:
     FAMILIES["whisper"]().save_pretrained(tmp_path)
     identities += [filled.identity, frozen("whisper", str(tmp_path), train=1).identity, base.identity]
     assert len(set(identities)) == len(identities)
+    hubert = frozen("hubert", weights("hubert"), train="transformer")
+    shorter = Prefix(front_end=Waveform(longest=1.0), encoder="hubert", settings=hubert.settings, normalize="utterance")
+    plain = Prefix(front_end=Waveform(), encoder="hubert", settings=hubert.settings, normalize="none")
+    assert len({part.identity for part in (hubert, shorter, plain)}) == 3
 
 
 def test_the_speaker_corpus_is_read_from_the_same_store(weights: Any, clips: list[Utterance], tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from serene.audio.input_spec import FrontEnd, InputSpec
+from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE
 
@@ -47,8 +47,8 @@ class Waveform(FrontEnd):
 
     @property
     def identity(self) -> str:
-        """Name of the front end, whose outputs are never stored."""
-        return "waveform"
+        """Names it and its settings: its outputs are never stored, and those of an encoder's frozen part are."""
+        return identity_of("waveform", 1, asdict(self))
 
     @property
     def spec(self) -> InputSpec:

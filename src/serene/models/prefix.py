@@ -15,6 +15,7 @@ from serene.models import weights
 from serene.models.model import EmotionModel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LARGEST = torch.finfo(torch.float16).max
 VERSION = 1  # of what is stored; raise it when the same settings give other arrays
 NOTHING = ("nothing",)  # what its model would tell apart: no head is ever asked
 
@@ -67,7 +68,8 @@ class Prefix(FrontEnd):
         batch = Batch(features, torch.tensor([features.shape[1]]), ids=("the clip",))
         read = self._model.features(batch.to(DEVICE))
         sound = self._encoder.mask_after(read.mask)[0]
-        return self._encoder.prefix(read.values, read.mask)[0, sound].half().cpu().numpy()
+        frames = self._encoder.prefix(read.values, read.mask)[0, sound]
+        return frames.clamp(-LARGEST, LARGEST).half().cpu().numpy()
 
     @property
     def _encoder(self) -> Any:

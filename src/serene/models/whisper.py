@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,11 +91,11 @@ class Whisper(LayeredEncoder):
     @classmethod
     def features(cls, **settings: Any) -> dict[str, Any]:
         """Say how many mel filters the encoder reads, where its config is at hand."""
-        given = settings.get("weights")
-        if given is not None and not Path(str(given)).expanduser().is_dir():
-            return {}  # of the hub, or missing: whoever loads them says so
-        described, _ = pretrained.described(given, settings.get("config"), cls.families)
-        return {"filters": described.num_mel_bins}
+        config, given = settings.get("config"), settings.get("weights")
+        if given is not None and Path(str(given)).expanduser().is_dir():
+            config = pretrained.plain(pretrained.described(str(given), None, cls.families)[0])
+        asked = config.get("num_mel_bins") if isinstance(config, Mapping) else None
+        return {} if asked is None else {"filters": asked}  # weights of the hub, or missing: whoever loads them says so
 
     @property
     def layers(self) -> Any:
@@ -154,6 +154,5 @@ class Whisper(LayeredEncoder):
         if count is None:
             count, size = -(-longest // most), min(longest, most)
             frames = functional.pad(frames, (0, 0, 0, count * size - longest))
-        return frames.reshape(batch * count, size, width), lambda made: made.reshape(
-            batch, count * made.shape[1], made.shape[2]
-        )
+        windows = frames.reshape(batch * count, size, width)
+        return windows, lambda made: made.reshape(batch, count * made.shape[1], made.shape[2])
