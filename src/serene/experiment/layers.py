@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from serene.reporting.plots import curves
 from serene.reporting.style import png
 from serene.speaker import Statistics
 from serene.task import Task
+from serene.training.checkpoint import environment
 
 FOLDS = 5  # of speakers
 PENALTY = 0.1  # on squared weights, where features have unit variance divided by the root of their number
@@ -71,6 +73,7 @@ def probe_layers(weights: str, path: Path, runs: Path, *, progress: Progress = s
     Raises:
         SereneError: weights or manifest cannot be read, or there are too few speakers.
     """
+    started = time.perf_counter()
     manifest, task = choose(Manifest.read(path), target="emotion", use=None, join={})
     labelled = hashed(manifest, lambda done, of: progress("decoding", done, of))
     splits = protocols.make_splits("speaker_folds", labelled, {"folds": min(FOLDS, len({u.speaker for u in labelled}))})
@@ -84,7 +87,7 @@ def probe_layers(weights: str, path: Path, runs: Path, *, progress: Progress = s
             rows.append({"layer": layer} | _probed(vectors[:, layer], clips, task, splits))
     facts = {"manifest": path.stem, "data": labelled.digest, "encoder": store.front_end.identity, "penalty": PENALTY}
     facts |= {"clips": len(clips), "speakers": len({u.speaker for u in clips}), "folds": len(splits)}
-    return _write(facts | {"chance": 1 / len(task.names)}, rows, runs)
+    return _write(facts | {"chance": 1 / len(task.names)}, environment(time.perf_counter() - started), rows, runs)
 
 
 def _probed(x: np.ndarray, clips: Sequence[Utterance], task: Task, splits: Sequence[Split]) -> Row:
@@ -134,11 +137,11 @@ def enrolled(x: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
     return made
 
 
-def _write(facts: dict[str, Any], rows: list[Row], runs: Path) -> Layers:
+def _write(facts: dict[str, Any], made: dict[str, Any], rows: list[Row], runs: Path) -> Layers:
     """Write the table twice, and the picture of all three probes."""
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     folder = runs / f"layers-{facts['manifest']}-{identity}"
-    write_text(folder / "layers.json", json.dumps(facts | {"rows": rows}, indent=2) + "\n")
+    write_text(folder / "layers.json", json.dumps(facts | {"environment": made, "rows": rows}, indent=2) + "\n")
     with whole_file(folder / "layers.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
