@@ -4,6 +4,7 @@
 
     SereneError            every mistake that ends in exit code 2 without a traceback
     ├── AudioError         a sound that cannot be decoded or holds nothing
+    │   └── FrontEndError  a sound that a front end does not take
     └── MissingExtra       an optional dependency that is not installed
 """
 
@@ -19,6 +20,10 @@ class SereneError(Exception):
 
 class AudioError(SereneError):
     """A sound that cannot be decoded, is empty or is not finite."""
+
+
+class FrontEndError(AudioError):
+    """A front end does not take a sound; whoever knows which file it is names that."""
 
 
 class MissingExtra(SereneError):

@@ -20,6 +20,7 @@ from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
+from serene.errors import AudioError
 from serene.experiment import recipe, trial
 from serene.experiment.plan import stored_by
 from serene.experiment.train import train
@@ -119,6 +120,13 @@ def test_it_is_computed_once_as_float16(weights: Any, clips: list[Utterance], tm
     assert np.load(file).dtype == np.float16
     monkeypatch.setattr(Prefix, "__call__", lambda *_: pytest.fail("the stored array was there"))
     dataset(again, clips[:2], tmp_path).batch([0, 1])
+
+
+def test_a_clip_beyond_the_filling_is_named(weights: Any, clips: list[Utterance], tmp_path: Path) -> None:
+    settings = {"weights": weights("whisper"), "train": 1}
+    part = Prefix(front_end=LogMel(pad=0.25), encoder="whisper", settings=settings, normalize="none")
+    with pytest.raises(AudioError, match=r"1\.wav: The clip has 0\.3 s, and features\.pad fills clips up to 0\.25 s"):
+        dataset(part, clips[1:2], tmp_path).batch([0])
 
 
 def test_what_decides_the_outputs_decides_where_they_lie(weights: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from serene.audio.batch import Batch, by_length, padded
 from serene.audio.mfcc import CEPSTRA
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
-from serene.errors import AudioError, SereneError
+from serene.errors import AudioError, FrontEndError, SereneError
 from serene.protocols.split import enrolment_clips
 from serene.speaker import Need, SpeakerContext, Statistics
 from serene.task import Task
@@ -118,7 +118,10 @@ def tensors(arrays: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
 
 def features(utterance: Utterance, store: Store) -> np.ndarray:
     """Return the features (frame, feature) of a clip, decoding it by `samples_of` only where they are not stored."""
-    return store.get(_hash_of(utterance), lambda: samples_of(utterance, store.front_end.spec.shortest))
+    try:
+        return store.get(_hash_of(utterance), lambda: samples_of(utterance, store.front_end.spec.shortest))
+    except FrontEndError as error:
+        raise AudioError(f"{utterance.audio}: {error}") from error
 
 
 def samples_of(utterance: Utterance, shortest: int = 1) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
-from serene.errors import AudioError, SereneError
+from serene.errors import FrontEndError, SereneError
 from serene.sound import SAMPLE_RATE
 
 WINDOW, SHIFT = 400, 160  # samples: 25 and 10 ms
@@ -58,7 +58,7 @@ class LogMel(FrontEnd):
         """Turn samples (sample,) at 16 kHz into log-mel energies (frame, filter), float32; at least one frame.
 
         Raises:
-            AudioError: there are more samples than `pad` has room for.
+            FrontEndError: there are more samples than `pad` has room for.
         """
         if self.pad is not None:
             samples = _filled(samples, self.pad)
@@ -84,7 +84,7 @@ class LogMel(FrontEnd):
 def _filled(samples: np.ndarray, seconds: float) -> np.ndarray:
     size = round(seconds * SAMPLE_RATE)
     if len(samples) > size:
-        raise AudioError(
+        raise FrontEndError(
             f"The clip has {len(samples) / SAMPLE_RATE:.1f} s, and features.pad fills clips up to {seconds:g} s. Leave "
             "it out of the manifest, or drop features.pad: longer clips are read in windows then."
         )
