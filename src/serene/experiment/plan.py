@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serene import protocols
 from serene.audio.augment import Augment
@@ -29,8 +30,10 @@ from serene.protocols import Split
 from serene.protocols.split import RANDOM_SHARES, in_order
 from serene.settings import CorpusSettings
 from serene.task import Task
-from serene.training.pretraining import Stage, plan_stages
 from serene.training.stages import Pretraining, pretraining_of
+
+if TYPE_CHECKING:
+    from serene.training.pretraining import Stage
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
@@ -177,6 +180,8 @@ def _stages(recipe: Recipe, runs: Path, progress: Progress) -> tuple[Stage, ...]
 
 def plan_pretraining(recipe: Pretraining, runs: Path, progress: Progress) -> tuple[Stage, ...]:
     """Read the corpora of an encoder's stages, and find out what each begins with."""
+    from serene.training.pretraining import plan_stages  # transformers' encoders take seconds to import
+
     return tuple(plan_stages(recipe, runs, lambda corpus, where: load_corpus(corpus, runs, progress, where)))
 
 

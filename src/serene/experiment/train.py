@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serene.audio.dataset import warm
 from serene.audio.mfcc import CEPSTRA
@@ -27,8 +27,10 @@ from serene.files import write_text
 from serene.protocols import Split
 from serene.reporting.plots import draw_pretraining
 from serene.reporting.report_page import write_html
-from serene.training.pretraining import Stage, compute
 from serene.training.stages import Pretraining
+
+if TYPE_CHECKING:
+    from serene.training.pretraining import Stage
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ def pretrain(recipe: Pretraining, runs: Path, progress: Progress = silent) -> Pa
 
 def _computed(stages: Sequence[Stage], progress: Progress) -> Path:
     """Give the encoder of the last stage, and draw how each that is new was trained."""
+    from serene.training.pretraining import compute  # transformers' encoders take seconds to import
+
     encoder = compute(stages[-1], progress)
     for stage in stages:
         picture, log = stage.folder / "curves.png", stage.folder / "log.jsonl"
