@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import transformers
 
 from serene import protocols
 from serene.corpora.manifest import Manifest, Utterance
+from serene.errors import SereneError
 from serene.evaluation import metrics
 from serene.experiment.layers import answers, enrolled, probe_layers
 from serene.task import Task
@@ -85,3 +87,10 @@ def test_a_row_for_each_layer_and_a_picture(weights: str, made_up: Path, tmp_pat
     assert np.load(stored[0]).shape == (3, 32)
     again = probe_layers(weights, made_up, tmp_path)
     assert again.rows == found.rows
+
+
+def test_a_damaged_preprocessor_is_named(weights: str, made_up: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(weights, tmp_path / "weights"))
+    (folder / "preprocessor_config.json").write_text("{")
+    with pytest.raises(SereneError, match=r"Cannot read .*preprocessor_config\.json"):
+        probe_layers(str(folder), made_up, tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -135,12 +135,7 @@ def gap(
                 draws=draws,
                 progress=progress,
             )
-    if json:
-        print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
-        return
-    rows = ({k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in found.rows)
-    print_table(list(rows))
-    out.print(f"Table and pictures: {found.folder.resolve()}")
+    _say(found, json, "Table and pictures")
 
 
 @app.command()
@@ -156,12 +151,17 @@ def layers(
 
         with bars() as progress:
             found = probe_layers(weights, manifest, output, progress=progress)
+    _say(found, json, "Table and picture")
+
+
+def _say(found: Any, json: bool, what: str) -> None:
+    """Print a study's facts and rows as JSON, or its rows and where they were written."""
     if json:
         print_json({"folder": str(found.folder), **found.facts, "rows": found.rows})
         return
     rows = ({k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in found.rows)
     print_table(list(rows))
-    out.print(f"Table and picture: {found.folder.resolve()}")
+    out.print(f"{what}: {found.folder.resolve()}")
 
 
 def _pairs(option: str, kind: str, given: list[str] | None) -> dict[str, str]:

@@ -6,9 +6,6 @@ standardised by all of the speaker's own unlabelled clips; the speaker on texts 
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,21 +25,19 @@ from serene.corpora.prepare import hashed
 from serene.evaluation.confidence import intervals
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
+from serene.experiment.linear_study import PENALTY, Row, scaled, write_table
 from serene.experiment.plan import Progress, silent
-from serene.files import whole_file, write_text
 from serene.models.layer_statistics import LayerStatistics
 from serene.protocols import Split
 from serene.reporting.plots import curves
-from serene.reporting.style import png
+from serene.reporting.style import save
 from serene.speaker import Statistics
 from serene.task import Task
 from serene.training.checkpoint import environment
 
 FOLDS = 5  # of speakers
-PENALTY = 0.1  # on squared weights, where features have unit variance divided by the root of their number
 DRAWS = 2  # of the halves of the texts
 TOLD = {"UA": "emotion", "UA enrolled": "emotion, speakers enrolled", "speaker": "speaker"}
-Row = dict[str, Any]  # of a layer
 
 
 @dataclass(frozen=True)
@@ -117,12 +112,10 @@ def answers(x: np.ndarray, clips: Sequence[Utterance], task: Task, splits: Seque
     found = []
     for split in splits:
         train, test = ([place[u.id] for u in part] for part in ((*split.train, *split.validation), split.test))
-        mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
-        scaled = (x - mean) / np.where(scale > 0, scale, 1) / np.sqrt(x.shape[1])
-        truth = task.truth([clips[row] for row in train])
-        model = LogisticRegression(C=1 / PENALTY, class_weight="balanced", max_iter=1000).fit(scaled[train], truth)
+        inputs, truth = scaled(x, train), task.truth([clips[row] for row in train])
+        model = LogisticRegression(C=1 / PENALTY, class_weight="balanced", max_iter=1000).fit(inputs[train], truth)
         scores = np.zeros((len(test), len(task.names)))
-        scores[:, [task.names.index(name) for name in model.classes_]] = model.predict_proba(scaled[test])
+        scores[:, [task.names.index(name) for name in model.classes_]] = model.predict_proba(inputs[test])
         found.append(Predictions.of_clips(split.test, scores, task, part="test", fold=split.fold, seed=0))
     return Predictions.concatenate(found)
 
@@ -139,19 +132,11 @@ def enrolled(x: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
 
 def _write(facts: dict[str, Any], made: dict[str, Any], rows: list[Row], runs: Path) -> Layers:
     """Write the table twice, and the picture of all three probes."""
-    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
-    folder = runs / f"layers-{facts['manifest']}-{identity}"
-    write_text(folder / "layers.json", json.dumps(facts | {"environment": made, "rows": rows}, indent=2) + "\n")
-    with whole_file(folder / "layers.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    folder = write_table("layers", "layers", facts, rows, runs, environment=made)
     lines = {}
     for key, name in TOLD.items():
         values, low, high = ([row.get(place) for row in rows] for place in (key, f"{key} low", f"{key} high"))
         if None not in values:
             lines[name] = [row["layer"] for row in rows], values, *((low, high) if None not in low else (None, None))
-    figure = curves(lines, "layer (0: what goes into the first)", "UA; accuracy for the speaker")
-    with whole_file(folder / "layers.png") as temporary:
-        temporary.write_bytes(png(figure))
+    save(curves(lines, "layer (0: what goes into the first)", "UA; accuracy for the speaker"), folder / "layers.png")
     return Layers(facts, rows, folder)

@@ -8,9 +8,6 @@ many draws can be trained, on a frozen encoder's features or MFCC.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,19 +27,17 @@ from serene.corpora.prepare import hashed
 from serene.errors import SereneError, unknown
 from serene.evaluation import metrics
 from serene.evaluation.confidence import PERCENTILES
+from serene.experiment.linear_study import PENALTY, Row, scaled, write_table
 from serene.experiment.plan import Progress, silent
-from serene.files import whole_file, write_text
 from serene.models.frozen import Frozen
 from serene.reporting import plots
-from serene.reporting.style import png
+from serene.reporting.style import save
 from serene.task import TASKS, Task
 
 NUMBERS = (1, 2, 5, 10, 20, 40)
 DRAWS = 50
-PENALTY = 0.1  # on squared weights, where features have unit variance divided by the root of their number
 TARGETS = tuple(target for target in TASKS if target != "speaker")
 MODELS = ("dependent", "independent")
-Row = dict[str, Any]  # of a metric and a number of speakers
 
 
 @dataclass(frozen=True)
@@ -199,9 +194,7 @@ def accuracy(x: np.ndarray, y: np.ndarray, task: Task, train: np.ndarray, test: 
     Returns:
         `CCC of <dimension>` for each, or `UA`.
     """
-    mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
-    scaled = (x - mean) / np.where(scale > 0, scale, 1) / np.sqrt(x.shape[1])
-    return LINEAR[task.metric](scaled, y, task.names, train, test)
+    return LINEAR[task.metric](scaled(x, train), y, task.names, train, test)
 
 
 def _classified(x: Any, y: Any, names: Sequence[str], train: np.ndarray, test: np.ndarray) -> dict[str, float]:
@@ -250,13 +243,7 @@ def _row(metric: str, number: int, figures: np.ndarray) -> Row:
 
 def _write(facts: dict[str, Any], rows: list[Row], runs: Path) -> Gap:
     """Write the table twice, and a picture of both models for each metric."""
-    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
-    folder = runs / f"personalisation-gap-{facts['manifest']}-{identity}"
-    write_text(folder / "gap.json", json.dumps(facts | {"rows": rows}, indent=2) + "\n")
-    with whole_file(folder / "gap.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    folder = write_table("personalisation-gap", "gap", facts, rows, runs)
     for metric in dict.fromkeys(row["metric"] for row in rows):
         own = [row for row in rows if row["metric"] == metric]
         lines: dict[str, plots.Line] = {}
@@ -264,7 +251,5 @@ def _write(facts: dict[str, Any], rows: list[Row], runs: Path) -> Gap:
             values, low, high = ([row[key] for row in own] for key in (model, f"{model} low", f"{model} high"))
             lines[f"speaker-{model}"] = [row["speakers"] for row in own], values, low, high
         label = f"training speakers, {facts['clips']} clips in all (bands: 95 % of {facts['draws']} draws)"
-        figure = plots.curves(lines, label, metric, log_x=True, percent=metric == "UA")
-        with whole_file(folder / f"{metric}.png") as temporary:
-            temporary.write_bytes(png(figure))
+        save(plots.curves(lines, label, metric, log_x=True, percent=metric == "UA"), folder / f"{metric}.png")
     return Gap(facts, rows, folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -154,7 +153,7 @@ class Frozen(FrontEnd):
     @cached_property
     def _own_config(self) -> dict[str, Any] | None:
         """What config.json says of a model of ours; None for a pretrained encoder."""
-        config = self._read(weights.CONFIG)
+        config = weights.read(self._folder / weights.CONFIG)
         return config if config.get("model_type") == "serene" else None
 
     @cached_property
@@ -170,7 +169,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _own_front_end(self) -> FrontEnd:
-        return front_end_of(self._read("preprocessor_config.json"))
+        return front_end_of(weights.read(self._folder / weights.PREPROCESSOR))
 
     @cached_property
     def _described(self) -> Any:
@@ -182,16 +181,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _standardises(self) -> bool:
-        """Whether a pretrained encoder reads samples of mean 0 and variance 1, or sound as it is."""
-        there = (self._folder / "preprocessor_config.json").exists()
-        return not there or bool(self._read("preprocessor_config.json").get("do_normalize", True))
-
-    def _read(self, name: str) -> dict[str, Any]:
-        path = self._folder / name
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise SereneError(f"Cannot read {path}: {error}") from error
+        return weights.standardises(self._folder)
 
 
 class FrozenOutputs(Encoder):

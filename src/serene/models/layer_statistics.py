@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -58,11 +57,5 @@ class LayerStatistics(FrontEnd):
         name, kind = next(named for named in layered.items() if described.model_type in named[1].families)
         settings = settings_of({"weights": self.weights, "train": "none", "output": "weighted_sum"}, kind, "model")
         front_end = registry.load(kind.front_end, FRONT_ENDS, "front end")(**kind.features(**settings))
-        normalize = kind.normalize if self._standardises else "none"
+        normalize = kind.normalize if weights.standardises(weights.find(self.weights)) else "none"
         return Prefix(front_end=front_end, encoder=name, settings=settings, normalize=normalize)
-
-    @property
-    def _standardises(self) -> bool:
-        """Whether the weights were trained on clips of mean 0 and variance 1, unless they say nothing of it."""
-        path = weights.find(self.weights) / "preprocessor_config.json"
-        return not path.exists() or bool(json.loads(path.read_text(encoding="utf-8")).get("do_normalize", True))

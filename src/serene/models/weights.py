@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from serene.errors import MissingExtra, SereneError
 
-CONFIG, TENSORS = "config.json", ("model.safetensors", "pytorch_model.bin")
-WANTED = [CONFIG, "preprocessor_config.json", *TENSORS]
+CONFIG, PREPROCESSOR, TENSORS = "config.json", "preprocessor_config.json", ("model.safetensors", "pytorch_model.bin")
+WANTED = [CONFIG, PREPROCESSOR, *TENSORS]
 SECONDS = 5.0  # for the hub to answer at all
 
 
@@ -33,6 +34,20 @@ def find(name: str) -> Path:
     if missing:
         raise SereneError(f"{folder} is no model folder: {' and '.join(missing)} is not there.")
     return folder
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one of a folder's JSON files; a SereneError says which cannot be read, and why."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SereneError(f"Cannot read {path}: {error}") from error
+
+
+def standardises(folder: Path) -> bool:
+    """Say whether an encoder reads samples of mean 0 and variance 1, as where nothing is said, or sound as it is."""
+    path = folder / PREPROCESSOR
+    return not path.exists() or bool(read(path).get("do_normalize", True))
 
 
 def digest(name: str) -> str:
