@@ -27,7 +27,10 @@ from serene.experiment.train import train
 from serene.methods.tu2019 import CrossGradient
 from serene.models import prefix
 from serene.models.model import EmotionModel
+from serene.models.parts import Parts
 from serene.models.prefix import Prefix
+from serene.models.scoring import TorchNetwork
+from serene.models.speaker_whitening import SpeakerWhitening
 from serene.task import Task
 
 EMOTIONS = ("anger", "sadness")
@@ -83,10 +86,10 @@ def frozen(family: str, folder: str, **settings: Any) -> Prefix:
     return Prefix(front_end=front_end, encoder=encoder, settings={"weights": folder, **settings}, normalize=normalize)
 
 
-def model_of(part: Prefix) -> EmotionModel:
+def model_of(part: Prefix, **around: Any) -> EmotionModel:
     torch.manual_seed(0)
     given: Any = {"encoder": part.encoder, "encoder_settings": part.settings, "normalize": part.normalize}
-    return EmotionModel(Task(EMOTIONS), part.front_end.spec.width, **given).eval()
+    return EmotionModel(Task(EMOTIONS), part.front_end.spec.width, parts=Parts(**around), **given).eval()
 
 
 def dataset(part: Any, clips: list[Utterance], folder: Path) -> Dataset:
@@ -154,6 +157,32 @@ def test_the_speaker_corpus_is_read_from_the_same_store(weights: Any, clips: lis
     batch = stream.batch(np.random.default_rng(0))
     assert batch.encoded
     assert batch.lengths.tolist() == [5] * 4
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_whitening_is_by_the_speakers_of_the_corpus_that_is_named(
+    weights: Any, clips: list[Utterance], tmp_path: Path, elsewhere: bool
+) -> None:
+    part = frozen("whisper", weights("whisper"), train="none")
+    train, model = dataset(part, clips, tmp_path), model_of(part, speaker_whitening=3.0)
+    stream = SpeakerStream(clips, Store(tmp_path, part), batch_size=4, crop=0.1)
+    plain = model_of(part)
+    embedded = np.concatenate([TorchNetwork(plain)(batch)[1] for batch in train.in_order(4)])
+    moments = embedded.mean(axis=0), embedded.std(axis=0)
+    assert model.whitening is not None
+    trial.estimate(model.whitening, model, train, stream if elsewhere else None)
+    np.testing.assert_allclose(model.whitening.mean, moments[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.whitening.deviation, moments[1], rtol=0, atol=1e-5)
+    by_hand = SpeakerWhitening(len(moments[0]))
+    rng = np.random.default_rng(0)
+    batches = [stream.batch(rng) for _ in range(len(clips) // 4 + 1)] if elsewhere else [*train.in_order(4)]
+    clip = np.concatenate([TorchNetwork(plain)(batch)[1] for batch in batches])
+    speakers = [str(i) for batch in batches for i in batch.speaker.tolist()]
+    emotions = {u.id: str(u.emotion) for u in clips}
+    labels = ["" if elsewhere else emotions[i] for batch in batches for i in batch.ids]
+    by_hand.estimate((clip - moments[0]) / moments[1], speakers, labels, 3.0)
+    np.testing.assert_allclose(model.whitening.matrix, by_hand.matrix, rtol=0, atol=1e-4)
+    assert (model.whitening.matrix - torch.eye(len(moments[0]))).abs().max() > 0.05
 
 
 def test_a_perturbation_moves_what_the_frozen_part_gives(weights: Any, clips: list[Utterance], tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ SPEAKERS, LABELS = ["a", "a", "b", "b", "c", "c"], ["up", "down"] * 3
 
 def whitened(strength: float) -> np.ndarray:
     layer = SpeakerWhitening(2)
-    layer.estimate(np.array(VALUES, dtype=np.float32), SPEAKERS, LABELS, strength)
+    layer.standardise(np.array(VALUES, dtype=np.float32))
+    layer.estimate(layer(torch.tensor(VALUES)).numpy(), SPEAKERS, LABELS, strength)
     return layer(torch.tensor(VALUES)).numpy()
 
 
@@ -67,7 +68,8 @@ def test_a_large_strength_takes_the_directions_of_speakers_out() -> None:
     speakers = np.repeat(np.arange(3), 40)
     values = rng.normal(size=(120, 6)) + rng.normal(size=(3, 6))[speakers] * 5
     layer = SpeakerWhitening(6)
-    layer.estimate(values.astype(np.float32), [str(s) for s in speakers], ["same"] * 120, 1e9)
+    layer.standardise(values.astype(np.float32))
+    layer.estimate(layer(torch.from_numpy(values).float()).numpy(), [str(s) for s in speakers], ["same"] * 120, 1e9)
     made = layer(torch.from_numpy(values).float()).numpy()
     means = np.stack([made[speakers == s].mean(axis=0) for s in range(3)])
     assert np.abs(means).max() < 1e-3

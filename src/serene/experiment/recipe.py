@@ -94,7 +94,7 @@ def check(tree: Mapping[str, Any], name: str) -> Recipe:
         protocol=_protocol(protocol),
         run=None if run is None else _folds(run),
         seeds=_seeds(tree.get("seeds", (0,))),
-        speakers=_speakers(tree, method),
+        speakers=_speakers(tree, method, model.parts),
         stages=stages,
         features=features,
         front_end=front_end,
@@ -208,12 +208,12 @@ def _check_training_clips(features: FeatureSettings, maker: Any, encoder: Choice
         )
 
 
-def _speakers(tree: Mapping[str, Any], method: Choice) -> SpeakerSettings | None:
-    """Check the speaker corpus: there where the method learns from one, and nowhere else."""
+def _speakers(tree: Mapping[str, Any], method: Choice, parts: Parts) -> SpeakerSettings | None:
+    """Check the speaker corpus: there where the method or whitening learns from one, and nowhere else."""
     wanted = method.maker.speaker_corpus
-    if not wanted and "speakers" in tree:
+    if not wanted and not parts.speaker_whitening and "speakers" in tree:
         raise SereneError(f"The method {method.name} learns from no speaker corpus; drop `speakers` from the recipe.")
-    if not wanted:
+    if not wanted and "speakers" not in tree:
         return None
     if "speakers" not in tree:
         raise SereneError(

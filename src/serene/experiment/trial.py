@@ -28,8 +28,9 @@ from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.models.parts import PERSONAL
-from serene.models.scoring import TOGETHER, Scores, score
+from serene.models.scoring import TOGETHER, Scores, TorchNetwork, score
 from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, vectors_of
+from serene.models.speaker_whitening import SpeakerWhitening
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
 from serene.protocols.split import RANDOM_SHARES
@@ -63,6 +64,8 @@ def train_trial(
     stream = stream_of(recipe, plan.speakers, split, store)
     torch.manual_seed(trial.seed)
     model = new_model(recipe, parts["train"], known, beginning)
+    if model.whitening is not None:
+        estimate(model.whitening, model, parts["train"], stream)
     trial.folder.mkdir(parents=True, exist_ok=True)
     with _told(trial.folder, tensorboard, tell) as on_epoch:
         where = {"seed": trial.seed, "folder": trial.folder}
@@ -148,14 +151,26 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
         people = sorted({u.person for u in train.utterances})
         cepstra = np.stack([train.contexts[person].cepstra for person in people])
         model.speaker_embedding.set_statistics(torch.from_numpy(cepstra))
-    if model.whitening is not None:
-        labels = train.task.truth(train.utterances) if train.task.gives != "values" else [""] * len(train)
-        speakers = [u.speaker for u in train.utterances]
-        model.whitening.estimate(score(model, train).embeddings, speakers, labels, model.parts.speaker_whitening)
     kept = vectors_of(encoder.settings.get("weights"))
     if kept is not None and isinstance(model.speaker_embedding, PersonalVectors):
         model.speaker_embedding.vectors.data.copy_(kept[1])
     return model
+
+
+@torch.no_grad()
+def estimate(whitening: SpeakerWhitening, model: EmotionModel, train: Dataset, stream: SpeakerStream | None) -> None:
+    """Find how speakers differ, on as many parts of the speaker corpus as it has clips, or on the training part."""
+    whitening.standardise(score(model, train).embeddings)  # and so whatever the model embeds from here on
+    strength = model.parts.speaker_whitening
+    if stream is not None:
+        rng, network = np.random.default_rng(0), TorchNetwork(model.eval())
+        batches = [stream.batch(rng) for _ in range(len(stream.utterances) // stream.batch_size + 1)]
+        speakers = [str(speaker) for batch in batches for speaker in batch.speaker.tolist()]
+        clips = np.concatenate([network(batch)[1] for batch in batches])
+        whitening.estimate(clips, speakers, [""] * len(clips), strength)
+        return
+    labels = [*train.task.truth(train.utterances)] if train.task.gives != "values" else [""] * len(train)
+    whitening.estimate(score(model, train).embeddings, [u.speaker for u in train.utterances], labels, strength)
 
 
 @torch.no_grad()

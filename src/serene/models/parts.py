@@ -31,8 +31,8 @@ class Parts:
         embedding_norm: `speaker` standardises the pooled vector: over the training set, as batch norm without weights
             does, and by the speaker's own clips as soon as some of these are enrolled.
         embedding_prior: so many clips' worth of the training set's statistics are blended into a speaker's own.
-        speaker_whitening: how strongly directions in which the training speakers' pooled vectors differ are made
-            smaller, for encoders of which nothing trains; 0 leaves them.
+        speaker_whitening: how strongly directions in which pooled vectors of speakers differ are made smaller: of the
+            training speakers, or of the recipe's speaker corpus; where nothing of the encoder trains; 0 leaves them.
         projector: the speaker normalisation projector between encoder and heads (Gat et al. 2022), `none` without it.
         hidden: units of the head's hidden layers; by default two layers of the width that the encoder's paper has.
         head: what follows each of those layers; see `serene.models.heads.Head`.

@@ -1,8 +1,8 @@
 """Directions in which speakers differ are made smaller, in closed form: what a learned normaliser has to beat.
 
 Within-class covariance normalisation (Hatch et al. 2006) with the speaker as the nuisance: embeddings are whitened by
-how the means of the training speakers differ. The strength says how much; a very large one projects these directions
-out, which is nuisance attribute projection (Solomonoff et al. 2005).
+how the means of speakers differ, the training part's or a speaker corpus's. The strength says how much; a very large
+one projects these directions out, which is nuisance attribute projection (Solomonoff et al. 2005).
 """
 
 from __future__ import annotations
@@ -36,31 +36,30 @@ class SpeakerWhitening(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("matrix", torch.eye(width))
 
-    def estimate(self, embeddings: np.ndarray, speakers: Sequence[str], labels: Sequence[str], strength: float) -> None:
-        """Take it from the training part.
+    def standardise(self, embeddings: np.ndarray) -> None:
+        """Take mean and deviation of the training part's embeddings (utterance, feature)."""
+        self.mean.copy_(torch.from_numpy(embeddings.mean(axis=0)))
+        self.deviation.copy_(torch.from_numpy(np.maximum(embeddings.std(axis=0), SMALLEST)))
+
+    def estimate(self, standard: np.ndarray, speakers: Sequence[str], labels: Sequence[str], strength: float) -> None:
+        """Take the matrix from clips whose speakers are known.
 
         Speakers' means are of what is left once each label's mean is taken off, so that a speaker who says some
         emotions more often does not make these a direction of speakers.
 
         Args:
-            embeddings: of the clips (utterance, feature).
+            standard: their embeddings, standardised (utterance, feature).
             speakers: who speaks (utterance,).
-            labels: what is learnt of them (utterance,).
+            labels: what is learnt of them (utterance,), all alike where that is unknown.
             strength: 0 or more.
         """
-        mean, deviation = embeddings.mean(axis=0), np.maximum(embeddings.std(axis=0), SMALLEST)
-        standard = ((embeddings - mean) / deviation).astype(np.float64)
-        rest = standard - _means(standard, labels)
+        rest = standard.astype(np.float64)
+        rest -= _means(rest, labels)
         names = np.asarray(speakers)
         means = np.stack([rest[names == name].mean(axis=0) for name in np.unique(names)])
         values, directions = np.linalg.eigh(means.T @ means / len(means))
         scale = 1 / np.sqrt(1 + strength * np.maximum(values, 0))
-        for buffer, found in (
-            (self.mean, mean),
-            (self.deviation, deviation),
-            (self.matrix, directions * scale @ directions.T),
-        ):
-            buffer.copy_(torch.from_numpy(found))
+        self.matrix.copy_(torch.from_numpy(directions * scale @ directions.T))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Whiten embeddings (batch, feature)."""
