@@ -91,7 +91,7 @@ def tables() -> list[str]:
                 heading = f"{name}: {title}"
                 heading += f"; {ENROLLED}" if enrolled else ""
                 part = f"; the first {folds} folds only, not to be compared with rows of {most}"
-                found.append(f"**{heading}{part if folds < most else ''}**\n\n{_markdown(chosen)}")
+                found.append(f"**{heading}{part if folds < most else ''}**\n\n{markdown(chosen)}")
     return found
 
 
@@ -102,13 +102,13 @@ def adapted() -> str:
         for suffix, more in (("", ""), ("_pldc", ", PLDC")):
             for _, report in _of_recipe("tran2023", f"tran2023-crema_d-{row}{suffix}"):
                 overall, people = (report["metrics"][f"ccc_expressed_intensity{of}"] for of in ("", "_of_speakers"))
-                found = _against(report["speaker_probe"])
-                rows.append((system + more, _ccc(overall), _ccc(people), _trained(report), found))
+                found = against(report["speaker_probe"])
+                rows.append((system + more, _ccc(overall), _ccc(people), trained(report), found))
     title = (
         "**CREMA-D, expressed intensity, the first of 5 speaker folds: Tran et al. 2023, a small HuBERT; all "
         f"{ENROLLED}**"
     )
-    return f"{title}\n\n{_markdown(rows, RATED)}"
+    return f"{title}\n\n{markdown(rows, RATED)}"
 
 
 def bundled() -> str:
@@ -131,7 +131,7 @@ def own_speakers() -> str:
             figures = (found["linear"]["mean"], found["nonlinear"]["mean"], found["eer"])
             rows.append((system + _step(report["method"]), *(f"{100 * figure:.1f}" for figure in figures)))
     title = "**speechocean762's 250 speakers, whom TAP and SNP should unlearn: how many fresh probes still name**"
-    return f"{title}\n\n{_markdown(rows, ('system', 'linear probe %', 'non-linear probe %', 'equal-error rate %'))}"
+    return f"{title}\n\n{markdown(rows, ('system', 'linear probe %', 'non-linear probe %', 'equal-error rate %'))}"
 
 
 def quoted(count: int | None) -> str:
@@ -159,16 +159,17 @@ def _ours(paper: str, corpus: str) -> Iterator[Line]:
             found, metrics = report["speaker_probe"], report["metrics"]
             cells = (
                 f"TDNN-BiLSTM, {system}{_step(report['method'])}",
-                _interval(metrics["ua"]),
+                interval(metrics["ua"]),
                 f"{100 * metrics['wa']['value']:.1f}",
-                _trained(report),
-                _against(found),
-                _against(found["train_speakers"]),
+                trained(report),
+                against(found),
+                against(found["train_speakers"]),
             )
             yield Line(report["saw_unlabelled_test_audio"], len(report["folds"]), cells)
 
 
-def _trained(report: Mapping[str, Any]) -> str:
+def trained(report: Mapping[str, Any]) -> str:
+    """Count folds and seeds."""
     return f"{len(report['folds'])} x {len(report['seeds'])}"
 
 
@@ -190,19 +191,22 @@ def _classical(folder: str) -> Iterator[Line]:
         )
         metrics = row["metrics"]
         folds = f"{len(table['folds'])} x 1"
-        cells = (name, _interval(metrics["ua"]), f"{100 * metrics['wa']['value']:.1f}", folds, "", "")
+        cells = (name, interval(metrics["ua"]), f"{100 * metrics['wa']['value']:.1f}", folds, "", "")
         yield Line(row["saw_unlabelled_test_audio"], len(table["folds"]), cells)
 
 
-def _interval(metric: Mapping[str, Any]) -> str:
+def interval(metric: Mapping[str, Any]) -> str:
+    """Write a share in per cent with its interval."""
     return f"{100 * metric['value']:.1f} [{100 * metric['low']:.1f} to {100 * metric['high']:.1f}]"
 
 
-def _against(probe: Mapping[str, Any] | None) -> str:
+def against(probe: Mapping[str, Any] | None) -> str:
+    """Write how many speakers a probe names, and what chance is."""
     return "" if not probe else f"{100 * probe['accuracy']:.1f} (chance {100 * probe['chance']:.0f})"
 
 
-def _markdown(rows: list[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
+def markdown(rows: list[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> str:
+    """Write a table."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

@@ -71,6 +71,19 @@ def test_the_same_runs_give_the_same_bytes_whenever_and_however_they_were_writte
     assert {(e.mtime, e.uid, e.gid, e.uname, e.gname, e.mode) for e in entries} == {(0, 0, 0, "", "", 0o644)}
 
 
+def test_the_curve_of_enrolled_speakers_is_kept_and_comes_back(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "runs" / tiny_run.name)
+    curve = tmp_path / "runs" / tiny_run.name / "enrolled" / "cold_start.json"
+    curve.parent.mkdir(exist_ok=True)
+    curve.write_text('{"0": {"value": 0.5}}')
+    leaderboard(tmp_path / "runs", tmp_path / "board")
+    unpack(tmp_path / "board" / ARCHIVE, tmp_path / "again")
+    kept = tmp_path / "again" / tiny_run.name / "enrolled"
+    assert tree(kept) == {"cold_start.json": curve.read_bytes()}
+    leaderboard(tmp_path / "again", tmp_path / "second")
+    assert (tmp_path / "second" / ARCHIVE).read_bytes() == (tmp_path / "board" / ARCHIVE).read_bytes()
+
+
 def test_a_training_goes_on_from_what_the_system_s_own_tool_unpacks(
     packed: Path, tiny_run: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from serene.errors import SereneError
 from serene.experiment.run import Run
-from serene.experiment.run_report import shift_of
+from serene.experiment.run_report import COLD_START, shift_of
 from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
 from serene.training.stages import StageSettings
 
 ARCHIVE = "runs.tar.bz2"  # bzip2 has one implementation: the same text gives the same bytes everywhere
 OF_THE_CORPUS = ("corpus.json", "speakers.json")
-OF_THE_RUN = ("recipe.yaml", "report.json", *OF_THE_CORPUS)
+OF_THE_RUN = ("recipe.yaml", "report.json", COLD_START.as_posix(), *OF_THE_CORPUS)
 OF_THE_TRAINING = ("environment.json", "probes.json", "log.jsonl")
 OF_THE_TRIAL = (*OF_THE_TRAINING, "shift.json", "predictions.csv")
 MEMBER = re.compile(
@@ -48,8 +48,9 @@ def keep(run: Run, folder: Path) -> None:
         if shift is not None:  # embeddings are not kept
             write_text(target / "shift.json", json.dumps(shift) + "\n")
         trial.predictions().write(target / "predictions.csv")
-    for name in OF_THE_CORPUS:
+    for name in (*OF_THE_CORPUS, COLD_START):
         if (run.folder / name).exists():
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(run.folder / name, folder / name)
     write_text(folder / "recipe.yaml", _nowhere(run.recipe).to_yaml())
 
@@ -101,7 +102,7 @@ def unpack(archive: Path, folder: Path) -> None:
         path.write_bytes(content)
         names.add(name)
     runs = {name.partition("/")[0] for name in names}
-    trials = {name.rpartition("/")[0] for name in names if name.count("/") > 1}
+    trials = {name.rpartition("/")[0] for name in names if name.count("/") > 2}
     needed = [f"{run}/recipe.yaml" for run in runs]
     needed += [f"{trial}/{name}" for trial in trials for name in ("environment.json", "predictions.csv")]
     missing = min({*needed} - names, default=None) if trials else "predictions.csv"

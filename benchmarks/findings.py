@@ -1,0 +1,281 @@
+"""The tables and pictures of docs/findings.md, from what is kept under `results/`: no figure in them is typed by hand.
+
+python benchmarks/findings.py          print the tables
+python benchmarks/findings.py --write  put them between the markers of the page, and draw the pictures
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from serene.experiment.archive import ARCHIVE, members
+from serene.experiment.run_report import COLD_START
+from serene.files import write_text
+from serene.reporting.figures import UNITS
+from serene.reporting.plots import Line, curves
+from serene.reporting.style import BLUE, DASHES, INK, PALETTE, dress, fields, save
+from summary import ROOT, UNSEEN, against, interval, markdown, trained
+
+RESULTS = ROOT / "results" / "whisper"
+PAGE = ROOT / "docs" / "findings.md"
+PICTURES = ROOT / "docs" / "images" / "findings"
+CORPORA = {"crema_d": "CREMA-D", "ravdess": "RAVDESS", "emodb": "EmoDB (2 s)"}
+PARTS = {  # of the picture of layers: column -> what its line is called
+    "UA": "emotion, unseen speakers",
+    "UA enrolled": "emotion, speakers enrolled",
+    "speaker": "speaker",
+}
+HEAD = ("system", "measure [95 % interval]", "validation", "folds x seeds", UNSEEN, "training speakers %")
+WHISPER = "gat2022-whisper_ravdess-"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the page asks, and the runs that answer.
+
+    Attributes:
+        title: of the picture.
+        systems: title of a run -> what it is called.
+        metric: of the report.
+    """
+
+    title: str
+    systems: Mapping[str, str]
+    metric: str = "ua"
+
+
+QUESTIONS = {
+    "heads": Question(
+        "Whisper base at rest: layers and heads",
+        {
+            f"whisper-{corpus}-{row}": f"{name}: {system}"
+            for corpus, name in CORPORA.items()
+            for row, system in (
+                ("layer_2", "layer 2, linear"),
+                ("layer_3", "layer 3, linear"),
+                ("layer_4", "layer 4, linear"),
+                ("layer_3_head", "layer 3, hidden layer"),
+                ("layer_4_head", "layer 4, hidden layer"),
+                ("attentive_head", "layer 4, attentive pooling"),
+            )
+        },
+    ),
+    "normalisation": Question(
+        "RAVDESS, 6 folds: the speaker normalised",
+        {
+            f"{WHISPER}{row}": system
+            for row, system in (
+                ("baseline", "nothing (baseline)"),
+                ("projector", "projector, no step (SNP, λ = 0)"),
+                *((f"snp_1e-{n}", f"SNP, λ = 1e-{n}") for n in (4, 3, 2, 1)),
+                ("confusion", "confusion loss"),
+                ("whitened_10", "whitened by training speakers"),
+                ("whitened_100", "the same, ten times as strongly"),
+                ("whitened_elsewhere", "whitened by speechocean762's"),
+            )
+        },
+    ),
+    "fine_tuned": Question(
+        "RAVDESS, 2 folds: the last two of three layers free",
+        {
+            f"{WHISPER}{row}": system
+            for row, system in (
+                ("two_layers", "fine-tuned alone (TAP, λ = 0)"),
+                *((f"tap_1e-{n}", f"TAP, λ = 1e-{n}") for n in (4, 3, 2, 1)),
+            )
+        },
+    ),
+    "adversaries": Question(
+        "RAVDESS, 6 folds: Tu et al.'s training modes on a projector",
+        {
+            f"tu2019-whisper_ravdess-{row}": system
+            for row, system in (("ser_only", "SER-only"), ("mtl", "MTL"), ("dat", "DAT"), ("cgt", "CGT"))
+        },
+    ),
+    "mixup": Question(
+        "RAVDESS, 2 folds: mixup, centre loss and pooling, two layers free",
+        {
+            f"kang2023-whisper_ravdess-{row}": system
+            for row, system in (
+                ("none", "no mixup"),
+                ("conventional", "conventional mixup"),
+                ("label_adaptive", "label-adaptive mixup"),
+                ("none_centre", "no mixup, centre loss"),
+                ("label_adaptive_centre", "label-adaptive, centre loss"),
+                ("first_frame", "no mixup, first frame"),
+                ("mean", "no mixup, mean"),
+                ("attentive", "no mixup, attentive"),
+            )
+        },
+    ),
+    "personalised": Question(
+        "CREMA-D: the Brown report's rows",
+        {
+            f"brown-whisper_speaker_{split}-{row}": f"{name}: {system}"
+            for split, name in (("dependent", "random split"), ("disjoint", "unseen speakers"))
+            for row, system in (
+                ("base", "base"),
+                ("personalised", "vector per speaker"),
+                ("mfcc", "raw MFCC of the speaker"),
+                ("mfcc_learned", "mapped MFCC of the speaker"),
+            )
+        },
+    ),
+    "calibrated": Question(
+        "CREMA-D, expressed intensity: Tran et al.'s vectors and calibration",
+        {
+            f"tran2023-whisper_crema_d-{row}": system
+            for row, system in (
+                ("vanilla", "neither"),
+                ("vanilla_pldc", "PLDC"),
+                ("personalised", "speakers' vectors"),
+                ("personalised_pldc", "both"),
+            )
+        },
+        metric="ccc_expressed_intensity",
+    ),
+}
+ENROLLED = {  # title of a run -> what it is called
+    f"{WHISPER}baseline": "RAVDESS, baseline",
+    f"{WHISPER}snp_1e-2": "RAVDESS, SNP, λ = 1e-2",
+    f"{WHISPER}two_layers": "RAVDESS, fine-tuned (2 folds)",
+    f"{WHISPER}tap_1e-3": "RAVDESS, TAP, λ = 1e-3 (2 folds)",
+    "whisper-crema_d-layer_3_head": "CREMA-D, layer 3",
+    "whisper-emodb-layer_3_head": "EmoDB (2 s), layer 3",
+}
+
+
+@functools.cache
+def kept() -> dict[str, dict[str, Any]]:
+    """Read the archive: title of a run -> its report, with its curve of enrolled speakers where it has one."""
+    runs: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, text in members(RESULTS / ARCHIVE):
+        run, _, file = name.partition("/")
+        if file in ("report.json", COLD_START.as_posix()):
+            runs[run][file] = json.loads(text)
+    return {
+        files["report.json"]["title"]: files["report.json"] | {"cold_start": files.get(COLD_START.as_posix())}
+        for files in runs.values()
+    }
+
+
+def reports(question: Question) -> dict[str, dict[str, Any]]:
+    """Give the reports of a question's runs that were made, by what the page calls them."""
+    return {name: kept()[title] for title, name in question.systems.items() if title in kept()}
+
+
+def table(question: Question) -> str:
+    """Write a line for each run."""
+    rows, unit = [], UNITS[question.metric[:3].rstrip("_")]
+    for name, report in reports(question).items():
+        probe, before = report["speaker_probe"], report["validation"]
+        validation = unit.one(before and before[question.metric]["value"], "")
+        cells = (name, unit.interval(report["metrics"][question.metric]), validation, trained(report))
+        rows.append((*cells, against(probe), against(probe and probe["train_speakers"])))
+    return markdown(rows, HEAD)
+
+
+def picture(question: Question) -> Figure:
+    """Draw each run's measure with its interval, and beside it what a fresh probe reads of unseen speakers."""
+    found = reports(question)
+    figure, (left, right) = fields(2, 5.2, 0.9 + 0.36 * len(found))
+    for place, report in enumerate(found.values()):
+        metric, probe = report["metrics"][question.metric], report["speaker_probe"]
+        left.plot([metric["low"], metric["high"]], [-place, -place], color=INK, lw=1.6)
+        left.plot(metric["value"], -place, "o", color=BLUE, ms=7)
+        if probe:
+            right.plot(probe["accuracy"], -place, "s", color=PALETTE[4], ms=7)
+            right.plot([probe["chance"]] * 2, [-place - 0.3, -place + 0.3], color=INK, lw=1.2, ls=DASHES)
+    left.set_yticks([-place for place in range(len(found))], list(found))
+    right.set_yticks([-place for place in range(len(found))], [])
+    left.set(xlabel="CCC" if question.metric.startswith("ccc") else "UA, unseen speakers, 95 % interval")
+    right.set(xlabel="speaker probe, dashed: chance", xlim=(0, 1.02))
+    for axes in (left, right):
+        _shares(axes, question.metric.startswith("ccc") and axes is left)
+    left.set_title(question.title, loc="left", fontsize=10, color=INK)
+    return figure
+
+
+def _shares(axes: Axes, plain: bool) -> None:
+    dress(axes, grid="x")
+    if not plain:
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
+
+
+def layers() -> tuple[str, Figure]:
+    """Write and draw what linear probes read of every layer, on three corpora."""
+    rows, (figure, places) = [], fields(len(CORPORA), 5.2, 3.6)
+    for axes, (corpus, name) in zip(places, CORPORA.items(), strict=True):
+        found = json.loads((RESULTS / f"layers-{corpus}.json").read_text())["rows"]
+        for place, (column, what) in enumerate(PARTS.items()):
+            axes.plot(
+                [row["layer"] for row in found], [row[column] for row in found], "o-", color=PALETTE[place], label=what
+            )
+        axes.set_title(name, loc="left", fontsize=10, color=INK)
+        axes.set(xlabel="layer", ylim=(0, 1.02))
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
+        dress(axes)
+        for row in found:
+            ends = [{"value": row[c], "low": row[f"{c} low"], "high": row[f"{c} high"]} for c in ("UA", "UA enrolled")]
+            rows.append((name, str(row["layer"]), *map(interval, ends), f"{100 * row['speaker']:.1f}"))
+    places[0].legend(frameon=False, fontsize=9)
+    head = ("corpus", "layer", "UA % [95 % interval]", "UA %, enrolled", "speaker %")
+    return markdown(rows, head), figure
+
+
+def enrolment() -> tuple[str, Figure]:
+    """Write and draw UA by the number of unlabelled clips with which each unseen speaker is enrolled."""
+    found = {name: kept()[title]["cold_start"] for title, name in ENROLLED.items() if title in kept()}
+    found = {name: curve for name, curve in found.items() if curve}
+    counts = [count for curve in list(found.values())[:1] for count in curve]
+    rows = [(name, *(interval(curve[count]) for count in counts)) for name, curve in found.items()]
+    where: Sequence[float | str] = [int(count) if count.isdecimal() else count for count in counts]
+    lines: dict[str, Line] = {
+        name: (where, [curve[count]["value"] for count in counts], None, None) for name, curve in found.items()
+    }
+    drawn = curves(lines, "unlabelled clips with which each unseen speaker is enrolled", "UA")
+    return markdown(rows, ("model", *(f"{count} clips" for count in counts))), drawn
+
+
+def answers() -> dict[str, Callable[[], tuple[str, Figure]]]:
+    """Give what is put between each pair of markers: a table and a picture."""
+    made = {name: functools.partial(_answer, question) for name, question in QUESTIONS.items() if reports(question)}
+    return {"layers": layers, **made, "enrolment": enrolment}
+
+
+def _answer(question: Question) -> tuple[str, Figure]:
+    return table(question), picture(question)
+
+
+def main() -> None:
+    """Print the tables, or write the page and its pictures."""
+    text = PAGE.read_text()
+    for name, answer in answers().items():
+        written, drawn = answer()
+        if "--write" not in sys.argv:
+            sys.stdout.write(f"{name}\n\n{written}\n")
+            continue
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{PAGE} has no {begin} with {end}.")
+        shown = f"![{name.replace('_', ' ')}](images/findings/{name}.png)\n\n{written}"
+        text = f"{before}{begin}\n{shown}{end}{after}"
+        save(drawn, Path(f"{PICTURES / name}.png"))
+    if "--write" in sys.argv:
+        write_text(PAGE, text)
+
+
+if __name__ == "__main__":
+    main()
