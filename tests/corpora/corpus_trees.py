@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from serene.corpora.sample import FOLDER
 from serene.corpora.synthetic import make
 
 RATE = 16_000
@@ -224,6 +226,11 @@ def files(root: Path) -> Path:
     return sound_files(root, ["OAF_back_angry.wav", "OAF_bar_sad.wav", "b/YAF_back_neutral.flac"])
 
 
+def sample(root: Path) -> Path:
+    """The sample itself: it comes with the package."""
+    return Path(shutil.copytree(FOLDER, root / "sample"))
+
+
 def synthetic(root: Path) -> Path:
     """A small synthetic corpus; `read` makes a larger one in a new folder."""
     make(root / "made", speakers=4, clips_per_speaker=8, seconds=0.3)
@@ -241,5 +248,6 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "speechocean762": speechocean762,
     "table": table,
     "files": files,
+    "sample": sample,
     "synthetic": synthetic,
 }

@@ -15,6 +15,7 @@ from serene.cli.terminal import Json, app, aside, bars, out, print_json, trainin
 from serene.corpora import CORPORA
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, write_left_out
 from serene.corpora.manifest import Manifest
+from serene.corpora.sample import FOLDER as SAMPLE
 from serene.corpora.spelling import alike, words
 from serene.errors import SereneError, quoted
 
@@ -28,10 +29,11 @@ Encoding = Annotated[
 @app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help=f"One of {', '.join(CORPORA)}; or package.module:read.")],
-    folder: Annotated[
-        Path, typer.Argument(help="The corpus as it is shipped; for `table` the CSV or JSON-lines file.")
-    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, such as emodb.jsonl.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="The corpus as it is shipped; for `table` the table; none for `sample`."),
+    ] = None,
     pattern: Annotated[
         str | None,
         typer.Option("--pattern", help="For `files`: how they are named, as {speaker}_{text}_{emotion}.wav."),
@@ -50,15 +52,17 @@ def prepare(
 
     if output.suffix != ".jsonl":
         raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
+    if folder is None and corpus != "sample":
+        raise SereneError(f"Say where the corpus lies: serene prepare {corpus} FOLDER -o {output}.")
     if plots:
         with training():
             import serene.reporting.corpus_report  # noqa: F401  # what is missing is said before the long decoding
     with bars() as progress:
         try:
             told = partial(aside.print, soft_wrap=True) if pattern else None
-            given = {"root": root, "encoding": encoding, "pattern": pattern, "remark": told}
+            given = {"root": root, "encoding": encoding, "pattern": pattern, "remark": told, "fast": fast}
             asked = {name: value for name, value in given.items() if value}
-            manifest = prepare_corpus(corpus, folder, fast=fast, progress=partial(progress, "decoding"), **asked)
+            manifest = prepare_corpus(corpus, folder or SAMPLE, progress=partial(progress, "decoding"), **asked)
         except NothingLeft as error:
             if error.left_out:
                 write_left_out(error.left_out, beside(output))

@@ -13,6 +13,7 @@ CORPORA = {
     "speechocean762": "serene.corpora.speechocean762:read",
     "table": "serene.corpora.table:read",
     "files": "serene.corpora.files:read",
+    "sample": "serene.corpora.sample:read",
     "synthetic": "serene.corpora.synthetic:read",
 }
 

@@ -17,6 +17,7 @@ from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.prepare import hashed, prepare
+from serene.corpora.sample import FOLDER as SAMPLE
 from serene.errors import SereneError, quoted
 from serene.evaluation.columns import check_names
 from serene.evaluation.speakers import facts_of
@@ -222,12 +223,13 @@ def load_corpus(
     settings: CorpusSettings | SpeakerSettings, runs: Path, progress: Progress = silent, section: str = "corpus"
 ) -> Manifest:
     """Read a recipe's manifest, or prepare its corpus folder: once, as long as the folder does not change."""
-    if settings.path is None:
+    given = str(SAMPLE) if settings.path is None and settings.name == "sample" else settings.path
+    if given is None:
         raise SereneError(
             f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
             "manifest that `serene prepare` made."
         )
-    path = Path(settings.path)
+    path = Path(given)
     if path.suffix == ".jsonl" and settings.name != "table":
         manifest = _read(path, settings.name, section, progress)
     elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
