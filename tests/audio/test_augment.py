@@ -17,8 +17,10 @@ import torch
 
 from serene import sound
 from serene.audio import augment
-from serene.audio.augment import Augment, gain, polarity_inversion
-from serene.audio.dataset import Dataset, frames_of
+from serene.audio.augment import Augment, Copy
+from serene.audio.changes import gain, level, polarity_inversion
+from serene.audio.dataset import Dataset, frames_of, samples_of
+from serene.audio.mfcc import Mfcc
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest
@@ -91,7 +93,7 @@ def test_the_generator_is_the_only_source_of_randomness() -> None:
 
 
 def test_changes_follow_one_another_in_the_order_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(augment.BUILT_IN, "plus_one", lambda samples, _: samples + 1)
+    monkeypatch.setitem(augment.CHANGES, "plus_one", lambda samples, _: samples + 1)
     rng = np.random.default_rng(0)
     assert np.array_equal(Augment({"plus_one": 1.0, "polarity_inversion": 1.0}, 1.0)(SAMPLES, rng), -(SAMPLES + 1))
     assert np.array_equal(Augment({"polarity_inversion": 1.0, "plus_one": 1.0}, 1.0)(SAMPLES, rng), 1 - SAMPLES)
@@ -125,7 +127,7 @@ PAPER = {  # Kang et al. 2023, section 3.2: what is no change of its own there i
 
 
 def test_all_nine_changes_have_the_papers_names() -> None:
-    assert {*augment.BUILT_IN, *augment.AUDIOMENTATIONS} == PAPER
+    assert {"gain", "polarity_inversion", *augment.AUDIOMENTATIONS} == PAPER
 
 
 class Noise:
@@ -211,6 +213,41 @@ def test_every_clip_of_a_batch_is_changed_on_its_own_and_repeatably(made_up_mani
     assert not torch.equal(first, other)
 
 
+def test_copies_are_made_once_and_drawn_beside_the_clip(made_up_manifest: Manifest, tmp_path: Path) -> None:
+    kept = Mfcc()
+    given: Any = {"front_end": kept, "changes": {"level": 1.0}, "probability": 1.0}
+    copies = [Store(tmp_path, Copy(**given, number=number)) for number in (1, 2)]
+    assert len({store.folder for store in (*copies, Store(tmp_path, kept))}) == 3
+    others: Any = [{"probability": 0.5}, {"changes": {"level": 0.5}}, {"front_end": Mfcc(deltas=0)}]
+    assert len({Copy(**given | other, number=1).identity for other in ({}, *others)}) == 4
+    clips = dataset(made_up_manifest, tmp_path)
+    clips.store, clips.copies = Store(tmp_path, kept), copies
+    samples = samples_of(made_up_manifest.utterances[0])
+    rngs = [np.random.default_rng([number, int(sound.content_hash(samples), 16)]) for number in (1, 2)]
+    assert all(rng.random(2).max() < 1 for rng in rngs)  # whether at all, and whether this change
+    expected = [kept(samples), *(kept(level(samples, rng)) for rng in rngs)]
+    drawn = [clips.batch([0], np.random.default_rng(seed)).inputs[0].numpy() for seed in range(30)]
+    counts = [sum(np.array_equal(one, other) for one in drawn) for other in expected]
+    assert sum(counts) == 30
+    assert min(counts) > 3
+    assert np.array_equal(clips.batch([0]).inputs[0].numpy(), expected[0])
+    files = sorted(copies[0].folder.rglob("*.npy"))
+    assert len(files) == 1, "only what was asked for"
+
+
+def test_copies_without_changes_and_changes_of_stored_features_are_told(tmp_path: Path) -> None:
+    head = "corpus: {name: emodb}\nprotocol: {name: speaker_folds}\nmethod: {name: baseline}\n"
+    (tmp_path / "r.yaml").write_text(head)
+    with pytest.raises(
+        SereneError, match=r"features\.augment_copies is 2; a number of copies was expected, and changes"
+    ):
+        recipe.load(str(tmp_path / "r.yaml"), ["features.augment_copies=2"])
+    with pytest.raises(SereneError, match=r"set features\.augment_copies to how many changed copies"):
+        recipe.load(str(tmp_path / "r.yaml"), ["features.augment={level: 1}"])
+    made = recipe.load(str(tmp_path / "r.yaml"), ["features.augment={level: 1}", "features.augment_copies=2"])
+    assert made.reaches_below is None or "augment" not in made.reaches_below
+
+
 def test_scores_are_of_the_clips_as_they_are(made_up_manifest: Manifest, tmp_path: Path) -> None:
     config = {"model_type": "hubert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config |= {"intermediate_size": 16, "conv_dim": [16] * 7}
@@ -252,7 +289,8 @@ def test_features_that_are_stored_cannot_be_changed(encoder: str) -> None:
         checked(model={"encoder": encoder}, features=features)
     assert str(caught.value) == (
         f"features.augment changes waveforms anew in every epoch, and the features of '{encoder}' are computed once "
-        "and stored: choose an encoder that reads waveforms, or drop it."
+        "and stored: set features.augment_copies to how many changed copies of each clip are, choose an encoder that "
+        "reads waveforms, or drop it."
     )
 
 

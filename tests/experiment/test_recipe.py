@@ -419,7 +419,7 @@ def test_the_identity_is_of_what_decides_a_cell(tmp_path: Path) -> None:
     text = BASE.replace("baseline", "domain_adversarial")
     made = load(tmp_path, text)
     others = {"features.enrolment_clips", "features.enrolment_prior", "features.augment"}  # need others beside them
-    others |= {"model.speaker_whitening"}
+    others |= {"features.augment_copies", "model.speaker_whitening"}
     known = ANOTHER.keys() | ELSEWHERE.keys() | others
     assert set(leaves(made.resolved())) == known, "a setting that this test does not know"
     own = made.identity("data")
@@ -433,6 +433,8 @@ def test_the_identity_is_of_what_decides_a_cell(tmp_path: Path) -> None:
         others[f"features.{setting}"] = enrolled.identity("data")
     waveforms = [load(tmp_path, text, "model={encoder: hubert}", "model.config={}", *more) for more in ([], [AUGMENT])]
     others |= {"hubert": waveforms[0].identity("data"), "features.augment": waveforms[1].identity("data")}
+    copies = load(tmp_path, text, AUGMENT, "features.augment_copies=2")
+    others |= {"features.augment_copies": copies.identity("data")}
     resting = [load(tmp_path, text, f"model={{encoder: whisper, {more}}}") for more in ("", "speaker_whitening: 1")]
     others |= {"whisper": resting[0].identity("data"), "model.speaker_whitening": resting[1].identity("data")}
     assert len({own, *others.values()}) == len(others) + 1, others

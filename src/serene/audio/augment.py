@@ -1,15 +1,19 @@
-"""Waveforms are changed at random in training: gain and polarity, or any of the nine changes of Kang et al. 2023."""
+"""Waveforms are changed at random in training: anew in every epoch, or once for each of a few copies."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from serene import registry
+from serene.audio.changes import CHANGES
+from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
 from serene.errors import SereneError
-from serene.sound import SAMPLE_RATE
+from serene.sound import SAMPLE_RATE, content_hash
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -22,20 +26,7 @@ AUDIOMENTATIONS = {
     "time_stretch": "audiomentations:TimeStretch",
     "pitch_shift": "audiomentations:PitchShift",
 }  # of the extra `augment`, in its own defaults: the paper names the changes and gives no settings
-DECIBELS = 10.0  # largest gain either way, of the released code
-
-
-def gain(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make samples louder or softer by up to 10 dB."""
-    return samples * np.float32(10 ** (rng.uniform(-DECIBELS, DECIBELS) / 20))
-
-
-def polarity_inversion(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn samples upside down."""
-    return -samples
-
-
-BUILT_IN: dict[str, Change] = {"gain": gain, "polarity_inversion": polarity_inversion}
+VERSION = 1  # of copies that are stored; raise it when the same settings give other arrays
 
 
 class Augment:
@@ -56,7 +47,7 @@ class Augment:
         self.changes = [(_load(name), chance) for name, chance in changes.items()]
 
     def __call__(self, samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Change samples (sample,) at 16 kHz, or not; the length stays."""
+        """Change samples (sample,) at 16 kHz, or not."""
         if rng.random() >= self.probability:
             return samples
         for change, chance in self.changes:
@@ -65,10 +56,52 @@ class Augment:
         return samples
 
 
+@dataclass(frozen=True, kw_only=True)
+class Copy(FrontEnd):
+    """A front end that reads a changed copy of each clip, always the same one, so that it can be stored.
+
+    Args:
+        front_end: makes the features.
+        changes: change -> its probability.
+        probability: that a clip is changed at all.
+        number: of the copy.
+    """
+
+    front_end: FrontEnd
+    changes: Mapping[str, float]
+    probability: float
+    number: int
+
+    @property
+    def declared(self) -> InputSpec:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the front end itself."""
+        return self.front_end.declared
+
+    @property
+    def spec(self) -> InputSpec:
+        """As the front end itself."""
+        return self.front_end.spec
+
+    @property
+    def identity(self) -> str:
+        """What the store keys the arrays by: the changes, the copy's number, and the front end."""
+        own = {"changes": list(self.changes.items()), "probability": self.probability, "number": self.number}
+        return f"{identity_of('copy', VERSION, own)}-{self.front_end.identity}"
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """Change samples (sample,) as their content and the number say, and turn them into features."""
+        rng = np.random.default_rng([self.number, int(content_hash(samples), 16)])
+        return self.front_end(self._augment(samples, rng))
+
+    @cached_property
+    def _augment(self) -> Augment:
+        return Augment(self.changes, self.probability)
+
+
 def _load(name: str) -> Change:
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    transform = registry.load(name, dict.fromkeys(BUILT_IN, "") | AUDIOMENTATIONS, "change of waveforms")(p=1.0)
+    if name in CHANGES:
+        return CHANGES[name]
+    transform = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")(p=1.0)
 
     def change(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         seed = int(rng.integers(2**31))  # audiomentations draws from the global generators

@@ -36,6 +36,7 @@ class Dataset:
         contexts: what a model is told of who speaks, all of whom are known in the same respects; None for a model that
             is told nothing.
         augment: changes waveforms at random, in training.
+        copies: stores of changed copies; training reads the clip itself or any of them, drawn anew every time.
         crop: frames of each clip that training takes, from a random place; shorter clips are taken whole.
     """
 
@@ -48,11 +49,12 @@ class Dataset:
         speakers: Sequence[str],
         contexts: Contexts | None = None,
         augment: Augment | None = None,
+        copies: Sequence[Store] = (),
         crop: int | None = None,
     ) -> None:
         """Compute nothing but what is not in the store yet."""
         self.utterances, self.store, self.task, self.contexts = tuple(utterances), store, task, contexts
-        self.augment, self.crop = augment, crop
+        self.augment, self.copies, self.crop = augment, copies, crop
         self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
         place = {name: i for i, name in enumerate(speakers)}
         self.targets = torch.from_numpy(task.targets(self.utterances))
@@ -76,7 +78,8 @@ class Dataset:
         if rng is None:
             return features(utterance, self.store)
         if self.augment is None:
-            return self._cut(features(utterance, self.store), rng)
+            store = (self.store, *self.copies)[rng.integers(len(self.copies) + 1)] if self.copies else self.store
+            return self._cut(features(utterance, store), rng)
         clip = self._cut(self.store.front_end(samples_of(utterance, self.store.front_end.spec.shortest)), rng)
         return self.augment(clip[:, 0], rng)[:, None]  # of a waveform as the encoder would read it
 

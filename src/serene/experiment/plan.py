@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serene import protocols
-from serene.audio.augment import Augment
+from serene.audio.augment import Augment, Copy
 from serene.audio.input_spec import FrontEnd
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
@@ -137,6 +137,13 @@ def stored_by(recipe: Recipe, beginning: Path | None = None) -> FrontEnd:
         return front_end
     normalize = recipe.features.normalize
     return Prefix(front_end=front_end, encoder=encoder.name, settings=encoder.settings, normalize=normalize)
+
+
+def copies_of(recipe: Recipe, store: Store) -> tuple[Store, ...]:
+    """Give the stores of the changed copies of training clips, where the recipe asks for such."""
+    own, front_end = recipe.features, store.front_end
+    made = {"front_end": front_end, "changes": own.augment, "probability": own.augment_probability}
+    return tuple(Store(store.folder.parent, Copy(**made, number=n + 1)) for n in range(own.augment_copies))
 
 
 def _splits_of(

@@ -201,10 +201,16 @@ def _check_training_clips(features: FeatureSettings, maker: Any, encoder: Choice
     if crop is not None and maker.declared.frames(crop) < shortest:
         least = f"{shortest / maker.declared.rate:.2g}"
         raise SereneError(f"features.crop is {crop} seconds, and '{encoder.name}' needs {least} at least; take more.")
-    if features.augment and not maker.declared.augmented:
+    if features.augment_copies < 0 or (features.augment_copies and not features.augment):
+        raise SereneError(
+            f"features.augment_copies is {features.augment_copies}; a number of copies was expected, and changes in "
+            "features.augment that make them."
+        )
+    if features.augment and not features.augment_copies and not maker.declared.augmented:
         raise SereneError(
             f"features.augment changes waveforms anew in every epoch, and the features of '{encoder.name}' are "
-            "computed once and stored: choose an encoder that reads waveforms, or drop it."
+            "computed once and stored: set features.augment_copies to how many changed copies of each clip are, choose "
+            "an encoder that reads waveforms, or drop it."
         )
 
 

@@ -44,7 +44,8 @@ class FeatureSettings:
     """What features are standardised by (what suits the encoder by default), and how many of a speaker's own clips.
 
     `enrolment_prior` blends so many frames' worth of the training set's statistics into a speaker's own. `augment` maps
-    changes of training waveforms to their probabilities, and `augment_probability` is that a clip is changed at all.
+    changes of training waveforms to their probabilities, and `augment_probability` is that a clip is changed at all:
+    anew in every epoch, or once for each of `augment_copies`, which are stored and drawn from beside the clip itself.
     Of each training clip `crop` seconds are read, from a random place that is drawn anew in every epoch. `store` keeps
     on disk what the frozen part of an encoder makes of clips.
     """
@@ -54,6 +55,7 @@ class FeatureSettings:
     enrolment_prior: float = 0.0
     augment: dict[str, float] = field(default_factory=dict)
     augment_probability: float = 1.0
+    augment_copies: int = 0
     crop: float | None = None
     store: bool = True
 
@@ -117,7 +119,7 @@ class Recipe:
     def reaches_below(self) -> str | None:
         """What changes the input of an encoder's frozen part, so that its outputs cannot be stored; None if nothing."""
         changed = {
-            "augmentation": bool(self.features.augment),
+            "augmentation": bool(self.features.augment) and not self.features.augment_copies,
             "features.crop": self.features.crop is not None,
             f"features.normalize: {self.features.normalize}": self.features.normalize not in ("utterance", "none"),
             f"the method {self.method.name}": self.method.make().changes_sound,

@@ -15,7 +15,7 @@ from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.report import Report
 from serene.experiment.label_calibration import calibrate_trial
-from serene.experiment.plan import Plan, Progress, make_plan, plan_pretraining, silent, stored_by
+from serene.experiment.plan import Plan, Progress, copies_of, make_plan, plan_pretraining, silent, stored_by
 from serene.experiment.recipe import load_table
 from serene.experiment.recipe_file import RECIPES
 from serene.experiment.run import Run
@@ -173,6 +173,9 @@ def _warm(planned: Plan, splits: list[Split], beginning: Path | None, progress: 
         return
     store = Store(planned.store, stored_by(planned.recipe, beginning))
     warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
+    training = {u.id: u for s in splits for u in s.train}
+    for number, copies in enumerate(copies_of(planned.recipe, store), 1):
+        warm(list(training.values()), copies, lambda done, of, n=number: progress(f"copies {n}", done, of))
     warm(planned.speakers, store, lambda done, of: progress("speakers' features", done, of))
     if "cepstra" in planned.recipe.needs:
         unlabelled = {u.id: u for s in splits for u in s.unlabelled}

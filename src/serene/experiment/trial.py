@@ -22,7 +22,7 @@ from serene.audio.store import Store
 from serene.evaluation import metrics, reliability
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
-from serene.experiment.plan import Plan, stored_by, stream_of
+from serene.experiment.plan import Plan, copies_of, stored_by, stream_of
 from serene.experiment.run import Trial
 from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
@@ -195,9 +195,11 @@ def datasets_of(
     speakers = sorted({u.speaker for u in split.train})
     told = contexts_of(split.unlabelled, recipe.needs, store, known=known_persons)
     features = recipe.features
-    augment = Augment(features.augment, features.augment_probability) if features.augment else None
+    copies = copies_of(recipe, store)
+    augment = Augment(features.augment, features.augment_probability) if features.augment and not copies else None
     crop = store.front_end.spec.frames(features.crop) if features.crop else None
     known: dict[str, Any] = {"task": task, "speakers": speakers, "augment": augment, "crop": crop}
+    known["copies"] = copies
     known["contexts"] = told if recipe.needs - {"embeddings"} else None
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return {part: Dataset(clips, store, **known) for part, clips in parts.items() if clips}
