@@ -71,7 +71,7 @@ QUESTIONS = {
         },
     ),
     "normalisation": Question(
-        "RAVDESS, 6 folds: the speaker normalised",
+        "RAVDESS: the speaker normalised",
         {
             f"{WHISPER}{row}": system
             for row, system in (
@@ -86,7 +86,7 @@ QUESTIONS = {
         },
     ),
     "fine_tuned": Question(
-        "RAVDESS, 2 folds: the last two of three layers free",
+        "RAVDESS: the last two of three layers free",
         {
             f"{WHISPER}{row}": system
             for row, system in (
@@ -96,14 +96,14 @@ QUESTIONS = {
         },
     ),
     "adversaries": Question(
-        "RAVDESS, 6 folds: Tu et al.'s training modes on a projector",
+        "RAVDESS: Tu et al.'s training modes on a projector",
         {
             f"tu2019-whisper_ravdess-{row}": system
             for row, system in (("ser_only", "SER-only"), ("mtl", "MTL"), ("dat", "DAT"), ("cgt", "CGT"))
         },
     ),
     "mixup": Question(
-        "RAVDESS, 2 folds: mixup, centre loss and pooling, two layers free",
+        "RAVDESS: mixup, centre loss and pooling, two layers free",
         {
             f"kang2023-whisper_ravdess-{row}": system
             for row, system in (
@@ -148,8 +148,8 @@ QUESTIONS = {
 ENROLLED = {  # title of a run -> what it is called
     f"{WHISPER}baseline": "RAVDESS, baseline",
     f"{WHISPER}snp_1e-2": "RAVDESS, SNP, λ = 1e-2",
-    f"{WHISPER}two_layers": "RAVDESS, fine-tuned (2 folds)",
-    f"{WHISPER}tap_1e-3": "RAVDESS, TAP, λ = 1e-3 (2 folds)",
+    f"{WHISPER}two_layers": "RAVDESS, two layers free",
+    f"{WHISPER}tap_1e-3": "RAVDESS, TAP, λ = 1e-3",
     "whisper-crema_d-layer_3_head": "CREMA-D, layer 3",
     "whisper-emodb-layer_3_head": "EmoDB (2 s), layer 3",
 }
@@ -170,8 +170,17 @@ def kept() -> dict[str, dict[str, Any]]:
 
 
 def reports(question: Question) -> dict[str, dict[str, Any]]:
-    """Give the reports of a question's runs that were made, by what the page calls them."""
-    return {name: kept()[title] for title, name in question.systems.items() if title in kept()}
+    """Give the reports of a question's runs that were made, by what the page calls them, with their folds where few."""
+    found = {name: kept()[title] for title, name in question.systems.items() if title in kept()}
+    folds = {name: len(report["folds"]) for name, report in found.items()}
+    most = {group: max(n for name, n in folds.items() if _group(name) == group) for group in map(_group, found)}
+    few = {name: f" ({n} folds)" if n < most[_group(name)] else "" for name, n in folds.items()}
+    return {name + few[name]: report for name, report in found.items()}
+
+
+def _group(name: str) -> str:
+    """Give what the names of rows that may be compared begin with, where a question has several corpora or splits."""
+    return name.partition(":")[0] if ":" in name else ""
 
 
 def table(question: Question) -> str:
@@ -201,6 +210,7 @@ def picture(question: Question) -> Figure:
     left.set(xlabel="CCC" if question.metric.startswith("ccc") else "UA, unseen speakers, 95 % interval")
     right.set(xlabel="speaker probe, dashed: chance", xlim=(0, 1.02))
     for axes in (left, right):
+        axes.set_ylim(0.5 - len(found), 0.5)
         _shares(axes, question.metric.startswith("ccc") and axes is left)
     left.set_title(question.title, loc="left", fontsize=10, color=INK)
     return figure
@@ -235,8 +245,8 @@ def layers() -> tuple[str, Figure]:
 
 def enrolment() -> tuple[str, Figure]:
     """Write and draw UA by the number of unlabelled clips with which each unseen speaker is enrolled."""
-    found = {name: kept()[title]["cold_start"] for title, name in ENROLLED.items() if title in kept()}
-    found = {name: curve for name, curve in found.items() if curve}
+    made = {name: kept()[title] for title, name in ENROLLED.items() if title in kept()}
+    found = {f"{name} ({len(r['folds'])} folds)": r["cold_start"] for name, r in made.items() if r["cold_start"]}
     counts = [count for curve in list(found.values())[:1] for count in curve]
     rows = [(name, *(interval(curve[count]) for count in counts)) for name, curve in found.items()]
     where: Sequence[float | str] = [int(count) if count.isdecimal() else count for count in counts]
