@@ -207,7 +207,7 @@ def picture(question: Question) -> Figure:
             right.plot([probe["chance"]] * 2, [-place - 0.3, -place + 0.3], color=INK, lw=1.2, ls=DASHES)
     left.set_yticks([-place for place in range(len(found))], list(found))
     right.set_yticks([-place for place in range(len(found))], [])
-    left.set(xlabel="CCC" if question.metric.startswith("ccc") else "UA, unseen speakers, 95 % interval")
+    left.set(xlabel="CCC, 95 % interval" if question.metric.startswith("ccc") else "UA, 95 % interval")
     right.set(xlabel="speaker probe, dashed: chance", xlim=(0, 1.02))
     for axes in (left, right):
         axes.set_ylim(0.5 - len(found), 0.5)

@@ -21,6 +21,15 @@ from serene.errors import SereneError, quoted
 
 FEW = 3  # lines of a kind that are printed
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where ids of speakers may stand for one person.")]
+Folder = Annotated[
+    Path | None, typer.Argument(help="The corpus as it is shipped; for `table` the table; none for `sample`.")
+]
+Pattern = Annotated[
+    str | None, typer.Option("--pattern", help="For `files`: how they are named, as {speaker}_{text}_{emotion}.wav.")
+]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="For `table`: the folder that relative paths are taken from.")
+]
 Encoding = Annotated[
     str | None, typer.Option("--encoding", help="Of a table's or list's text, such as latin-1 or utf-16.")
 ]
@@ -30,17 +39,9 @@ Encoding = Annotated[
 def prepare(
     corpus: Annotated[str, typer.Argument(help=f"One of {', '.join(CORPORA)}; or package.module:read.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, such as emodb.jsonl.")],
-    folder: Annotated[
-        Path | None,
-        typer.Argument(help="The corpus as it is shipped; for `table` the table; none for `sample`."),
-    ] = None,
-    pattern: Annotated[
-        str | None,
-        typer.Option("--pattern", help="For `files`: how they are named, as {speaker}_{text}_{emotion}.wav."),
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option("--root", help="For `table`: the folder that relative paths are taken from.")
-    ] = None,
+    folder: Folder = None,
+    pattern: Pattern = None,
+    root: Root = None,
     encoding: Encoding = None,
     fast: Annotated[bool, typer.Option("--fast", help="Read headers only; audio is not checked.")] = False,
     plots: Annotated[bool, typer.Option("--plots", help="Also draw the corpus, in a folder beside.")] = False,
