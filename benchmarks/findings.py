@@ -12,7 +12,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -282,7 +281,7 @@ def main() -> None:
             raise SystemExit(f"{PAGE} has no {begin} with {end}.")
         shown = f"![{name.replace('_', ' ')}](images/findings/{name}.png)\n\n{written}"
         text = f"{before}{begin}\n{shown}{end}{after}"
-        save(drawn, Path(f"{PICTURES / name}.png"))
+        save(drawn, PICTURES / f"{name}.png")
     if "--write" in sys.argv:
         write_text(PAGE, text)
 

@@ -160,7 +160,8 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
 @torch.no_grad()
 def estimate(whitening: SpeakerWhitening, model: EmotionModel, train: Dataset, stream: SpeakerStream | None) -> None:
     """Find how speakers differ, on as many parts of the speaker corpus as it has clips, or on the training part."""
-    whitening.standardise(score(model, train).embeddings)  # and so whatever the model embeds from here on
+    embeddings = score(model, train).embeddings
+    whitening.standardise(embeddings)  # and so whatever the model embeds from here on
     strength = model.parts.speaker_whitening
     if stream is not None:
         rng, network = np.random.default_rng(0), TorchNetwork(model.eval())
@@ -170,7 +171,8 @@ def estimate(whitening: SpeakerWhitening, model: EmotionModel, train: Dataset, s
         whitening.estimate(clips, speakers, [""] * len(clips), strength)
         return
     labels = [*train.task.truth(train.utterances)] if train.task.gives != "values" else [""] * len(train)
-    whitening.estimate(score(model, train).embeddings, [u.speaker for u in train.utterances], labels, strength)
+    standard = whitening(torch.from_numpy(embeddings)).numpy()
+    whitening.estimate(standard, [u.speaker for u in train.utterances], labels, strength)
 
 
 @torch.no_grad()
@@ -198,8 +200,7 @@ def datasets_of(
     copies = copies_of(recipe, store)
     augment = Augment(features.augment, features.augment_probability) if features.augment and not copies else None
     crop = store.front_end.spec.frames(features.crop) if features.crop else None
-    known: dict[str, Any] = {"task": task, "speakers": speakers, "augment": augment, "crop": crop}
-    known["copies"] = copies
+    known: dict[str, Any] = {"task": task, "speakers": speakers, "augment": augment, "copies": copies, "crop": crop}
     known["contexts"] = told if recipe.needs - {"embeddings"} else None
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return {part: Dataset(clips, store, **known) for part, clips in parts.items() if clips}
