@@ -161,6 +161,59 @@ def test_int8_scores_depend_on_no_batch_either(folder: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("by_hand")
+def test_a_small_folder_answers_alike(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_graph, "SMALL", 1)
+    parity = export_onnx(folder, tmp_path / "out", small=True)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert 1e-6 < max(row.logits for row in parity.small) < 0.2
+    assert "with weights of 8 bits, batch of 1" in parity.lines()[-4]
+    own, small = Recognizer.load(folder), Recognizer.load(tmp_path / "out")
+    alone = [small(one).scores for one in SOUNDS]
+    for one, other, scores in zip(own(SOUNDS), small(SOUNDS), alone, strict=True):
+        assert other.scores == pytest.approx(one.scores, abs=0.02)
+        assert other.scores == pytest.approx(scores, abs=1e-6)
+
+
+def test_weights_of_8_bits_are_the_weights_rounded_for_each_output(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    shapes = {"MatMul": (64, 96), "Gemm": (80, 64), "Conv": (8, 16, 40)}  # the outputs: columns, rows, rows
+    weights = {name: draw.normal(0, draw.uniform(0.1, 9), shape).astype(np.float32) for name, shape in shapes.items()}
+    weights["MatMul"][:, 3] *= 1e-3
+    node = onnx.helper.make_node
+    nodes = [
+        node("MatMul", ["x", "MatMul"], ["product"]),
+        node("Gemm", ["x", "Gemm"], ["mapped"], transB=1),
+        node("Conv", ["wave", "Conv"], ["convolved"]),
+    ]
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    ends = [value("x", kind, [1, 64]), value("wave", kind, [1, 16, 40])], [value("product", kind, [1, 96])]
+    initializers = [onnx.numpy_helper.from_array(values, name) for name, values in weights.items()]
+    opset = [onnx.helper.make_opsetid("", 20)]
+    graph = onnx.helper.make_graph(nodes, "by hand", *ends, initializers)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset), tmp_path / "g.onnx")
+    onnx_graph.store_in_8_bits(tmp_path / "g.onnx")
+    stored = onnx.load(tmp_path / "g.onnx").graph
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in stored.initializer}
+    for name, values in weights.items():
+        whole, scale = found[f"{name}_whole"], found[f"{name}_scale"]
+        rows = whole.T if name == "MatMul" else whole
+        for numbers, own, true in zip(rows, scale, values.T if name == "MatMul" else values, strict=True):
+            assert abs(numbers.astype(int)).max() == 127
+            assert own * numbers.astype(np.float32) == pytest.approx(true, abs=0.501 * own)
+    onnx.checker.check_model(onnx.load(tmp_path / "g.onnx"), full_check=True)
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_small_folder_never_takes_the_place_of_the_weights(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SereneError, match=r"--small leaves out model.safetensors: name another folder"):
+        export_onnx(folder, folder, small=True)
+    assert (folder / "model.safetensors").is_file()
+    export_onnx(folder, tmp_path / "out", small=True)
+    with pytest.raises(SereneError, match=r"holds no model.safetensors, and answers on the CPU alone: drop device 'cu"):
+        Recognizer.load(tmp_path / "out", device="cuda")
+
+
+@pytest.mark.usefixtures("by_hand")
 def test_a_manifest_needs_int8_and_the_models_labels(folder: Path, tmp_path: Path, made_up_manifest: Manifest) -> None:
     Manifest(tuple(replace(clip, emotion="surprise") for clip in made_up_manifest)).write(tmp_path / "m.jsonl")
     with pytest.raises(SereneError, match="A labelled manifest tells what int8 costs; export with --int8"):

@@ -114,6 +114,7 @@ def export(
     model: Annotated[str | None, typer.Argument(help="A model folder, or its name on the Hugging Face hub.")] = None,
     to: Annotated[Literal["onnx", "transformers"], typer.Option("--to", help="What to write.")] = "onnx",
     int8: Annotated[bool, typer.Option("--int8", help="Also a quantised ONNX file.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="Weights of 8 bits, and none for torch.")] = False,
     manifest: Annotated[Path | None, typer.Option("--manifest", help="Labelled clips: what does int8 cost?")] = None,
     json: Json = False,
 ) -> None:
@@ -122,14 +123,15 @@ def export(
         if to == "transformers":
             from serene.export.to_transformers import export_transformers
 
-            if int8 or manifest:
-                raise SereneError("--int8 and --manifest are for --to onnx; drop them.")
+            if int8 or small or manifest:
+                raise SereneError("--int8, --small and --manifest are for --to onnx; drop them.")
             compared = export_transformers(model, output)
         else:
             from serene.export.to_onnx import export_onnx
             from serene.inference.folder import ModelFolder
 
-            compared = export_onnx(model or ModelFolder.find(None).path, output, int8=int8, manifest=manifest)
+            folder = model or ModelFolder.find(None).path
+            compared = export_onnx(folder, output, int8=int8, small=small, manifest=manifest)
     _say(compared, json, folder=str(output))
     if not json:
         out.print(f"Folder: {output.resolve()}")

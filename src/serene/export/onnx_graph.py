@@ -24,6 +24,7 @@ from serene.models.model import EmotionModel
 from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors
 from serene.speaker import SpeakerContext, Statistics
 
+SMALL = 4096  # numbers of a tensor that is not worth storing in 8 bits
 EXAMPLE = 50  # frames of the example that the graph is traced with; of waveforms so many times what one frame sees
 
 
@@ -210,6 +211,44 @@ def trace(model: EmotionModel, path: Path) -> None:
         if model.encoder.window is not None:
             program.model.metadata_props[WINDOW] = str(model.encoder.window)
         program.save(path)
+
+
+def store_in_8_bits(path: Path) -> None:
+    """Store a graph's large weights as whole numbers from -127 to 127, with a scale for each output or row.
+
+    They are turned back when the file is loaded, and computed with in 32 bits: batch-mates change nothing, as they do
+    where what is multiplied is quantised too, and nothing is faster.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph, turned, kept = model.graph, [], []
+    readers = {name: node for node in reversed(graph.node) for name in node.input}
+    for tensor in graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.ndim < 2 or values.size < SMALL:
+            kept.append(tensor)
+            continue
+        axis = _output_axis(readers[tensor.name], values.ndim)
+        scale = np.abs(values).max(axis=tuple(other for other in range(values.ndim) if other != axis), keepdims=True)
+        scale = np.maximum(scale, np.finfo(np.float32).tiny) / 127
+        whole, scales = f"{tensor.name}_whole", f"{tensor.name}_scale"
+        kept.append(onnx.numpy_helper.from_array(np.round(values / scale).astype(np.int8), whole))
+        kept.append(onnx.numpy_helper.from_array(scale.ravel(), scales))
+        turned.append(onnx.helper.make_node("DequantizeLinear", [whole, scales], [tensor.name], axis=axis))
+    nodes = [*turned, *graph.node]
+    for field, values in ((graph.initializer, kept), (graph.node, nodes)):
+        del field[:]
+        field.extend(values)
+    onnx.save(model, path)
+
+
+def _output_axis(node: Any, dimensions: int) -> int:
+    """Say along which axis of its weights a node's outputs lie: rows, but for products from the right."""
+    if node.op_type == "MatMul":
+        return dimensions - 1
+    transposed = any(given.name == "transB" and given.i for given in node.attribute)
+    return 1 if node.op_type == "Gemm" and not transposed else 0
 
 
 def _clean(graph: Any) -> None:

@@ -16,9 +16,9 @@ from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation import metrics
 from serene.export.hub import SENT
-from serene.export.onnx_graph import example, quiet, trace
+from serene.export.onnx_graph import example, quiet, store_in_8_bits, trace
 from serene.files import whole_folder
-from serene.inference.folder import CARD, GRAPHS, ModelFolder
+from serene.inference.folder import CARD, GRAPHS, TENSORS, ModelFolder
 from serene.inference.network import OnnxNetwork
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
@@ -55,10 +55,11 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the full and the quantised graph are from PyTorch, batch by batch, and what quantising costs."""
+    """How far the full and the quantised graphs are from PyTorch, batch by batch, and what quantising costs."""
 
     fp32: tuple[Comparison, ...]
     int8: tuple[Comparison, ...] = ()
+    small: tuple[Comparison, ...] = ()
     labelled: Labelled | None = None
 
     @property
@@ -73,7 +74,9 @@ class Parity:
     def lines(self) -> list[str]:
         """Say it in sentences, one to a line."""
         said = []
-        for name, rows in ((GRAPHS["fp32"], self.fp32), (GRAPHS["int8"], self.int8)):
+        full = GRAPHS["fp32"]
+        named = ((full, self.fp32), (GRAPHS["int8"], self.int8), (f"{full} with weights of 8 bits", self.small))
+        for name, rows in named:
             said += [
                 f"{name}, batch of {len(row.lengths)}, up to {max(row.lengths)} {row.unit}: logits differ from "
                 f"PyTorch's by {row.logits:.1e} at most, embeddings by {row.embedding:.1e} (cosine {row.cosine:.6f})"
@@ -87,7 +90,12 @@ class Parity:
 
 
 def export_onnx(
-    folder: str | Path, out: str | Path, *, int8: bool = False, manifest: str | Path | None = None
+    folder: str | Path,
+    out: str | Path,
+    *,
+    int8: bool = False,
+    small: bool = False,
+    manifest: str | Path | None = None,
 ) -> Parity:
     """Write a complete model folder with an ONNX file, all or nothing.
 
@@ -95,6 +103,8 @@ def export_onnx(
         folder: a model folder or hub name.
         out: the folder to write; it may be `folder` itself, and is replaced where it is such an export already.
         int8: also write a file whose matrix products are quantised dynamically.
+        small: write a folder that can do nothing but answer, a quarter of the size: the graph's weights are stored in
+            8 bits and computed with in 32, and `model.safetensors` is left out.
         manifest: labelled clips, on which the drop by quantising is measured.
 
     Raises:
@@ -104,6 +114,8 @@ def export_onnx(
     """
     known, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
     own = out == known.path.resolve()
+    if own and small:
+        raise SereneError(f"--small leaves out model.safetensors: name another folder than {out}, which would lose it.")
     if not own:
         refuse_to_replace(out, lambda former: (former / GRAPHS["fp32"]).is_file())
     if front_end_of(known.preprocessor).declared.learned:
@@ -127,6 +139,10 @@ def export_onnx(
             _quantise(temporary / GRAPHS["fp32"], temporary / GRAPHS["int8"])
             cost = None if labelled is None else _labelled(temporary, labelled)
             parity = replace(parity, int8=_compared(model, known, temporary, "int8"), labelled=cost)
+        if small:
+            store_in_8_bits(temporary / GRAPHS["fp32"])
+            parity = replace(parity, small=_compared(model, known, temporary, "fp32"))
+            (temporary / TENSORS).unlink()
         card = onnx_card(known.card, known.name, GRAPHS["fp32"], parity.lines())
         (temporary / CARD).write_text(card, encoding="utf-8")
     return parity

@@ -34,6 +34,7 @@ class OnnxNetwork(Network):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = QUIET
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # weights of 8 bits become float32 once
         try:
             self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library has a dozen exceptions of its own, and no common name
@@ -92,6 +93,8 @@ def network_of(folder: ModelFolder, device: str, precision: str, threads: int | 
         return network
     if graph is None and not (folder.path / TENSORS).is_file():
         raise SereneError(f"{folder.path} holds no weights: neither {GRAPHS['fp32']} nor {TENSORS} is there.")
+    if graph is not None and not (folder.path / TENSORS).is_file():
+        raise SereneError(f"{folder.path} holds no {TENSORS}, and answers on the CPU alone: drop device '{device}'.")
     if precision == "int8":
         raise SereneError(
             f"int8 needs {GRAPHS[precision]}, and a CPU. Make the file once, where torch is installed: "
