@@ -36,6 +36,30 @@ class Statistics:
         variance = sum(((rows - mean) ** 2).sum(axis=0) for rows in read()) / count
         return cls(np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST)]).astype(np.float32), count)
 
+    def joined(self, other: Statistics) -> Statistics:
+        """Give those over the vectors of both, in float32."""
+        count = self.count + other.count
+        (mean, deviation), (their_mean, their_deviation) = (
+            np.asarray(own.moments, dtype=np.float64) for own in (self, other)
+        )
+        share = other.count / count
+        apart = share * (1 - share) * np.square(their_mean - mean)
+        variance = (1 - share) * np.square(deviation) + share * np.square(their_deviation) + apart
+        moments = np.stack([mean + share * (their_mean - mean), np.maximum(np.sqrt(variance), SMALLEST)])
+        return Statistics(moments.astype(np.float32), count)
+
+    def shrunk(self, above: Statistics, prior: float) -> Statistics:
+        """Blend in so many vectors' worth (`prior`) of the level above, whose count the result has."""
+        share = self.count / (self.count + prior)
+        (mean, deviation), (above_mean, above_deviation) = self.moments, above.moments
+        mean = share * mean + (1 - share) * above_mean
+        variance = share * np.square(deviation) + (1 - share) * np.square(above_deviation)
+        return Statistics(np.stack([mean, np.sqrt(variance)]), above.count)
+
+    def counting(self, share: float) -> Statistics:
+        """Give the same, taken over so much less: a share of the count, rounded."""
+        return Statistics(self.moments, round(share * self.count))
+
     @classmethod
     def of_nothing(cls, width: int) -> Self:
         """Give mean 0 and deviation 1, taken over nothing: of a speaker of whom nothing is known."""

@@ -99,12 +99,41 @@ def test_json_is_json_wherever_it_goes(typed: Typed, one: Path) -> None:
 def test_a_speaker_is_enrolled_from_what_holds_speech(typed: Typed, tmp_path: Path) -> None:
     for seed in range(3):
         write(tmp_path / "clips" / f"{seed}.wav", spoken(1.0, seed))
-    assert typed("enrol", "clips", "-o", "anna.json")[1] == "3 clips, 3 seconds -> anna.json\n"
+    code, out, errors = typed("enrol", "clips", "-o", "anna.json")
+    assert (code, out) == (0, "3 clips, 3 seconds -> anna.json\n")
+    assert "These clips count for 0: they seem to hold few emotions" in errors
+    assert json.loads(typed("enrol", "clips", "-o", "anna.json", "--json")[1])["counts_for"] == 0
     write(tmp_path / "clips" / "silence.wav", np.zeros(32_000, np.float32))
     code, out, _ = typed("enrol", "clips", "-o", "anna.json")
     assert (code, out) == (0, "3 clips, 3 seconds -> anna.json (left out: 1 without speech)\n")
     unknown, known = (typed("predict", "clips/0.wav", "--json", *more)[1] for more in ([], ["--profile", "anna.json"]))
+    assert json.loads(unknown)["scores"] == json.loads(known)["scores"]
+    assert json.loads(known)["adapted_to"] == "speaker of 3 clips"
+    told = json.loads((tmp_path / "anna.json").read_text())
+    told["said"] = dict.fromkeys(told["said"], 1)  # as varied as can be
+    (tmp_path / "anna.json").write_text(json.dumps(told))
+    known = typed("predict", "clips/0.wav", "--json", "--profile", "anna.json")[1]
     assert json.loads(unknown)["scores"] != json.loads(known)["scores"]
+
+
+def test_a_folder_is_adapted_to_as_a_whole(typed: Typed, tmp_path: Path) -> None:
+    for seed in range(4):
+        write(tmp_path / "clips" / f"{seed}.wav", spoken(1.0, seed))
+    code, out, errors = typed("predict", "clips", "--adapt", "folder", "--json")
+    assert (code, {row["adapted_to"] for row in json.loads(out)}) == (0, {"folder of 4 clips"})
+    assert "Adapted to the folder of 4 clips, without their labels." in errors
+    header, first = typed("predict", "clips", "--adapt", "folder")[1].splitlines()[:2]
+    assert header.startswith("path,adapted_to,label,")
+    assert "folder of 4 clips" in first
+    assert json.loads(typed("predict", "clips", "--json")[1])[0].get("adapted_to") is None
+    line = json.loads(typed("predict", "clips/0.wav", "--timeline", "--adapt", "recording", "--json")[1])
+    assert line["adapted_to"] == "recording of 1 window"
+    for words, said in {
+        ("clips", "--adapt", "recording"): "--adapt recording is for --timeline: sounds take --adapt folder.",
+        ("clips", "--adapt", "folder", "--timeline"): "a timeline takes --adapt recording.",
+    }.items():
+        code, _, errors = typed("predict", *words)
+        assert (code, said in errors) == (2, True)
 
 
 def test_a_manifest_is_answered_row_by_row(typed: Typed, one: Path, tmp_path: Path) -> None:

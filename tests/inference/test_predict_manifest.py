@@ -74,6 +74,26 @@ def test_speakers_are_enrolled_with_their_own_clips_and_every_row_says_so(manife
     assert list(read_csv(tmp_path / "out.csv")[0])[:4] == ["id", "path", ENROLLED, "label"]
 
 
+def test_speakers_are_shrunk_towards_the_folder_and_the_folder_towards_training(manifest: Path, tmp_path: Path) -> None:
+    known = Recognizer.load()
+    turns = {turn.id: turn for turn in Manifest.read(manifest)}
+    clips = {
+        name: known.extract(sound.read(turn.audio, turn.start, turn.duration), 16_000) for name, turn in turns.items()
+    }
+    folder = known.together([list(clips.values())[:2], list(clips.values())[2:]], "folder")
+    assert folder is not None
+    for enrolled in (None, "all"):
+        predict([manifest], known, tmp_path / "out.jsonl", adapt_to_folder=True, enrol_speakers=enrolled)
+        for row in rows_of(tmp_path / "out.jsonl"):
+            if row["note"]:
+                continue
+            own = [clips[name] for name, turn in turns.items() if turn.speaker == turns[row["id"]].speaker]
+            profile = folder if enrolled is None else known.enrolled(own, folder)
+            (expected,) = known.answer([clips[row["id"]]], profile=profile)
+            assert row["scores"] == pytest.approx(dict(expected.scores), abs=1e-4)
+            assert row["adapted_to"] == profile.name
+
+
 def test_a_clip_that_cannot_be_read_is_a_row_and_enrols_nobody(manifest: Path, tmp_path: Path) -> None:
     clips = [*Manifest.read(manifest), Utterance(id="gone", audio=str(tmp_path / "gone.wav"), speaker="C")]
     Manifest(tuple(clips)).write(manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from serene.audio.mfcc import Mfcc
 from serene.errors import SereneError
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
-from serene.speaker import Statistics
+from serene.speaker import SpeakerContext, Statistics
 
 RATE = 16_000
 CLIPS = [spoken(seconds, seed) for seed, seconds in enumerate((0.6, 1.4, 1.0))]
@@ -57,12 +58,70 @@ def standardised(clip: np.ndarray, statistics: Statistics) -> np.ndarray:
     return (Mfcc(deltas=0)(clip).mean(axis=0) - mean) / deviation
 
 
-def test_the_prior_is_the_mean_with_the_speaker_enrolled(recognizer: Recognizer) -> None:
-    profile = recognizer.enrol(SOUNDS)
-    assert profile.context.embeddings is None
-    own = [scores(standardised(clip, profile.context.features)) for clip in CLIPS]
-    assert profile.prior == pytest.approx({name: sum(one[name] for one in own) / 3 for name in EMOTIONS}, abs=1e-4)
-    assert sum(profile.prior.values()) == pytest.approx(1)
+def test_what_was_said_is_counted_before_anything_is_known_of_the_speaker(tmp_path: Path) -> None:
+    parts = PARTS | {"embedding_norm": "speaker"}
+    write_folder(tmp_path / "m", speaker=True, normalize="none", parts=parts, embedding_width=WIDTH)
+    recognizer = Recognizer.load(tmp_path / "m")
+    labels = [recognizer(clip, RATE).label for clip in CLIPS]
+    assert recognizer.enrol(SOUNDS).said == {name: labels.count(name) for name in EMOTIONS}
+
+
+def profile_of(said: dict[str, int], embeddings: np.ndarray) -> Profile:
+    own = Statistics.of(lambda: [embeddings])
+    context = SpeakerContext(features=own, embeddings=own)
+    return Profile("a model", context, len(embeddings), 1.0, said)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"a": 9, "b": 0, "c": 0, "d": 0}, 0.0),
+        ({"a": 5, "b": 5, "c": 0, "d": 0}, 0.0),  # as many as two of four: half of the classes
+        ({"a": 6, "b": 6, "c": 6, "d": 0}, 1.0),  # three of four
+        ({"a": 4, "b": 4, "c": 1, "d": 0}, None),
+        ({}, 1.0),  # dimensions are not counted
+    ],
+)
+def test_clips_count_by_how_varied_that_is_which_was_said_of_them(said: dict[str, int], expected: float | None) -> None:
+    if expected is None:
+        shares = [count / sum(said.values()) for count in said.values() if count]
+        perplexity = math.prod(share**-share for share in shares)
+        expected = (perplexity / 4 - 0.6) / (0.75 - 0.6)
+        assert 0 < expected < 1
+    profile = profile_of(said, np.ones((20, 2)))
+    assert profile.varied == pytest.approx(expected)
+    assert profile.told.embeddings.count == round(20 * expected)
+    assert profile.context.embeddings.count == 20
+
+
+def test_joined_profiles_are_those_of_all_clips() -> None:
+    draw = np.random.default_rng(0)
+    one, two, three = (draw.normal(mean, 1 + mean, (count, 3)) for mean, count in ((0, 4), (2, 1), (3, 30)))
+    apart = [profile_of({"a": 1, "b": 2}, rows) for rows in (one, two, three)]
+    joined, whole = apart[0].joined(apart[1]).joined(apart[2]), np.concatenate([one, two, three]).tolist()
+    assert (joined.clips, joined.seconds, joined.said) == (35, 3.0, {"a": 3, "b": 6})
+    for own in (joined.context.embeddings, joined.context.features):
+        assert own.count == 35
+        for k, (mean, deviation) in enumerate(own.moments.T):
+            column = [row[k] for row in whole]
+            by_hand = sum(column) / 35
+            assert mean == pytest.approx(by_hand, abs=1e-5)
+            assert deviation == pytest.approx(math.sqrt(sum((x - by_hand) ** 2 for x in column) / 35), rel=1e-5)
+
+
+def test_a_speaker_is_shrunk_towards_the_folder_and_counts_as_it_does() -> None:
+    draw = np.random.default_rng(1)
+    speaker = profile_of({"a": 5, "b": 5}, draw.normal(2, 3, (10, 3)))
+    folder = profile_of({"a": 50, "b": 30}, draw.normal(0, 1, (80, 3)))
+    within, share = speaker.within(folder), 10 / (10 + 20)
+    assert (within.context.embeddings.count, within.clips, within.name) == (80, 10, "speaker of 10 clips")
+    for k in range(3):
+        (mean, deviation), (above, spread) = (own.context.embeddings.moments[:, k] for own in (speaker, folder))
+        assert within.context.embeddings.moments[0, k] == pytest.approx(share * mean + (1 - share) * above)
+        variance = share * deviation**2 + (1 - share) * spread**2
+        assert within.context.embeddings.moments[1, k] == pytest.approx(math.sqrt(variance))
+    alike = profile_of({"a": 10, "b": 0}, draw.normal(2, 3, (10, 3))).within(folder)
+    assert alike.context.embeddings.moments == pytest.approx(folder.context.embeddings.moments)
 
 
 def test_statistics_of_embeddings_are_over_the_clips_as_of_an_unseen_speaker(tmp_path: Path) -> None:
@@ -74,8 +133,6 @@ def test_statistics_of_embeddings_are_over_the_clips_as_of_an_unseen_speaker(tmp
     own = profile.context.embeddings
     assert own.moments == pytest.approx(np.stack([embeddings.mean(axis=0), embeddings.std(axis=0)]), abs=1e-4)
     assert own.count == 3
-    by_hand = [scores(standardised(clip, own)) for clip in CLIPS]
-    assert profile.prior == pytest.approx({name: sum(one[name] for one in by_hand) / 3 for name in EMOTIONS}, abs=1e-4)
     profile.write(tmp_path / "anna.json")
     again = Profile.read(tmp_path / "anna.json").context.embeddings
     assert (again.moments.tolist(), again.count) == (own.moments.tolist(), 3)
@@ -96,7 +153,7 @@ def test_a_file_says_what_was_written_and_nothing_else(recognizer: Recognizer, t
     again = Profile.read(tmp_path / "anna.json")
     assert again.to_dict() == profile.to_dict() == json.loads((tmp_path / "anna.json").read_text())
     assert set(profile.to_dict()) == {
-        *("format", "model", "clips", "seconds", "frames", "prior"),
+        *("format", "model", "clips", "seconds", "frames", "said"),
         *("mean", "deviation", "voice", "embedding", "embedding_deviation"),
     }
     numbers = 2 * WIDTH + WIDTH + len(EMOTIONS) + 4
@@ -116,7 +173,8 @@ def test_without_a_profile_the_training_set_stands_in_where_it_may(tmp_path: Pat
     recognizer.network = watched = Watched(recognizer.network)
     recognizer(SOUNDS)
     assert np.array_equal(watched.batches[0].context.features.count, [0, 0, 0])
-    recognizer(SOUNDS, profile=recognizer.enrol(SOUNDS))
+    varied = replace(recognizer.enrol(SOUNDS), said=dict.fromkeys(EMOTIONS, 1))
+    recognizer(SOUNDS, profile=varied)
     assert (watched.batches[-1].context.features.count > 0).all()
 
 
@@ -183,12 +241,13 @@ def test_cepstra_are_means_of_the_clips_means(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda kept: kept.update(format=2), "was written by a newer serene"),
+        (lambda kept: kept.update(format=3), "was written by a newer serene"),
         (lambda kept: kept.pop("mean"), "no readable profile"),
         (lambda kept: kept.update(mean=[]), "no readable profile"),
         (lambda kept: kept.update(mean=["a"]), "no readable profile"),
         (lambda kept: kept.update(mean=[math.nan]), "no readable profile"),
-        (lambda kept: kept.update(prior=[1, 2]), "no readable profile"),
+        (lambda kept: kept.update(format=1), "by an older serene. Enrol the speaker again: serene enrol CLIPS -o"),
+        (lambda kept: kept.update(said=[1, 2]), "no readable profile"),
         (lambda kept: kept.update(deviation=[1.0]), "its statistics are not those of any clips"),
         (lambda kept: kept.update(deviation=[0.0] * WIDTH), "its statistics are not those of any clips"),
         (lambda kept: kept.update(clips=0), "its statistics are not those of any clips"),
@@ -198,6 +257,7 @@ def test_cepstra_are_means_of_the_clips_means(tmp_path: Path) -> None:
         ),
         (lambda kept: kept.update(mean=[1e300] * WIDTH), "no readable profile"),
         (lambda kept: kept.update(format="1"), "no readable profile"),
+        (lambda kept: kept.update(said={"anger": -1}), "its statistics are not those of any clips"),
         (lambda kept: kept.update(frames=0), "its statistics are not those of any clips"),
     ],
 )
@@ -213,7 +273,7 @@ def test_what_is_wrong_with_a_profile_is_one_short_sentence(tmp_path: Path) -> N
     file = tmp_path / "p.json"
     with pytest.raises(SereneError, match=r"p\.json is no readable profile: there is no such file\.$"):
         Profile.read(file)
-    for content in (b"RIFF" + bytes(range(256)) * 500, b"[]", b"{", b'{"format": 1}', b'"' + b"x" * 10_000 + b'"'):
+    for content in (b"RIFF" + bytes(range(256)) * 500, b"[]", b"{", b'{"format": 2}', b'"' + b"x" * 10_000 + b'"'):
         file.write_bytes(content)
         with pytest.raises(SereneError, match="is no readable profile, such as `serene enrol` writes: ") as raised:
             Profile.read(file)

@@ -45,6 +45,10 @@ def predict(
         str | None,
         typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
     ] = None,
+    adapt: Annotated[
+        Literal["folder", "recording"] | None,
+        typer.Option("--adapt", help="To all of the sounds together, without labels; or a timeline to its recording."),
+    ] = None,
     abstain: Abstain = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips in a batch.")] = 16,
     device: Device = "auto",
@@ -67,6 +71,7 @@ def predict(
         )
         target = sys.stdout if output is None else output
         clips = _clips(sounds, enrol_speakers, timeline, form)
+        _refuse_misplaced(adapt, timeline)
         if not timeline and output is None and form is None and clips is None and _is_one_sound(sounds):
             _answer_one(sounds[0], recognizer, json)
             return
@@ -75,11 +80,13 @@ def predict(
             if timeline:
                 from serene.inference.timeline_file import timelines
 
-                done = timelines(sounds, recognizer, target, form, window=window, hop=hop, progress=progress)
+                cut = {"window": window, "hop": hop, "adapt": adapt is not None}
+                done = timelines(sounds, recognizer, target, form, **cut, progress=progress)
             else:
                 from serene.inference.predict import predict as predict_all
 
-                done = predict_all(sounds, recognizer, target, form, enrol_speakers=clips, progress=progress)
+                given = {"enrol_speakers": clips, "adapt_to_folder": adapt is not None}
+                done = predict_all(sounds, recognizer, target, form, **given, progress=progress)
     _say(done, json and output is not None, to=aside if output is None and not timeline else out)
 
 
@@ -102,10 +109,23 @@ def enrol(
     mute = len(paths) - profile.clips
     if json:
         told = {"profile": named(output), "clips": profile.clips, "without_speech": mute}
-        print_json(told | {"seconds": profile.seconds})
+        print_json(told | {"seconds": profile.seconds, "counts_for": round(profile.varied * profile.clips)})
         return
     clips = f"{profile.clips} clip{'s' * (profile.clips != 1)}, {profile.seconds:.0f} seconds -> {named(output)}"
     out.print(clips + f" (left out: {mute} without speech)" * (mute > 0))
+    if profile.varied < 1:
+        said = ", ".join(f"{label} {count}" for label, count in profile.said.items() if count)
+        aside.print(
+            f"These clips count for {round(profile.varied * profile.clips)}: they seem to hold few emotions ({said}), "
+            "which would be taken for the speaker's own voice. Enrol clips of more emotions."
+        )
+
+
+def _refuse_misplaced(adapt: str | None, timeline: bool) -> None:
+    if adapt == "folder" and timeline:
+        raise SereneError("--adapt folder is for answers of one sound each: a timeline takes --adapt recording.")
+    if adapt == "recording" and not timeline:
+        raise SereneError("--adapt recording is for --timeline: sounds take --adapt folder.")
 
 
 @app.command()

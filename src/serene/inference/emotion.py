@@ -40,6 +40,7 @@ class Emotion:
         note: `too short`, `silence` or `noise` where there is no speech to score, `uncertain` where the highest score
             is below the threshold that was asked for.
         remark: what there is to say of a sound that was scored nonetheless: `serene.sound.OPPOSITE`.
+        adapted_to: whose clips the model was adapted to: how many of a speaker, a folder or a recording; None for none.
     """
 
     label: str | None
@@ -49,6 +50,7 @@ class Emotion:
     segments: tuple[Segment, ...] = ()
     note: str | None = None
     remark: str | None = None
+    adapted_to: str | None = None
 
     def abstaining(self, threshold: float | None) -> Emotion:
         """Return the same without a label, noted `uncertain`, if the highest score is below a threshold."""
@@ -60,6 +62,8 @@ class Emotion:
         """Return plain data that `json` writes; without a note the remark is its note, the embedding is asked for."""
         plain = {"label": self.label, "scores": dict(self.scores), "duration": self.duration}
         plain["note"] = self.note or self.remark
+        if self.adapted_to:
+            plain["adapted_to"] = self.adapted_to
         if self.segments:
             plain["segments"] = [segment.to_dict() for segment in self.segments]
         if embedding:

@@ -49,6 +49,7 @@ class Summary:
     opposite: int = 0  # rows of sounds whose channels cancel each other, and of which the louder was read
     noun: str = "file"  # what a row is of
     enrolled: Clips | None = None  # unlabelled clips that each speaker is enrolled with
+    adapted_to: str | None = None  # whose clips the model was adapted to
 
     def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Count rows as they go by."""
@@ -80,6 +81,7 @@ class Summary:
         if self.enrolled is not None:
             own = "all" if self.enrolled == "all" else f"up to {self.enrolled}"
             told[f"Each speaker is enrolled with {own} of their unlabelled clips, which are answered as well."] = True
+        told[f"Adapted to the {self.adapted_to}, without their labels."] = self.adapted_to
         head = f"{self.files} {self.noun}{'s' * (self.files != 1)}, {length} of sound{where}"
         return [head, *(line for line, there_is_such in told.items() if there_is_such)]
 
@@ -91,6 +93,7 @@ def predict(
     form: str | None = None,
     *,
     enrol_speakers: Clips | None = None,
+    adapt_to_folder: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -102,6 +105,7 @@ def predict(
     Formats are `csv`, `json` (a list) and `jsonl`; without one it is what the file's name ends in, and CSV for a
     stream. So many threads decode ahead of the network, and `progress` is told `("answering", done, of)`. A manifest's
     speakers are enrolled with so many of their unlabelled clips where `enrol_speakers` says so: see `ManifestClips`.
+    With `adapt_to_folder` the model is adapted to all of the clips first, whoever speaks in them.
 
     Raises:
         SereneError: a path or format that there is not, no sound, or an output that cannot be written.
@@ -109,6 +113,8 @@ def predict(
     labels, path = recognizer.labels, Path(output) if isinstance(output, str | Path) else None
     form = format_of(path, form)
     source = source_of(paths, recognizer, enrol_speakers)
+    if adapt_to_folder:
+        adapt(source, recognizer, threads, progress)
     list(render([], labels, form, source.columns))  # what cannot be written is said before the work, not after it
     partial = Partial.begin(path, _made_by(recognizer) | source.made_by, source.state) if path else None
     before = partial.answered(source.names) if partial else set()
@@ -118,6 +124,7 @@ def predict(
     summary = Summary(
         None, resumed=len(before), passed_over=source.passed_over, noun=source.noun, enrolled=enrol_speakers
     )
+    summary.adapted_to = source.folder and source.folder.name
     if not isinstance(output, str | Path):
         rows = (row for few in answered for row in few.values())
         output.writelines(render(summary.counting(rows), labels, form, source.columns))
@@ -132,6 +139,28 @@ def predict(
         file.writelines(render(summary.counting(rows), labels, form, source.columns))
     partial.path.unlink()
     return summary
+
+
+def adapt(source: Files, recognizer: Recognizer, threads: int | None = None, progress: Progress | None = None) -> None:
+    """Take the statistics of all clips of a source, which its answers are then adapted to; memory does not grow.
+
+    Raises:
+        SereneError: the model has no use for statistics, or has a profile.
+    """
+    recognizer.check_enrols()
+    if recognizer.profile is not None:
+        raise SereneError("--profile and --adapt folder both say what to adapt to; choose one.")
+    source.adapting()
+
+    def several() -> Iterator[list[Clip]]:
+        done = 0
+        for few in _extracted(source, source.names, recognizer, threads):
+            yield [clip for _, clip in few if isinstance(clip, Clip)]
+            done += len(few)
+            if progress:
+                progress("adapting", done, len(source.names))
+
+    source.folder = recognizer.together(several(), "folder")
 
 
 def _watched(few: Iterable[dict[str, Row]], done: int, of: int, progress: Progress | None) -> Iterator[dict[str, Row]]:
@@ -159,6 +188,17 @@ def _answers(
     source: Files, names: Sequence[str], recognizer: Recognizer, threads: int | None
 ) -> Iterator[dict[str, Row]]:
     """Answer for some sounds of a source, as `answers` does."""
+    for few in _extracted(source, names, recognizer, threads):
+        read = {name: clip for name, clip in few if isinstance(clip, Clip)}
+        answered = dict(zip(read, source.answer(list(read), list(read.values()), recognizer), strict=True))
+        outcomes = {name: answered.get(name, clip) for name, clip in few}
+        yield {name: _row(source.head(name, recognizer), outcome) for name, outcome in outcomes.items()}
+
+
+def _extracted(
+    source: Files, names: Sequence[str], recognizer: Recognizer, threads: int | None
+) -> Iterator[list[tuple[str, Outcome]]]:
+    """Give the next few clips of a source, or why there are none; the next are decoded meanwhile."""
 
     def extract(name: str) -> Outcome:
         try:
@@ -171,11 +211,7 @@ def _answers(
     threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
     most, longest = BATCHES * recognizer.batch_size, recognizer.extractor.longest
     with contextlib.closing(_ahead(names, extract, threads, most, longest)) as extracted:
-        for few in extracted:
-            read = {name: clip for name, clip in few if isinstance(clip, Clip)}
-            answered = dict(zip(read, source.answer(list(read), list(read.values()), recognizer), strict=True))
-            outcomes = {name: answered.get(name, clip) for name, clip in few}
-            yield {name: _row(source.head(name, recognizer), outcome) for name, outcome in outcomes.items()}
+        yield from extracted
 
 
 def _ahead(

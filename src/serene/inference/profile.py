@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from serene.inference.folder import ModelFolder
 from serene.sound import named
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 
-FORMAT = 1  # of the file; a reader refuses what is newer
+FORMAT = 2  # of the file; a reader refuses any other
+PRIOR = 20.0  # clips: so many of the folder's count beside a speaker's own
+# perplexity of what was said of the clips, as shares of the number of classes: at the first they count for nothing,
+# since what they have in common may be an emotion; from the second on for all. Measured in benchmarks/adaptation.py
+FEW, VARIED = 0.6, 0.75
 LARGEST = 1e20  # of a number in a file, so that standardising by the smallest deviation stays far within float32
 MOST = 2**31  # frames or clips: nobody speaks so long, and every integer type holds them
 
@@ -31,17 +36,19 @@ class Profile:
         context: what the model is told of who speaks: always with statistics of `features`.
         clips: unlabelled clips that the speaker is enrolled with.
         seconds: of sound in them.
-        prior: mean of the clips' scores, by class or dimension: what the model is inclined to say of this speaker.
+        said: of how many of them the model said each class before it knew the speaker; empty for dimensions.
+        of: whose clips they are: a `speaker`, a `folder` or a `recording`.
     """
 
     model: str
     context: SpeakerContext
     clips: int
     seconds: float
-    prior: Mapping[str, float] = field(default_factory=dict)
+    said: Mapping[str, int] = field(default_factory=dict)
+    of: str = "speaker"
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], model: str) -> Profile:
+    def made(cls, clips: Sequence[Clip], model: str) -> Profile:
         """Take the statistics over all frames of some clips, those without speech left out.
 
         Raises:
@@ -56,6 +63,55 @@ class Profile:
             cepstra=np.mean(cepstra, axis=0) if cepstra else None,
         )
         return cls(model, context, len(spoken), round(sum(duration for duration, _, _ in spoken), 3))
+
+    @property
+    def name(self) -> str:
+        """Say whose clips they are, such as `speaker of 12 clips`."""
+        return f"{self.of} of {self.clips} {'window' if self.of == 'recording' else 'clip'}{'s' * (self.clips != 1)}"
+
+    @property
+    def varied(self) -> float:
+        """How much the clips count for, 0 to 1, by how varied that is which the model said of them.
+
+        Statistics of clips of one emotion tell the emotion, and standardising by them would take it away.
+        """
+        counts = [count for count in self.said.values() if count]
+        if not self.said or not counts:
+            return 1.0
+        entropy = -sum(count / sum(counts) * math.log(count / sum(counts)) for count in counts)
+        share = math.exp(entropy) / len(self.said)
+        return min(1.0, max(0.0, (share - FEW) / (VARIED - FEW)))
+
+    @property
+    def told(self) -> SpeakerContext:
+        """What the model is told: the statistics, which count as much as the clips are varied."""
+        own, share = self.context, self.varied
+        known = {"features": own.features, "embeddings": own.embeddings}
+        return replace(own, **{name: held and held.counting(share) for name, held in known.items()})
+
+    def joined(self, other: Profile) -> Profile:
+        """Give the profile of the clips of both."""
+        one, two, share = self.context, other.context, other.clips / (self.clips + other.clips)
+        context = SpeakerContext(
+            features=_joined(one.features, two.features),
+            embeddings=_joined(one.embeddings, two.embeddings),
+            cepstra=None if one.cepstra is None else (1 - share) * one.cepstra + share * two.cepstra,
+        )
+        said = {label: count + other.said[label] for label, count in self.said.items()}
+        return replace(
+            self, context=context, clips=self.clips + other.clips, seconds=self.seconds + other.seconds, said=said
+        )
+
+    def within(self, folder: Profile) -> Profile:
+        """Shrink a speaker's statistics towards those of all clips of the folder, by how many and how varied they are.
+
+        What comes out counts as the folder does, towards training.
+        """
+        own, above = self.told.embeddings, folder.context.embeddings
+        if own is None or above is None:
+            return self
+        context = replace(self.context, embeddings=own.shrunk(above, PRIOR))
+        return replace(self, context=context, said=folder.said)
 
     @classmethod
     def read(cls, path: str | Path) -> Profile:
@@ -85,6 +141,10 @@ class Profile:
                 raise ValueError("it does not say its format")
             if kept["format"] > FORMAT:
                 raise SereneError(f"{name} was written by a newer serene (format {kept['format']}); update serene.")
+            if kept["format"] < FORMAT:
+                raise SereneError(
+                    f"{name} was written by an older serene. Enrol the speaker again: serene enrol CLIPS -o {name}."
+                )
             voice, embedding, spread = (kept[key] for key in ("voice", "embedding", "embedding_deviation"))
             clips, frames = int(kept["clips"]), int(kept["frames"])
             if not (0 < clips < MOST and 0 < frames < MOST):
@@ -94,8 +154,10 @@ class Profile:
                 embeddings=None if embedding is None or spread is None else _statistics(embedding, spread, clips, name),
                 cepstra=None if voice is None else _vector(voice),
             )
-            prior = {str(name): float(share) for name, share in kept["prior"].items()}
-            return cls(str(kept["model"]), context, clips, float(kept["seconds"]), prior)
+            said = {str(name): int(count) for name, count in kept["said"].items()}
+            if any(not 0 <= count < MOST for count in said.values()):
+                raise _implausible(name)
+            return cls(str(kept["model"]), context, clips, float(kept["seconds"]), said)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _unreadable(name, error) from error
 
@@ -110,7 +172,7 @@ class Profile:
         mean, deviation = features.moments.tolist()
         embedding = (None, None) if embeddings is None else embeddings.moments.tolist()
         plain = {"format": FORMAT, "model": self.model, "clips": self.clips, "seconds": self.seconds}
-        plain |= {"frames": features.count, "prior": dict(self.prior), "mean": mean, "deviation": deviation}
+        plain |= {"frames": features.count, "said": dict(self.said), "mean": mean, "deviation": deviation}
         plain["voice"] = None if cepstra is None else cepstra.tolist()
         return plain | {"embedding": embedding[0], "embedding_deviation": embedding[1]}
 
@@ -131,6 +193,10 @@ class Profile:
         asked = {need: width for need, width in folder.widths.items() if need != "features"}
         if held != asked or own.need("features").moments.shape[-1] != folder.config["width"]:
             raise SereneError("This profile holds other numbers than its model reads; enrol the speaker again.")
+
+
+def _joined(one: Statistics | None, other: Statistics | None) -> Statistics | None:
+    return None if one is None or other is None else one.joined(other)
 
 
 def _statistics(mean: list[float], deviation: list[float], count: int, name: str | Path) -> Statistics:

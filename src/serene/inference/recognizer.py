@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -163,7 +164,7 @@ class Recognizer:
             names = tuple(f"clip {row + 1}" for row in rows)
             batch = Batch(*padded([spoken[place][1] for place in places]), ids=names, context=context)
             for row, outputs, embedding in zip(rows, *self.network(batch), strict=True):
-                answers[row] = self._emotion(outputs, embedding, clips[row])
+                answers[row] = self._emotion(outputs, embedding, clips[row], profiles[row])
         return answers
 
     def enrol(self, sounds: Iterable[Sound], rate: int | None = None) -> Profile:
@@ -192,21 +193,41 @@ class Recognizer:
                 "Models trained with model.embedding_norm=speaker or features.normalize=speaker use one."
             )
 
-    def enrolled(self, clips: Sequence[Clip]) -> Profile:
+    def enrolled(self, clips: Sequence[Clip], folder: Profile | None = None) -> Profile:
         """Make a speaker's profile as `enrol` does, of clips that are decoded.
+
+        Args:
+            clips: of the speaker.
+            folder: of all clips among which these are: the speaker's statistics are shrunk towards theirs.
 
         Raises:
             SereneError: no clip holds speech.
         """
-        profile = Profile.of(clips, self.folder.identity)
+        profile = Profile.made(clips, self.folder.identity)
         spoken = [clip for clip in clips if clip.features is not None]
-        if "embeddings" in self.folder.needs:  # as those of an unseen speaker
-            alone = np.stack([cast(np.ndarray, own.embedding) for own in self._answers(spoken, [None] * len(spoken))])
-            embeddings = Statistics.of(lambda: [alone])
-            profile = replace(profile, context=replace(profile.context, embeddings=embeddings))
-        answers = self._answers(spoken, [profile] * len(spoken))
-        prior = {name: float(np.mean([answer.scores[name] for answer in answers])) for name in self.labels}
-        return replace(profile, prior=prior)
+        alone = self._answers(spoken, [None] * len(spoken))  # as of an unseen speaker
+        if "embeddings" in self.folder.needs:
+            rows = np.stack([cast(np.ndarray, own.embedding) for own in alone])
+            profile = replace(profile, context=replace(profile.context, embeddings=Statistics.of(lambda: [rows])))
+        answers = alone if folder is None else self._answers(spoken, [folder] * len(spoken))
+        profile = replace(profile, said=self._said(answers))
+        return profile if folder is None else profile.within(folder)
+
+    def together(self, several: Iterable[Sequence[Clip]], of: str) -> Profile | None:
+        """Make one profile of clips that come a few at a time, in memory that does not grow; None without speech."""
+        profile = None
+        for clips in several:
+            if any(clip.features is not None for clip in clips):
+                own = self.enrolled(clips)
+                profile = own if profile is None else profile.joined(own)
+        return profile and replace(profile, of=of)
+
+    def _said(self, answers: Sequence[Emotion]) -> dict[str, int]:
+        """Count how often each class is the likeliest; nothing for dimensions."""
+        if self.folder.config["dimensions"]:
+            return {}
+        likeliest = Counter(max(answer.scores, key=answer.scores.__getitem__) for answer in answers)
+        return {label: likeliest[label] for label in self.labels}
 
     def _context(self, clip: Clip, profile: Profile | None) -> SpeakerContext:
         """Tell what the model asks of a clip's speaker: by a profile, or else by the clip itself.
@@ -215,7 +236,8 @@ class Recognizer:
         """
         widths = self.folder.widths
         if profile is not None:
-            return profile.context if "features" in widths else replace(profile.context, features=None)
+            told = profile.told
+            return told if "features" in widths else replace(told, features=None)
         nothing = {need: Statistics.of_nothing(widths[need]) for need in ("features", "embeddings") if need in widths}
         if "features" in widths and self.folder.config["enrolment_prior"] <= 0:
             nothing["features"] = Statistics.of(lambda: [cast(np.ndarray, clip.features)])
@@ -225,12 +247,13 @@ class Recognizer:
         for profile in {id(own): own for own in profiles if own is not None}.values():
             profile.check(self.folder)
 
-    def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, clip: Clip) -> Emotion:
+    def _emotion(self, outputs: np.ndarray, embedding: np.ndarray, clip: Clip, profile: Profile | None) -> Emotion:
         if not np.isfinite(outputs).all():
             raise SereneError(f"The model {self.folder.name} answers what is no number: its weights are damaged.")
         task = self.folder.task
         scores = dict(zip(self.labels, task.scores(outputs, self.folder.temperature).tolist(), strict=True))
-        emotion = Emotion(task.label(scores), scores, clip.duration, embedding, remark=clip.remark)
+        adapted = None if profile is None else profile.name
+        emotion = Emotion(task.label(scores), scores, clip.duration, embedding, remark=clip.remark, adapted_to=adapted)
         return emotion.abstaining(self.abstain)
 
 

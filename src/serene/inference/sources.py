@@ -25,6 +25,7 @@ from serene.protocols.split import enrolment_ids
 Clips = int | Literal["all"]  # that a speaker is enrolled with
 TABLES = (".jsonl", ".json", ".csv", ".tsv")  # what a manifest may be called, and what is taken for one by mistake
 ENROLLED = "enrolled_unlabelled_clips"  # column of how many of the speaker's own clips
+ADAPTED = "adapted_to"  # column of whose clips the model was adapted to
 
 
 class Files:
@@ -36,7 +37,10 @@ class Files:
         names: of all, in the order of the rows.
         passed_over: files whose names are not those of sounds.
         made_by: what answers depend on besides the model and each sound.
+        folder: profile of all of them together, where the model is to be adapted to these.
     """
+
+    folder: Profile | None = None
 
     noun, columns = "file", ("path",)
 
@@ -61,11 +65,18 @@ class Files:
 
     def answer(self, names: Sequence[str], clips: Sequence[Clip], recognizer: Recognizer) -> list[Emotion]:
         """Answer for some of them."""
-        return recognizer.answer(clips)
+        return recognizer.answer(clips, profile=self.folder)
 
     def head(self, name: str, recognizer: Recognizer) -> dict[str, Any]:
         """Give the row's columns before what is answered."""
-        return {"path": sound.named(self.audio(name))}
+        own = {"path": sound.named(self.audio(name))}
+        return own | {ADAPTED: None} if ADAPTED in self.columns else own
+
+    def adapting(self) -> None:
+        """Let rows say what they are adapted to, and answers depend on which sounds there are."""
+        self.columns = (*self.columns, ADAPTED)
+        state = json.dumps([self.state(name) for name in self.names], sort_keys=True)
+        self.made_by = self.made_by | {"folder": hashlib.sha256(state.encode()).hexdigest()}
 
 
 class ManifestClips(Files):
@@ -119,7 +130,7 @@ class ManifestClips(Files):
     def answer(self, names: Sequence[str], clips: Sequence[Clip], recognizer: Recognizer) -> list[Emotion]:
         """Answer for some of them, by their speakers' profiles where these are enrolled."""
         if not self._enrolling:
-            return recognizer.answer(clips)
+            return super().answer(names, clips, recognizer)
         return recognizer.answer(clips, profile=[self._profile(name, recognizer) for name in names])
 
     def head(self, name: str, recognizer: Recognizer) -> dict[str, Any]:
@@ -128,7 +139,7 @@ class ManifestClips(Files):
         if not self._enrolling:
             return own
         profile = self._profile(name, recognizer)
-        return own | {ENROLLED: 0 if profile is None else profile.clips}
+        return own | {ENROLLED: 0 if profile is None or profile is self.folder else profile.clips}
 
     def _profile(self, name: str, recognizer: Recognizer) -> Profile | None:
         """Make the profile of who speaks in a clip, once; None where none of their clips holds speech."""
@@ -139,7 +150,7 @@ class ManifestClips(Files):
                 with contextlib.suppress(SereneError, *sound.BROKEN):  # its own row says what is wrong with it
                     clips.append(self.extract(own, recognizer))
             spoken = any(clip.features is not None for clip in clips)
-            self._profiles[person] = recognizer.enrolled(clips) if spoken else None
+            self._profiles[person] = recognizer.enrolled(clips, self.folder) if spoken else self.folder
         return self._profiles[person]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from serene import sound as decoder
 from serene.errors import AudioError, SereneError
 from serene.inference.emotion import Emotion, Segment
+from serene.inference.features import Clip
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import refuse_loud, samples_of
@@ -66,6 +67,7 @@ def timeline(
     window: float = WINDOW,
     hop: float = HOP,
     profile: Profile | None = None,
+    adapt: bool = False,
     progress: Progress | None = None,
 ) -> Timeline:
     """Go through a sound of any length in windows.
@@ -80,6 +82,7 @@ def timeline(
         window: seconds.
         hop: seconds from a window's beginning to the next one's.
         profile: of the speaker.
+        adapt: go through the sound once before, and adapt the model to all of its windows together.
         progress: is told `("answering", done, of)`, in windows.
 
     Raises:
@@ -94,9 +97,16 @@ def timeline(
     expected = _count(sound, window, hop) if progress else 0
     windows: list[Segment] = []
     remarks: list[str] = []
-    cut = _cut(_blocks(sound, rate, name, remarks), size, step)
-    clips = ((first, recognizer.extract(samples, SAMPLE_RATE)) for first, samples in cut)
-    while few := list(islice(clips, BATCHES * recognizer.batch_size)):
+
+    def clips() -> Iterator[list[tuple[int, Clip]]]:
+        cut = _cut(_blocks(sound, rate, name, remarks), size, step)
+        read = ((first, recognizer.extract(samples, SAMPLE_RATE)) for first, samples in cut)
+        while few := list(islice(read, BATCHES * recognizer.batch_size)):
+            yield few
+
+    if adapt:
+        profile = _of_recording(([clip for _, clip in few] for few in clips()), recognizer, hop / window)
+    for few in clips():
         answers = recognizer.answer([clip for _, clip in few], profile=profile)
         for (first, _), own in zip(few, answers, strict=True):
             start = first / SAMPLE_RATE
@@ -106,8 +116,21 @@ def timeline(
     if not windows:
         raise AudioError(f"{name} holds no samples.")
     task = recognizer.folder.task
-    emotion = replace(_whole(windows, merged(windows, hop), recognizer), remark=remarks[0] if remarks else None)
+    told = {"remark": remarks[0] if remarks else None, "adapted_to": profile and profile.name}
+    emotion = replace(_whole(windows, merged(windows, hop), recognizer), **told)
     return Timeline(name, task, window, hop, tuple(windows), emotion)
+
+
+def _of_recording(several: Iterable[Sequence[Clip]], recognizer: Recognizer, share: float) -> Profile | None:
+    """Make a profile of a recording's windows, of which this share is new to each; None where nobody speaks."""
+    recognizer.check_enrols()
+    profile = recognizer.together(several, "recording")
+    if profile is None:
+        return None
+    own = profile.context
+    statistics = {"features": own.features, "embeddings": own.embeddings}
+    counted = {name: held and held.counting(share) for name, held in statistics.items()}
+    return replace(profile, context=replace(own, **counted))
 
 
 def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:

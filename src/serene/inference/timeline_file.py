@@ -47,6 +47,7 @@ def timelines(
     *,
     window: float = WINDOW,
     hop: float = HOP,
+    adapt: bool = False,
     progress: Progress | None = None,
 ) -> Written:
     """Write a timeline for every sound in files and folders.
@@ -56,7 +57,7 @@ def timelines(
     one of each format) for every sound, called as the sound is; a broken one fails by itself.
 
     It may be a stream, too, for the text of a single timeline. Formats are `csv`, `json`, `vtt` and `png`; window and
-    hop are in seconds, as of `timeline`; `progress` is told `(sound, done, of)`, in windows.
+    hop are in seconds, and `adapt` is as of `timeline`; `progress` is told `(sound, done, of)`, in windows.
 
     Raises:
         SereneError: a path, format, window or hop that cannot be, no sound, or an output that cannot be written.
@@ -71,7 +72,7 @@ def timelines(
             raise SereneError(found.unlisted[path])
         name = os.path.basename(sound.named(path))
         told = progress and (lambda _, done, of, tell=progress: tell(name, done, of))
-        return timeline(path, recognizer, window=window, hop=hop, progress=told)
+        return timeline(path, recognizer, window=window, hop=hop, adapt=adapt, progress=told)
 
     alone = len(found.paths) == 1
     if not isinstance(output, str | Path):
