@@ -1,7 +1,7 @@
 """Changes of waveforms: what another room, recorder, telephone or speaker's distance does to the same words.
 
 Each takes samples (sample,) at 16 kHz, float32, and a random generator, and gives other samples. `speed` and `part`
-change how many there are.
+change how many there are. Some take the bounds `between` which what they do is drawn, for less than the whole range.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import soxr
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from serene.sound import SAMPLE_RATE
+
+Bounds = tuple[float, float]
 
 GAIN, LEVEL = 10.0, 20.0  # dB either way; the first of Kang et al.'s released code
 SNR = (5.0, 30.0)  # dB
@@ -34,9 +36,9 @@ def gain(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return samples * np.float32(10 ** (rng.uniform(-GAIN, GAIN) / 20))
 
 
-def level(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def level(samples: np.ndarray, rng: np.random.Generator, between: Bounds = (-LEVEL, LEVEL)) -> np.ndarray:
     """Make samples louder or softer by up to 20 dB, and cut off what goes beyond full scale, as recorders do."""
-    return np.clip(samples * np.float32(10 ** (rng.uniform(-LEVEL, LEVEL) / 20)), -1, 1)
+    return np.clip(samples * np.float32(10 ** (rng.uniform(*between) / 20)), -1, 1)
 
 
 def polarity_inversion(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -44,12 +46,12 @@ def polarity_inversion(samples: np.ndarray, rng: np.random.Generator) -> np.ndar
     return -samples
 
 
-def noise(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def noise(samples: np.ndarray, rng: np.random.Generator, between: Bounds = SNR) -> np.ndarray:
     """Add steady noise between white and brown, 5 to 30 dB below the samples' mean power."""
     spectrum = np.fft.rfft(rng.standard_normal(len(samples)))
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** (rng.uniform(0, SLOPE) / 2)
     made = np.fft.irfft(spectrum, len(samples))
-    return (samples + made * _rms(samples) / max(_rms(made), SMALLEST) * 10 ** (-rng.uniform(*SNR) / 20)).astype(
+    return (samples + made * _rms(samples) / max(_rms(made), SMALLEST) * 10 ** (-rng.uniform(*between) / 20)).astype(
         np.float32
     )
 
@@ -82,9 +84,9 @@ def telephone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _as_long(soxr.resample(back, 8000, SAMPLE_RATE), samples)
 
 
-def opus(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def opus(samples: np.ndarray, rng: np.random.Generator, between: Bounds = COMPRESSION) -> np.ndarray:
     """Compress samples with Opus at some 10 to 32 kbit/s and decode them."""
-    return _coded(samples, "OGG", "OPUS", rng.uniform(*COMPRESSION))
+    return _coded(samples, "OGG", "OPUS", rng.uniform(*between))
 
 
 def mp3(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -97,9 +99,9 @@ def speed(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return soxr.resample(samples, SAMPLE_RATE * (1 + rng.uniform(-SPEED, SPEED)), SAMPLE_RATE).astype(np.float32)
 
 
-def part(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def part(samples: np.ndarray, rng: np.random.Generator, between: Bounds = PART) -> np.ndarray:
     """Take 1 to 3 s from a random place; what is shorter stays whole."""
-    size = round(rng.uniform(*PART) * SAMPLE_RATE)
+    size = round(rng.uniform(*between) * SAMPLE_RATE)
     start = rng.integers(max(0, len(samples) - size) + 1)
     return samples[start : start + size]
 
