@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from small_model import spoken
 
 from serene.audio.batch import Batch, padded
 from serene.audio.log_mel import LogMel
@@ -42,12 +43,6 @@ def saved(folder: Path, *, pad: float | None, parts: Parts = LINEAR, **settings:
     return model.eval()
 
 
-def sound(samples: int) -> np.ndarray:
-    """Make noise that swells and fades as speech does."""
-    swell = 1 + np.sin(2 * np.pi * 4 * np.arange(samples) / 16_000)
-    return (0.1 * swell * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
-
-
 @pytest.mark.parametrize("settings", [{}, {"layers": 1}, {"output": "weighted_sum"}], ids=str)
 def test_plain_transformers_gives_the_same_logits(settings: dict[str, Any], tmp_path: Path) -> None:
     model = saved(tmp_path / "model", pad=30, **settings)
@@ -56,9 +51,10 @@ def test_plain_transformers_gives_the_same_logits(settings: dict[str, Any], tmp_
     extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "stock")
     stock: Any = transformers.AutoModelForAudioClassification.from_pretrained(tmp_path / "stock")
     for samples in (5_000, 40_000):
+        clip = spoken(samples / 16_000)
         with torch.no_grad():
-            theirs = stock(**extractor(sound(samples), sampling_rate=16_000, return_tensors="pt")).logits.numpy()
-        ours, _ = TorchNetwork(model)(Batch(*padded([LogMel(pad=30)(sound(samples))]), ids=("",)))
+            theirs = stock(**extractor(clip, sampling_rate=16_000, return_tensors="pt")).logits.numpy()
+        ours, _ = TorchNetwork(model)(Batch(*padded([LogMel(pad=30)(clip)]), ids=("",)))
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4 * np.abs(ours).max())
     export_transformers(tmp_path / "model", tmp_path / "stock")  # an earlier export is replaced
 
@@ -76,7 +72,7 @@ def test_one_graph_answers_for_short_and_long_clips(tmp_path: Path) -> None:
     assert parity.worst < 1e-4
     recognizer = Recognizer.load(tmp_path / "onnx", device="cpu")
     assert recognizer.network.what.startswith("ONNX")
-    clips = [recognizer.extract(sound(samples), 16_000) for samples in (8_000, 31 * 16_000, 20_000)]
+    clips = [recognizer.extract(spoken(samples / 16_000), 16_000) for samples in (8_000, 31 * 16_000, 20_000)]
     ours = [answer.scores for answer in recognizer.answer(clips)]
     for clip, scores in zip(clips, ours, strict=True):
         assert clip.features is not None

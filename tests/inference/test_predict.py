@@ -71,7 +71,7 @@ def test_channels_in_opposite_phase_are_answered_by_the_louder_and_noted(folder:
     noted = "channels in opposite phase, of which the louder is read"
     assert stereo == mono | {"path": str(tmp_path / "stereo.wav"), "note": noted}
     assert stereo["label"]
-    assert (summary.opposite, summary.without_label) == (1, 0)
+    assert (summary.remarked, summary.without_label) == ({noted: 1}, 0)
     assert f"Noted {noted}: 1." in summary.lines()
     assert known.extract(tmp_path / "mono.wav").remark is None
 

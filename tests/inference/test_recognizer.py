@@ -84,7 +84,7 @@ def test_logits_are_divided_by_the_temperature(tmp_path: Path) -> None:
         (np.zeros(RATE, np.float32), "silence", 1.0),
         (spoken(0.25), "too short", 0.25),
         (np.ones(1, np.float32), "too short", 1 / RATE),
-        ((0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32), "noise", 1.0),
+        ((0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32), "no speech", 1.0),
     ],
 )
 def test_what_is_no_speech_gets_a_note_and_no_emotion(

@@ -103,7 +103,7 @@ def test_where_there_is_no_speech_there_is_a_note_and_no_label(recognizer: Recog
     assert (line.emotion.label, line.emotion.note, dict(line.emotion.scores)) == (None, "silence", {})
     assert [(s.start, s.end, s.note) for s in line.emotion.segments] == [(0.0, 5.0, "silence")]
     hiss = (0.1 * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)
-    assert timeline(hiss, recognizer, 16_000).emotion.note == "noise"
+    assert timeline(hiss, recognizer, 16_000).emotion.note == "no speech"
     assert timeline(np.ones(1, np.float32), recognizer, 16_000).emotion.note == "too short"
 
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from small_model import spoken
 
 from serene.audio.batch import Batch
-from serene.corpora.synthetic import PROSODY, Voice, speak
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.folder import ModelFolder
@@ -95,11 +95,6 @@ def recognizer(model: ModelFolder) -> Recognizer:
     return Recognizer(model, Fixed())
 
 
-def spoken(seconds: float) -> np.ndarray:
-    """A made-up voice."""
-    return speak(Voice(180.0, 1.1, -6.0), PROSODY["happiness"], "aiuoea", seconds, np.random.default_rng(0))
-
-
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files of every kind that a visitor may bring."""
@@ -163,7 +158,7 @@ def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
     [
         ("too short", "Too short to tell", "At least 0.3 seconds are needed"),
         ("silence", "Nothing to hear", "Is the right microphone on"),
-        ("noise", "No speech found", "steady noise or hum"),
+        ("no speech", "No speech found", "No voice is heard"),
     ],
 )
 def test_where_there_is_no_speech_the_page_says_so_and_draws_no_bars(note: str, headline: str, words: str) -> None:

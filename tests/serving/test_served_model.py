@@ -132,7 +132,7 @@ def test_bad_sounds_are_refused_with_the_reason(client: TestClient, content: byt
     [
         (np.ones(1), "too short"),
         (np.zeros(16_000), "silence"),
-        (np.random.default_rng(0).normal(0, 0.1, 32_000), "noise"),
+        (np.random.default_rng(0).normal(0, 0.1, 32_000), "no speech"),
     ],
     ids=["one sample", "silence", "noise"],
 )

@@ -28,9 +28,10 @@ from serene.experiment.run_report import COLD_START, OWN_FIGURES, write_cards
 from serene.experiment.trained_models import Model, Models
 from serene.experiment.trial import probe_of
 from serene.files import write_text
-from serene.inference.features import FeatureExtractor, why_not
+from serene.inference.features import FeatureExtractor
 from serene.inference.folder import TENSORS, ModelFolder
 from serene.inference.network import network_of
+from serene.inference.speech import why_not
 from serene.models.model import EmotionModel
 from serene.models.scoring import scored
 from serene.models.training_speakers import NAMELESS

@@ -37,9 +37,9 @@ class Emotion:
         duration: of the sound, in seconds.
         embedding: float32 (feature,), the vector that the head reads; None where nothing was scored.
         segments: the parts of a long sound, where a timeline was asked for.
-        note: `too short`, `silence` or `noise` where there is no speech to score, `uncertain` where the highest score
-            is below the threshold that was asked for.
-        remark: what there is to say of a sound that was scored nonetheless: `serene.sound.OPPOSITE`.
+        note: `too short`, `silence` or `no speech` where there is nothing to score, `uncertain` where the highest
+            score is below the threshold that was asked for.
+        remark: what there is to say of a sound that was scored nonetheless; `serene.inference.features.REMARKS`.
         adapted_to: whose clips the model was adapted to: how many of a speaker, a folder or a recording; None for none.
     """
 

@@ -20,6 +20,24 @@ WINDOW = "window"  # of a graph's metadata: frames that it reads at once, where 
 QUIET = 3  # errors only: its warnings speak of the machine's devices
 
 
+def session_of(path: Path, threads: int = 1) -> Any:
+    """Load an ONNX file into onnxruntime, on the CPU.
+
+    Raises:
+        SereneError: the file cannot be read.
+    """
+    import onnxruntime  # commands that answer for no sound do without
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = QUIET
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # weights of 8 bits become float32 once
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library has a dozen exceptions of its own, and no common name
+        raise SereneError(f"{path} is not a readable ONNX file: {error}") from error
+
+
 class OnnxNetwork(Network):
     """A session of an ONNX file, whose outputs are so many; several threads may call it at once.
 
@@ -29,16 +47,7 @@ class OnnxNetwork(Network):
 
     def __init__(self, path: Path, outputs: int, *, threads: int = 1, precision: str = "fp32") -> None:
         """Load the graph."""
-        import onnxruntime  # the service's other processes do without
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = QUIET
-        options.add_session_config_entry("session.disable_quant_qdq", "1")  # weights of 8 bits become float32 once
-        try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library has a dozen exceptions of its own, and no common name
-            raise SereneError(f"{path} is not a readable ONNX file: {error}") from error
+        self.session = session_of(path, threads)
         self.inputs = [given.name for given in self.session.get_inputs()]
         shapes = {made.name: made.shape for made in self.session.get_outputs()}
         if not {"features", "lengths"} <= set(self.inputs) <= {*INPUTS} or shapes.get("logits", [0])[-1] != outputs:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +19,7 @@ from serene.errors import SereneError
 from serene.files import whole_file
 from serene.inference.answer_file import Partial, Row, format_of, number, render
 from serene.inference.emotion import Emotion
-from serene.inference.features import Clip
+from serene.inference.features import REMARKS, Clip
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import Found
 from serene.inference.sources import Clips, Files, source_of
@@ -46,7 +46,7 @@ class Summary:
     passed_over: int = 0  # files in the folders whose names are not those of sounds
     anew: str | None = None  # why what an earlier run had left could not be used, if so
     first_error: str | None = None
-    opposite: int = 0  # rows of sounds whose channels cancel each other, and of which the louder was read
+    remarked: dict[str, int] = field(default_factory=dict)  # rows with each of the remarks on sounds that are answered
     noun: str = "file"  # what a row is of
     enrolled: Clips | None = None  # unlabelled clips that each speaker is enrolled with
     adapted_to: str | None = None  # whose clips the model was adapted to
@@ -56,8 +56,9 @@ class Summary:
         for row in rows:
             self.files += 1
             self.failed += row["error"] is not None
-            self.without_label += row["note"] not in (None, sound.OPPOSITE)
-            self.opposite += row["note"] == sound.OPPOSITE
+            remarks = [remark for remark in REMARKS if remark in (row["note"] or "")]
+            self.without_label += row["note"] is not None and not remarks
+            self.remarked |= {remark: self.remarked.get(remark, 0) + 1 for remark in remarks}
             self.seconds += row["duration"] or 0.0
             self.first_error = self.first_error or row["error"]
             yield row
@@ -74,7 +75,7 @@ class Summary:
             f"Note: {self.anew}": self.anew,
             f"Answered before the run was interrupted: {self.resumed} of them.": self.resumed,
             f"Without a label: {self.without_label}, whose notes say why.": self.without_label,
-            f"Noted {sound.OPPOSITE}: {self.opposite}.": self.opposite,
+            **{f"Noted {remark}: {count}.": True for remark, count in self.remarked.items()},
             f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}": self.failed,
             f"Passed over: {self.passed_over}, whose names do not end as a sound's does.": self.passed_over,
         }

@@ -16,7 +16,7 @@ from serene import sound
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
-from serene.inference.features import Clip
+from serene.inference.features import Clip, joined
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import Found, gather, refuse_loud
@@ -125,7 +125,8 @@ class ManifestClips(Files):
         remarks: list[str] = []
         samples = sound.read(clip.audio, clip.start, clip.duration, longest=longest, remarks=remarks)
         refuse_loud(samples, sound.named(clip.audio))
-        return replace(recognizer.extract(samples, sound.SAMPLE_RATE), remark=remarks[0] if remarks else None)
+        extracted = recognizer.extract(samples, sound.SAMPLE_RATE)
+        return replace(extracted, remark=joined([*remarks, extracted.remark]))
 
     def answer(self, names: Sequence[str], clips: Sequence[Clip], recognizer: Recognizer) -> list[Emotion]:
         """Answer for some of them, by their speakers' profiles where these are enrolled."""

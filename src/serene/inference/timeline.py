@@ -15,7 +15,7 @@ import numpy as np
 from serene import sound as decoder
 from serene.errors import AudioError, SereneError
 from serene.inference.emotion import Emotion, Segment
-from serene.inference.features import Clip
+from serene.inference.features import Clip, joined
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import refuse_loud, samples_of
@@ -111,12 +111,13 @@ def timeline(
         for (first, _), own in zip(few, answers, strict=True):
             start = first / SAMPLE_RATE
             windows.append(Segment(round(start, 3), round(start + own.duration, 3), own.label, own.scores, own.note))
+        remarks += [own.remark for own in answers if own.remark]
         if progress:
             progress("answering", len(windows), max(len(windows), expected))
     if not windows:
         raise AudioError(f"{name} holds no samples.")
     task = recognizer.folder.task
-    told = {"remark": remarks[0] if remarks else None, "adapted_to": profile and profile.name}
+    told = {"remark": joined(remarks), "adapted_to": profile and profile.name}
     emotion = replace(_whole(windows, merged(windows, hop), recognizer), **told)
     return Timeline(name, task, window, hop, tuple(windows), emotion)
 

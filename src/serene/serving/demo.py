@@ -21,9 +21,9 @@ from starlette.middleware import Middleware
 
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
-from serene.inference.features import SHORTEST
 from serene.inference.folder import ModelFolder
 from serene.inference.recognizer import Recognizer
+from serene.inference.speech import SHORTEST
 from serene.inference.timeline import WINDOW, Progress, Timeline, timeline
 from serene.inference.timeline_picture import figure_of
 from serene.reporting.style import svg
@@ -41,7 +41,7 @@ TOP = """<h1>How does this voice feel?</h1>
 NOTES = {
     "too short": ("Too short to tell", f"At least {SHORTEST:g} seconds are needed; a sentence is better."),
     "silence": ("Nothing to hear", "The sound is silent, or very nearly. Is the right microphone on, and not muted?"),
-    "noise": ("No speech found", "This is steady noise or hum, not a voice. Move closer to the microphone and speak."),
+    "no speech": ("No speech found", "No voice is heard in this sound. Move closer to the microphone and speak."),
 }
 HINT = "It goes by the voice, not by the words. Take it for a model's guess about a sound, not a fact about a person."
 

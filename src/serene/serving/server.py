@@ -36,7 +36,7 @@ class Answer(BaseModel):
     label: str | None = Field(description="The class with the highest score; null where `note` says why.")
     scores: dict[str, float] = Field(description="Each class's probability, or each dimension's value.")
     duration: float = Field(description="Of the sound, in seconds.")
-    note: str | None = Field(description="`too short`, `silence`, `noise`, or `uncertain`.")
+    note: str | None = Field(description="`too short`, `silence`, `no speech`, or `uncertain`.")
 
 
 class Row(BaseModel):
