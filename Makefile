@@ -5,7 +5,7 @@ CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 
 .PHONY: quickstart test test-fast lint check docs clean
 
-quickstart: $(VENV)/.train ## install .[train] and run the whole line on built-in data
+quickstart: $(VENV)/.train ## install .[train] and run the whole line on a sample of real speech
 	$(VENV)/bin/serene quickstart -o runs/quickstart
 
 test: $(VENV)/.dev lint ## install .[dev], check style and layers, run every test

@@ -84,7 +84,7 @@ def test_preparing_and_auditing_need_no_torch_and_training_says_how_to_get_it(tm
     ended = apart("prepare", "synthetic", made_up.parent / "corpus", "-o", tmp_path / "m.jsonl")
     assert ended.returncode == 0, ended.stderr
     assert apart("audit", tmp_path / "m.jsonl").returncode == 0
-    ended = apart("train", "recipes/quickstart.yaml")
+    ended = apart("train", "recipes/made_up.yaml")
     assert ended.returncode == 2
     assert ended.stderr == "error: torch is not installed. Install it with: pip install 'serene-ser[train]'\n"
 

@@ -10,8 +10,9 @@ import soundfile
 from corpus_trees import emodb, ravdess, tone
 
 from serene import sound
+from serene.corpora import CORPORA, sample
 from serene.corpora.manifest import Manifest
-from serene.corpora.prepare import SILENCE, prepare
+from serene.corpora.prepare import SILENCE, folder_of, prepare
 from serene.corpora.ravdess import read
 from serene.errors import SereneError
 
@@ -217,3 +218,9 @@ def test_clips_that_end_after_their_file_are_cut_and_remarked(tmp_path: Path) ->
 def test_a_setting_that_the_reader_does_not_have_is_refused(folder: Path) -> None:
     with pytest.raises(SereneError, match="The corpus 'emodb' is read without --encoding; leave the option out"):
         prepare("emodb", folder, encoding="latin-1")
+
+
+def test_a_corpus_lies_where_one_says_or_where_its_reader_looks_by_itself(tmp_path: Path) -> None:
+    assert folder_of("sample", None) == sample.FOLDER
+    assert folder_of("sample", str(tmp_path)) == tmp_path
+    assert [name for name in CORPORA if folder_of(name, None)] == ["sample"]

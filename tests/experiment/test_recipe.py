@@ -346,7 +346,7 @@ def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     two = load(tmp_path, TWO_CORPORA, "model.hidden=[64]", "speakers.only.split=train")
     (tmp_path / "two.yaml").write_text(two.to_yaml())
     assert recipe.load(tmp_path / "two.yaml") == replace(two, name="two")
-    for address, name in (("tu2019/iemocap.yaml:cgt", "tu2019-iemocap-cgt"), ("quickstart.yaml:baseline", "baseline")):
+    for address, name in (("tu2019/iemocap.yaml:cgt", "tu2019-iemocap-cgt"), ("made_up.yaml:baseline", "baseline")):
         whole = recipe.load(RECIPES / address)
         (tmp_path / f"{name}.yaml").write_text(whole.to_yaml())
         assert recipe.load(tmp_path / f"{name}.yaml") == replace(whole, name=name)

@@ -15,6 +15,7 @@ HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "scipy", "huggingface
 LIGHT = (
     *("inference.emotion", "inference.sounds", "inference.folder"),
     *("inference.features", "inference.profile", "inference.network", "inference.recognizer"),
+    "inference.bundled",
     *("inference.predict", "inference.timeline", "inference.answer_file"),
     *("serving.decoding", "serving.batching"),
 )

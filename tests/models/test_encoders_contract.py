@@ -64,6 +64,7 @@ SMALL = {
     "hubert": Small(1, {"config": HUBERT}, frames=400),
     "whisper": Small(80, {"config": WHISPER}),
     "frozen": Small(24),
+    "bundled": Small(24),
 }
 LENGTHS = (1, 30, 7, 58, 21)
 

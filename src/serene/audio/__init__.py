@@ -15,6 +15,7 @@ FRONT_ENDS = {
     "waveform": "serene.audio.waveform:Waveform",
     "log_mel": "serene.audio.log_mel:LogMel",
     "frozen": "serene.models.frozen:Frozen",
+    "bundled": "serene.inference.bundled:Bundled",
 }
 
 

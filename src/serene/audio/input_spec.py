@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ class InputSpec:
         stored: whether features are worth keeping on disk; they are computed anew where reading sound costs less.
         sliced: whether the features of a part of a clip are that part of the clip's features.
         augmented: whether its frames are samples, which waveform augmentation may change anew in every epoch.
-        learned: whether it has weights of its own, which lie elsewhere than the model's.
+        weights: where those lie that it has of its own: `elsewhere` than the model's, or in this `package`.
         encoded: whether it is the frozen part of the model's own encoder, whose outputs the rest of it reads.
         batched: whether a batch costs less on a CPU than its clips one by one; a single waveform keeps a core busy.
     """
@@ -40,7 +41,7 @@ class InputSpec:
     stored: bool = True
     sliced: bool = False
     augmented: bool = False
-    learned: bool = False
+    weights: Literal["none", "elsewhere", "package"] = "none"
     encoded: bool = False
     batched: bool = True
 
@@ -65,6 +66,11 @@ class FrontEnd:
     """
 
     declared: ClassVar[InputSpec]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where weights of its own lie, and what is said of their training; None where it has none."""
+        return None
 
     @property
     def spec(self) -> InputSpec:

@@ -15,7 +15,6 @@ from serene.cli.terminal import Json, app, aside, bars, out, print_json, trainin
 from serene.corpora import CORPORA
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, write_left_out
 from serene.corpora.manifest import Manifest
-from serene.corpora.sample import FOLDER as SAMPLE
 from serene.corpora.spelling import alike, words
 from serene.errors import SereneError, quoted
 
@@ -49,11 +48,13 @@ def prepare(
     json: Json = False,
 ) -> None:
     """Turn a corpus on disk into a manifest; say what was counted, and what was left out and why."""
+    from serene.corpora.prepare import folder_of
     from serene.corpora.prepare import prepare as prepare_corpus
 
     if output.suffix != ".jsonl":
         raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
-    if folder is None and corpus != "sample":
+    folder = folder_of(corpus, folder)
+    if folder is None:
         raise SereneError(f"Say where the corpus lies: serene prepare {corpus} FOLDER -o {output}.")
     if plots:
         with training():
@@ -63,7 +64,7 @@ def prepare(
             told = partial(aside.print, soft_wrap=True) if pattern else None
             given = {"root": root, "encoding": encoding, "pattern": pattern, "remark": told, "fast": fast}
             asked = {name: value for name, value in given.items() if value}
-            manifest = prepare_corpus(corpus, folder or SAMPLE, progress=partial(progress, "decoding"), **asked)
+            manifest = prepare_corpus(corpus, folder, progress=partial(progress, "decoding"), **asked)
         except NothingLeft as error:
             if error.left_out:
                 write_left_out(error.left_out, beside(output))

@@ -84,6 +84,14 @@ def prepare(
     return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
 
 
+def folder_of(corpus: str, given: str | Path | None) -> Path | None:
+    """Say where a corpus lies: where that is given, or where its reader looks by itself; None where neither is."""
+    if given is not None:
+        return Path(given)
+    defaults = [setting.default for setting in inspect.signature(load(corpus, CORPORA, "corpus")).parameters.values()]
+    return defaults[0] if defaults and isinstance(defaults[0], Path) else None
+
+
 def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = None) -> Manifest:
     """Give every clip the hash of its decoded audio, where `fast` left it out.
 

@@ -16,8 +16,7 @@ from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
-from serene.corpora.prepare import hashed, prepare
-from serene.corpora.sample import FOLDER as SAMPLE
+from serene.corpora.prepare import folder_of, hashed, prepare
 from serene.errors import SereneError, quoted
 from serene.evaluation.columns import check_names
 from serene.evaluation.speakers import facts_of
@@ -97,13 +96,13 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     check_names(task)
     splits_of, of_folds = _splits_of(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
     splits = [split for own in splits_of.values() for split in own]
-    met = training_speakers_of(recipe.frozen_weights)
+    met = training_speakers_of(store.front_end)
     for split in splits:
         if recipe.run is not None and split.fold not in recipe.run:
             continue
         stream_of(recipe, speakers, split, store)
         if met is not None:
-            met.check(split, "the model behind features.weights")
+            met.check(split, "the model behind features.weights" if recipe.frozen_weights else "the bundled model")
     digests = [labelled.digest, *([corpus.digest] if corpus else []), *beginnings]
     digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
     digests += [labelled.digest_of(("id", *task.columns))] if task.columns else []
@@ -221,7 +220,7 @@ def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, sto
 
 def _weights(recipe: Recipe, store: Store) -> list[str]:
     """Identify the weights that an encoder begins with, wherever they lie, and what a frozen one's outputs hang on."""
-    frozen = [store.front_end.identity] if recipe.frozen_weights else []
+    frozen = [] if store.front_end.folder is None else [store.front_end.identity]
     begun = recipe.initial_weights
     return frozen if begun is None else [*frozen, weights.digest(begun)]
 
@@ -230,13 +229,12 @@ def load_corpus(
     settings: CorpusSettings | SpeakerSettings, runs: Path, progress: Progress = silent, section: str = "corpus"
 ) -> Manifest:
     """Read a recipe's manifest, or prepare its corpus folder: once, as long as the folder does not change."""
-    given = str(SAMPLE) if settings.path is None and settings.name == "sample" else settings.path
-    if given is None:
+    path = folder_of(settings.name, settings.path)
+    if path is None:
         raise SereneError(
             f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
             "manifest that `serene prepare` made."
         )
-    path = Path(given)
     if path.suffix == ".jsonl" and settings.name != "table":
         manifest = _read(path, settings.name, section, progress)
     elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():

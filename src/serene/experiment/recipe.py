@@ -137,7 +137,7 @@ def _features_and_model(tree: Mapping[str, Any]) -> tuple[FeatureSettings, Choic
     chosen = named(model, "encoder", ENCODERS, "encoder", Parts)
     parts = Parts(**{key: chosen.settings.pop(key) for key in Parts.__dataclass_fields__})
     _check_training_clips(features, maker, chosen)
-    if parts.speaker_whitening and chosen.settings.get("train", chosen.name) not in ("none", "frozen"):
+    if parts.speaker_whitening and chosen.settings.get("train", chosen.name) not in ("none", "frozen", "bundled"):
         raise SereneError(
             "model.speaker_whitening is estimated once, before the training, and this encoder trains: set model.train "
             "to none, or drop it."

@@ -188,7 +188,8 @@ class Recipe:
         }  # seeds do not count, and what stages end with is among the data
         plain = self.resolved()
         decisive = {name: unlike_defaults(plain[name], owner) for name, owner in owners.items() if name in plain}
-        elsewhere = [("corpus", "path"), ("speakers", "path"), ("features", "weights"), ("model", "weights")]
+        elsewhere = [("corpus", "path"), ("speakers", "path"), ("features", "weights"), ("features", "digest")]
+        elsewhere += [("model", "weights")]
         for section, key in (*elsewhere, ("protocol", "run")):
             decisive.get(section, {}).pop(key, None)
         text = json.dumps({"data": data, **decisive}, sort_keys=True)

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 from serene.audio.dataset import warm
 from serene.audio.mfcc import CEPSTRA
 from serene.audio.store import Store
+from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.report import Report
 from serene.experiment.label_calibration import calibrate_trial
-from serene.experiment.plan import Plan, Progress, copies_of, make_plan, plan_pretraining, silent, stored_by
+from serene.experiment.plan import (
+    Plan,
+    Progress,
+    copies_of,
+    load_corpus,
+    make_plan,
+    plan_pretraining,
+    silent,
+    stored_by,
+)
 from serene.experiment.recipe import load_table
 from serene.experiment.recipe_file import RECIPES
 from serene.experiment.run import Run
@@ -130,13 +140,22 @@ def train_table(
 
 
 def quickstart(folder: Path, *, jobs: int | None = 1, progress: Progress = silent) -> TableReport:
-    """Run the whole line on built-in data: a corpus, a baseline, a speaker-adversarial model, one report of both.
+    """Run the whole line on the sample of real speech: heads on the bundled model's vectors, one report of both.
 
-    The folder gets the corpus, the runs and `report.html`; nothing is downloaded.
+    The folder gets the runs and `report.html`; nothing is downloaded.
+
+    Raises:
+        SereneError: the bundled model was trained on speakers who are to test.
     """
-    corpus = f"corpus.path={json.dumps(str(folder / 'synthetic'))}"
-    recipes = load_table(RECIPES / "quickstart.yaml", [corpus])
+    recipes = load_table(RECIPES / "quickstart.yaml")
     return train_table(recipes, folder / "runs", folder, jobs=jobs, progress=progress)
+
+
+def tested(run: Run) -> tuple[Path, Utterance]:
+    """Give the folder of a run's first model, and the first of the clips that it was tested on."""
+    trial = run.finished()[0]
+    ids = set(trial.predictions().select(part="test").id.tolist())
+    return trial.folder / "model", next(u for u in load_corpus(run.recipe.corpus, run.folder.parent) if u.id in ids)
 
 
 def _calibrated(planned: Plan, settings: LabelCalibration, trained: Run) -> Run:

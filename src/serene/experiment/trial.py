@@ -77,7 +77,8 @@ def train_trial(
         model.temperature = model.task.temperature(lambda: temperature_of(model, parts["validation"], device))
     scores = {part: score(model, dataset, device=device) for part, dataset in parts.items()}
     probes = probes_of(recipe, model, split, parts, device)
-    met = TrainingSpeakers.made(split, stream.utterances if stream else (), training_speakers_of(recipe.frozen_weights))
+    before = training_speakers_of(recipe.front_end.make())
+    met = TrainingSpeakers.made(split, stream.utterances if stream else (), before)
     model.cpu().save(trial.folder / "model", recipe.front_end.plain("front_end"), met)
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}

@@ -14,4 +14,5 @@ ENCODERS = {
     "hubert": "serene.models.hubert:Hubert",
     "whisper": "serene.models.whisper:Whisper",
     "frozen": "serene.models.frozen:FrozenOutputs",
+    "bundled": "serene.models.frozen:BundledOutputs",
 }

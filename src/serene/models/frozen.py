@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from serene import registry
-from serene.audio import front_end_of
+from serene.audio import FRONT_ENDS, front_end_of
 from serene.audio.batch import Batch
 from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.errors import SereneError
@@ -51,7 +51,7 @@ class Frozen(FrontEnd):
     length: int | None = None
     longest: float | None = None
 
-    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0, learned=True)
+    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0, weights="elsewhere")
 
     def __post_init__(self) -> None:
         """Refuse lengths of nothing."""
@@ -147,18 +147,19 @@ class Frozen(FrontEnd):
             )
 
     @cached_property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Where the encoder or model lies."""
         return weights.find(self.weights)
 
     @cached_property
     def _own_config(self) -> dict[str, Any] | None:
         """What config.json says of a model of ours; None for a pretrained encoder."""
-        config = weights.read(self._folder / weights.CONFIG)
+        config = weights.read(self.folder / weights.CONFIG)
         return config if config.get("model_type") == "serene" else None
 
     @cached_property
     def _own_model(self) -> EmotionModel:
-        return EmotionModel.load(self._folder)
+        return EmotionModel.load(self.folder)
 
     @cached_property
     def _own_encoder(self) -> Any:
@@ -169,7 +170,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _own_front_end(self) -> FrontEnd:
-        return front_end_of(weights.read(self._folder / weights.PREPROCESSOR))
+        return front_end_of(weights.read(self.folder / weights.PREPROCESSOR))
 
     @cached_property
     def _described(self) -> Any:
@@ -181,7 +182,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _standardises(self) -> bool:
-        return weights.standardises(self._folder)
+        return weights.standardises(self.folder)
 
 
 class FrozenOutputs(Encoder):
@@ -199,3 +200,15 @@ class FrozenOutputs(Encoder):
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Return the frames (batch, frame, feature) as they are."""
         return frames
+
+
+class BundledOutputs(FrozenOutputs):
+    """The encoder over what the bundled model makes of a clip before its head, one vector."""
+
+    front_end = "bundled"
+    normalize = "training_set"
+
+    @classmethod
+    def features(cls, **settings: Any) -> dict[str, Any]:
+        """Name the bundled model whose vectors these are: another one's mean nothing to what is trained on them."""
+        return {"digest": registry.load(cls.front_end, FRONT_ENDS, "front end")().digest}

@@ -30,7 +30,7 @@ class LayerStatistics(FrontEnd):
 
     weights: str
 
-    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0, learned=True)
+    declared: ClassVar[InputSpec] = InputSpec(width=0, rate=0.0, weights="elsewhere")
 
     @property
     def identity(self) -> str:

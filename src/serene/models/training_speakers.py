@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serene.audio.input_spec import FrontEnd
 from serene.corpora.manifest import Utterance
 from serene.errors import SereneError
 from serene.models import weights
@@ -95,6 +96,6 @@ def training_clips_of(name: str | None) -> frozenset[str]:
         raise SereneError(f"{path} is not readable: {error!r}.") from error
 
 
-def training_speakers_of(name: str | None) -> TrainingSpeakers | None:
-    """Read whom the model behind a frozen encoder has met; None for pretrained ones, which tell nothing."""
-    return None if name is None else TrainingSpeakers.read(weights.find(name))
+def training_speakers_of(front_end: FrontEnd) -> TrainingSpeakers | None:
+    """Read whom the model behind a front end has met; None where there is none, and for those that tell nothing."""
+    return None if front_end.folder is None else TrainingSpeakers.read(front_end.folder)

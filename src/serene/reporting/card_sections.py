@@ -19,6 +19,11 @@ TARGETS = {
 SELDOM = 0.1  # of a class's clips: a model that recognises fewer has hardly learnt it
 DOES = {"probabilities": "scores", "values": "gives values of"}  # by what a task gives
 PRINTED = {"probabilities": "answer.label, answer.scores", "values": "answer.scores"}
+READS = {  # by where the front end's weights lie
+    "none": "",
+    "elsewhere": "It reads what a pretrained encoder gives, whose weights are not among these files.",
+    "package": "It reads what the bundled model of serene gives, and answers with a release that has the same one.",
+}
 USE = """```python
 import serene
 
@@ -66,8 +71,8 @@ def use(s: Subject) -> list[str]:
             "unlabelled clips, and `serene predict a.wav --model FOLDER --profile anna.json` uses it. The clips "
             "should be a fair mixture: whoever is enrolled with angry ones alone will seem calm."
         )
-    if s.preprocessor and front_end_of(s.preprocessor).declared.learned:
-        lines.append("It reads what a pretrained encoder gives, whose weights are not among these files.")
+    if s.preprocessor and (read := READS[front_end_of(s.preprocessor).declared.weights]):
+        lines.append(read)
     if registry.load(s.config["encoder"], ENCODERS, "encoder").stock:
         lines.append(
             "`serene export FOLDER -o OTHER --to transformers` makes a folder that plain transformers loads, if the "
