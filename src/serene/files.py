@@ -148,8 +148,8 @@ def regular(path: str | Path) -> Path:
     return path
 
 
-def read_json(path: str | Path, *needed: str) -> Any:
-    """Read a JSON file that a run wrote: a mapping with such keys, where some are needed.
+def read_json(path: str | Path, *needed: str, kind: type = dict) -> Any:
+    """Read a JSON file that a run wrote: a mapping with at least such keys, or of another kind.
 
     Raises:
         SereneError: it is not there, cut off, damaged or something else.
@@ -158,19 +158,19 @@ def read_json(path: str | Path, *needed: str) -> Any:
         content = json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
-    if needed and not (isinstance(content, dict) and content.keys() >= {*needed}):
-        raise damaged(path, f"a mapping with {', '.join(needed)} was expected")
+    if not isinstance(content, kind) or not {*needed} <= {*content}:
+        raise damaged(path, f"it holds no {kind.__name__}{' of ' if needed else ''}{', '.join(needed)}")
     return content
 
 
-def read_json_lines(path: str | Path) -> list[Any]:
-    """Read a log of a run, a mapping per line; raise SereneError as `read_json` does."""
+def read_json_lines(path: str | Path, *needed: str) -> list[Any]:
+    """Read a log of a run, a mapping with such keys per line; raise SereneError as `read_json` does."""
     try:
         rows = [json.loads(line) for line in regular(path).read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise damaged(path, "a mapping in each line was expected")
+    if not all(isinstance(row, dict) and row.keys() >= {*needed} for row in rows):
+        raise damaged(path, f"a mapping {'of ' if needed else ''}{', '.join(needed)} in each line was expected")
     return rows
 
 
