@@ -174,7 +174,7 @@ def test_a_damaged_line_is_named_before_anything_is_answered(
 ) -> None:
     interrupted(folder, nine, tmp_path / "out.csv")
     partial = tmp_path / "out.csv.partial"
-    for damaged in (partial.read_bytes() + garbage, partial.read_bytes().replace(b'"label": "a', b'"label": "b')):
+    for damaged in (partial.read_bytes() + garbage, partial.read_bytes().replace(b'"duration": 0', b'"duration": 1')):
         partial.write_bytes(damaged)
         with pytest.raises(
             SereneError, match=r"out\.csv\.partial is missing or damaged: line \d is not as a run wrote"

@@ -49,6 +49,7 @@ def readable(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RecursionError, RuntimeError, safetensors.SafetensorError) as error:
-        raise SereneError(f"{folder} is not a readable model folder: {str(error).partition(chr(10))[0]}") from error
+        why, *_ = str(error).splitlines() or [repr(error)]
+        raise SereneError(f"{folder} is not a readable model folder: {why}") from error
     except (KeyError, TypeError) as error:
         raise SereneError(f"{folder} is not a readable model folder: its config.json is odd ({error!r}).") from error

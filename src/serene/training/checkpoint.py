@@ -53,7 +53,7 @@ class Checkpoint:
             self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
             self.best_model, self.rows = state["best_model"], state["rows"]
         except Exception as error:  # torch has exceptions of its own, and advice that fits no checkpoint
-            why = str(error).splitlines()[0] if isinstance(error, RuntimeError) else type(error).__name__
+            why = str(error).partition("\n")[0] if isinstance(error, RuntimeError) else type(error).__name__
             raise SereneError(
                 f"{self.path} is damaged or does not fit this run ({why}); delete its folder to start again."
             ) from error
