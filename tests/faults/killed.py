@@ -31,7 +31,7 @@ def watch(event, arguments):
                 file.write(str(count))
 sys.addaudithook(watch)
 """
-CHANGING = ("environment.json", "log.jsonl", "report.html", "report.json", "README.md", "metrics.json", "left_out.csv")
+CHANGING = ("environment.json", "log.jsonl", "report.html", "report.json", "README.md", "metrics.json", ".png", ".lock")
 
 
 def run(folder: Path, words: tuple[str, ...], at: int, scratch: Path) -> tuple[subprocess.CompletedProcess[str], int]:
@@ -55,8 +55,9 @@ def moment(verb: str, point: int, touches: int) -> int:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """What a verb wrote, without what tells times and places."""
-    kept = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(CHANGING))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept if path.suffix != ".png"}
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    kept = {name: path for name, path in files.items() if not name.endswith(CHANGING) and "/manifests/" not in name}
+    return {name: path.read_bytes() for name, path in kept.items()}
 
 
 def was_killed(done: subprocess.CompletedProcess[str]) -> bool:

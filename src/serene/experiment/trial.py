@@ -71,17 +71,15 @@ def _train(
     recipe, store = plan.recipe, Store(plan.store, stored_by(plan.recipe, beginning))
     known = known_to(recipe, split, beginning)
     parts = datasets_of(recipe, plan.task, split, store, known)
-    trainer = recipe.training.make()
+    trainer, stream = recipe.training.make(), stream_of(recipe, plan.speakers, split, store)
     device = trainer.device
-    stream = stream_of(recipe, plan.speakers, split, store)
     torch.manual_seed(trial.seed)
     model = new_model(recipe, parts["train"], known, beginning)
     if model.whitening is not None:
         estimate(model.whitening, model, parts["train"], stream)
     trial.folder.mkdir(parents=True, exist_ok=True)
     with _told(trial.folder, tensorboard, tell) as on_epoch:
-        where = {"seed": trial.seed, "folder": trial.folder}
-        selected = _fit(recipe, trainer, model, parts, stream, on_epoch=on_epoch, **where)
+        selected = _fit(recipe, trainer, model, parts, stream, seed=trial.seed, folder=trial.folder, on_epoch=on_epoch)
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], device)
     started = time.perf_counter()
@@ -265,10 +263,9 @@ def probe_of(
 
 
 def _keep(trial: Trial, recipe: Recipe, scores: Mapping[str, Scores], probes: Mapping[str, Any]) -> None:
-    ids = {part: list(s.ids) for part, s in scores.items()}
     write_text(trial.folder / "recipe.yaml", recipe.to_yaml())
-    for name, content, indent in (("probes", probes, 2), ("embeddings", ids, None)):
-        write_text(trial.folder / f"{name}.json", json.dumps(content, indent=indent) + "\n")
+    write_text(trial.folder / "probes.json", json.dumps(probes, indent=2) + "\n")
+    write_text(trial.folder / "embeddings.json", json.dumps({p: list(s.ids) for p, s in scores.items()}) + "\n")
     with whole_file(trial.folder / "embeddings.safetensors") as temporary:
         temporary.write_bytes(safetensors.numpy.save({part: s.embeddings for part, s in scores.items()}))
 
