@@ -3,7 +3,7 @@ VENV := .venv
 RUN := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin
 CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 
-.PHONY: quickstart test test-fast lint check docs clean
+.PHONY: quickstart test test-fast test-faults lint check docs clean
 
 quickstart: $(VENV)/.train ## install .[train] and run the whole line on a sample of real speech
 	$(VENV)/bin/serene quickstart -o runs/quickstart
@@ -13,6 +13,9 @@ test: $(VENV)/.dev lint ## install .[dev], check style and layers, run every tes
 
 test-fast: $(VENV)/.dev ## the tests that take under three seconds each
 	$(RUN)/python -m pytest -n $(CORES) --dist worksteal -m "not slow"
+
+test-faults: $(VENV)/.dev ## kill -9 at 50 moments, full disks, every file of a run damaged, 5,000 mutated sounds; many minutes
+	$(RUN)/python -m pytest -n $(CORES) --dist worksteal tests/faults tests/inference/test_hostile_audio.py -m "faults or not faults"
 
 lint: $(VENV)/.dev ## style and layers
 	$(VENV)/bin/ruff check .

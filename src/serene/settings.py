@@ -152,3 +152,5 @@ def parse(text: str, where: str) -> Any:
         return yaml.load(text, _Words)
     except yaml.YAMLError as error:
         raise SereneError(f"{where} is not YAML: {error}") from error
+    except RecursionError as error:
+        raise SereneError(f"{where} is nested too deeply to be read.") from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,14 +88,39 @@ def test_a_front_end_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:-5], lambda whole: b"", lambda whole: b"not an array"])
-def test_a_damaged_file_is_named(tmp_path: Path, damage) -> None:
+def array(values: object) -> Callable[[Path], object]:
+    return lambda path: np.save(path, np.asarray(values))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-5]), "mmap|cannot reshape|buffer"),
+        (lambda path: path.write_bytes(b"not an array"), "pickle|magic"),
+        (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "it is a pipe or device"),
+        (array([[1.0], [math.nan]]), "it holds what is no finite number"),
+        (array([[1.0], [math.inf]]), "it holds what is no finite number"),
+        (array([[1.0, 2.0]]), r"it holds float64 \(1, 2\), and \(frame, 1\) was expected"),
+        (array([1.0, 2.0]), r"it holds float64 \(2,\)"),
+        (array(np.zeros((0, 1))), r"it holds float64 \(0, 1\)"),
+        (array([["words"]]), "it holds <U5"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[Path], object], why: str) -> None:
+    Store(tmp_path, Doubler()).get("abcd", one_to_four)
+    store = Store(tmp_path, Doubler())
+    damage(store.folder / "ab/abcd.npy")
+    for _ in range(2):
+        with pytest.raises(SereneError, match=rf"ab/abcd\.npy is damaged \(.*({why}).*\); delete it and run again"):
+            store.get("abcd", one_to_four)
+
+
+def test_what_a_power_loss_left_empty_is_computed_again(tmp_path: Path) -> None:
     store = Store(tmp_path, Doubler())
     store.get("abcd", one_to_four)
-    path = store.folder / "ab/abcd.npy"
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(SereneError, match=r"ab/abcd\.npy is damaged .*; delete it and run again"):
-        store.get("abcd", one_to_four)
+    (store.folder / "ab/abcd.npy").write_bytes(b"")
+    assert store.get("abcd", one_to_four)[:, 0].tolist() == [2, 4, 6, 8]
 
 
 WRITER = """

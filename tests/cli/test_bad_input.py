@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serene import files
 from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
@@ -279,6 +282,45 @@ def test_models_and_corpora_that_do_not_fit_on_the_disk(tmp_path: Path) -> None:
     with files_up_to(2_000), pytest.raises(SereneError, match="Cannot write"):
         synthetic.make(tmp_path / "corpus", speakers=2, clips_per_speaker=4, seconds=0.3)
     assert tree(tmp_path) == set()
+
+
+def test_a_full_disk_behind_the_output_is_one_message() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "serene", "train", "recipes/quickstart.yaml", "--rows"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: Cannot write the output: No space left on device.\n")
+
+
+def test_a_model_that_is_larger_than_the_memory(serene: Serene, tiny_recipe: Path, tmp_path: Path) -> None:
+    words = ("train", tiny_recipe, "model={encoder: residual_tdnn, channels: 600000}", "--jobs", "1")
+    ended = serene(*words, "-o", tmp_path / "runs")
+    assert (ended.code, "Traceback" in ended.err) == (2, False)
+    assert "error: There is too little memory (" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [("train", "r.yaml"), ("predict", "r.jsonl"), ("predict", "a.wav", "--profile", "r.json")]
+)
+def test_a_pipe_in_place_of_a_file(
+    words: tuple[str, ...], serene: Serene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(words[-1])
+    assert f"{words[-1]}" in (said := message(serene(*words)))
+    assert "it is a pipe or device, and a file was expected" in said
+
+
+def test_two_trainings_of_one_fold_are_kept_apart(
+    serene: Serene, tiny_run: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "runs" / tiny_run.name)
+    trial = tmp_path / "runs" / tiny_run.name / "fold-1/seed-0"
+    (trial / "predictions.csv").unlink()
+    with files.locked(trial):
+        ended = serene("train", tiny_recipe, "--jobs", "1", "-o", tmp_path / "runs")
+    assert ended.code == 2
+    assert f"error: Another process is writing {trial}; wait until it has finished" in ended.err
+    assert not (trial / "predictions.csv").exists()
 
 
 # --- folders that are something else

@@ -269,6 +269,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
     assert "is empty or no mapping" in refused(tmp_path, "")
     assert "is empty or no mapping" in refused(tmp_path, "- a\n- b\n")
     assert "mine.yaml is not YAML" in refused(tmp_path, "corpus: {name: [}")
+    assert "mine.yaml is nested too deeply to be read" in refused(tmp_path, "a: " + "[" * 20_000)
     with pytest.raises(SereneError, match=r"Cannot read the recipe .*absent\.yaml"):
         recipe.load(tmp_path / "absent.yaml")
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")

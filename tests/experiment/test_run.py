@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from serene.evaluation.predictions import Predictions
 from serene.experiment import recipe
 from serene.experiment.run import Run, Trial
 from serene.experiment.sections import Recipe
+from serene.files import write_text
 from serene.task import Task
 from serene.training.checkpoint import environment
 
@@ -25,12 +29,43 @@ def made(tiny_recipe: Path) -> Recipe:
     return recipe.load(tiny_recipe)
 
 
-def finish(trial: Trial, name: str = "predictions.csv") -> None:
+def answers_of(trial: Trial) -> Predictions:
     answers = {"ids": ["a", "b"], "speakers": ["A", "B"], "truth": ["x", "y"], "task": Task(("x", "y"))}
     scores = np.array([[0.75, 0.25], [0.5, 0.5]])
-    Predictions.from_scores(**answers, scores=scores, part="test", fold=trial.fold, seed=trial.seed).write(
-        trial.folder / name
-    )
+    return Predictions.from_scores(**answers, scores=scores, part="test", fold=trial.fold, seed=trial.seed)
+
+
+def finish(trial: Trial, name: str = "predictions.csv") -> None:
+    """Finish a trial as versions did that kept no digests."""
+    answers_of(trial).write(trial.folder / name)
+
+
+FILES = {
+    "log.jsonl": '{"epoch": 1}\n',
+    "steps.jsonl": '{"epoch": 1}\n',
+    "probes.json": '{"test": null, "train": null}\n',
+}
+VECTORS = {"test": np.eye(2, 3, dtype=np.float32)}
+
+
+@pytest.fixture
+def sealed(made: Recipe, tmp_path: Path) -> Trial:
+    """A trial that has kept all but a model, and digests of it."""
+    trial = Run.begin(tmp_path / "runs", made, "data").trial("1", 0)
+    for name, text in FILES.items():
+        write_text(trial.folder / name, text)
+    write_text(trial.folder / "embeddings.json", '{"test": ["a", "b"]}')
+    safetensors.numpy.save_file(VECTORS, trial.folder / "embeddings.safetensors")
+    write_text(trial.folder / "model/model.safetensors", "weights")
+    trial.finish({**environment(1.0), "split": {}, "of_folds": 1, "selection": "last epoch"}, answers_of(trial))
+    return trial
+
+
+def unsealed(trial: Trial) -> None:
+    """Take the digests out, as if an older version had finished it."""
+    facts = trial.facts()
+    del facts["files"]
+    write_text(trial.folder / "environment.json", json.dumps(facts))
 
 
 def test_a_run_is_begun_and_taken_up_wherever_its_corpus_lies(made: Recipe, tmp_path: Path) -> None:
@@ -143,3 +178,84 @@ def test_a_missing_extra_travels_between_processes() -> None:
     error = pickle.loads(pickle.dumps(MissingExtra("tensorboard", "track")))
     assert isinstance(error, MissingExtra)
     assert str(error) == "tensorboard is not installed. Install it with: pip install 'serene-ser[track]'"
+
+
+def test_a_finished_trial_is_as_it_was_written(sealed: Trial) -> None:
+    run = Run.open(sealed.folder.parents[1])
+    (trial,) = run.finished()
+    trial.check("model")
+    assert trial.facts()["files"]["log.jsonl"]["bytes"] == len(FILES["log.jsonl"])
+    assert (sealed.folder / "predictions.csv").stat().st_size == trial.facts()["files"]["predictions.csv"]["bytes"]
+    for name in ("steps.jsonl", "embeddings.safetensors"):  # which archives leave out
+        (sealed.folder / name).unlink()
+    plain = (sealed.folder / "predictions.csv").read_bytes()
+    (sealed.folder / "predictions.csv.gz").write_bytes(gzip.compress(plain))
+    (sealed.folder / "predictions.csv").unlink()
+    assert [len(trial.predictions()) for trial in run.finished()] == [2]
+
+
+SPOILT: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "emptied": lambda path: path.write_bytes(b""),
+    "replaced": lambda path: path.write_bytes(path.read_bytes()[:-2] + b"!\n"),
+    "a row less": lambda path: path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1])),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
+@pytest.mark.parametrize("name", [*FILES, "predictions.csv", "embeddings.json", "embeddings.safetensors"])
+def test_a_file_that_is_not_as_the_trial_wrote_it_is_named(
+    sealed: Trial, name: str, spoil: Callable[[Path], object]
+) -> None:
+    spoil(sealed.folder / name)
+    with pytest.raises(SereneError, match=rf"{name} is missing or damaged: .*Restore it, or delete it and run again"):
+        Run.open(sealed.folder.parents[1]).finished()
+
+
+def test_weights_are_checked_where_models_answer(sealed: Trial) -> None:
+    (sealed.folder / "model/model.safetensors").write_text("Weights")
+    (trial,) = Run.open(sealed.folder.parents[1]).finished()
+    with pytest.raises(SereneError, match=r"model\.safetensors is missing or damaged: it is not what the trial wrote"):
+        trial.check("model")
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("environment.json", lambda trial: trial.facts()),
+        ("probes.json", lambda trial: trial.json("probes.json", "test")),
+        ("log.jsonl", lambda trial: trial.log()),
+        ("embeddings.safetensors", lambda trial: trial.embeddings("test")),
+        ("embeddings.json", lambda trial: trial.embeddings("test")),
+        ("predictions.csv", lambda trial: trial.predictions()),
+    ],
+)
+def test_what_an_older_version_wrote_without_digests_is_named_where_it_is_cut(
+    sealed: Trial, name: str, read: Callable[[Trial], object]
+) -> None:
+    unsealed(sealed)
+    read(sealed)
+    path = sealed.folder / name
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]) if len(lines) > 1 and name.endswith("csv") else path.read_bytes()[:-4])
+    with pytest.raises(SereneError, match=rf"{name} is missing or damaged"):
+        read(sealed)
+
+
+def test_vectors_of_other_clips_are_refused(sealed: Trial) -> None:
+    unsealed(sealed)
+    safetensors.numpy.save_file({"test": np.eye(3, dtype=np.float32)}, sealed.folder / "embeddings.safetensors")
+    with pytest.raises(SereneError, match=r"embeddings\.safetensors is missing or damaged: test is of the shape"):
+        sealed.embeddings("test")
+
+
+def test_a_missing_environment_and_an_odd_folder_are_named(sealed: Trial) -> None:
+    (sealed.folder / "environment.json").unlink()
+    with pytest.raises(SereneError, match=r"environment\.json is missing or damaged: No such file"):
+        sealed.facts()
+    (sealed.folder.parent / "seed-x").mkdir()
+    with pytest.raises(SereneError, match=r"seed-x is no trial's folder: seed-NUMBER was expected"):
+        Run.open(sealed.folder.parents[1]).finished()

@@ -139,6 +139,62 @@ def test_a_finished_file_is_replaced_whole_or_not_at_all(folder: Path, nine: Pat
     assert len(read_csv(tmp_path / "out.csv")) == 9
 
 
+class Mates(Means):
+    """What it says of a clip depends on the clips beside it."""
+
+    def __call__(self, batch: Any) -> Any:
+        outputs, means = super().__call__(batch)
+        return outputs + batch.lengths.sum() * 1e-4, means
+
+
+def test_cut_anywhere_a_partial_file_leads_to_the_same_bytes(folder: Path, nine: Path, tmp_path: Path) -> None:
+    (nine / "1.wav").write_bytes(b"words")  # fails every time, and is answered beside nobody else for it
+    output, partial = tmp_path / "out.csv", tmp_path / "out.csv.partial"
+    predict([nine], recognizer_of(folder, Mates(), batch_size=2), output)
+    whole = output.read_bytes()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "whole_file", interrupted_write)
+        predict([nine], recognizer_of(folder, Mates(), batch_size=2), output)
+    lines = partial.read_bytes()
+    known = recognizer_of(folder, Mates(), batch_size=2)
+    for cut in {*range(0, len(lines), 211), *range(len(lines) - 3, len(lines) + 1)}:
+        output.unlink(missing_ok=True)
+        partial.write_bytes(lines[:cut])
+        predict([nine], known, output)
+        assert output.read_bytes() == whole, cut
+
+
+def interrupted_write(path: Path) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("garbage", [b"{}\n", b"\n", b"\0" * 64 + b"\n", b"words\n", b"00000000 []\n"])
+def test_a_damaged_line_is_named_before_anything_is_answered(
+    folder: Path, nine: Path, tmp_path: Path, garbage: bytes
+) -> None:
+    interrupted(folder, nine, tmp_path / "out.csv")
+    partial = tmp_path / "out.csv.partial"
+    for damaged in (partial.read_bytes() + garbage, partial.read_bytes().replace(b'"duration": 0', b'"duration": 1')):
+        partial.write_bytes(damaged)
+        with pytest.raises(
+            SereneError, match=r"out\.csv\.partial is missing or damaged: line \d is not as a run wrote"
+        ):
+            predict([nine], recognizer_of(folder, Stopping(0), batch_size=2), tmp_path / "out.csv")
+
+
+def test_two_runs_on_one_output_are_not_mixed(folder: Path, nine: Path, tmp_path: Path) -> None:
+    class Second(Means):
+        def __call__(self, batch: Any) -> Any:
+            with pytest.raises(SereneError, match=r"Another process is writing .*out\.csv; wait until it has finished"):
+                predict([nine], recognizer_of(folder, batch_size=2), tmp_path / "out.csv")
+            return super().__call__(batch)
+
+    predict([nine], recognizer_of(folder, Second(), batch_size=2), tmp_path / "out.csv")
+    assert len(read_csv(tmp_path / "out.csv")) == 9
+    assert {path.name for path in tmp_path.iterdir()} >= {"out.csv"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]
+
+
 def test_a_partial_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "out.csv.partial").mkdir()
     with pytest.raises(SereneError, match=r"Cannot use .*out\.csv\.partial, which an earlier run left: .* Remove it\."):

@@ -99,7 +99,14 @@ def extract_mutations(seed: int, count: int, folder: Path) -> None:
     print(json.dumps(outcomes))
 
 
-@pytest.mark.parametrize(("seed", "count"), [(1, 500), pytest.param(2, 3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [
+        (1, 500),
+        pytest.param(2, 3000, marks=pytest.mark.slow),
+        pytest.param(3, 5000, marks=[pytest.mark.faults, pytest.mark.slow]),
+    ],
+)
 def test_mutated_headers_are_extracted_or_refused(seed: int, count: int, tmp_path: Path) -> None:
     """A process of its own extracts them: should a decoder crash, the file that did it is left for the report."""
     pytest.importorskip("resource")

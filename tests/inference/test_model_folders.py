@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def test_the_identity_is_of_weights_and_front_end(tmp_path: Path) -> None:
         ({"emotions": "anger"}, "emotions are 'anger'"),
         ({"temperature": 0}, "the temperature is 0.0"),
         ({"temperature": float("nan")}, "the temperature is nan"),
+        ({"temperature": 1e-300}, "the temperature is 1e-300, and 0.001 to 1000.0 was expected"),
+        ({"temperature": 1e300}, "the temperature is 1e+300"),
         ({"temperature": "warm"}, "its config.json is odd"),
         ({"width": 0}, "the width is 0"),
         ({"parts": {"pool": 1}}, "its config.json is odd"),
@@ -123,3 +126,19 @@ def test_the_hub_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(MissingExtra, match=r"huggingface_hub is not installed.*serene-ser\[hub\]"):
         ModelFolder.find("someone/model")
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_at(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m")
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    with pytest.raises(SereneError, match=r"config\.json cannot be read \(it is a pipe or device"):
+        ModelFolder.find(folder)
+
+
+def test_a_folder_that_a_killed_run_moved_aside_is_found_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "m").rename(tmp_path / ".m.serene-12345678.former")
+    assert ModelFolder.find(tmp_path / "m").path == tmp_path / "m"
+    assert "the former folder is back" in capsys.readouterr().err

@@ -126,6 +126,10 @@ def test_what_a_newer_serene_wrote_is_refused(folder: Path) -> None:
         ({"parts": {"pooling": "median"}}, "is not a readable model folder"),
         ({"parts": {"pooling": "mean"}}, "weights in .*model do not fit its config.json"),
         ({"parts": {"head_dropout": 1.5}}, "model.head_dropout is 1.5; a probability below 1 was expected."),
+        (
+            {"encoder": "residual_tdnn", "encoder_settings": {"channels": 600_000}},
+            "is not a readable model folder: .*allocate",
+        ),
         ({"encoder": "tdnn_bistlm"}, "Unknown encoder 'tdnn_bistlm'. Did you mean 'tdnn_bilstm'?"),
     ],
 )

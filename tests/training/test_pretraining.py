@@ -27,6 +27,7 @@ from serene.experiment import recipe, trial
 from serene.experiment.plan import load_corpus, make_plan, silent
 from serene.experiment.run import Run
 from serene.experiment.train import train
+from serene.files import locked
 from serene.methods.masked_prediction import MaskedPrediction
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
@@ -336,6 +337,13 @@ def test_killed_and_begun_again_it_ends_with_the_same_weights(
         assert (stage.folder / name).read_bytes() == (whole[0].folder / name).read_bytes(), name
     rows = [[json.loads(row) for row in (s.folder / "log.jsonl").read_text().splitlines()] for s in (stage, whole[0])]
     assert [row | {"seconds": 0} for row in rows[0]] == [row | {"seconds": 0} for row in rows[1]]
+
+
+def test_two_computations_of_one_stage_are_kept_apart(made_up: Path, tmp_path: Path) -> None:
+    (stage,) = planned([first(made_up)], tmp_path)
+    with locked(stage.folder), pytest.raises(SereneError, match=r"Another process is writing .*; wait until it has"):
+        compute(stage)
+    assert not stage.product.exists()
 
 
 def test_a_stage_is_computed_once_for_all_that_begin_with_it(whole: list[Stage], made_up: Path, tmp_path: Path) -> None:

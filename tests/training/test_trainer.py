@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -535,12 +537,42 @@ def test_a_log_that_missed_its_last_row_is_completed(tmp_path: Path) -> None:
 
 def test_a_state_that_does_not_fit_is_named(tmp_path: Path) -> None:
     trained(tmp_path)
-    with pytest.raises(SereneError, match=r"(?s)training\.pt does not fit this run .* delete its folder"):
+    path = tmp_path / "training.pt"
+    with pytest.raises(
+        SereneError, match=r"training\.pt is damaged or does not fit this run \(.*\); delete its folder"
+    ):
         trained(tmp_path, method=DomainAdversarial)
-    for damaged in (b"", b"no state at all", (tmp_path / "training.pt").read_bytes()[:1000]):
-        (tmp_path / "training.pt").write_bytes(damaged)
-        with pytest.raises(SereneError, match=r"training\.pt does not fit this run"):
-            trained(tmp_path)
+    whole = path.read_bytes()
+    state = torch.load(path, weights_only=True)
+    for other in ([], {}, "words", {key: value for key, value in state.items() if key != "rows"}, Path("pickled")):
+        torch.save(other, path)
+        _refused(tmp_path)
+    for damaged in (b"", b"no state at all", whole[:1000], pickle.dumps({"epoch": 1})):
+        path.write_bytes(damaged)
+        _refused(tmp_path)
+    path.unlink()
+    path.mkdir()
+    _refused(tmp_path)
+
+
+def _refused(folder: Path) -> None:
+    with pytest.raises(SereneError) as caught:
+        trained(folder)
+    assert re.fullmatch(
+        r".*training\.pt is damaged or does not fit this run \(.*\); delete its folder to start again\.",
+        str(caught.value),
+    )
+    assert "weights_only" not in str(caught.value)  # torch's advice would run what the file says
+
+
+@pytest.mark.parametrize("garbage", ["words\n", "\0\0\n", "{}\n", "\n", "[1]\n"])
+def test_garbage_among_the_steps_is_named(tmp_path: Path, garbage: str) -> None:
+    with pytest.raises(Stopped):
+        trained(tmp_path, on_epoch=stop_after(1))
+    steps = tmp_path / "steps.jsonl"
+    steps.write_text(garbage + steps.read_text())
+    with pytest.raises(SereneError, match=r"steps\.jsonl is missing or damaged"):
+        trained(tmp_path)
 
 
 class Breaking(Baseline):

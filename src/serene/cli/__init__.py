@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import re
 import sys
 
@@ -20,14 +22,32 @@ LONG = re.compile(r"\S{301,}")  # a name that a message quotes no more than the 
 def main() -> None:
     """Run the command line; a user's mistake ends it with one message and exit code 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except SereneError as error:
         message = str(error)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        message = _refused(error)
+    except (MemoryError, RuntimeError) as error:
+        if "allocate" not in str(error) and not isinstance(error, MemoryError):
             raise
-        message = f"The path {error.filename} is longer than this system allows; give a shorter one."
+        message = f"There is too little memory ({error}); make the model or its batches smaller, or lower --jobs."
     else:
         return
     typer.echo(f"error: {LONG.sub(lambda name: quoted(name[0]), message)}", err=True)
     sys.exit(2)
+
+
+def _refused(error: OSError) -> str:
+    """Say what the system refuses; raise again what is no matter of files."""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"The path {error.filename} is longer than this system allows; give a shorter one."
+    if error.filename is not None:
+        return f"Cannot use {error.filename}: {error.strerror}."
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
+        raise error
+    with contextlib.suppress(OSError, ValueError):  # or the interpreter tries to write the rest once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return f"Cannot write the output: {error.strerror}."

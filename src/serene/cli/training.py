@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ import typer
 from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
 from serene.corpora.spelling import words
 from serene.errors import SereneError
+from serene.files import read_json_lines
 
 if TYPE_CHECKING:
     from serene.evaluation.report import Report
@@ -226,7 +226,7 @@ def _print_rows(file: RecipeFile, json: bool) -> None:
 
 
 def _print_encoder(folder: Path, json: bool) -> None:
-    rows = [json_module.loads(line) for line in (folder.parent / "log.jsonl").read_text().splitlines()]
+    rows = read_json_lines(folder.parent / "log.jsonl")
     if json:
         print_json({"encoder": str(folder), "log": rows})
         return

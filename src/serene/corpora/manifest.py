@@ -16,7 +16,7 @@ from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, portable, read_left_out, write_left_out
 from serene.corpora.spelling import is_missing, words
 from serene.errors import SereneError, quoted, unknown
-from serene.files import whole_file
+from serene.files import regular, whole_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +202,7 @@ def utterances_of(path: Path) -> Iterator[Utterance]:
         SereneError: no such file, or a line that is not an utterance (named by its number).
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with regular(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield _parse(line, f"{path}, line {number}", path.parent)

@@ -29,6 +29,7 @@ from typing import Any
 
 from serene.corpora.spelling import plain
 from serene.errors import SereneError, quoted
+from serene.files import regular
 from serene.sound import DECODED, NOT_DECODED
 
 ALIASES = {
@@ -122,7 +123,7 @@ def part_of(text: str) -> str | None:
 
 def _text(path: Path, encoding: str | None) -> str:
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except (OSError, EOFError, zlib.error) as error:
         raise SereneError(f"Cannot read {path}: {error}") from error

@@ -16,7 +16,7 @@ import numpy as np
 
 from serene.errors import SereneError, unknown
 from serene.evaluation.columns import COLUMNS, SHARED, check_names, parsed, task_of
-from serene.files import whole_file
+from serene.files import regular, whole_file
 from serene.task import Task
 
 PARTS = ("validation", "test")
@@ -175,7 +175,13 @@ class Predictions:
         return self.ordered(other.names)
 
     def write(self, path: str | Path) -> None:
-        """Write the table whole or not at all; in gzip where the name ends in `.gz`.
+        """Write the table whole or not at all; in gzip where the name ends in `.gz`."""
+        data = self.to_bytes()
+        with whole_file(path) as temporary:
+            temporary.write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
+
+    def to_bytes(self) -> bytes:
+        """Give the table as CSV in UTF-8.
 
         The same predictions give the same bytes, and so do the predictions that are read back.
         """
@@ -187,9 +193,7 @@ class Predictions:
         own = columns.rows(self.task, self.truth, self.prediction, self.scores)
         writer.writerows((*row, *cells) for *row, cells in zip(*shared, own, strict=True))
         text.flush()
-        data = table.getvalue()
-        with whole_file(path) as temporary:
-            temporary.write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
+        return table.getvalue()
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -199,7 +203,7 @@ class Predictions:
             SereneError: no such file, not such a table, or a bad row (named by its line).
         """
         try:
-            data = Path(path).read_bytes()
+            data = regular(path).read_bytes()
             data = gzip.decompress(data) if str(path).endswith(".gz") else data
             rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="\n"))
             task = task_of(next(rows, []), str(path))

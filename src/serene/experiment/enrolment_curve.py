@@ -23,8 +23,8 @@ from serene.evaluation.probes import TooFewClips, speaker_probe
 from serene.evaluation.report import Report, ReportFacts, build
 from serene.experiment.plan import Progress, load_corpus, silent
 from serene.experiment.run import Run, Trial
-from serene.experiment.run_report import COLD_START, write_cards
-from serene.files import write_text
+from serene.experiment.run_report import COLD_START, REPORTED, write_cards
+from serene.files import read_json, write_text
 from serene.models.model import EmotionModel
 from serene.protocols.split import enrolment_ids
 from serene.reporting.plots import curves
@@ -57,6 +57,7 @@ class UnseenSpeakers:
         Raises:
             SereneError: its model or embeddings are gone, or the model was not trained to enrol.
         """
+        trial.check("model")
         model, kept = EmotionModel.load(trial.folder / "model"), trial.embeddings("test")
         if "embeddings" not in model.needs:
             raise SereneError(
@@ -150,7 +151,7 @@ def evaluate_enrolled(run: Run, progress: Progress = silent) -> tuple[Report, Pa
     progress("enrolling", 0, 1)
     curve = cold_start(unseen)
     progress("enrolling", 1, 1)
-    content = json.loads(kept.read_text(encoding="utf-8"))
+    content = read_json(kept, *REPORTED)
     facts = replace(
         ReportFacts.of(content),
         title=f"{run.recipe.name}, speakers enrolled",

@@ -55,9 +55,7 @@ def calibrate_trial(
             shutil.copyfile(trained.folder / name, trial.folder / name)
     write_text(trial.folder / "recipe.yaml", recipe.to_yaml())
     write_text(trial.folder / TOLD, json.dumps(told, indent=2) + "\n")
-    facts = {**trained.json("environment.json"), "split": describe(split)}
-    write_text(trial.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
-    Predictions.concatenate(answers).write(trial.folder / "predictions.csv")
+    trial.finish({**trained.facts(), "split": describe(split)}, Predictions.concatenate(answers))
 
 
 def _calibrated(

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from serene.errors import SereneError, unknown
+from serene.files import regular
 from serene.settings import parse, section
 
 RECIPES = next(
@@ -88,7 +89,7 @@ def find(address: str | Path) -> tuple[RecipeFile, str | None]:
     if row == "":
         raise SereneError(f"'{address}' names no row behind the colon; `serene train {path} --rows` lists them.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SereneError(f"Cannot read the recipe {path}: {error}{_former(path)}") from error
     tree = parse(text, str(path))

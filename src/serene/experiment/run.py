@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +16,19 @@ import numpy as np
 import safetensors.numpy
 
 from serene.errors import SereneError
-from serene.evaluation.predictions import Predictions
+from serene.evaluation.predictions import PARTS, Predictions
 from serene.experiment.recipe import load
 from serene.experiment.sections import Recipe
-from serene.files import write_text
+from serene.files import damaged, read_json, read_json_lines, regular, write_text
 
 PREDICTIONS = ("predictions.csv", "predictions.csv.gz")  # the second where a run is kept small, as under results/
+ENVIRONMENT = "environment.json"
+FACTS = ("split", "of_folds", "selection", "seconds", "python", "system", "processor", "cores", "packages")
+LASTING = ("log.jsonl", "probes.json", PREDICTIONS[0])  # of a trial's files, what archives keep as well
+SEALED = (
+    *(*LASTING, "recipe.yaml", "steps.jsonl", "calibration.json", "embeddings.json", "embeddings.safetensors"),
+    *(f"model/{name}" for name in ("config.json", "preprocessor_config.json", "trained_on.json", "model.safetensors")),
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Trial:
 
     Attributes:
         folder: holds `recipe.yaml`, `environment.json`, `log.jsonl`, `probes.json`, `embeddings.safetensors`, `model/`
-            and, written last, `predictions.csv`.
+            and, written last, `predictions.csv`. `environment.json` holds the size and digest of the others.
         fold: the fold's name.
         seed: the training's seed.
     """
@@ -42,26 +53,73 @@ class Trial:
 
     def predictions(self) -> Predictions:
         """Read the trial's predictions, plain or compressed: of classes or dimensions, as the table's header says."""
-        path = next(self.folder / name for name in PREDICTIONS if (self.folder / name).exists())
-        return Predictions.read(path)
+        answers, ids = Predictions.read(self._predictions), self.json("embeddings.json") or {}
+        for part in {*ids} & {*PARTS}:
+            if {*answers.select(part=part).id.tolist()} != {*ids[part]}:
+                raise damaged(self._predictions, f"embeddings.json names other clips of the {part} part")
+        return answers
+
+    @property
+    def _predictions(self) -> Path:
+        return next((self.folder / name for name in PREDICTIONS if (self.folder / name).exists()), self.folder)
 
     def log(self) -> list[dict[str, float]]:
         """Read the training log, a dictionary per epoch."""
         path = self.folder / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return read_json_lines(path, "epoch") if path.exists() else []
 
-    def json(self, name: str) -> Any:
-        """Read one of the trial's JSON files; None where it is not there."""
+    def json(self, name: str, *needed: str) -> Any:
+        """Read one of the trial's JSON files, with such keys; None where it is not there."""
         path = self.folder / name
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_json(path, *needed) if path.exists() else None
+
+    def facts(self) -> dict[str, Any]:
+        """Read what the trial was trained on and how, as `environment.json` holds it."""
+        return read_json(self.folder / ENVIRONMENT, *FACTS)
 
     def embeddings(self, part: str) -> tuple[list[str], np.ndarray] | None:
         """Read a part's ids and embeddings (utterance, feature); None where they were not kept."""
-        path = self.folder / "embeddings.safetensors"
-        ids = self.json("embeddings.json")
+        path, ids = self.folder / "embeddings.safetensors", self.json("embeddings.json", part)
         if not path.exists() or ids is None:
             return None
-        return ids[part], safetensors.numpy.load_file(path)[part]
+        try:
+            kept = safetensors.numpy.load_file(regular(path))[part]
+        except (OSError, KeyError, safetensors.SafetensorError) as error:
+            raise damaged(path, error) from error
+        if kept.ndim != 2 or len(kept) != len(ids[part]):
+            raise damaged(path, f"{part} is of the shape {kept.shape} for {len(ids[part])} clips")
+        return ids[part], kept
+
+    def finish(self, facts: Mapping[str, Any], predictions: Predictions) -> None:
+        """Keep facts with the size and digest of all that the trial has kept, and last its predictions."""
+        files = {name: _seal((self.folder / name).read_bytes()) for name in SEALED if (self.folder / name).exists()}
+        files[PREDICTIONS[0]] = _seal(predictions.to_bytes())
+        write_text(self.folder / ENVIRONMENT, json.dumps({**facts, "files": files}, indent=2) + "\n")
+        predictions.write(self.folder / PREDICTIONS[0])
+
+    def check(self, below: str = ".") -> None:
+        """Make sure that the files of the trial's folder, or of one `below` it, are as they were written.
+
+        What archives leave out may be gone, and older trials tell no digests.
+
+        Raises:
+            SereneError: one is another, cut off or gone.
+        """
+        for name, sealed in (self.json(ENVIRONMENT) or {}).get("files", {}).items():
+            path = self._predictions if name == PREDICTIONS[0] else self.folder / name
+            if str(Path(name).parent) != below or (name not in LASTING and not path.exists()):
+                continue
+            try:
+                data = regular(path).read_bytes()
+                found = _seal(gzip.decompress(data) if path.suffix == ".gz" else data)
+            except (OSError, EOFError, zlib.error) as error:
+                raise damaged(path, error) from error
+            if found != sealed:
+                raise damaged(path, f"it is not what the trial wrote, which had {sealed['bytes']} bytes")
+
+
+def _seal(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -124,12 +182,16 @@ class Run:
         """Give the finished trials in the order of folds and seeds.
 
         Raises:
-            SereneError: there is none.
+            SereneError: there is none, or a file of one is not as it was written.
         """
         folders = [path for path in self.folder.glob("fold-*/seed-*") if path.is_dir()]
+        for odd in (path for path in folders if not path.name.removeprefix("seed-").isdecimal()):
+            raise SereneError(f"{odd} is no trial's folder: seed-NUMBER was expected. Move it out of the run's folder.")
         names = [(p.parent.name.removeprefix("fold-"), p.name.removeprefix("seed-")) for p in folders]
         trials = [self.trial(unquote(fold), int(seed)) for fold, seed in names]
         done = sorted((c for c in trials if c.finished), key=lambda c: (len(c.fold), c.fold, c.seed))
         if not done:
             raise SereneError(f"No fold of {self.folder} has finished; run `serene train` again to go on with it.")
+        for trial in done:
+            trial.check()
         return done

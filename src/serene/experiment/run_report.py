@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +14,14 @@ from serene.evaluation.confidence import paired
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Embedding, Report, ReportFacts, build
 from serene.experiment.run import Run, Trial
+from serene.files import read_json
 from serene.reporting.model_card import write_card
 from serene.reporting.report_page import write_html
 
 SAME = 1e-3  # of a figure that was computed twice, once from scores that were rounded for a table
 COLD_START = Path("enrolled") / "cold_start.json"  # in a run's folder: accuracy by clips of enrolment
+REPORTED = ("title", "protocol", "stamps", "folds", "seeds", "metrics", "per_speaker", "n_utterances", "n_speakers")
+COUNTED = ("utterances", "speakers", "emotions", "left_out")  # by `corpus.json`
 OF_ALL = "the figures are of all models of the run; `serene evaluate RUN --on MANIFEST` measures this one"
 OWN_FIGURES = "models.json"  # in the folder of a run's report on another corpus: the figures of each of its models
 
@@ -42,10 +44,10 @@ def write_cards(run: Run, *, licence: str | None = None) -> None:
     """
     if not (run.folder / "report.json").exists():
         return
-    content = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    content = read_json(run.folder / "report.json", *REPORTED)
     curve = _curve(run.folder / COLD_START, content)
     for trial in run.finished():
-        folder, facts = trial.folder / "model", trial.json("environment.json")
+        folder, facts = trial.folder / "model", trial.facts()
         if (folder / "config.json").is_file():
             own: dict[str, Any] = {"fold": trial.fold, "seed": trial.seed, "elsewhere": elsewhere_of(run, trial)}
             write_card(folder, content, facts=facts, cold_start=curve, licence=licence, **own)
@@ -58,10 +60,10 @@ def elsewhere_of(run: Run, trial: Trial | None = None) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted(run.folder.glob("on/*/report.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, *REPORTED)
         content["cold_start"] = _curve(path.with_name(COLD_START.name), content)
         own = path.with_name(OWN_FIGURES)
-        figures = json.loads(own.read_text(encoding="utf-8")) if own.exists() else []
+        figures = read_json(own, kind=list) if own.exists() else []
         alone = [one for one in figures if trial and (one["fold"], one["seed"]) == (trial.fold, trial.seed)]
         stamps = [*content["stamps"], *[OF_ALL] * (trial is not None and not alone)]
         found.append(content | {"stamps": stamps} | (alone[0] if alone else {}))
@@ -72,7 +74,7 @@ def _curve(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read a cold-start curve; None where there is none, or where it is of other trainings than the report."""
     if not path.exists():
         return None
-    curve = json.loads(path.read_text(encoding="utf-8"))
+    curve = read_json(path, "0")
     reported = next(iter(content["metrics"].values()))["value"]
     return curve if abs(curve["0"]["value"] - reported) < SAME else None
 
@@ -85,13 +87,13 @@ def report_of(run: Run) -> Report:
     """
     trials = run.finished()
     predictions = Predictions.concatenate(trial.predictions() for trial in trials)
-    kept = [trial.json("environment.json") for trial in trials]
+    kept = [trial.facts() for trial in trials]
     speakers = run.folder / "speakers.json"
-    known = json.loads(speakers.read_text()) if speakers.exists() else {}
+    known = read_json(speakers) if speakers.exists() else {}
     return build(
         predictions,
         _facts(run, kept, len({trial.fold for trial in trials}), sorted({*known.get("language", {}).values()})),
-        probes=[trial.json("probes.json") for trial in trials],
+        probes=[trial.json("probes.json", "test", "train") for trial in trials],
         shifts=[shift_of(trial) for trial in trials],
         temperatures=[entry["temperature"] for entry in kept if "temperature" in entry],
         groups_of=known,
@@ -129,7 +131,7 @@ def _facts(run: Run, kept: Sequence[Mapping[str, Any]], folds: int, languages: l
         stamps=list(dict.fromkeys(stamps)),
         corpus=recipe.corpus.name,
         only=recipe.corpus.only,
-        data=json.loads(corpus.read_text()) if corpus.exists() else None,
+        data=read_json(corpus, *COUNTED) if corpus.exists() else None,
         languages=languages,
         target=recipe.labels.target,
         join=recipe.labels.join,

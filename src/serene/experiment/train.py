@@ -33,7 +33,7 @@ from serene.experiment.run_report import differences, report_of, write_report
 from serene.experiment.sections import Recipe
 from serene.experiment.trial import train_trial
 from serene.experiment.workers import CORES, work
-from serene.files import write_text
+from serene.files import locked, read_json_lines, write_text
 from serene.protocols import Split
 from serene.reporting.plots import draw_pretraining
 from serene.reporting.report_page import write_html
@@ -163,7 +163,8 @@ def _calibrated(planned: Plan, settings: LabelCalibration, trained: Run) -> Run:
     for split, trial in planned.trials:
         if not trial.finished:
             before = trained.trial(trial.fold, trial.seed)
-            calibrate_trial(planned.recipe, settings, planned.task, split, before, trial)
+            with locked(trial.folder):
+                calibrate_trial(planned.recipe, settings, planned.task, split, before, trial)
     write_report(planned.run)
     return planned.run
 
@@ -181,7 +182,7 @@ def _computed(stages: Sequence[Stage], progress: Progress) -> Path:
     for stage in stages:
         picture, log = stage.folder / "curves.png", stage.folder / "log.jsonl"
         if log.exists() and not picture.exists():
-            draw_pretraining([json.loads(line) for line in log.read_text().splitlines()], picture)
+            draw_pretraining(read_json_lines(log), picture)
     return encoder
 
 

@@ -70,13 +70,14 @@ class Models:
         """Take the models that a run kept.
 
         Raises:
-            SereneError: one is gone.
+            SereneError: one is gone, or not as it was written.
         """
-        members = []
-        for trial in run.finished():
+        members, trials = [], run.finished()
+        for trial in trials:
+            trial.check("model")
             folder, kept = ModelFolder.read(trial.folder / "model", run.folder.name), trial.embeddings("train")
             members.append(Model(folder, trial.fold, trial.seed, kept and kept[1]))
-        selection = run.finished()[0].json("environment.json")["selection"]
+        selection = trials[0].facts()["selection"]
         return cls(run.folder.name, members, run.folder / "on", run.identity, run.recipe, selection)
 
     @classmethod

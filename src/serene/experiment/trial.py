@@ -25,7 +25,7 @@ from serene.evaluation.probes import TooFewClips, speaker_probe
 from serene.experiment.plan import Plan, copies_of, stored_by, stream_of
 from serene.experiment.run import Trial
 from serene.experiment.sections import Recipe
-from serene.files import whole_file, write_text
+from serene.files import locked, whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.models.parts import PERSONAL
 from serene.models.scoring import TOGETHER, Scores, TorchNetwork, score
@@ -53,23 +53,33 @@ def train_trial(
         beginning: the encoder that the recipe's stages made.
         tensorboard: also write TensorBoard events.
         tell: called with the trial's folder and each epoch that is done, at last with the number of epochs.
+
+    Raises:
+        SereneError: another process trains it.
     """
+    with locked(trial.folder):
+        if not trial.finished:  # by another process, since this one began
+            _train(plan, split, trial, beginning, tensorboard, tell)
+    tell(trial.folder, plan.recipe.training["epochs"])
+
+
+def _train(
+    plan: Plan, split: Split, trial: Trial, beginning: Path | None, tensorboard: bool, tell: Callable[[Path, int], None]
+) -> None:
     torch.set_num_threads(1)  # small models are slower on several, and sums then depend on how many there are
     threadpool_limits(1)  # so are scikit-learn's probes, several times so where trainings run side by side
     recipe, store = plan.recipe, Store(plan.store, stored_by(plan.recipe, beginning))
     known = known_to(recipe, split, beginning)
     parts = datasets_of(recipe, plan.task, split, store, known)
-    trainer = recipe.training.make()
+    trainer, stream = recipe.training.make(), stream_of(recipe, plan.speakers, split, store)
     device = trainer.device
-    stream = stream_of(recipe, plan.speakers, split, store)
     torch.manual_seed(trial.seed)
     model = new_model(recipe, parts["train"], known, beginning)
     if model.whitening is not None:
         estimate(model.whitening, model, parts["train"], stream)
     trial.folder.mkdir(parents=True, exist_ok=True)
     with _told(trial.folder, tensorboard, tell) as on_epoch:
-        where = {"seed": trial.seed, "folder": trial.folder}
-        selected = _fit(recipe, trainer, model, parts, stream, on_epoch=on_epoch, **where)
+        selected = _fit(recipe, trainer, model, parts, stream, seed=trial.seed, folder=trial.folder, on_epoch=on_epoch)
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], device)
     started = time.perf_counter()
@@ -83,14 +93,14 @@ def train_trial(
     seconds = sum(row["seconds"] for row in selected.rows) + time.perf_counter() - started
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
     facts |= {"temperature": model.temperature, "split": describe(split), "of_folds": plan.of_folds}
-    _keep(trial, recipe, scores, probes, facts | environment(seconds))
-    Predictions.concatenate(
+    _keep(trial, recipe, scores, probes)
+    answers = (
         Predictions.of_clips(clips, scores[part].outputs, plan.task, part=part, fold=trial.fold, seed=trial.seed)
         for part, clips in (("validation", split.validation), ("test", split.test))
         if clips
-    ).write(trial.folder / "predictions.csv")
+    )
+    trial.finish(facts | environment(seconds), Predictions.concatenate(answers))
     (trial.folder / "training.pt").unlink(missing_ok=True)
-    tell(trial.folder, recipe.training["epochs"])
 
 
 def _fit(
@@ -253,13 +263,10 @@ def probe_of(
     )
 
 
-def _keep(
-    trial: Trial, recipe: Recipe, scores: Mapping[str, Scores], probes: Mapping[str, Any], facts: Mapping[str, Any]
-) -> None:
-    ids = {part: list(s.ids) for part, s in scores.items()}
+def _keep(trial: Trial, recipe: Recipe, scores: Mapping[str, Scores], probes: Mapping[str, Any]) -> None:
     write_text(trial.folder / "recipe.yaml", recipe.to_yaml())
-    for name, content, indent in (("probes", probes, 2), ("embeddings", ids, None), ("environment", facts, 2)):
-        write_text(trial.folder / f"{name}.json", json.dumps(content, indent=indent) + "\n")
+    write_text(trial.folder / "probes.json", json.dumps(probes, indent=2) + "\n")
+    write_text(trial.folder / "embeddings.json", json.dumps({p: list(s.ids) for p, s in scores.items()}) + "\n")
     with whole_file(trial.folder / "embeddings.safetensors") as temporary:
         temporary.write_bytes(safetensors.numpy.save({part: s.embeddings for part, s in scores.items()}))
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from serene import sound
 from serene.errors import SereneError, unknown
-from serene.files import append_text, write_text
+from serene.files import append_text, damaged, regular, write_text
 
 Row = dict[str, Any]  # a source's columns, then label, scores, duration, note, error
 State = Callable[[str], list[Any]]
 Format = Literal["csv", "json", "jsonl"]
 FORMATS = ("csv", "json", "jsonl")
-VERSION = 1  # of the partial file
+VERSION = 2  # of the partial file
+CHECKSUM = 9  # characters in front of each of its lines
 
 
 def format_of(output: str | Path | None, wanted: str | None, formats: Sequence[str] = FORMATS) -> str:
@@ -91,11 +93,11 @@ def render(rows: Iterable[Row], labels: Sequence[str], form: str, columns: Seque
 
 
 class Partial:
-    """The rows of a run that has not finished, a line for each, beside its output.
+    """The rows of a run that has not finished, a line for those that were answered together, beside its output.
 
-    A line holds which sound its row is of, such as a file by absolute path, size and time: what `state` says, which
-    begins with what the sound is known by. A row is used again unless the sound has changed since, or has failed: then
-    it is tried again, and the later line counts.
+    A line holds a checksum, and for each row which sound it is of, such as a file by absolute path, size and time: what
+    `state` says, which begins with what the sound is known by. A row is used again unless the sound has changed since,
+    or has failed: then it is tried again, and the later line counts.
 
     Attributes:
         path: of the partial file.
@@ -114,17 +116,18 @@ class Partial:
         what state that is.
 
         Raises:
-            SereneError: the output is a folder or device, or the disk refuses.
+            SereneError: a line of the file is damaged, or the disk refuses.
         """
-        refuse_special(output)
         path = output.with_name(output.name + ".partial")
         head = json.dumps({"version": VERSION, **made_by}, sort_keys=True).encode() + b"\n"
         try:
-            with path.open("r+b") as file:
+            with regular(path).open("r+b") as file:
                 if file.readline() == head:
                     whole = sum(len(line) for line in file if line.endswith(b"\n"))  # the last may be cut off by a kill
                     file.truncate(len(head) + whole)
-                    return cls(path, state, None)
+                    found = cls(path, state, None)
+                    any(None for _ in found._lines())  # what is damaged is said before the work
+                    return found
                 anew = f"{path} was left by another model or other settings; everything is answered anew."
         except FileNotFoundError:
             anew = None
@@ -134,29 +137,47 @@ class Partial:
         return cls(path, state, anew)
 
     def add(self, rows: Mapping[str, Row]) -> None:
-        """Keep rows, each by the name of the sound that it is of."""
-        entries = ({"of": self.state(name), "row": row} for name, row in rows.items())
-        append_text(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
+        """Keep rows that were answered together, each by the name of the sound that it is of."""
+        line = json.dumps([{"of": self.state(name), "row": row} for name, row in rows.items()])
+        append_text(self.path, f"{zlib.crc32(line.encode()):08x} {line}\n")
 
-    def answered(self, names: Iterable[str]) -> set[str]:
-        """Say which of some sounds have a row that can be used again."""
-        states = {entry["of"][0]: entry["of"] for _, entry in self._entries() if entry["row"]["error"] is None}
-        now = ((name, self.state(name)) for name in names)
-        return {name for name, state in now if states.get(state[0]) == state}
+    def left(self, names: Iterable[str]) -> list[str]:
+        """Give those of some sounds that have no row which can be used again: at last those that have failed.
+
+        In this order the others are answered together with the same sounds as in a run that is not interrupted, and
+        so with the same scores to the last digit.
+        """
+        kept = {entry["of"][0]: entry for _, entries in self._lines() for entry in entries}
+        new, failed = list[str](), list[str]()
+        for name in names:
+            state = self.state(name)
+            entry = kept.get(state[0])
+            if entry is None or entry["of"] != state:
+                new.append(name)
+            elif entry["row"]["error"] is not None:
+                failed.append(name)
+        return new + failed
 
     def rows(self, names: Iterable[str]) -> Iterator[Row]:
-        """Give the rows of some sounds, all of which have one, in their order; only one is in memory at a time."""
-        places = {entry["of"][0]: place for place, entry in self._entries()}
+        """Give the rows of some sounds, all of which have one, in their order; only those of a line are in memory."""
+        places = {entry["of"][0]: place for place, entries in self._lines() for entry in entries}
+        held, rows = -1, dict[str, Row]()
         with self.path.open("rb") as file:
             for name in names:
-                file.seek(places[self.state(name)[0]])
-                yield json.loads(file.readline())["row"]
+                known = self.state(name)[0]
+                if places[known] != held:
+                    held = places[known]
+                    file.seek(held + CHECKSUM)
+                    rows = {entry["of"][0]: entry["row"] for entry in json.loads(file.readline())}
+                yield rows[known]
 
-    def _entries(self) -> Iterator[tuple[int, Any]]:
+    def _lines(self) -> Iterator[tuple[int, list[Any]]]:
         with self.path.open("rb") as file:
             place = len(file.readline())
-            for line in file:
-                yield place, json.loads(line)
+            for number, line in enumerate(file, 2):
+                if line[:CHECKSUM] != b"%08x " % zlib.crc32(line[CHECKSUM:-1]):
+                    raise damaged(self.path, f"line {number} is not as a run wrote it")
+                yield place, json.loads(line[CHECKSUM:])
                 place += len(line)
 
 

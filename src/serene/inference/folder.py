@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import file_digest, sha256
@@ -12,6 +11,7 @@ from typing import Any
 
 from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
+from serene.files import regular, tidy
 from serene.models import weights
 from serene.models.parts import FORMAT, Parts
 from serene.speaker import Need
@@ -21,6 +21,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 CONFIG, PREPROCESSOR, TENSORS, METRICS = "config.json", "preprocessor_config.json", "model.safetensors", "metrics.json"
 CARD = "README.md"
 GRAPHS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}  # by precision
+TEMPERATURES = (1e-3, 1e3)  # far beyond what is fitted, where scores are still numbers
 WANTED = [CONFIG, PREPROCESSOR, TENSORS, METRICS, *GRAPHS.values(), "*.onnx.data", CARD, "trained_on.json"]
 
 
@@ -54,8 +55,10 @@ class ModelFolder:
             if not (BUNDLED / CONFIG).is_file():
                 raise SereneError("This installation has no bundled model; name one: a model folder or a hub name.")
             return cls.read(BUNDLED, "bundled")
-        if Path(model).expanduser().is_dir():
-            folder = Path(model).expanduser()
+        folder = Path(model).expanduser()
+        if not folder.exists():
+            tidy(folder)  # a run may have been killed while it replaced the folder
+        if folder.is_dir():
             return cls.read(folder, folder.resolve().name)
         if "/" not in str(model) or Path(model).exists():
             raise SereneError(f"There is no model folder '{model}'; name one, or a hub name such as someone/model.")
@@ -143,7 +146,7 @@ class ModelFolder:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SereneError(f"{path.parent} is not a readable model folder: it has no {path.name}.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -163,8 +166,8 @@ def _oddity(folder: ModelFolder) -> str | None:
         return f"emotions are {emotions!r}"
     if len(set(emotions)) < len(emotions):
         return f"an emotion is there twice: {', '.join(emotions)}"
-    if not (math.isfinite(folder.temperature) and folder.temperature > 0):
-        return f"the temperature is {folder.temperature}"
+    if not TEMPERATURES[0] <= folder.temperature <= TEMPERATURES[1]:
+        return f"the temperature is {folder.temperature}, and {TEMPERATURES[0]} to {TEMPERATURES[1]} was expected"
     if not isinstance(folder.config["width"], int) or folder.config["width"] < 1:
         return f"the width is {folder.config['width']!r}"
     wanted = {"normalize", "enrolment_prior", "dimensions"}

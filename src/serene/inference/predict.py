@@ -16,8 +16,8 @@ from typing import Any, TextIO
 
 from serene import sound
 from serene.errors import SereneError
-from serene.files import whole_file
-from serene.inference.answer_file import Partial, Row, format_of, number, render
+from serene.files import locked, whole_file
+from serene.inference.answer_file import Partial, Row, format_of, number, refuse_special, render
 from serene.inference.emotion import Emotion
 from serene.inference.features import REMARKS, Clip
 from serene.inference.recognizer import Recognizer
@@ -101,7 +101,8 @@ def predict(
     """Answer for every sound in files and folders, in the order of their sorted paths; or for a manifest's clips.
 
     A file is written whole at the end. Until then its rows are in `OUTPUT.partial`, from which the same call goes on
-    after an interruption; with another model or other settings it begins anew. A stream gets each row when it is there.
+    after an interruption, and ends with the same bytes as without one; with another model or other settings it begins
+    anew. Meanwhile no other process may write the same file. A stream gets each row when it is there.
 
     Formats are `csv`, `json` (a list) and `jsonl`; without one it is what the file's name ends in, and CSV for a
     stream. So many threads decode ahead of the network, and `progress` is told `("answering", done, of)`. A manifest's
@@ -117,28 +118,27 @@ def predict(
     if adapt_to_folder:
         adapt(source, recognizer, threads, progress)
     list(render([], labels, form, source.columns))  # what cannot be written is said before the work, not after it
-    partial = Partial.begin(path, _made_by(recognizer) | source.made_by, source.state) if path else None
-    before = partial.answered(source.names) if partial else set()
-
-    left = [name for name in source.names if name not in before]
-    answered = _watched(_answers(source, left, recognizer, threads), len(before), len(source.names), progress)
-    summary = Summary(
-        None, resumed=len(before), passed_over=source.passed_over, noun=source.noun, enrolled=enrol_speakers
-    )
+    summary = Summary(None, passed_over=source.passed_over, noun=source.noun, enrolled=enrol_speakers)
     summary.adapted_to = source.folder and source.folder.name
     if not isinstance(output, str | Path):
+        answered = _watched(_answers(source, source.names, recognizer, threads), 0, len(source.names), progress)
         rows = (row for few in answered for row in few.values())
         output.writelines(render(summary.counting(rows), labels, form, source.columns))
         return summary
-    assert partial is not None
-    for rows in answered:
-        partial.add(rows)
-    summary.output, summary.anew = sound.named(output), partial.anew
-    kept = zip(source.names, partial.rows(source.names), strict=True)
-    rows = (row | {"path": sound.named(source.audio(name))} for name, row in kept)
-    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(render(summary.counting(rows), labels, form, source.columns))
-    partial.path.unlink()
+    refuse_special(Path(output))
+    with locked(output):
+        partial = Partial.begin(Path(output), _made_by(recognizer) | source.made_by, source.state)
+        left = partial.left(source.names)
+        summary.resumed = len(source.names) - len(left)
+        answered = _answers(source, left, recognizer, threads)
+        for rows in _watched(answered, summary.resumed, len(source.names), progress):
+            partial.add(rows)
+        summary.output, summary.anew = sound.named(output), partial.anew
+        kept = zip(source.names, partial.rows(source.names), strict=True)
+        rows = (row | {"path": sound.named(source.audio(name))} for name, row in kept)
+        with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(render(summary.counting(rows), labels, form, source.columns))
+        partial.path.unlink()
     return summary
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from serene.errors import SereneError
-from serene.files import write_text
+from serene.files import regular, write_text
 from serene.inference.features import Clip
 from serene.inference.folder import ModelFolder
 from serene.sound import named
@@ -121,7 +121,7 @@ class Profile:
             SereneError: it is missing or damaged, no profile, or a newer serene wrote it.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = regular(path).read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise SereneError(f"{named(path)} is no readable profile: there is no such file.") from error
         except (OSError, ValueError) as error:

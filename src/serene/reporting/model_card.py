@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serene.files import write_text
+from serene.files import read_json, write_text
 from serene.models.training_speakers import TrainingSpeakers
 from serene.reporting.card_metadata import Subject, front_matter
 from serene.reporting.card_sections import SECTIONS, head
@@ -63,7 +63,8 @@ def write_card(
 ) -> None:
     """Write `README.md` and `metrics.json` into a model folder, of what a `Subject` is made of; without NaN."""
     folder = Path(folder)
-    config, preprocessor = (json.loads((folder / f"{n}.json").read_text()) for n in ("config", "preprocessor_config"))
+    config = read_json(folder / "config.json", "emotions", "parts", "encoder", "encoder_settings", "normalize", "width")
+    preprocessor = read_json(folder / "preprocessor_config.json", "front_end")
     known = TrainingSpeakers.read(folder)
     subject = Subject(
         content=content,

@@ -14,6 +14,7 @@ from serene.errors import SereneError, unknown
 from serene.experiment.plan import Progress, load_corpus, make_plan, silent
 from serene.experiment.sections import Recipe
 from serene.experiment.train import train
+from serene.files import read_json
 from serene.models import weights as weights_of_encoders
 from serene.protocols import make_some_splits
 from serene.published import TABLES, Column, Row, Table
@@ -167,7 +168,7 @@ class _Bench:
         kept = trained[-1].run.folder / "corpus.json" if trained else None
         if kept is None or not kept.exists():
             return []
-        counted, labels = json.loads(kept.read_text(encoding="utf-8")), trained[-1].recipe.labels
+        counted, labels = read_json(kept, "utterances", "speakers", "emotions"), trained[-1].recipe.labels
         clips = counted["utterances"]
         if labels.target == "emotion" and labels.use:
             used = {*labels.use, *(one for one, other in labels.join.items() if other in labels.use)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from serene.evaluation.metrics import area_under_curve
 from serene.evaluation.predictions import Predictions
 from serene.experiment.run import Run, Trial
 from serene.experiment.sections import Recipe
+from serene.files import read_json_lines
 from serene.published import Figure
 from serene.reporting import plots
 
@@ -54,7 +54,7 @@ class Trained:
             SereneError: it was not kept.
         """
         path = trial.folder / "steps.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = read_json_lines(path) if path.exists() else []
         accuracies = [row["emotion/accuracy"] for row in rows if "emotion/accuracy" in row]
         if not accuracies:
             raise SereneError(

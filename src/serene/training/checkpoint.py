@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import pickle
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from serene.errors import SereneError
-from serene.files import append_text, whole_file, write_text
+from serene.files import append_text, damaged, read_json_lines, regular, whole_file, write_text
 from serene.methods.method import Method
 from serene.models.model import EmotionModel
 
@@ -46,26 +45,34 @@ class Checkpoint:
             self.steps.unlink(missing_ok=True)
             return
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(regular(self.path), map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
             self.method.load_state_dict(state["method"])
             for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
-        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
+            self.best_model, self.rows = state["best_model"], state["rows"]
+        except Exception as error:  # torch has exceptions of its own, and advice that fits no checkpoint
+            why = str(error).partition("\n")[0] if isinstance(error, RuntimeError) else type(error).__name__
             raise SereneError(
-                f"{self.path} does not fit this run ({error}); delete its folder to start again."
+                f"{self.path} is damaged or does not fit this run ({why}); delete its folder to start again."
             ) from error
-        self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
-        self.best_model, self.rows = state["best_model"], state["rows"]
         self._write_log()  # the run may have been killed between the files
-        steps = self.steps.read_text().splitlines(keepends=True) if self.steps.exists() else []
-        whole = [row for row in steps if row.endswith("\n")]  # the last may have been cut off
-        write_text(self.steps, "".join(row for row in whole if json.loads(row)["epoch"] <= self.epoch))
+        write_text(self.steps, _lines(self._kept_steps()))
+
+    def _kept_steps(self) -> list[Row]:
+        if not self.steps.exists():
+            return []
+        try:
+            os.truncate(self.steps, regular(self.steps).read_bytes().rfind(b"\n") + 1)  # the last may be cut off
+        except OSError as error:
+            raise damaged(self.steps, error) from error
+        return [row for row in read_json_lines(self.steps, "epoch") if row["epoch"] <= self.epoch]
 
     def keep(self, row: Row, merit: float, steps: list[Row]) -> None:
         """Note an epoch, and its weights where it is the best so far; write the state whole or not at all."""
         # before the state: rows that an interruption leaves over are dropped
-        append_text(self.steps, "".join(json.dumps(step) + "\n" for step in steps))
+        append_text(self.steps, _lines(steps))
         self.rows.append(row)
         if merit > self.best:
             self.best, self.best_epoch = merit, self.epoch
@@ -87,7 +94,11 @@ class Checkpoint:
         self._write_log()
 
     def _write_log(self) -> None:
-        write_text(self.log, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write_text(self.log, _lines(self.rows))
+
+
+def _lines(rows: list[Row]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def environment(seconds: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 import yaml
@@ -25,7 +26,7 @@ from serene.audio.mfcc import Mfcc
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.files import whole_folder, write_text
+from serene.files import damaged, locked, regular, whole_file, whole_folder, write_text
 from serene.methods import PRETRAINING
 from serene.methods.masked_prediction import MaskedPrediction
 from serene.models import pretrained, weights
@@ -158,11 +159,22 @@ def _method(settings: StageSettings, **known: int) -> MaskedPrediction:
 
 
 def compute(stage: Stage, progress: Progress) -> Path:
-    """Give the folder of a stage's encoder, computing whatever is not there yet, the stages before it first."""
+    """Give the folder of a stage's encoder, computing whatever is not there yet, the stages before it first.
+
+    Raises:
+        SereneError: another process computes it.
+    """
     if stage.product.exists():
         return stage.product
     if stage.before:
         compute(stage.before, progress)
+    with locked(stage.folder):
+        if not stage.product.exists():
+            _compute(stage, progress)
+    return stage.product
+
+
+def _compute(stage: Stage, progress: Progress) -> None:
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "stage.yaml", yaml.safe_dump(asdict(stage.settings), sort_keys=False))
     maker = _clusters(stage, progress)
@@ -175,7 +187,6 @@ def compute(stage: Stage, progress: Progress) -> Path:
     write_text(stage.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
     _keep(stage, model.cpu(), method.cpu())
     (stage.folder / "training.pt").unlink(missing_ok=True)
-    return stage.product
 
 
 def _fit(stage: Stage, model: EmotionModel, method: MaskedPrediction, store: Store, progress: Progress) -> None:
@@ -217,7 +228,9 @@ def _model(stage: Stage, centres: int) -> tuple[EmotionModel, MaskedPrediction]:
 def _go_on(before: Stage, model: EmotionModel, method: MaskedPrediction, same_clusters: bool) -> None:
     if same_clusters:
         try:
-            method.load_state_dict(safetensors.torch.load_file(before.folder / PREDICTOR))
+            method.load_state_dict(safetensors.torch.load_file(regular(before.folder / PREDICTOR)))
+        except (OSError, safetensors.SafetensorError) as error:
+            raise damaged(before.folder / PREDICTOR, error) from error
         except RuntimeError as error:
             raise SereneError(f"The predictor of the stage before does not fit this one's method: {error}") from error
     kept = vectors_of(before.product)
@@ -261,7 +274,8 @@ def _frames(stage: Stage, base: FrontEnd, progress: Progress) -> Iterator[np.nda
 
 def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction) -> None:
     """Write the encoder as transformers does, and last: its folder says that the stage is done."""
-    (stage.folder / PREDICTOR).write_bytes(safetensors.torch.save(dict(method.state_dict())))
+    with whole_file(stage.folder / PREDICTOR) as kept_predictor:
+        kept_predictor.write_bytes(safetensors.torch.save(dict(method.state_dict())))
     trained = training_clips_of(stage.begins_with) | {str(u.audio_hash) for u in stage.trained}
     assert isinstance(model.encoder, Hubert)
     kept = {"do_normalize": stage.normalize == "utterance", "sampling_rate": SAMPLE_RATE, "feature_size": 1}
