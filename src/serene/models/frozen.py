@@ -169,7 +169,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _own_front_end(self) -> FrontEnd:
-        return front_end_of(weights.read(self._folder / weights.PREPROCESSOR))
+        return front_end_of(weights.read(self._folder / weights.PREPROCESSOR), self._folder)
 
     @cached_property
     def _described(self) -> Any:
