@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,35 @@ def test_what_native_code_writes_inside_is_kept_away(apart: str) -> None:
     assert [line for line in told if line.startswith("python")] == [f"python {place}" for place in places]
     heard = ("before", "after") if apart else places  # a program that did not set itself apart loses nothing
     assert [line for line in told if line.startswith("native")] == [f"native {place}" for place in heard]
+
+
+MP3 = """
+import numpy as np, soundfile
+from serene import quiet, sound
+from serene.errors import AudioError
+{apart}
+draw = np.random.default_rng(0)
+soundfile.write("a.mp3", 0.1 * draw.standard_normal(32000), 16000)
+whole = bytearray(open("a.mp3", "rb").read())
+for number in range(20):
+    cut = bytearray(whole)
+    for place in draw.integers(200, len(cut), 60):
+        cut[place] = draw.integers(256)
+    open("b.mp3", "wb").write(cut)
+    try:
+        sound.read("b.mp3")
+    except AudioError:
+        pass
+"""
+
+
+def test_the_decoder_of_mp3_says_nothing_of_damaged_files(tmp_path: Path) -> None:
+    said = {}
+    for apart in ("quiet.set_apart()", ""):
+        command = [sys.executable, "-c", MP3.format(apart=apart)]
+        said[apart] = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    assert said["quiet.set_apart()"] == ""
+    assert "libmpg123" in said[""], "or there is nothing to keep away any more"
 
 
 def test_threads_that_overlap_leave_the_stream_as_it_was() -> None:

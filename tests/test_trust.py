@@ -92,7 +92,7 @@ def test_what_is_trusted_is_imported_if_it_is_of_its_kind_and_nothing_else_is(tm
 def test_the_command_line_takes_trust(tmp_path: Path, ran: Path) -> None:
     folder = model(tmp_path / "m", {"front_end": "payload:F"})
     for words, imported in (([], False), (["--trust", "payload:F"], True)):
-        result = CliRunner().invoke(app, ["enrol", str(tmp_path), "-o", str(tmp_path / "p"), "-m", str(folder), *words])
+        result = CliRunner().invoke(app, ["predict", str(tmp_path), "-m", str(folder), *words])
         assert isinstance(result.exception, SereneError)
         assert ran.exists() == imported
 
@@ -149,7 +149,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_folder_does_not_make_us_call_out(tmp_path: Path, no_hub: list[str]) -> None:
     front = model(tmp_path / "front", {"front_end": "frozen", "weights": "owner/model"})
     (front / "preprocessor_config.json").write_text('{"front_end": "frozen", "weights": "owner/model"}')
-    encoder = model(tmp_path / "encoder", encoder="hubert", encoder_settings={"weights": "owner/model"})
+    encoder = model(tmp_path / "encoder", width=1, encoder="hubert", encoder_settings={"weights": "owner/model"})
     for look in (lambda: Recognizer.load(front), lambda: EmotionModel.load(encoder)):
         with pytest.raises(SereneError, match="reads weights that do not lie in it, and 'owner/model' is not serene's"):
             look()
