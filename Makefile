@@ -3,7 +3,7 @@ VENV := .venv
 RUN := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin
 CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 
-.PHONY: quickstart test test-fast test-faults lint check docs clean
+.PHONY: quickstart test test-fast test-faults lint check docs lock wheel clean
 
 quickstart: $(VENV)/.train ## install .[train] and run the whole line on a sample of real speech
 	$(VENV)/bin/serene quickstart -o runs/quickstart
@@ -28,8 +28,21 @@ check: lint ## style, layers and types
 docs: $(VENV)/.dev ## serve the documentation
 	$(VENV)/bin/mkdocs serve
 
+lock: test ## the versions with which every test has just passed become requirements.lock
+	{ head -n 1 requirements.lock; $(VENV)/bin/python -m pip freeze --exclude-editable | grep == | sed 's/+.*//' | LC_ALL=C sort -f; } > requirements.new
+	mv requirements.new requirements.lock
+
+wheel: ## build the wheel, install it alone, and let it answer without torch, far from these sources
+	rm -rf dist
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv dist/alone
+	dist/alone/bin/python -m pip install --quiet --constraint requirements.lock dist/*.whl
+	cd dist/alone && bin/python -c "import importlib.util as u; assert u.find_spec('torch') is None"
+	cd dist/alone && bin/serene prepare sample -o sample.jsonl && bin/serene predict sample.jsonl -o answers.csv
+	test "$$(wc -l < dist/alone/answers.csv)" -eq "$$(( $$(wc -l < src/serene/sample/manifest.jsonl) + 1 ))"
+
 clean: ## remove the environment and what runs left behind
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) runs site dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -16,6 +16,7 @@ from serene.models import ENCODERS
 from serene.protocols import PROTOCOLS
 from serene.registry import load
 from serene.settings import validated
+from serene.trust import authored
 
 TABLE = {"square_root": "math:sqrt", "power": "math:pow"}
 KINDS = {"corpus": CORPORA, "protocol": PROTOCOLS, "front end": FRONT_ENDS, "encoder": ENCODERS, "method": METHODS}
@@ -41,7 +42,9 @@ def test_every_name_in_every_table_can_be_loaded(kind: str, name: str) -> None:
 def test_a_name_or_a_class_of_ones_own_is_imported(lab) -> None:
     lab("my_idea", "class Mine: pass")
     assert load("square_root", TABLE, "function")(9) == 3
-    assert load("my_idea:Mine", TABLE, "method").__name__ == "Mine"
+    with authored():
+        assert load("my_idea:Mine", TABLE, "idea").__name__ == "Mine"
+    assert load("my_idea:Mine", TABLE, "idea").__name__ == "Mine", "trusted from then on"
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_choices() -> None:
@@ -64,7 +67,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_choices() -> None:
     ],
 )
 def test_what_cannot_be_imported_is_said(name: str, message: str) -> None:
-    with pytest.raises(SereneError, match=message):
+    with pytest.raises(SereneError, match=message), authored():
         load(name, TABLE, "method")
 
 
@@ -73,7 +76,7 @@ def test_a_missing_extra_is_one_sentence_with_the_command(lab, monkeypatch: pyte
     for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(MissingExtra) as error:
+    with pytest.raises(MissingExtra) as error, authored():
         load("needs_sklearn:Mine", {}, "method")
     assert str(error.value) == "sklearn is not installed. Install it with: pip install 'serene-ser[train]'"
 

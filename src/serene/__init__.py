@@ -67,7 +67,7 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, so that `import serene` stays light."""
     if name not in _HOMES:
         raise AttributeError(f"module 'serene' has no attribute '{name}'")
-    return _load(_HOMES[name], {}, "public name")
+    return _load(name, _HOMES, "public name")
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+
+# control characters but tab and line feed, overrides of the direction of writing, and halves of characters
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class SereneError(Exception):
@@ -48,6 +52,11 @@ def quoted(content: object, most: int = 300) -> str:
     text = str(content)
     end = f"... ({len(text)} in all)"
     return text if len(text) <= most else text[: most - len(end)] + end
+
+
+def printable(text: str, instead: Callable[[re.Match[str]], str] | str = "\N{REPLACEMENT CHARACTER}") -> str:
+    """Replace in a text what would steer a terminal: control characters, and those that turn its direction."""
+    return STEERING.sub(instead, text)
 
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from serene.errors import MissingExtra, SereneError, unknown
+from serene.errors import MissingExtra, SereneError, quoted, unknown
+from serene.trust import need_trust
 
 EXTRAS = {  # extra -> the modules that it installs, beside those of other extras
     "train": ("torch", "sklearn", "scipy", "threadpoolctl", "matplotlib", "transformers"),
@@ -21,17 +23,35 @@ EXTRAS = {  # extra -> the modules that it installs, beside those of other extra
 }
 EXTRA_OF = {module: extra for extra, modules in reversed(EXTRAS.items()) for module in modules}  # the first that has it
 
+BASES = {  # of classes of one's own, by kind
+    "front end": "serene.audio.input_spec:FrontEnd",
+    "encoder": "serene.models.encoder:Encoder",
+    "method": "serene.methods.method:Method",
+}
+RETURNED = {"corpus": "Manifest", "protocol": "Split"}  # what functions of one's own say that they return
+
 
 def load(name: str, table: Mapping[str, str], kind: str) -> Any:
     """Import what a name stands for in a table (name -> `module:Name`), or the user's own `package.module:Name`.
 
     Raises:
-        SereneError: no such entry, module or attribute of this kind. The message lists the choices.
+        SereneError: no such entry, module or attribute of this kind, or one that nobody trusts; see `serene.trust`.
         MissingExtra: the entry needs an optional dependency that is not installed.
     """
-    target = table.get(name) or (name if name.find(":") > 0 else None)
-    if target is None:
+    if name in table:
+        return _imported(table[name], name, kind)
+    if name.find(":") < 1:
         raise SereneError(f"{unknown(kind, name, table)} Or write package.module:Name for one of your own.")
+    need_trust(name, f"The {kind}")
+    found = _imported(name, name, kind)
+    if kind in BASES and not (inspect.isclass(found) and issubclass(found, _imported(BASES[kind], kind, kind))):
+        raise SereneError(f"'{quoted(name)}' is no {kind}: a subclass of {BASES[kind].replace(':', '.')} was expected.")
+    if kind in RETURNED and RETURNED[kind] not in str(getattr(found, "__annotations__", {}).get("return")):
+        raise SereneError(f"'{quoted(name)}' is no {kind}: a function that says `-> {RETURNED[kind]}` was expected.")
+    return found
+
+
+def _imported(target: str, name: str, kind: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)

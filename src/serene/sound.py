@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from serene.errors import AudioError
+from serene.quiet import hushed
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO
 
@@ -178,7 +179,9 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
     """Open a sound; whatever the decoder stumbles over, inside the block too, is an AudioError that names it."""
     name = named(source)
     try:
-        with soundfile.SoundFile(_openable(source, name)) as file:  # pyright: ignore[reportArgumentType]
+        with hushed():
+            opened = soundfile.SoundFile(_openable(source, name))  # pyright: ignore[reportArgumentType]
+        with opened as file:
             refuse_rate(file.samplerate, name)
             yield file
     except BROKEN as error:
@@ -259,11 +262,13 @@ def _decode(
     known = file.frames != UNKNOWN
     refuse_longer(wanted / rate if known else 0, longest, name)
     if first:
-        file.seek(first)
+        with hushed():
+            file.seek(first)
     got, last = 0, False
     while not last:
         asked = min(wanted - got, max(1, AT_ONCE // file.channels))
-        block = file.read(asked, dtype="float32", always_2d=True)
+        with hushed():
+            block = file.read(asked, dtype="float32", always_2d=True)
         got += len(block)
         last = not len(block) or got >= wanted
         refuse_longer(got / rate, longest, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from serene import trust
 from serene.errors import MissingExtra, SereneError
 from serene.experiment.workers import work
 
@@ -19,6 +20,11 @@ import time
 from pathlib import Path
 
 from serene.errors import MissingExtra, SereneError
+from serene.trust import trusted
+
+
+def trusting(_number, tell):
+    tell(sorted(trusted()))
 
 
 def note(folder, name, tell):
@@ -55,6 +61,13 @@ def test_every_task_is_done_and_heard(jobs: int, tasks: Callable, tmp_path: Path
     assert (str(os.getpid()) in processes) == (jobs == 1)
     for name in names:
         assert [step for told, step in messages if told == name] == list(range(300))
+
+
+def test_workers_trust_what_their_parent_does(tasks: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_trusted", {"my_lab:Mine"})
+    heard: list[list[str]] = []
+    work(tasks("trusting"), [(1,), (2,)], jobs=2, on_message=heard.append)
+    assert heard == [["my_lab:Mine"]] * 2
 
 
 def test_nothing_to_do_starts_nothing() -> None:

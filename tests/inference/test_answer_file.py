@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from small_model import Means, make_folder, read_csv, recognizer_of, spoken, wri
 
 from serene.errors import SereneError
 from serene.inference import predict as module
-from serene.inference.answer_file import Partial
+from serene.inference.answer_file import Partial, csv_line, for_spreadsheets
 from serene.inference.predict import predict
 
 
@@ -199,3 +200,15 @@ def test_a_partial_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "out.csv.partial").mkdir()
     with pytest.raises(SereneError, match=r"Cannot use .*out\.csv\.partial, which an earlier run left: .* Remove it\."):
         Partial.begin(tmp_path / "out.csv", {}, lambda path: [path])
+
+
+def test_spreadsheets_compute_nothing_where_that_is_asked_for() -> None:
+    cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a=1", -0.5, None, ""]
+    plain = csv_line(cells)
+    with for_spreadsheets():
+        guarded = csv_line(cells)
+    assert next(csv.reader([plain])) == ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a=1", "-0.5", "", ""]
+    assert next(csv.reader([guarded])) == [
+        *("'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1", "a=1", "-0.5", "", "")
+    ]
+    assert csv_line(cells) == plain

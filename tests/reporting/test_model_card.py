@@ -150,6 +150,24 @@ def test_enrolment_and_warnings_stand_above_the_figures(tmp_path: Path) -> None:
     assert "calm\\|&lt;b>" in text, "a class called like a table's edge"
 
 
+def test_what_a_manifest_says_stays_text(tmp_path: Path) -> None:
+    hostile = "x</td><script>alert(1)</script>[a](http://b)|&lt;\x1b[2J`"
+    recipe = f"model: {{weights: {json.dumps(hostile)}}}\n"
+    report = content(languages=[hostile], only={hostile: hostile}, recipe=recipe, corpus=hostile)
+    own = next(iter(report["per_group"]["gender"].values()))
+    report["per_group"] = {hostile: {hostile: own}}
+    text = ModelCard(card(tmp_path, report, licence=hostile, elsewhere=[content(corpus=hostile)])).text
+    told = re.sub("`[^`\n]*`", "", text)  # a code span is text as it is
+    assert "alert" in section(text, "Intended use and limits"), "a language"
+    assert "alert" in section(text, "Speakers and groups"), "a column and its value"
+    assert "\x1b" not in text
+    assert "<script" not in told and "&lt;\N{REPLACEMENT CHARACTER}" not in told.replace("&amp;lt;", "")
+    assert not re.search(r"(?<!\\)\[a", told)
+    for line in section(text, "Speakers and groups").splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 5, line
+
+
 def test_nobody_and_no_folder_is_named(tmp_path: Path) -> None:
     recipe = f"model: {{weights: {tmp_path}/hidden/tiny}}\ncorpus: {{path: {tmp_path}}}\n"
     text = card(tmp_path, content(corpus="table", recipe=recipe), elsewhere=[content(corpus="mine")])

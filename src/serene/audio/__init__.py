@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from serene import registry
 from serene.audio.input_spec import FrontEnd
 from serene.errors import SereneError
+from serene.trust import placed
 
 FRONT_ENDS = {
     "mfcc": "serene.audio.mfcc:Mfcc",
@@ -19,18 +21,20 @@ FRONT_ENDS = {
 }
 
 
-def front_end_of(preprocessor: Mapping[str, Any]) -> FrontEnd:
-    """Make the front end that a model folder's `preprocessor_config.json` describes.
+def kind_of(preprocessor: Mapping[str, Any]) -> type[FrontEnd]:
+    """Give the class of the front end that a `preprocessor_config.json` names; it raises as `front_end_of` does."""
+    return registry.load(str(preprocessor.get("front_end")), FRONT_ENDS, "front end")
+
+
+def front_end_of(preprocessor: Mapping[str, Any], folder: Path) -> FrontEnd:
+    """Make the front end that the `preprocessor_config.json` of a model folder describes.
 
     Raises:
-        SereneError: it names no front end (a folder's word does not run just anything), or one of other settings.
+        SereneError: it names no front end, one of other settings, or code or weights that are not trusted.
         MissingExtra: the front end needs an optional dependency that is not installed.
     """
-    settings = dict(preprocessor)
-    name = str(settings.pop("front_end", None))
-    kind = registry.load(name, FRONT_ENDS, "front end")
-    if not (isinstance(kind, type) and issubclass(kind, FrontEnd)):
-        raise SereneError(f"'{name}' is no front end: it is no subclass of serene.audio.input_spec.FrontEnd.")
+    kind, settings = kind_of(preprocessor), placed(preprocessor, folder)
+    name = settings.pop("front_end")
     try:
         return kind(**settings)
     except TypeError as error:

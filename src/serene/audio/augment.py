@@ -14,6 +14,7 @@ from serene.audio.changes import CHANGES
 from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
 from serene.errors import SereneError
 from serene.sound import SAMPLE_RATE, content_hash
+from serene.trust import authored
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -101,7 +102,9 @@ class Copy(FrontEnd):
 def _load(name: str) -> Change:
     if name in CHANGES:
         return CHANGES[name]
-    transform = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")(p=1.0)
+    with authored():
+        kind = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")
+    transform = kind(p=1.0)
 
     def change(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         seed = int(rng.integers(2**31))  # audiomentations draws from the global generators

@@ -12,7 +12,8 @@ import typer
 
 from serene.cli import data, training, studies, models, doctor  # noqa: F401  # isort: skip  # the order of --help
 from serene.cli.terminal import app
-from serene.errors import SereneError, quoted
+from serene.errors import SereneError, printable, quoted
+from serene.quiet import set_apart
 
 __all__ = ["app", "main"]
 
@@ -21,6 +22,7 @@ LONG = re.compile(r"\S{301,}")  # a name that a message quotes no more than the 
 
 def main() -> None:
     """Run the command line; a user's mistake ends it with one message and exit code 2."""
+    set_apart()
     try:
         try:
             app()
@@ -36,7 +38,7 @@ def main() -> None:
         message = f"There is too little memory ({error}); make the model or its batches smaller, or lower --jobs."
     else:
         return
-    typer.echo(f"error: {LONG.sub(lambda name: quoted(name[0]), message)}", err=True)
+    typer.echo(printable(f"error: {LONG.sub(lambda name: quoted(name[0]), message)}"), err=True)
     sys.exit(2)
 
 

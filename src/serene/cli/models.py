@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
+from serene.cli.terminal import Json, Rows, Trust, app, aside, bars, out, print_json, training
 from serene.errors import SereneError
 
 if TYPE_CHECKING:
@@ -54,10 +54,15 @@ def predict(
     device: Device = "auto",
     precision: Precision = "fp32",
     threads: Threads = None,
+    spreadsheet_safe: Annotated[
+        bool, typer.Option("--spreadsheet-safe", help="In CSV, put ' before text that a spreadsheet would compute.")
+    ] = False,
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Say which emotion sounds express; an interrupted run over many files goes on where it stopped."""
     with training():
+        from serene.inference.answer_file import for_spreadsheets
         from serene.inference.recognizer import Recognizer
 
         recognizer = Recognizer.load(
@@ -69,14 +74,14 @@ def predict(
             abstain=abstain,
             threads=threads,
         )
-        target = sys.stdout if output is None else output
+        target: Any = Rows() if output is None else output
         clips = _clips(sounds, enrol_speakers, timeline, form)
         _refuse_misplaced(adapt, timeline)
         if not timeline and output is None and form is None and clips is None and _is_one_sound(sounds):
             _answer_one(sounds[0], recognizer, json)
             return
         form = "json" if json and output is None and form is None else form
-        with bars() as progress:
+        with bars() as progress, for_spreadsheets() if spreadsheet_safe else nullcontext():
             if timeline:
                 from serene.inference.timeline_file import timelines
 
@@ -95,6 +100,7 @@ def enrol(
     sounds: Sounds,
     output: Annotated[Path, typer.Option("-o", "--output", help="The profile to write, such as anna.json.")],
     model: Model = None,
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Make a profile of a speaker from some of their sounds, without labels, for `predict --profile`."""
@@ -136,6 +142,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Also a quantised ONNX file.")] = False,
     small: Annotated[bool, typer.Option("--small", help="Weights of 8 bits, and none for torch.")] = False,
     manifest: Annotated[Path | None, typer.Option("--manifest", help="Labelled clips: what does int8 cost?")] = None,
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Write a model for use elsewhere, and compare what it answers there with what it answers here."""
@@ -172,6 +179,7 @@ def serve(
     device: Device = "auto",
     precision: Precision = "fp32",
     threads: Threads = None,
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Answer over HTTP, with limits and metrics, until told to end; /docs describes it."""
@@ -203,6 +211,7 @@ def demo(
     abstain: Abstain = None,
     device: Device = "auto",
     precision: Precision = "fp32",
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Show a web page with microphone, scores, timeline and the model's card."""

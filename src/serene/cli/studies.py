@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
+from serene.cli.terminal import Jobs, Json, Runs, Trust, app, bars, out, print_json, print_table, training
 from serene.errors import SereneError
 from serene.task import TASKS
 
@@ -18,6 +18,7 @@ SHOWN = ("system", "UA", "UA interval", "WA", "speaker probe, test speakers")  #
 def leaderboard(
     runs: Annotated[Path, typer.Argument(help="A folder of runs, or an archive of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the tables and their archive.")],
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Write one table per protocol, and keep what a later table needs of every run in `runs.tar.bz2`."""
@@ -51,6 +52,7 @@ def reproduce(
     tiny: Annotated[bool, typer.Option("--tiny", help="Made-up speech, few epochs: shows that it works.")] = False,
     output: Runs = Path("runs"),
     jobs: Jobs = None,
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Run a paper's table: published, ours, interval, and where the protocols differ."""
@@ -90,6 +92,7 @@ def reproduce(
 def probe(
     model: Annotated[Path, typer.Argument(help="A model folder.")],
     manifest: Annotated[Path, typer.Argument(help="A manifest whose speakers are told apart.")],
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Measure how much of the speaker is left in a model's embedding: fresh probes, on a manifest's speakers."""
@@ -118,6 +121,7 @@ def gap(
     speakers: Annotated[list[int] | None, typer.Option("--speakers", help="How many are trained on; repeated.")] = None,
     draws: Annotated[int, typer.Option("--draws", help="Of speakers and their clips.")] = 50,
     output: Runs = Path("runs"),
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Measure what a linear model gains from training on the speakers it is tested on, by how many there are."""

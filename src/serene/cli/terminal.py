@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import json as json_module
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 
+from serene.errors import printable
 from serene.registry import missing_extra
+from serene.trust import accept
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-out = Console(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not columns
-aside = Console(stderr=True, highlight=False, markup=False)
+
+
+class Terminal(Console):
+    """A console that nothing which is printed can steer: names and labels are anybody's."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Give what is printed, without control characters but the console's own."""
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=printable(part.text))
+
+
+class Rows(io.TextIOBase):
+    """The standard output, for rows of answers: as they are for a file or another program, printable on a terminal."""
+
+    def write(self, text: str) -> int:
+        """Write a piece of text."""
+        return sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+
+
+out = Terminal(soft_wrap=True, highlight=False, markup=False, width=1000)  # a narrow terminal wraps lines, not columns
+aside = Terminal(stderr=True, highlight=False, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Jobs = Annotated[
@@ -26,6 +49,21 @@ Jobs = Annotated[
     typer.Option("--jobs", "-j", min=1, help="Trainings at a time: by default one on a GPU, else one per core."),
 ]
 Runs = Annotated[Path, typer.Option("-o", "--output", help="Folder of runs.")]
+
+
+def _trusted(names: list[str] | None) -> list[str] | None:
+    accept(names)
+    return names
+
+
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        callback=_trusted,
+        help="Code (package.module:Name) or weights (a folder or hub name) that a folder may name; may be repeated.",
+    ),
+]
 
 
 @contextmanager
@@ -42,7 +80,7 @@ def training() -> Iterator[None]:
 @contextmanager
 def bars() -> Iterator[Callable[[str, int, int], None]]:
     """Give `progress(what, done, of)`, shown as bars on the terminal's error stream."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=aside) as bars:
         tasks: dict[str, Any] = {}
 
@@ -71,4 +109,5 @@ def print_table(rows: list[dict[str, str]]) -> None:
 
 def print_json(value: Any) -> None:
     """Print plain data as one JSON value."""
-    sys.stdout.write(json_module.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json_module.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(printable(text, lambda found: f"\\u{ord(found[0]):04x}") + "\n")  # the same value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serene.cli.terminal import Jobs, Json, Runs, app, bars, out, print_json, print_table, training
+from serene.cli.terminal import Jobs, Json, Runs, Trust, app, bars, out, print_json, print_table, training
 from serene.corpora.spelling import words
 from serene.errors import SereneError
 from serene.files import read_json_lines
@@ -33,6 +33,7 @@ def train(
     jobs: Jobs = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="List the rows of the recipe's table; train nothing.")] = False,
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Train what has not finished of a recipe, or of all rows of a table, then report; resumes what was interrupted.
@@ -74,6 +75,7 @@ def evaluate(
         bool, typer.Option("--enrolled", help="Enrol each test speaker with their own unlabelled clips.")
     ] = False,
     output: Runs = Path("runs"),
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Rebuild a run's report from its files, or score another corpus or enrolled speakers with its models.
@@ -110,6 +112,7 @@ def evaluate(
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two or more runs over the same test utterances.")],
+    trust: Trust = None,
     json: Json = False,
 ) -> None:
     """Compare runs with the first: paired differences over the same utterances, speakers resampled."""

@@ -20,6 +20,7 @@ from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.corpora.spelling import alike, odd_labels, speakers_alike
 from serene.errors import AudioError, SereneError, quoted
 from serene.registry import load
+from serene.trust import authored
 
 SILENCE = 10 / 32768
 """Largest deviation from the mean, of full scale 1, that still counts as silence: ten steps of 16 bits, -70 dB.
@@ -109,7 +110,8 @@ def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = Non
 
 
 def _read(corpus: str, folder: Path, settings: Mapping[str, Any], remark: Callable[[str], None] | None) -> Manifest:
-    reader = load(corpus, CORPORA, "corpus")
+    with authored():
+        reader = load(corpus, CORPORA, "corpus")
     if strange := [name for name in settings if name not in inspect.signature(reader).parameters]:
         raise SereneError(f"The corpus '{corpus}' is read without --{strange[0]}; leave the option out.")
     manifest: Manifest = reader(folder, **settings)

@@ -121,11 +121,12 @@ class Answered:
 
 def _answered(models: Models, clips: Sequence[Utterance], progress: Progress) -> list[Answered]:
     """Score the clips with every model."""
-    store = Store(models.place.parent.parent / "store", front_end_of(models.members[0].folder.preprocessor))
+    first = models.members[0].folder
+    store = Store(models.place.parent.parent / "store", front_end_of(first.preprocessor, first.path))
     warm(clips, store, lambda done, of: progress("features", done, of))
     found = []
     for done, model in enumerate(models.members, 1):
-        folder, task = model.folder, models.members[0].folder.task
+        folder, task = model.folder, first.task
         dataset = model.dataset(clips, store, task, models.recipe and models.recipe.features.enrolment_clips)
         scores = scored(network_of(folder, "cpu", "fp32", 1), dataset, folder.temperature)
         answers = Predictions.of_clips(clips, scores.outputs, task, part="test", fold=model.fold, seed=model.seed)
@@ -147,7 +148,7 @@ def probe_model(folder: Path, path: Path, progress: Progress = silent) -> dict[s
     files, model = ModelFolder.read(folder, folder.name), EmotionModel.load(folder)
     clips = hashed(Manifest.read(path), lambda done, of: progress("decoding", done, of)).utterances
     with tempfile.TemporaryDirectory() as scratch:  # nothing of a probe is kept
-        store = Store(Path(scratch), front_end_of(files.preprocessor))
+        store = Store(Path(scratch), front_end_of(files.preprocessor, files.path))
         warm(clips, store, lambda done, of: progress("features", done, of))
         task = Task(tuple(sorted({str(u.emotion) for u in clips})))
         return probe_of(model, Model(files, "", 0).dataset(clips, store, task, None))

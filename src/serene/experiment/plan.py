@@ -31,6 +31,7 @@ from serene.protocols.split import RANDOM_SHARES, in_order
 from serene.settings import CorpusSettings
 from serene.task import Task
 from serene.training.stages import Pretraining, pretraining_of
+from serene.trust import accept
 
 if TYPE_CHECKING:
     from serene.training.pretraining import Stage
@@ -86,6 +87,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     Raises:
         SereneError: whatever is wrong with recipe, corpus or protocol, before anything is trained.
     """
+    accept(name for name in (recipe.frozen_weights, recipe.initial_weights) if name)  # its models name them too
     store = _checked(recipe, runs)
     stages = _stages(recipe, runs, progress)
     beginnings = [stages[-1].identity] if stages else _weights(recipe, store)

@@ -29,6 +29,7 @@ from serene.protocols import PROTOCOLS
 from serene.settings import TRAINER, Choice, CorpusSettings, named, section, settings_of, validated
 from serene.task import TASKS
 from serene.training.stages import check_stages, stages_of
+from serene.trust import authored
 
 SECTIONS = (
     *("corpus", "labels", "protocol", "seeds", "speakers", "stages"),
@@ -69,8 +70,19 @@ def load_table(address: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
     return recipes
 
 
+def kept(path: Path) -> Recipe:
+    """Read the recipe that a run's folder keeps, which nobody has asked to run: nothing that it names is trusted."""
+    file, row = find(path)
+    return _checked(file.tree(row), file.name(row))
+
+
 def check(tree: Mapping[str, Any], name: str) -> Recipe:
-    """Check a recipe's settings against the signatures they are for, and fill in the defaults."""
+    """Check a recipe's settings against the signatures they are for, and fill in the defaults; trust what it names."""
+    with authored():
+        return _checked(tree, name)
+
+
+def _checked(tree: Mapping[str, Any], name: str) -> Recipe:
     for key in tree:
         if key not in SECTIONS:
             raise SereneError(unknown("key in the recipe", key, (*SECTIONS, "rows")))

@@ -17,7 +17,7 @@ import safetensors.numpy
 
 from serene.errors import SereneError
 from serene.evaluation.predictions import PARTS, Predictions
-from serene.experiment.recipe import load
+from serene.experiment.recipe import kept as kept_recipe
 from serene.experiment.sections import Recipe
 from serene.files import damaged, read_json, read_json_lines, regular, write_text
 
@@ -145,7 +145,7 @@ class Run:
         same = sorted(runs.glob(f"*-{identity}"))  # the same settings give the same, whatever the recipe's name
         run = cls(same[0] if same else runs / f"{recipe.name}-{identity}", recipe)
         kept = run.folder / "recipe.yaml"
-        if kept.exists() and load(kept).identity(data) != identity:
+        if kept.exists() and kept_recipe(kept).identity(data) != identity:
             raise SereneError(
                 f"{run.folder} holds a run of another recipe: its recipe.yaml was changed. "
                 "Restore that file, or delete the folder to run again."
@@ -158,7 +158,7 @@ class Run:
         """Open a run that has begun.
 
         Raises:
-            SereneError: the folder is not a run's.
+            SereneError: the folder is not a run's, or its recipe names code that is not trusted.
         """
         folder = Path(folder)
         if not (folder / "recipe.yaml").exists():
@@ -167,7 +167,7 @@ class Run:
                 "runs/<recipe>-<hash>."
             )
         name = folder.resolve().name.rpartition("-")[0]
-        return cls(folder, replace(load(folder / "recipe.yaml"), name=name))
+        return cls(folder, replace(kept_recipe(folder / "recipe.yaml"), name=name))
 
     @property
     def identity(self) -> str:

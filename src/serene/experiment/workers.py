@@ -13,6 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from serene.errors import SereneError
+from serene.quiet import set_apart
+from serene.trust import accept, trusted
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 _messages: Any = None  # in a worker: the queue of what it tells
@@ -38,7 +40,9 @@ def work(
         return
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=_begin, initargs=(messages, os.getpid()))
+    pool = ProcessPoolExecutor(
+        min(jobs, len(tasks)), context, initializer=_begin, initargs=(messages, os.getpid(), trusted())
+    )
     try:
         pending = {pool.submit(_call, function, task) for task in tasks}
         while pending:
@@ -64,9 +68,11 @@ def _pass_on(messages: Any, on_message: Callable[..., None]) -> None:
         on_message(*messages.get())
 
 
-def _begin(messages: Any, parent: int) -> None:
+def _begin(messages: Any, parent: int, names: frozenset[str]) -> None:
     global _messages
     _messages = messages
+    accept(names)
+    set_apart()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one gets it too, and ends it
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

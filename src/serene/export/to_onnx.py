@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from serene import sound
-from serene.audio import front_end_of
+from serene.audio import kind_of
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.evaluation import metrics
@@ -118,7 +118,7 @@ def export_onnx(
         raise SereneError(f"--small leaves out model.safetensors: name another folder than {out}, which would lose it.")
     if not own:
         refuse_to_replace(out, lambda former: (former / GRAPHS["fp32"]).is_file())
-    if front_end_of(known.preprocessor).declared.weights == "elsewhere":
+    if kind_of(known.preprocessor).declared.weights == "elsewhere":
         raise SereneError(
             f"{known.path} reads the outputs of a frozen encoder, which its graph would lack. Train the same with "
             "model={encoder: hubert, train: none} and the encoder's weights: the encoder is part of that model."

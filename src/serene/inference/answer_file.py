@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,6 +22,8 @@ Format = Literal["csv", "json", "jsonl"]
 FORMATS = ("csv", "json", "jsonl")
 VERSION = 2  # of the partial file
 CHECKSUM = 9  # characters in front of each of its lines
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how cells begin that spreadsheets compute
+_guarded: ContextVar[bool] = ContextVar("_guarded", default=False)
 
 
 def format_of(output: str | Path | None, wanted: str | None, formats: Sequence[str] = FORMATS) -> str:
@@ -60,8 +64,20 @@ def number(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+@contextlib.contextmanager
+def for_spreadsheets() -> Iterator[None]:
+    """Write CSV, inside, of which a spreadsheet computes nothing: text that begins as a formula does gets a `'`."""
+    before = _guarded.set(True)
+    try:
+        yield
+    finally:
+        _guarded.reset(before)
+
+
 def csv_line(cells: Iterable[object]) -> str:
     """Write a line of CSV; cells with line breaks of any kind are quoted, and nothing is an empty cell."""
+    if _guarded.get():
+        cells = [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells]
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)  # it quotes what holds a character of the terminator
     return line.getvalue().removesuffix("\r\n") + "\n"

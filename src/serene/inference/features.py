@@ -62,10 +62,10 @@ class FeatureExtractor:
         """Make the extractor that a model folder describes.
 
         Raises:
-            SereneError: its front end is none.
+            SereneError: its front end is none, or is not trusted.
             MissingExtra: its front end needs torch, as a frozen encoder does.
         """
-        front_end = front_end_of(folder.preprocessor)
+        front_end = front_end_of(folder.preprocessor, folder.path)
         if front_end.spec.width != folder.config["width"]:
             raise SereneError(
                 f"{folder.path}: the front end makes {front_end.spec.width} features per frame, and the model reads "

@@ -21,6 +21,7 @@ from serene.inference.sounds import Sound
 from serene.models.network import Network
 from serene.sound import SAMPLE_RATE
 from serene.speaker import SpeakerContext, Statistics
+from serene.trust import Names, accept
 
 Precision = Literal["fp32", "bf16", "int8"]
 Whose = Profile | str | Path | None  # a speaker's profile, or its file
@@ -70,6 +71,7 @@ class Recognizer:
         batch_size: int = 16,
         abstain: float | None = None,
         threads: int | None = None,
+        trust: Names = None,
     ) -> Recognizer:
         """Read a model.
 
@@ -82,11 +84,14 @@ class Recognizer:
             batch_size: clips that the network is given at once, at most.
             abstain: answer `uncertain` where the highest score is below this.
             threads: that a batch may use: of ONNX 1 without it, of PyTorch its own choice.
+            trust: code, `package.module:Name`, or weights that the folder may name beside serene's own.
 
         Raises:
-            SereneError: there is no such model, file, device or precision, or the profile is another model's.
+            SereneError: there is no such model, file, device or precision, the profile is another model's, or the
+                folder names what is not trusted.
             MissingExtra: a hub name without `huggingface_hub`, or a front end that needs torch without it.
         """
+        accept(trust)
         if precision not in get_args(Precision):
             raise SereneError(unknown("precision", precision, get_args(Precision)))
         folder = ModelFolder.find(model)

@@ -170,7 +170,7 @@ class Frozen(FrontEnd):
 
     @cached_property
     def _own_front_end(self) -> FrontEnd:
-        return front_end_of(weights.read(self.folder / weights.PREPROCESSOR))
+        return front_end_of(weights.read(self.folder / weights.PREPROCESSOR), self.folder)
 
     @cached_property
     def _described(self) -> Any:

@@ -24,6 +24,7 @@ from serene.models.standardisation import Normalization, blended, moments_of
 from serene.models.training_speakers import TrainingSpeakers
 from serene.speaker import SMALLEST, SpeakerContext, Statistics
 from serene.task import Task, task_of_model
+from serene.trust import Names, accept, authored, placed
 
 
 class EmotionModel(nn.Module):
@@ -74,7 +75,9 @@ class EmotionModel(nn.Module):
         self.needs = self.parts.needs(normalize)
         if {"features", "embeddings"} <= self.needs:
             raise SereneError("A model standardises features by speaker, or embeddings, and not both; choose one.")
-        self.encoder = _encoder(encoder)(width, **(encoder_settings or {}))
+        with authored():  # a folder's word was looked at by `load`
+            kind = registry.load(encoder, ENCODERS, "encoder")
+        self.encoder = kind(width, **(encoder_settings or {}))
         self.speaker_embedding = speaker_embedding_of(self.parts, len(self.speakers), self.encoder)
         shape = self.parts.projector
         self.projector = None if shape == "none" else Projector(self.encoder.out_width, shape)
@@ -265,15 +268,21 @@ class EmotionModel(nn.Module):
         saved.write(folder, config, preprocessor, self.state_dict(), training_speakers)
 
     @classmethod
-    def load(cls, folder: str | Path) -> EmotionModel:
+    def load(cls, folder: str | Path, *, trust: Names = None) -> EmotionModel:
         """Read a folder that `save` wrote; the model comes back in evaluation mode.
 
+        `trust` names code, `package.module:Name`, or weights that the folder may name beside serene's own.
+
         Raises:
-            SereneError: a file is missing or damaged, tensors do not fit, or a newer serene wrote it.
+            SereneError: a file is missing or damaged, tensors do not fit, a newer serene wrote it, or it names what is
+                not trusted.
         """
+        accept(trust)
         with saved.readable(folder):
             config, tensors = saved.read(folder)
             kept = {name: config[name] for name in ("encoder", "encoder_settings", "normalize", "enrolment_prior")}
+            registry.load(str(kept["encoder"]), ENCODERS, "encoder")
+            kept["encoder_settings"] = placed(kept["encoder_settings"], Path(folder))
             parts = Parts(**config["parts"])
             model = cls(task_of_model(config), config["width"], **kept, speakers=config["speakers"], parts=parts)
             model.temperature = float(config["temperature"])
@@ -282,10 +291,3 @@ class EmotionModel(nn.Module):
         except RuntimeError as error:
             raise SereneError(f"The weights in {folder} do not fit its config.json: {error}") from error
         return model.eval()
-
-
-def _encoder(name: str) -> Any:
-    kind = registry.load(name, ENCODERS, "encoder")
-    if not any(base is nn.Module for base in getattr(kind, "__mro__", ())):  # a folder may be anybody's
-        raise SereneError(f"'{name}' is no encoder: a torch module was expected, see serene.models.encoder.")
-    return kind

@@ -18,6 +18,7 @@ from serene.errors import SereneError, unknown
 from serene.protocols.partition import VERSIONS, FoldsRefused
 from serene.protocols.split import Split
 from serene.registry import load
+from serene.trust import authored
 
 PROTOCOLS = {
     "leave_one_session_out": "serene.protocols.leave_one_group_out:leave_one_session_out",
@@ -63,7 +64,8 @@ def make_some_splits(
     Returns:
         The folds that can be made, and how many the protocol has.
     """
-    protocol = load(name, PROTOCOLS, "protocol")
+    with authored():
+        protocol = load(name, PROTOCOLS, "protocol")
     settings = dict(settings or {})
     for key in settings:
         if key not in (known := _settings(protocol)):
@@ -102,10 +104,10 @@ def _servable(manifest: Manifest, asked: str, given: dict[str, Any]) -> list[str
     That of the protocol that was asked for are changes of what was given.
     """
     found = []
-    for name, target in PROTOCOLS.items():
+    for name in PROTOCOLS:
         if name == "leave_one_speaker_out" and len(manifest.speakers) * len(manifest) > MANY_CLIPS:
             continue
-        protocol = load(target, {}, "protocol")
+        protocol = load(name, PROTOCOLS, "protocol")
         for changes in _ways(_settings(protocol), len(manifest.speakers)):
             with contextlib.suppress(SereneError):
                 protocol(manifest, **((given if name == asked else {}) | changes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,9 @@ from typing import Any
 
 import yaml
 
+from serene import registry
 from serene.corpora import CORPORA
+from serene.errors import SereneError, printable
 from serene.reporting.figures import UNITS, Figure, Unit, metric_name
 from serene.task import Task, task_of_report
 
@@ -75,13 +77,13 @@ def corpus_of(content: Mapping[str, Any]) -> str:
 
 def plain(value: object) -> str:
     """Write what somebody may have called anything, so that Markdown takes it for text."""
-    text = " ".join(str(value).split()).replace("<", "&lt;")
+    text = printable(" ".join(str(value).split())).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "\\|`*[" else letter for letter in text)
 
 
 def code(value: object) -> str:
     """Write a name of files and commands."""
-    return "`" + " ".join(str(value).split()).replace("`", "'").replace("|", "/") + "`"
+    return "`" + printable(" ".join(str(value).split())).replace("`", "'").replace("|", "/") + "`"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -118,7 +120,10 @@ def published(corpus: str) -> bool:
 
 def licence_of(corpus: str) -> tuple[str | None, str | None]:
     """Give licence and citation of a corpus, as its reader states them; None where it does not."""
-    module = importlib.import_module(CORPORA.get(corpus, corpus).partition(":")[0])
+    try:
+        module = inspect.getmodule(registry.load(corpus, CORPORA, "corpus"))
+    except SereneError:  # a report names what it likes
+        return None, None
     licence, citation = getattr(module, "LICENCE", None), getattr(module, "CITATION", None)
     return licence, None if citation == "none" else citation
 
@@ -132,7 +137,7 @@ def pretrained(content: Mapping[str, Any]) -> str | None:
 
 def upstream_name(name: str) -> str:
     """Name pretrained weights without telling where on somebody's machine they lie."""
-    return f"`{name}`" if _on_hub(name) else f"`{Path(name).name}`, a folder of its author's"
+    return code(name) if _on_hub(name) else f"{code(Path(name).name)}, a folder of its author's"
 
 
 def _on_hub(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serene import registry
-from serene.audio import front_end_of
+from serene.audio import kind_of
 from serene.evaluation.columns import MOST_CLASSES
 from serene.models import ENCODERS
 from serene.reporting.card_metadata import Subject, code, corpus_of, licence_of, plain, pretrained, table, upstream_name
@@ -71,7 +71,7 @@ def use(s: Subject) -> list[str]:
             "unlabelled clips, and `serene predict a.wav --model FOLDER --profile anna.json` uses it. The clips "
             "should be a fair mixture: whoever is enrolled with angry ones alone will seem calm."
         )
-    if s.preprocessor and (read := READS[front_end_of(s.preprocessor).declared.weights]):
+    if s.preprocessor and (read := READS[kind_of(s.preprocessor).declared.weights]):
         lines.append(read)
     if registry.load(s.config["encoder"], ENCODERS, "encoder").stock:
         lines.append(
@@ -83,7 +83,7 @@ def use(s: Subject) -> list[str]:
 
 def limits(s: Subject) -> list[str]:
     """Say what the model is for, and what it is not for."""
-    tongues = [str(name).capitalize() for name in s.content.get("languages") or ()]
+    tongues = [plain(str(name).capitalize()) for name in s.content.get("languages") or ()]
     learnt = count(s.speakers[0], "speaker") if s.speakers else "the speakers of one corpus"
     spoken = f", who speak {' or '.join(tongues)}" if tongues else ""
     elsewhere = "" if s.elsewhere else " How it does on another corpus was not measured."
@@ -107,7 +107,7 @@ def data(s: Subject) -> list[str]:
         people = count(known["speakers"], "speaker")
         counted += f": {known['utterances']:,} clips of {people}, {known['hours']:.2f} hours"
     if chosen:
-        counted += "; of these, those with " + ", ".join(f"{key} {code(value)}" for key, value in chosen.items())
+        counted += "; of these, those with " + ", ".join(f"{plain(key)} {code(value)}" for key, value in chosen.items())
     lines = [f"* {counted}. {_licence(name)}"]
     if other:
         lines.append(f"* {code(other)}, for its speakers alone. {_licence(str(other))}")
@@ -116,7 +116,11 @@ def data(s: Subject) -> list[str]:
             f"* The encoder began with the weights {upstream_name(upstream)}. Whose speech they come from, and their "
             "licence, is for their own card to say."
         )
-    given = f"These weights are under {s.licence}" if s.licence else "Nobody has chosen a licence for these weights yet"
+    given = (
+        f"These weights are under {plain(s.licence)}"
+        if s.licence
+        else "Nobody has chosen a licence for these weights yet"
+    )
     lines.append(f"* {given}; what the licences of the data ask for holds beside it.")
     return ["\n".join(lines)]
 
@@ -133,13 +137,14 @@ def training(s: Subject) -> list[str]:
     apart = "are not in training" if content["speaker_independent"] else "**are in training too**"
     of_others = "enrolled with, or adapted to," if content["saw_unlabelled_test_audio"] else "given none of"
     folds, seeds = len(content["folds"]), len(content["seeds"])
+    chosen, run = plain(facts["selected_epoch"]), plain(facts["epochs_run"])
     lines = [
         f"* Protocol: {plain(content['protocol'])}. Test speakers {apart}; the models are {of_others} "
         "their other, unlabelled clips.",
         f"* Selection: {plain(content['selection'])}.",
         f"* The figures are of all that was run: {count(folds, 'fold')}, {count(seeds, 'seed')}, each trained anew. "
-        f"**This folder holds the model of fold {s.fold_words}, seed {s.seed}**, after epoch {facts['selected_epoch']} "
-        f"of {facts['epochs_run']}.{_own_fold(s)}",
+        f"**This folder holds the model of fold {s.fold_words}, seed {s.seed}**, after epoch {chosen} "
+        f"of {run}.{_own_fold(s)}",
     ]
     if s.speakers:
         trained, validated = s.speakers
@@ -186,7 +191,7 @@ def _groups(s: Subject) -> list[str]:
         for name, own in groups.items():
             measured = [s.unit.interval(own["metrics"][key]) if own["metrics"] else "too few speakers" for key in keys]
             rows.append([plain(name), f"{own['n_speakers']:,}", f"{own['n_utterances']:,}", *measured])
-        tables.append(table([column, "speakers", "clips", *(plain(metric_name(key)) for key in keys)], rows))
+        tables.append(table([plain(column), "speakers", "clips", *(plain(metric_name(key)) for key in keys)], rows))
     return tables or ["Groups of speakers were not compared: the corpus does not say who belongs to which."]
 
 

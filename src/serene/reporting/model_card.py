@@ -14,7 +14,7 @@ from typing import Any
 
 from serene.files import read_json, write_text
 from serene.models.training_speakers import TrainingSpeakers
-from serene.reporting.card_metadata import Subject, front_matter
+from serene.reporting.card_metadata import Subject, front_matter, plain
 from serene.reporting.card_sections import SECTIONS, head
 from serene.reporting.figures import Figure
 
@@ -136,7 +136,7 @@ def stock_card(
 def _bare(name: str, library: str) -> str:
     """Give the card of a model of which nothing was recorded."""
     top = f"---\nlibrary_name: {library}\npipeline_tag: audio-classification\ntags:\n- speech\n---\n"
-    return f"{top}\n# {name}\n\n{UNKNOWN}\n"
+    return f"{top}\n# {plain(name)}\n\n{UNKNOWN}\n"
 
 
 def _with(card: str, title: str, text: str) -> str:

@@ -266,7 +266,7 @@ def _needs(table: Table, name: str) -> str:
 def _home_of(corpus: str) -> str:
     """Say in a sentence where a corpus is officially had, as its reader has it."""
     module = CORPORA[corpus].partition(":")[0]
-    return registry.load(f"{module}:HOME", CORPORA, "corpus")
+    return registry.load(corpus, {corpus: f"{module}:HOME"}, "corpus")
 
 
 def _speech(folder: Path, seed: int) -> Path:

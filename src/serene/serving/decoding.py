@@ -21,6 +21,8 @@ import numpy as np
 
 from serene.errors import AudioError, SereneError
 from serene.inference.features import Clip
+from serene.quiet import set_apart
+from serene.trust import Names, accept, trusted
 
 Extract = Callable[[bytes], Clip]
 
@@ -129,7 +131,7 @@ class _Decoder:
         context = multiprocessing.get_context("spawn")
         with self._lock:
             ours, theirs = context.Pipe()
-            settings = (theirs, self._extract, self._seconds)
+            settings = (theirs, self._extract, self._seconds, trusted())
             process = context.Process(target=decode_forever, args=settings, name="serene-decoder", daemon=True)
             with _undisturbed():
                 process.start()
@@ -174,8 +176,10 @@ class _Decoder:
         return DecoderLost(f"the sound {what}. Is it damaged? Convert it to WAV or FLAC, and try again.", how)
 
 
-def decode_forever(connection: Connection, extract: Extract, seconds: float) -> None:
+def decode_forever(connection: Connection, extract: Extract, seconds: float, names: Names = None) -> None:
     """Be a decoding process: answer for one file after the other until the connection ends."""
+    accept(names)
+    set_apart()
     for number in SIGNALS:  # the service takes them, and lets what has begun be finished
         signal.signal(number, signal.SIG_IGN)
     _confine()

@@ -13,6 +13,7 @@ from serene.methods import PRETRAINING
 from serene.models import ENCODERS
 from serene.models.parts import PERSONAL, Parts
 from serene.settings import TRAINER, Choice, CorpusSettings, named, section, settings_of
+from serene.trust import authored
 
 KEPT = ("weights", "config", "checkpointing")  # of a recipe's model: the encoder itself, not what is cut off it
 
@@ -95,7 +96,8 @@ def pretraining(tree: Mapping[str, Any], name: str) -> Pretraining:
                 f"model.{key} changes nothing in pre-training, which trains all of an encoder and keeps it. Drop it "
                 "here, and say it in the recipe that goes on with the encoder."
             )
-    stages = stages_of(tree, None)
+    with authored():
+        stages = stages_of(tree, None)
     personal = stages[-1].speaker_embedding if stages else "none"
     check_stages(stages, model, personal, features["normalize"])
     return pretraining_of(name, model, features["normalize"], stages)
