@@ -12,12 +12,14 @@ import pytest
 import soundfile
 from small_model import spoken
 
+from serene.corpora.manifest import Manifest
 from serene.inference.folder import BUNDLED
 from serene.inference.recognizer import Recognizer
 
 RATE = 16_000
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")  # CREMA-D's six
-MOST_BYTES = 3_000_000
+SAMPLE = BUNDLED.parent / "sample"
+MOST_BYTES = 15_000_000
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +35,8 @@ def clips_of(speech: Path, speaker: str) -> list[Path]:
 
 
 def test_its_files_are_there_and_small() -> None:
-    sizes = [(BUNDLED / name).stat().st_size for name in ("model.onnx", "model.safetensors")]
-    assert min(sizes) > 100_000
-    assert sum(sizes) <= MOST_BYTES
+    assert 100_000 < (BUNDLED / "model.onnx").stat().st_size <= MOST_BYTES
+    assert not (BUNDLED / "model.safetensors").exists()  # it answers on a CPU, and nothing else
     config = json.loads((BUNDLED / "config.json").read_text())
     assert tuple(config["emotions"]) == CLASSES
     assert config["temperature"] != 1.0
@@ -114,7 +115,7 @@ def test_a_real_speakers_profile_moves_their_scores(recognizer: Recognizer, spee
     clips = clips_of(speech, "1002")
     profile = recognizer.enrol(clips[:20])
     assert profile.clips == 20
-    assert sum(profile.prior.values()) == pytest.approx(1.0, abs=1e-5)
+    assert sum(profile.said.values()) == 20
     unknown, known = recognizer(clips[30]), recognizer(clips[30], profile=profile)
     assert max(abs(unknown.scores[name] - known.scores[name]) for name in CLASSES) > 1e-3
 
@@ -126,42 +127,36 @@ def test_its_card_tells_what_it_misses_on_other_corpora() -> None:
     seldom = card.partition("**Hardly ever recognised**")[2]
     for corpus in ("emodb", "ravdess"):
         recalls = measured[corpus]["per_class_recall"]
-        assert recalls["sadness"] < 0.01
         assert measured[corpus]["metrics"]["ua"]["value"] == pytest.approx(np.mean([*recalls.values()]))
         told = seldom.partition(f"on `{corpus}` ")[2].partition("; on")[0]
         assert [name for name in CLASSES if f"{name} " in told] == [name for name in CLASSES if recalls[name] < 0.1]
 
 
-@pytest.mark.slow
-def test_the_cards_figures_on_another_corpus_are_of_this_model(speech: Path, tmp_path: Path) -> None:
-    """EmoDB, scored anew as `serene evaluate bundled --on` does."""
-    if not (speech / "emodb").is_dir():
-        pytest.skip("SERENE_SPEECH holds no EmoDB")
-    pytest.importorskip("torch", reason="the extra `train` is not installed")
-    from serene.corpora.prepare import prepare
-    from serene.experiment.cross_corpus import Models, evaluate_models
-    from serene.inference.folder import ModelFolder
-
-    prepare("emodb", speech / "emodb").write(tmp_path / "emodb.jsonl")
-    models = Models.of_folder(ModelFolder.find(None), tmp_path / "runs" / "on")
-    content = evaluate_models(models, tmp_path / "emodb.jsonl")[0].content
-    (kept,) = (
-        one for one in json.loads((BUNDLED / "metrics.json").read_text())["elsewhere"] if one["corpus"] == "emodb"
-    )
-    assert content["n_utterances"] == kept["n_utterances"]
-    assert content["metrics"]["ua"]["value"] == pytest.approx(kept["metrics"]["ua"]["value"], abs=0.01)
-    assert content["per_class_recall"]["sadness"] < 0.02
+def test_it_is_as_accurate_as_its_card_says_on_speakers_it_was_not_trained_on(recognizer: Recognizer) -> None:
+    """The sample's test speakers; the card's figure is of all of their clips, of which the sample holds a sixth."""
+    clips = [clip for clip in Manifest.read(SAMPLE / "manifest.jsonl") if clip.split == "test"]
+    trained = json.loads((BUNDLED / "trained_on.json").read_text())
+    known = {speaker for part in trained.values() for _, speaker in part}
+    assert not known & {clip.speaker for clip in clips}
+    assert len(known) == 79
+    answers = recognizer([clip.audio for clip in clips])
+    recalls = []
+    for name in CLASSES:
+        own = [answer.label for answer, clip in zip(answers, clips, strict=True) if clip.emotion == name]
+        recalls.append(own.count(name) / len(own))
+    told = json.loads((BUNDLED / "metrics.json").read_text())["metrics"]["ua"]["value"]
+    assert sum(recalls) / len(recalls) == pytest.approx(told, abs=0.08)
 
 
 def test_it_answers_without_torch() -> None:
     code = (
         "import sys\n"
         "sys.modules |= dict.fromkeys(['torch', 'transformers', 'sklearn', 'matplotlib', 'scipy', 'onnx'])\n"
-        "import numpy, serene\n"
+        "import serene\n"
         "recognizer = serene.Recognizer.load()\n"
-        "time = numpy.arange(32000) / 16000\n"
-        "print(recognizer(0.3 * numpy.sin(700 * time) * numpy.sin(20 * time) ** 2, 16000).label)\n"
+        "print(recognizer(sys.argv[1]).label)\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    words = [sys.executable, "-W", "error", "-c", code, SAMPLE / "audio" / "1007_DFA_ANG_XX.opus"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in CLASSES
