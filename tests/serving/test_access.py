@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from fake_recognizer import FakeRecognizer
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
+from serene.cli import app
 from serene.errors import SereneError
 from serene.serving import listen
 from serene.serving.access import Access
@@ -42,6 +44,25 @@ def ask(client: TestClient, **headers: str) -> Any:
 def test_a_key_that_is_none_or_that_no_header_carries_is_refused_at_the_start(key: str) -> None:
     with pytest.raises(SereneError, match=r"^The key is empty, or has blanks or signs beyond ASCII\. Choose"):
         serve("no such model", api_key=key)
+
+
+@pytest.mark.parametrize("words", [["--api-key", ""], []])
+def test_an_empty_key_on_the_command_line_or_in_the_environment_is_no_service_without_a_key(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERENE_API_KEY", "tulip" if words else "")
+    done = CliRunner().invoke(app, ["serve", "--model", "no such model", *words])
+    assert isinstance(done.exception, SereneError) and str(done.exception).startswith("The key is empty")
+
+
+def test_the_command_line_says_who_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("serene.serving.server.serve", lambda model, **settings: asked.update(settings))
+    monkeypatch.setenv("SERENE_API_KEY", "tulip")
+    names = ["--allowed-host", "a.example", "--allowed-host", "b.example", "--allow-origin", PAGE, "--no-docs"]
+    assert CliRunner().invoke(app, ["serve", *names]).exit_code == 0
+    assert list(asked["allowed_hosts"]) == ["a.example", "b.example"] and list(asked["allow_origins"]) == [PAGE]
+    assert (asked["api_key"], asked["docs"]) == ("tulip", False)
 
 
 @pytest.mark.parametrize("sent", ["tülip".encode("latin-1"), "tülip".encode(), b"Bearer", b"Bearer  tulip x", b"\xff"])

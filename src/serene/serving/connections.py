@@ -22,8 +22,8 @@ class Connection(H11Protocol):
 
     uvicorn waits for a request's headers for as long as a client likes. Here they have to be whole within
     `header_seconds` of the connection or of the answer before, and an answer has its time, too. Where there are too
-    many connections, of one address or in all, a new one takes the place of the one that has waited longest without
-    asking, of the address that has most of those.
+    many connections, of one address or in all, a new one takes the place of those that have waited longest without
+    asking, of the address that has most of them.
 
     Args:
         limits: the service's.
@@ -46,9 +46,9 @@ class Connection(H11Protocol):
         every: Any = self.connections
         own = [one for one in every if one.holder == self.holder]
         if len(own) > self._limits.per_address and address not in self._proxies:
-            _close_one(own)
+            _close(own, 1)
         elif len(every) > self._limits.connections + ROOM:
-            _close_one(list(every))
+            _close(list(every), ROOM // 2)  # several: to look for them costs more than to close them
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
@@ -106,10 +106,11 @@ class Connection(H11Protocol):
             self.admitted = False
 
 
-def _close_one(connections: list[Connection]) -> None:
+def _close(connections: list[Connection], most: int) -> None:
     waiting = [one for one in connections if one.waits]
     each = Counter(one.holder for one in waiting)
-    max(waiting, key=lambda one: (each[one.holder], -one.since)).transport.abort()
+    for one in sorted(waiting, key=lambda one: (-each[one.holder], one.since))[:most]:
+        one.transport.abort()
 
 
 def holder(address: str) -> str:
