@@ -11,14 +11,15 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_recognizer import FakeExtractor
+from fake_recognizer import FakeExtractor, FatalExtractor
 
 from serene.errors import AudioError
 from serene.inference.features import Clip
-from serene.serving.decoding import DecoderLost, Decoders, packed, unpacked
+from serene.serving.decoding import STARTS, DecoderLost, Decoders, NoDecoder, packed, unpacked
 
 WAIT = 60  # seconds; only a test that fails waits so long
 
@@ -131,6 +132,14 @@ def test_a_process_that_ends_while_idle_is_not_the_next_files_fault(decoders: De
     assert decoders.submit(b"1").result(WAIT).duration == 1
 
 
+def test_a_process_that_is_killed_while_it_starts_is_replaced_for_the_same_file(tmp_path: Path) -> None:
+    decoders = Decoders(FatalExtractor(starts=str(tmp_path / "starts"), fatal=STARTS - 1), processes=1)
+    try:
+        assert decoders.submit(b"7").result(WAIT).duration == 7
+    finally:
+        decoders.close()
+
+
 def test_signals_of_the_terminal_and_of_the_system_leave_a_process_at_work(decoders: Decoders) -> None:
     before = process_of(decoders)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -177,7 +186,7 @@ def test_an_extractor_that_no_process_can_load_fails_its_file_and_not_its_thread
     decoders = Decoders(Unloadable(), processes=1)
     try:
         for _ in range(2):
-            with pytest.raises(RuntimeError, match="a decoding process did not start"):
+            with pytest.raises(NoDecoder, match="No decoder would start"):
                 decoders.submit(b"1").result(WAIT)
     finally:
         decoders.close()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from serene.serving.uploads import Limits
+
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "HEALTHCHECK", "STOPSIGNAL", "ENTRYPOINT"}
@@ -40,6 +42,21 @@ def test_what_is_copied_exists_and_is_let_through() -> None:
     copied = {name for word, rest in instructions() if word == "COPY" for name in rest.split()[:-1]}
     assert copied == through
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_proxys_limits_fit_the_services() -> None:
+    text = re.sub(r"#.*", "", (DOCKER / "nginx.conf").read_text())
+    said = {words[0]: words[1:] for words in (line.split() for line in re.split(r"[;{}]", text)) if words}
+    limits = Limits()
+    assert int(said["client_max_body_size"][0].removesuffix("m")) * 1e6 >= limits.upload
+    assert said["client_body_buffer_size"] == said["client_max_body_size"]  # else an upload would touch a disk
+    assert int(said["limit_conn"][1]) <= limits.per_address
+    assert int(said["proxy_read_timeout"][0].removesuffix("s")) > limits.upload_seconds + limits.answer_seconds
+    assert text.count("{") == text.count("}")
+    assert re.search(
+        r"proxy_set_header X-Forwarded-For \$remote_addr;", text
+    )  # what a client says of itself is dropped
+    assert re.search(r"proxy_set_header Host \$http_host;", text)
 
 
 def test_the_compose_file_binds_to_this_machine_and_confines_the_service() -> None:

@@ -2,104 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import pytest
-
-import serene
-
-SERVE = """
-import sys
-from fake_recognizer import FakeRecognizer
-from serene.serving import server
-from serene.serving.uploads import Limits
-server.Recognizer.load = lambda *given, **settings: FakeRecognizer(seconds=0.01)
-server.serve(port=0, limits=Limits(upload=100_000, upload_seconds=1.0), ready=lambda url: print(url, flush=True))
-"""
-WAIT = 60  # seconds; only a test that fails waits so long
-
-
-@dataclass
-class Served:
-    """A service in a process of its own."""
-
-    process: subprocess.Popen[str]
-    errors: TextIO
-    host: str
-    port: str
-
-    def post(self, *words: str, path: str = "/predict", name: str = "file") -> tuple[int, dict]:
-        parts = [
-            f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n{word}\r\n' for word in words
-        ]
-        return self.send("POST", path, "".join(parts).encode() + b"--x--\r\n")
-
-    def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, dict]:
-        connection = http.client.HTTPConnection(self.host, int(self.port), timeout=WAIT)
-        try:
-            connection.request(method, path, body, {"Content-Type": "multipart/form-data; boundary=x"})
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-    def read(self, path: str) -> str:
-        connection = http.client.HTTPConnection(self.host, int(self.port), timeout=WAIT)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
-
-    def complaints(self) -> str:
-        """What it wrote to its error stream."""
-        self.errors.seek(0)
-        return self.errors.read()
-
-    def children(self) -> list[int]:
-        """The service's processes: those that decode, and one that multiprocessing keeps."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                pid, parent = stat.parent.name, stat.read_text().rpartition(")")[2].split()[1]
-            except OSError:
-                continue
-            if int(parent) == self.process.pid:
-                found.append(int(pid))
-        return found
-
-
-@contextmanager
-def serving() -> Iterator[Served]:
-    command = [sys.executable, "-W", "error", "-c", SERVE]
-    paths = Path(__file__).parents[1] / "inference", Path(serene.__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
-            assert process.stdout
-            address = re.fullmatch(r"http://(127\.0\.0\.1):(\d+)\n", process.stdout.readline())
-            served = Served(process, errors, *(address.groups() if address else ("", "0")))
-            assert address, served.complaints()
-            yield served
-        finally:
-            process.kill()
-            process.communicate()
+from served import WAIT, Served, serving
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +50,7 @@ def test_a_body_to_a_path_that_does_not_exist_is_read_to_its_end_too(served: Ser
 def test_who_waits_for_a_word_before_sending_is_refused_at_once(served: Served) -> None:
     with socket.create_connection((served.host, served.port), timeout=WAIT) as line:
         line.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
             b"Content-Length: 9000000\r\nExpect: 100-continue\r\n\r\n"
         )
         assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
@@ -144,7 +59,7 @@ def test_who_waits_for_a_word_before_sending_is_refused_at_once(served: Served) 
 def test_an_upload_that_never_ends_is_given_up(served: Served) -> None:
     with socket.create_connection((served.host, served.port), timeout=WAIT) as line:
         line.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
             b"Content-Length: 9000\r\n\r\n--x\r\n"
         )
         answer = line.recv(4096)
@@ -156,7 +71,7 @@ def test_a_client_that_goes_away_in_the_middle_leaves_no_trace(served: Served) -
     for body in (b"--x\r\n", b""):
         with socket.create_connection((served.host, served.port), timeout=WAIT) as line:
             line.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
                 b"Content-Length: 9000\r\n\r\n" + body
             )
             time.sleep(0.2)
@@ -181,6 +96,29 @@ def test_what_is_in_flight_is_answered_before_the_end(number: int, code: int) ->
         with pytest.raises(ConnectionError):
             served.post("1")
         wait_for_the_end_of(children)
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_tells_those_who_wait_and_ends_in_order() -> None:
+    with serving() as served, ThreadPoolExecutor(2) as pool, connect_silently(served):
+        children = served.children()
+        asked = [pool.submit(served.post, "slow50"), pool.submit(served.post, "slow50")]
+        while "serene_files_inside 2" not in served.read("/metrics"):
+            assert not any(one.done() for one in asked)
+        served.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(ConnectionError):  # until it has taken the first
+            while served.read("/health"):
+                pass
+        served.process.send_signal(signal.SIGINT)
+        said = {"detail": "The service ends before there was an answer. Ask again a little later."}
+        assert [one.result(WAIT) for one in asked] == [(503, said)] * 2
+        assert served.process.wait(WAIT) == 0
+        assert served.complaints() == ""
+        wait_for_the_end_of(children)
+
+
+def connect_silently(served: Served) -> socket.socket:
+    return socket.create_connection((served.host, int(served.port)), WAIT)
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from small_model import spoken
 from serene.inference.recognizer import Recognizer
 from serene.models.model import EmotionModel
 from serene.serving import server
+from serene.serving.access import Access
 from serene.serving.server import application
 from serene.serving.service import Service
 from serene.serving.uploads import Limits
@@ -54,7 +55,9 @@ def recognizer(folder: Path) -> Recognizer:
 
 @pytest.fixture(scope="module")
 def client(recognizer: Recognizer) -> Iterator[TestClient]:
-    with TestClient(application(Service(recognizer, limits=Limits(longest=20), max_batch=8))) as client:
+    with TestClient(
+        application(Service(recognizer, limits=Limits(longest=20), max_batch=8)), "http://127.0.0.1"
+    ) as client:
         yield client
 
 
@@ -174,7 +177,7 @@ def test_the_pages_commands_do_what_it_says(
     recognizer.enrol([encoded(spoken(1.0))]).write(tmp_path / "anna.json")
     with server.listen("127.0.0.1", 0) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        app = application(Service(recognizer, decoders=1), "tulip")
+        app = application(Service(recognizer, decoders=1), Access(api_key="tulip"))
         running = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()

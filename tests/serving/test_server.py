@@ -16,24 +16,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_recognizer import FakeRecognizer
+from fake_recognizer import FakeRecognizer, FatalExtractor
 from fastapi.testclient import TestClient
 
 from serene.errors import SereneError
 from serene.inference.profile import Profile
 from serene.serving import server
+from serene.serving.access import Access
+from serene.serving.decoding import STARTS
 from serene.serving.server import application
 from serene.serving.service import Service
 from serene.serving.uploads import Limits, patient
 from serene.speaker import SpeakerContext, Statistics
 
+HOME = "http://127.0.0.1"
 LIMITS = Limits(upload=20_000, files=3, longest=100, queue=4, per_client=3, decode_seconds=1.0, answer_seconds=20.0)
 
 
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+CUT = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n70\r\n--x--'
+
+
 @contextmanager
-def running(recognizer: Any, limits: Limits = LIMITS, key: str | None = None, **settings: Any) -> Iterator[TestClient]:
+def running(
+    recognizer: Any, limits: Limits = LIMITS, access: Access | None = None, **settings: Any
+) -> Iterator[TestClient]:
     service = Service(recognizer, limits=limits, **{"decoders": 1, "max_wait_ms": 1.0, **settings})
-    with TestClient(application(service, key)) as client:
+    with TestClient(application(service, access), HOME) as client:
         yield client
 
 
@@ -186,6 +195,10 @@ def test_what_is_too_large_is_refused_with_or_without_a_declared_length(client: 
         ({"files": {"file": b"1"}, "data": {"profile": profile(clips=2**70)}}, 422, "not those of any clips"),
         ({"files": {"file": b"1"}, "data": {"profile": profile(format=99)}}, 422, "written by a newer serene"),
         ({"content": b"--x\r\n", "headers": {"content-type": "multipart/form-data"}}, 400, "Missing boundary"),
+        ({"content": CUT[:-4], "headers": FORM}, 400, "The form cannot be read: it is cut, before its last boundary."),
+        ({"content": CUT[: CUT.index(b"--x", 3)], "headers": FORM}, 400, "it is cut"),
+        ({"content": CUT[:-1], "headers": FORM}, 400, "it is cut"),
+        ({"content": b"", "headers": FORM}, 400, "it is cut"),
         ({"content": b"--y", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "cannot be read"),
     ],
 )
@@ -193,6 +206,12 @@ def test_a_form_that_is_not_right_is_refused_with_a_reason(
     client: TestClient, request_: dict[str, Any], status: int, said: str
 ) -> None:
     assert said in refused(client.post("/predict", **request_), status)
+
+
+def test_of_several_files_none_is_answered_where_the_form_is_cut(client: TestClient) -> None:
+    second = CUT[:-2].replace(b'"file"', b'"files"') + b"\r\n" + CUT[5:-9].replace(b'"file"', b'"files"')
+    assert client.post("/predict/batch", content=second + b"\r\n--x--", headers=FORM).status_code == 200
+    assert "it is cut" in refused(client.post("/predict/batch", content=second, headers=FORM), 400)
 
 
 def test_more_files_than_a_request_may_have(client: TestClient) -> None:
@@ -239,7 +258,7 @@ def test_models_that_know_no_profile_or_no_threshold_say_so() -> None:
 
 
 def test_a_key_is_needed_where_there_is_one(fake: FakeRecognizer) -> None:
-    with running(fake, key="tulip") as client:
+    with running(fake, access=Access(api_key="tulip")) as client:
         for headers in ({}, {"Authorization": "Bearer rose"}, {"Authorization": "Bearer "}, {"Authorization": "tulip"}):
             for method, path in (
                 ("POST", "/predict"),
@@ -371,6 +390,17 @@ def test_an_upload_that_takes_its_decoder_along_leaves_the_service_alive(
     assert client.get("/health").json() == {"status": "ok"}
 
 
+def test_where_no_decoder_starts_the_client_is_told_to_come_later(tmp_path: Path) -> None:
+    recognizer = FakeRecognizer()
+    recognizer.extractor = FatalExtractor(starts=str(tmp_path / "starts"), fatal=1 + STARTS)
+    with running(recognizer) as client:
+        answer = ask(client, "70")
+        assert refused(answer, 503).startswith("No decoder would start")
+        assert answer.headers["retry-after"] == "1"
+        assert 'serene_files_total{outcome="no decoder"} 1.0' in client.get("/metrics").text
+        assert ask(client, "70").json()["label"] == "anger"
+
+
 def test_of_several_files_a_hostile_one_is_a_row_with_an_error(client: TestClient) -> None:
     rows = ask_for_several(client, "70", "stop", "20").json()["results"]
     assert [row["label"] for row in rows] == ["anger", None, "neutral"]
@@ -379,7 +409,7 @@ def test_of_several_files_a_hostile_one_is_a_row_with_an_error(client: TestClien
 
 def test_a_clip_that_the_network_stumbles_over_is_a_500_and_the_next_is_answered(fake: FakeRecognizer) -> None:
     service = Service(fake, limits=LIMITS, decoders=1)  # type: ignore[arg-type]
-    with TestClient(application(service), raise_server_exceptions=False) as client:
+    with TestClient(application(service), HOME, raise_server_exceptions=False) as client:
         assert ask(client, "13").status_code == 500
         assert ask(client, "70").json()["label"] == "anger"
         assert 'serene_requests_total{path="/predict",status="500"} 1.0' in client.get("/metrics").text

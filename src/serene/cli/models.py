@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -170,8 +171,15 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="To listen at; 0 for any that is free.")] = 8000,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar="SERENE_API_KEY", help="What requests have to carry.")
+        str | None, typer.Option("--api-key", help="What requests have to carry; SERENE_API_KEY says it, too.")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option("--allowed-host", help="Another name of the service, such as a proxy's.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option("--allow-origin", help="A page elsewhere whose scripts may ask.")
+    ] = None,
+    no_docs: Annotated[bool, typer.Option("--no-docs", help="Without the pages that describe it.")] = False,
     decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode uploads.")] = 2,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Clips in a batch.")] = 16,
     max_wait_ms: Annotated[float, typer.Option("--max-wait-ms", help="That a clip waits for others at most.")] = 5.0,
@@ -190,7 +198,10 @@ def serve(
             model,
             host=host,
             port=port,
-            api_key=api_key,
+            api_key=os.environ.get("SERENE_API_KEY") if api_key is None else api_key,  # an empty one is refused
+            allowed_hosts=allowed_host or (),
+            allow_origins=allow_origin or (),
+            docs=not no_docs,
             decoders=decoders,
             max_batch=max_batch,
             max_wait_ms=max_wait_ms,

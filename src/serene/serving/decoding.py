@@ -30,6 +30,7 @@ MEMORY = 2 * 2**30  # bytes that a process may take for one file, on top of what
 LARGEST_ANSWER = 2**28  # bytes of a clip; no honest process sends more
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a terminal, or a service manager, sends them to all processes at once
 START = 60.0  # seconds within which a process is ready, on a busy machine too
+STARTS = 3  # attempts to have a process ready
 READY = b"+"  # what it sends then
 CLIP, REFUSED = b"c", b"r"  # the first byte of a process's answer: a clip, or why there is none
 
@@ -45,6 +46,10 @@ class DecoderLost(AudioError):
         """Keep what the service counts beside what the client reads."""
         super().__init__(message)
         self.how = how
+
+
+class NoDecoder(SereneError):
+    """A sound that was not looked at, since no process would start; a little later one may."""
 
 
 class Decoders:
@@ -79,7 +84,7 @@ class Decoders:
 
         Returns:
             A future of the clip. It fails with an AudioError for what is no sound, and with its kind DecoderLost for
-            what took its process along. One that is cancelled in time is never begun.
+            what took its process along; with NoDecoder if none would start. One cancelled in time is never begun.
         """
         if self._closed:
             raise RuntimeError("the decoders are closed")
@@ -108,6 +113,8 @@ class Decoders:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
+                if not any(not self._closed and decoder.is_ready() for _ in range(STARTS)):
+                    raise NoDecoder("No decoder would start: the service is ending, or its machine is too busy.")
                 future.set_result(decoder.decode(content))
             except Exception as error:  # the thread lives on, whatever happened; the request is told of it
                 future.set_exception(error)
@@ -148,14 +155,20 @@ class _Decoder:
         with self._lock:
             return self._process.is_alive()
 
-    def decode(self, content: bytes) -> Clip:
-        if not self.alive:  # ended while it had nothing to do: not this file's doing
-            self._connection.close()
-            self.start()
-        with contextlib.suppress(EOFError, OSError):
+    def is_ready(self) -> bool:
+        """Wait until the process is ready; one that ended, idle or while it started, is replaced: no file's fault."""
+        try:
+            if not self.alive:
+                self._connection.close()
+                self.start()
             self._ready = self._ready or (self._connection.poll(START) and self._connection.recv_bytes(1) == READY)
+        except (EOFError, OSError):
+            self._ready = False
         if not self._ready:
-            raise RuntimeError("a decoding process did not start")
+            self.stop()
+        return self._ready
+
+    def decode(self, content: bytes) -> Clip:
         try:
             self._connection.send_bytes(content)
             if not self._connection.poll(self._seconds):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
+import functools
 import math
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,13 +24,14 @@ from pydantic import BaseModel, Field
 
 from serene.errors import SereneError
 from serene.inference.recognizer import Precision, Recognizer
-from serene.serving import listen
+from serene.serving import BACKLOG, listen
+from serene.serving.access import Access, guarded
+from serene.serving.connections import HEALTH, Connection, holder
 from serene.serving.service import Service, counted
 from serene.serving.uploads import Limits, Refused, Upload, patient, receive
 
-CONNECTIONS = 512  # beyond these, requests are refused unread: a last resort against those that open and say nothing
+ACCEPTED = 100  # connections at once, before any of them can be closed: with all others, fewer than files may be open
 BEARER = HTTPBearer(auto_error=False, description="The key that the service was started with, if any.")
-RETRY_AFTER = {"Retry-After": "1"}  # seconds
 
 
 class Answer(BaseModel):
@@ -72,6 +76,9 @@ def serve(
     threads: int | None = None,
     abstain: float | None = None,
     api_key: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+    allow_origins: Sequence[str] = (),
+    docs: bool = True,
     max_batch: int = 16,
     max_wait_ms: float = 5.0,
     decoders: int = 2,
@@ -83,43 +90,57 @@ def serve(
     Model, device, precision and threads are as `Recognizer.load` takes them; batches, decoders, limits and the
     threshold that a request may change, as `Service` does. Others than this machine reach the service only where `host`
     says so; port 0 is any that is free. Requests have to carry the `api_key`, if there is one, as `Authorization:
-    Bearer KEY`. `ready` is told the address once requests are answered.
+    Bearer KEY`; who else may ask, and how they call the service, is as `Access` says. `ready` is told the address once
+    requests are answered.
 
     Raises:
         SereneError: the model cannot be loaded, a setting is out of range, or nothing can listen there.
     """
+    access = Access(host, api_key, tuple(allowed_hosts), tuple(allow_origins), docs)
     how = {"device": device, "precision": precision, "threads": threads, "batch_size": max(1, max_batch)}
     batches = {"max_batch": max_batch, "max_wait_ms": max_wait_ms, "decoders": decoders}
     service = Service(Recognizer.load(model, **how), limits=limits, abstain=abstain, **batches)
-    listening = listen(host, port)
+    listening = listen(host, port, api_key)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listening.getsockname()[1]}"
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended in order when it hands the signal on
-        _Server(service, api_key, lambda: ready(url)).run(sockets=[listening])
+        _Server(service, access, lambda: ready(url)).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, service: Service, api_key: str | None, ready: Callable[[], None]) -> None:
+    def __init__(self, service: Service, access: Access, ready: Callable[[], None]) -> None:
+        connection: Any = functools.partial(Connection, limits=service.limits)
         config = uvicorn.Config(
-            application(service, api_key),
+            application(service, access),
+            http=connection,
+            backlog=ACCEPTED,
             log_level="warning",
             access_log=False,
             server_header=False,
             ws="none",
             lifespan="on",
-            limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=math.ceil(service.limits.upload_seconds + service.limits.answer_seconds),
         )
         super().__init__(config)
         self._told = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)  # those beyond ACCEPTED wait their turn
         self._told()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self.force_exit:  # a second Ctrl-C: uvicorn would leave everybody without a word
+            self.force_exit = False
+            for task in list(self.server_state.tasks):
+                self._loop.call_soon_threadsafe(task.cancel)
 
-def application(service: Service, api_key: str | None = None) -> FastAPI:
-    """Put a service behind HTTP, as an ASGI application that opens and closes it."""
+
+def application(service: Service, access: Access | None = None) -> FastAPI:
+    """Put a service behind HTTP, as an ASGI application that opens and closes it; who may ask is `access`'s to say."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -134,14 +155,35 @@ def application(service: Service, api_key: str | None = None) -> FastAPI:
         version=metadata.version("serene-ser"),
         description="Speech emotion recognition. Sounds are read in memory, scored and forgotten.",
         lifespan=lifespan,
+        openapi_url=None,  # without the key it would be told to anybody
     )
+    access = access or Access()
+    guards = [Depends(_key(access))]
     app.add_exception_handler(SereneError, _refuse)
+    if allowed := access.allow_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=allowed, allow_methods=["POST"], allow_headers=["Authorization"]
+        )
+    app.add_middleware(guarded, access=access)
     app.add_middleware(patient, limits=service.limits)
     app.add_middleware(counted, counters=service.counters)
-    app.get("/", include_in_schema=False)(lambda: RedirectResponse("/docs"))
-    _add_predictions(app, service, [Depends(_key(api_key))])
-    _add_facts(app, service, [Depends(_key(api_key))])
+    _add_predictions(app, service, guards)
+    _add_facts(app, service, guards)
+    if access.docs:
+        _add_docs(app, guards)
     return app
+
+
+def _add_docs(app: FastAPI, guards: list[Any]) -> None:
+    described: dict[str, Any] = {
+        "openapi_url": "openapi.json",
+        "title": app.title,
+    }  # relative, as a proxy may have a path of its own
+    add = functools.partial(app.get, include_in_schema=False)
+    add("/")(lambda: RedirectResponse("docs"))
+    add("/openapi.json", dependencies=guards)(lambda: JSONResponse(app.openapi()))
+    add("/docs", dependencies=guards)(lambda: get_swagger_ui_html(**described))
+    add("/redoc", dependencies=guards)(lambda: get_redoc_html(**described))
 
 
 def _add_predictions(app: FastAPI, service: Service, guards: list[Any]) -> None:
@@ -169,7 +211,7 @@ def _add_predictions(app: FastAPI, service: Service, guards: list[Any]) -> None:
 
 
 def _add_facts(app: FastAPI, service: Service, guards: list[Any]) -> None:
-    @app.get("/health")
+    @app.get(HEALTH)
     async def health(response: Response) -> dict[str, str]:
         """Say whether the service answers; needs no key."""
         response.status_code = 200 if service.alive else 503
@@ -194,25 +236,19 @@ async def _row(service: Service, upload: Upload, name: str, content: bytes) -> R
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
-    status = error.status if isinstance(error, Refused) else 422
-    headers = RETRY_AFTER if isinstance(error, Refused) and error.later else {}
-    headers = headers | ({"WWW-Authenticate": "Bearer"} if status == 401 else {})
-    return JSONResponse({"detail": str(error)}, status, headers)
+    return (error if isinstance(error, Refused) else Refused(422, str(error))).response()
 
 
-def _key(expected: str | None) -> Callable[..., Awaitable[None]]:
+def _key(access: Access) -> Callable[..., Awaitable[None]]:
     async def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
-        if expected is None:
-            return
-        sent = given.credentials if given else ""
-        if not hmac.compare_digest(sent.encode(), expected.encode()):
+        if not access.opens(given.credentials if given else ""):
             raise Refused(401, "A key is needed, in a header: Authorization: Bearer KEY.")
 
     return check
 
 
 def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+    return holder(request.client.host) if request.client else ""
 
 
 def _form(field: str, *, several: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from serene.inference.emotion import Emotion
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.serving.batching import Batcher
-from serene.serving.decoding import DecoderLost, Decoders
+from serene.serving.decoding import DecoderLost, Decoders, NoDecoder
 from serene.serving.uploads import Limits, Refused
 
 ELSEWHERE = "other"  # paths that do not exist share a name, or a client could fill the memory with them
@@ -180,7 +180,7 @@ class Service:
 
         Raises:
             AudioError: not audio, cut off, too long, or the end of its decoder.
-            Refused: with 503, it took too long; with 422, the scores are not finite.
+            Refused: with 503, it took too long or no decoder would start; with 422, the scores are not finite.
         """
         try:
             async with asyncio.timeout(self.limits.answer_seconds):
@@ -189,6 +189,9 @@ class Service:
             self.counters.file("late")
             said = f"There was no answer within {self.limits.answer_seconds:g} s: the service is busy."
             raise Refused(503, said, later=True) from error
+        except NoDecoder as error:
+            self.counters.file("no decoder")
+            raise Refused(503, str(error), later=True) from error
         except DecoderLost as error:
             self.counters.file(error.how)
             raise

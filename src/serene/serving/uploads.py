@@ -12,6 +12,7 @@ from typing import Any
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 
 from serene.errors import SereneError, unknown
 from serene.inference.profile import Profile
@@ -20,6 +21,7 @@ TEXT = 2**20  # bytes of a field that is no file, and of a profile that is one
 TOO_SLOW = 408
 PATIENCE = 8  # uploads of how many times the limit are read to their end before they are refused
 OPTIONS = ("profile", "abstain")
+CHALLENGE = {401: {"WWW-Authenticate": "Bearer"}}
 
 
 class Refused(SereneError):
@@ -35,6 +37,11 @@ class Refused(SereneError):
         super().__init__(reason)
         self.status, self.later = status, later
 
+    def response(self) -> JSONResponse:
+        """Say it to the client."""
+        headers = {"Retry-After": "1"} if self.later else {}
+        return JSONResponse({"detail": str(self)}, self.status, headers | CHALLENGE.get(self.status, {}))
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -45,7 +52,10 @@ class Limits:
         files: of a request to `/predict/batch`.
         longest: seconds of one sound; a model's own limit holds where it is lower.
         queue: files that are in the service at a time, from the first byte to the answer.
-        per_client: requests of one address at a time.
+        per_client: requests of one address at a time; of IPv6, of one network of 64 bits.
+        connections: at a time; beyond them everything but `/health` is refused, and silent ones are closed.
+        per_address: connections of one address at a time, unless a trusted proxy's; an idle one makes way for the next.
+        header_seconds: from a connection, or from its last answer, until a request's headers have arrived.
         upload_seconds: within which an upload has arrived.
         decode_seconds: within which a file is decoded.
         answer_seconds: within which a file that has arrived is answered.
@@ -56,6 +66,9 @@ class Limits:
     longest: float = 120.0
     queue: int = 64
     per_client: int = 32
+    connections: int = 512
+    per_address: int = 64
+    header_seconds: float = 10.0
     upload_seconds: float = 30.0
     decode_seconds: float = 20.0
     answer_seconds: float = 60.0
@@ -83,6 +96,20 @@ class Upload:
 
 class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize  # the upload's limit bounds it; starlette's own would write temporary files
+    whole = False
+
+    def on_end(self) -> None:
+        self.whole = True
+
+    async def counted(self, request: Request, limits: Limits) -> AsyncGenerator[bytes]:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limits.upload:
+                raise _too_large(limits)
+            yield chunk
+        if not self.whole:
+            raise MultiPartException("it is cut, before its last boundary.")
 
 
 async def receive(request: Request, field: str, files: int, limits: Limits) -> Upload:
@@ -96,7 +123,8 @@ async def receive(request: Request, field: str, files: int, limits: Limits) -> U
         raise Refused(415, f"multipart/form-data was expected.{wanted}")
     if int(request.headers.get("content-length", 0)) > limits.upload:
         raise _too_large(limits)
-    parser = _InMemory(request.headers, _counted(request, limits), max_part_size=TEXT)
+    parser = _InMemory(request.headers, request.stream(), max_part_size=TEXT)
+    parser.stream = parser.counted(request, limits)
     try:
         async with asyncio.timeout(limits.upload_seconds):
             form = await parser.parse()
@@ -129,15 +157,6 @@ def _checked(given: Sequence[tuple[str, str | None, bytes]], field: str, most: i
     return Upload(sounds, _profile(options.get("profile")), _threshold(options.get("abstain")))
 
 
-async def _counted(request: Request, limits: Limits) -> AsyncGenerator[bytes]:
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limits.upload:
-            raise _too_large(limits)
-        yield chunk
-
-
 def _too_large(limits: Limits) -> Refused:
     return Refused(413, f"The upload is larger than {limits.upload / 1e6:g} MB. Cut the sound, or send it as FLAC.")
 
@@ -161,6 +180,11 @@ def _threshold(text: bytes | None) -> float | None:
     raise Refused(422, f"The field 'abstain' is '{shown}'; a probability from 0 to 1 was expected.")
 
 
+def has_body(scope: MutableMapping[str, Any]) -> bool:
+    """Whether an ASGI request announces a body."""
+    return bool({b"content-length", b"transfer-encoding"} & dict(scope["headers"]).keys())
+
+
 def patient(app: Any, limits: Limits) -> Callable[..., Awaitable[None]]:
     """Stand before an ASGI application, and read an upload to its end before it is refused.
 
@@ -170,11 +194,13 @@ def patient(app: Any, limits: Limits) -> Callable[..., Awaitable[None]]:
     """
 
     async def serve(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        headers = dict(scope.get("headers", ()))
-        if scope["type"] != "http" or not ({b"content-length", b"transfer-encoding"} & headers.keys()):
+        if scope["type"] != "http" or not has_body(scope):
             await app(scope, receive, send)
             return
-        begun, left = b"expect" not in headers, True  # who expects "100 Continue" has sent nothing until it was asked
+        begun, left = (
+            b"expect" not in dict(scope["headers"]),
+            True,
+        )  # who expects "100 Continue" has sent nothing until it was asked
 
         async def receiving() -> MutableMapping[str, Any]:
             nonlocal begun, left
