@@ -56,12 +56,13 @@ def placed(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     Raises:
         SereneError: they lie elsewhere, or are to be fetched.
     """
+    settings = dict(settings)
     name = settings.get("weights")
     if name is None:
-        return dict(settings)
+        return settings
     home = folder.resolve()
     inside = (home / str(name)).resolve()
     if inside.is_dir() and home in inside.parents:
         return {**settings, "weights": str(inside)}
     need_trust(str(name), f"{folder} reads weights that do not lie in it, and")
-    return dict(settings)
+    return settings

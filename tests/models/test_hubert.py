@@ -267,6 +267,16 @@ def test_pickled_weights_load_and_half_precision_becomes_full(plain: Any, folder
         close(alone(encoder, clip(4000)), plain(clip(4000).squeeze(-1)).last_hidden_state, 0.1)
 
 
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
+def test_a_config_names_no_code(tmp_path: Path, key: str) -> None:
+    config = {"model_type": "hubert", **SMALL, key: "somebody/kernel", "auto_map": {"AutoModel": "evil.F"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").touch()
+    described = pretrained.described(str(tmp_path), None)[0]
+    assert described._attn_implementation != "somebody/kernel"
+    assert not hasattr(described, "auto_map")
+
+
 @torch.no_grad()
 def test_plain_transformers_reads_what_the_encoder_saves(plain: Any, folder: str, tmp_path: Path) -> None:
     encoder = Hubert(1, weights=folder, train="all").eval()

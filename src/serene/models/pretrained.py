@@ -35,6 +35,7 @@ FAMILIES: Families = {
 EXAMPLES = {"hubert": "facebook/hubert-base-ls960", "whisper": "openai/whisper-base"}
 STILL = {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerdrop": 0.0}  # settings that are always so
 NOT_THE_ENCODERS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+RUNS = {"attn_implementation", "_attn_implementation", "_attn_implementation_internal", "auto_map"}  # names code
 NOT_READ = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
 
 
@@ -152,6 +153,7 @@ def _configured(
     for key in values if known_only else ():
         if key not in _settings(kind):
             raise SereneError(unknown(f"setting in {source}", key, _settings(kind)))
+    values = {key: value for key, value in values.items() if key not in RUNS}  # of kernels, some on the hub
     try:
         config = kind.from_dict({**values, **{key: STILL[key] for key in STILL.keys() & _settings(kind)}})
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
