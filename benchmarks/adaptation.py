@@ -33,6 +33,7 @@ CLIPS = (1, 2, 5, 10, 20, None)  # that the model is adapted to; None for all
 EMOTIONS = {"all emotions": None, "two of each speaker": 2, "one of each speaker": 1}
 LEVELS = ("unadapted", "folder", "speaker", "speaker in the folder")
 DRAWS = 3
+SHOWN = (45, 85)  # per cent of the pictures' axes
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def picture(results: dict[str, dict[str, dict[str, list[float]]]]) -> Figure:
         for level, colour in zip(LEVELS, PALETTE, strict=False):
             field.plot([100 * value for value in levels[level]], marker=".", color=colour, label=level)
         field.set_title(f"{corpus}, {emotions}", color=INK, fontsize=10)
+        field.set_ylim(*SHOWN)
         field.set_xticks(range(len(CLIPS)), ["all" if count is None else str(count) for count in CLIPS])
         dress(field)
     axes[0].set_ylabel("UA, %", color=INK)
