@@ -28,6 +28,17 @@ Abstain = Annotated[
 ]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Of the speaker, made by `serene enrol`.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen at; only this machine by default.")]
+EnrolSpeakers = Annotated[
+    str | None,
+    typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
+]
+Adapt = Annotated[
+    Literal["folder", "recording"] | None,
+    typer.Option("--adapt", help="To all of the sounds together, without labels; or a timeline to its recording."),
+]
+SpreadsheetSafe = Annotated[
+    bool, typer.Option("--spreadsheet-safe", help="In CSV, put ' before text that a spreadsheet would compute.")
+]
 TIMELINES = ("vtt", "png")  # formats of nothing else
 Sounds = Annotated[list[Path], typer.Argument(help="Sounds, or folders of them.")]
 
@@ -42,22 +53,14 @@ def predict(
     hop: Annotated[float, typer.Option("--hop", help="Seconds from one window to the next.")] = 1.0,
     model: Model = None,
     profile: ProfileFile = None,
-    enrol_speakers: Annotated[
-        str | None,
-        typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
-    ] = None,
-    adapt: Annotated[
-        Literal["folder", "recording"] | None,
-        typer.Option("--adapt", help="To all of the sounds together, without labels; or a timeline to its recording."),
-    ] = None,
+    enrol_speakers: EnrolSpeakers = None,
+    adapt: Adapt = None,
     abstain: Abstain = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips in a batch.")] = 16,
     device: Device = "auto",
     precision: Precision = "fp32",
     threads: Threads = None,
-    spreadsheet_safe: Annotated[
-        bool, typer.Option("--spreadsheet-safe", help="In CSV, put ' before text that a spreadsheet would compute.")
-    ] = False,
+    spreadsheet_safe: SpreadsheetSafe = False,
     trust: Trust = None,
     json: Json = False,
 ) -> None:
@@ -66,15 +69,8 @@ def predict(
         from serene.inference.answer_file import for_spreadsheets
         from serene.inference.recognizer import Recognizer
 
-        recognizer = Recognizer.load(
-            model,
-            device=device,
-            precision=precision,
-            profile=profile,
-            batch_size=batch_size,
-            abstain=abstain,
-            threads=threads,
-        )
+        runs = {"device": device, "precision": precision, "threads": threads, "batch_size": batch_size}
+        recognizer = Recognizer.load(model, profile=profile, abstain=abstain, **runs)
         target: Any = Rows() if output is None else output
         clips = _clips(sounds, enrol_speakers, timeline, form)
         _refuse_misplaced(adapt, timeline)

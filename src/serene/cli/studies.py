@@ -63,22 +63,21 @@ def reproduce(
         print_json(known) if json else [out.print(f"{name}: {text}") for name, text in known.items()]
         return
     folders, named = _pairs("--data", "CORPUS", data), _pairs("--weights", "NAME", weights)
-    with training():
+    with training(), bars() as progress:
         from serene.reproduce import reproduce as run_table
 
-        with bars() as progress:
-            result = run_table(
-                table,
-                folders,
-                output,
-                overrides=tuple(overrides or ()),
-                weights=named,
-                rows=rows or (),
-                columns=columns or (),
-                tiny=tiny,
-                jobs=jobs,
-                progress=progress,
-            )
+        result = run_table(
+            table,
+            folders,
+            output,
+            overrides=tuple(overrides or ()),
+            weights=named,
+            rows=rows or (),
+            columns=columns or (),
+            tiny=tiny,
+            jobs=jobs,
+            progress=progress,
+        )
     if json:
         print_json(result.to_json())
         return

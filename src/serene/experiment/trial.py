@@ -94,11 +94,9 @@ def _train(
     facts = {"selected_epoch": selected.epoch, "epochs_run": len(selected.rows), "selection": selected.rule}
     facts |= {"temperature": model.temperature, "split": describe(split), "of_folds": plan.of_folds}
     _keep(trial, recipe, scores, probes)
-    answers = (
-        Predictions.of_clips(clips, scores[part].outputs, plan.task, part=part, fold=trial.fold, seed=trial.seed)
-        for part, clips in (("validation", split.validation), ("test", split.test))
-        if clips
-    )
+    where, held = {"fold": trial.fold, "seed": trial.seed}, {"validation": split.validation, "test": split.test}
+    kept = {part: clips for part, clips in held.items() if clips}
+    answers = (Predictions.of_clips(kept[part], scores[part].outputs, plan.task, part=part, **where) for part in kept)
     trial.finish(facts | environment(seconds), Predictions.concatenate(answers))
     (trial.folder / "training.pt").unlink(missing_ok=True)
 

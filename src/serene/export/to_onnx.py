@@ -114,15 +114,7 @@ def export_onnx(
     """
     known, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
     own = out == known.path.resolve()
-    if own and small:
-        raise SereneError(f"--small leaves out model.safetensors: name another folder than {out}, which would lose it.")
-    if not own:
-        refuse_to_replace(out, lambda former: (former / GRAPHS["fp32"]).is_file())
-    if kind_of(known.preprocessor).declared.weights == "elsewhere":
-        raise SereneError(
-            f"{known.path} reads the outputs of a frozen encoder, which its graph would lack. Train the same with "
-            "model={encoder: hubert, train: none} and the encoder's weights: the encoder is part of that model."
-        )
+    _refuse(known, out, own and small)
     if manifest is not None and not int8:
         raise SereneError("A labelled manifest tells what int8 costs; export with --int8, or without the manifest.")
     labelled = None if manifest is None else Manifest.read(manifest)
@@ -146,6 +138,18 @@ def export_onnx(
         card = onnx_card(known.card, known.name, GRAPHS["fp32"], parity.lines())
         (temporary / CARD).write_text(card, encoding="utf-8")
     return parity
+
+
+def _refuse(known: ModelFolder, out: Path, loses: bool) -> None:
+    if loses:
+        raise SereneError(f"--small leaves out model.safetensors: name another folder than {out}, which would lose it.")
+    if out != known.path.resolve():
+        refuse_to_replace(out, lambda former: (former / GRAPHS["fp32"]).is_file())
+    if kind_of(known.preprocessor).declared.weights == "elsewhere":
+        raise SereneError(
+            f"{known.path} reads the outputs of a frozen encoder, which its graph would lack. Train the same with "
+            "model={encoder: hubert, train: none} and the encoder's weights: the encoder is part of that model."
+        )
 
 
 def refuse_to_replace(out: Path, is_export: Callable[[Path], bool]) -> None:

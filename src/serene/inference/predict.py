@@ -125,9 +125,22 @@ def predict(
         rows = (row for few in answered for row in few.values())
         output.writelines(render(summary.counting(rows), labels, form, source.columns))
         return summary
-    refuse_special(Path(output))
+    _write(Path(output), source, recognizer, summary, form, threads, progress)
+    return summary
+
+
+def _write(
+    output: Path,
+    source: Files,
+    recognizer: Recognizer,
+    summary: Summary,
+    form: str,
+    threads: int | None,
+    progress: Progress | None,
+) -> None:
+    refuse_special(output)
     with locked(output):
-        partial = Partial.begin(Path(output), _made_by(recognizer) | source.made_by, source.state)
+        partial = Partial.begin(output, _made_by(recognizer) | source.made_by, source.state)
         left = partial.left(source.names)
         summary.resumed = len(source.names) - len(left)
         answered = _answers(source, left, recognizer, threads)
@@ -137,9 +150,8 @@ def predict(
         kept = zip(source.names, partial.rows(source.names), strict=True)
         rows = (row | {"path": sound.named(source.audio(name))} for name, row in kept)
         with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(render(summary.counting(rows), labels, form, source.columns))
+            file.writelines(render(summary.counting(rows), recognizer.labels, form, source.columns))
         partial.path.unlink()
-    return summary
 
 
 def adapt(source: Files, recognizer: Recognizer, threads: int | None = None, progress: Progress | None = None) -> None:

@@ -70,10 +70,9 @@ def timeline(
     adapt: bool = False,
     progress: Progress | None = None,
 ) -> Timeline:
-    """Go through a sound of any length in windows.
+    """Go through a sound of any length in windows, in blocks of which only the windows' scores are kept.
 
-    A file is decoded in blocks, and only the windows' scores are kept. The last window ends with the sound, and may be
-    shorter than the others, but by less than a hop. A sound shorter than a window is one.
+    The last window ends with the sound, and may be shorter than the others by less than a hop.
 
     Args:
         sound: as a recognizer takes it.
@@ -82,7 +81,7 @@ def timeline(
         window: seconds.
         hop: seconds from a window's beginning to the next one's.
         profile: of the speaker.
-        adapt: go through the sound once before, and adapt the model to all of its windows together.
+        adapt: go through the sound once before, and adapt to all of its windows.
         progress: is told `("answering", done, of)`, in windows.
 
     Raises:
@@ -91,41 +90,44 @@ def timeline(
     """
     refuse_odd(window, hop, recognizer)
     name = decoder.named(sound)
-    if hasattr(sound, "read"):
-        sound = sound.read()  # its header is looked at before it is decoded
-    size, step = round(window * SAMPLE_RATE), max(1, round(hop * SAMPLE_RATE))
-    expected = _count(sound, window, hop) if progress else 0
-    windows: list[Segment] = []
-    remarks: list[str] = []
+    sound = sound.read() if hasattr(sound, "read") else sound  # its header is looked at before it is decoded
+    windows, remarks = list[Segment](), list[str]()
 
     def clips() -> Iterator[list[tuple[int, Clip]]]:
-        cut = _cut(_blocks(sound, rate, name, remarks), size, step)
-        read = ((first, recognizer.extract(samples, SAMPLE_RATE)) for first, samples in cut)
-        while few := list(islice(read, BATCHES * recognizer.batch_size)):
-            yield few
+        return _extracted(_cut(_blocks(sound, rate, name, remarks), window, hop), recognizer)
 
-    if adapt:
-        profile = _of_recording(([clip for _, clip in few] for few in clips()), recognizer, hop / window)
+    profile = _of_recording(clips(), recognizer, hop / window) if adapt else profile
+    expected = _count(sound, window, hop) if progress else 0
     for few in clips():
         answers = recognizer.answer([clip for _, clip in few], profile=profile)
-        for (first, _), own in zip(few, answers, strict=True):
-            start = first / SAMPLE_RATE
-            windows.append(Segment(round(start, 3), round(start + own.duration, 3), own.label, own.scores, own.note))
+        windows += [_segment(first / SAMPLE_RATE, own) for (first, _), own in zip(few, answers, strict=True)]
         remarks += [own.remark for own in answers if own.remark]
         if progress:
             progress("answering", len(windows), max(len(windows), expected))
     if not windows:
         raise AudioError(f"{name} holds no samples.")
-    task = recognizer.folder.task
     told = {"remark": joined(remarks), "adapted_to": profile and profile.name}
     emotion = replace(_whole(windows, merged(windows, hop), recognizer), **told)
-    return Timeline(name, task, window, hop, tuple(windows), emotion)
+    return Timeline(name, recognizer.folder.task, window, hop, tuple(windows), emotion)
 
 
-def _of_recording(several: Iterable[Sequence[Clip]], recognizer: Recognizer, share: float) -> Profile | None:
+def _extracted(cut: Iterator[tuple[int, np.ndarray]], recognizer: Recognizer) -> Iterator[list[tuple[int, Clip]]]:
+    """Extract the clips of windows, as many at a time as are answered together, each with its first sample."""
+    read = ((first, recognizer.extract(samples, SAMPLE_RATE)) for first, samples in cut)
+    while few := list(islice(read, BATCHES * recognizer.batch_size)):
+        yield few
+
+
+def _segment(start: float, own: Emotion) -> Segment:
+    return Segment(round(start, 3), round(start + own.duration, 3), own.label, own.scores, own.note)
+
+
+def _of_recording(
+    several: Iterable[Sequence[tuple[int, Clip]]], recognizer: Recognizer, share: float
+) -> Profile | None:
     """Make a profile of a recording's windows, of which this share is new to each; None where nobody speaks."""
     recognizer.check_enrols()
-    profile = recognizer.together(several, "recording")
+    profile = recognizer.together(([clip for _, clip in few] for few in several), "recording")
     if profile is None:
         return None
     own = profile.context
@@ -173,11 +175,12 @@ def mean_scores(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {label: float(np.mean([scores[label] for scores in held])) for label in held[0]} if held else {}
 
 
-def _cut(blocks: Iterable[np.ndarray], size: int, step: int) -> Iterator[tuple[int, np.ndarray]]:
+def _cut(blocks: Iterable[np.ndarray], window: float, hop: float) -> Iterator[tuple[int, np.ndarray]]:
     """Cut blocks of samples (sample,) into windows; give each one's first sample, counted from the sound's, and itself.
 
     The last one holds what is left: its end is the sound's.
     """
+    size, step = round(window * SAMPLE_RATE), max(1, round(hop * SAMPLE_RATE))
     held, first = np.zeros(0, np.float32), 0
     for block in blocks:
         held = np.concatenate([held, block])

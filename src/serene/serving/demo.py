@@ -41,7 +41,7 @@ TOP = """<h1>How does this voice feel?</h1>
 NOTES = {
     "too short": ("Too short to tell", f"At least {SHORTEST:g} seconds are needed; a sentence is better."),
     "silence": ("Nothing to hear", "The sound is silent, or very nearly. Is the right microphone on, and not muted?"),
-    "no speech": ("No speech found", "No voice is heard in this sound. Move closer to the microphone and speak."),
+    "no speech": ("No speech found", "There is no voice in this sound. Move closer to the microphone and speak."),
 }
 HINT = "It goes by the voice, not by the words. Take it for a model's guess about a sound, not a fact about a person."
 
