@@ -81,16 +81,16 @@ def recognizer_of(folder: Path, network: Network | None = None, **settings: obje
 
 @cache
 def _voice(seed: int, rate: int) -> np.ndarray:
-    """Read a clip of the sample, so turned that it begins with its loudest fifth of a second, with a peak of 0.3."""
+    """Read the second of a clip of the sample that begins with its loudest fifth of a second, with a peak of 0.3."""
     clips = [path for path in sorted((FOLDER / "audio").glob("*.opus")) if path.name.startswith(SHORT_IS_ENOUGH)]
     samples = sound.read(clips[5 * seed % len(clips)])
     energies = np.convolve(np.add.reduceat(np.square(samples), np.arange(0, len(samples), 160)), np.ones(20), "valid")
-    turned = np.roll(samples, -160 * int(energies.argmax())) * (0.3 / np.abs(samples).max())
-    return soxr.resample(turned, 16_000, rate).astype(np.float32)
+    second = np.roll(samples, -160 * int(energies.argmax()))[:16_000] * (0.3 / np.abs(samples).max())
+    return soxr.resample(second, 16_000, rate).astype(np.float32)
 
 
 def spoken(seconds: float, seed: int = 0, rate: int = 16_000) -> np.ndarray:
-    """Cut speech from a clip of the sample, which is repeated where more is asked for: float32 (sample,)."""
+    """Cut speech from a second of the sample, which is repeated where more is asked for: float32 (sample,)."""
     return np.resize(_voice(seed, rate), round(seconds * rate))
 
 
