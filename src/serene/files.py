@@ -158,7 +158,7 @@ def read_json(path: str | Path, *needed: str, kind: type = dict) -> Any:
         content = json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
-    if not isinstance(content, kind) or not {*needed} <= {*content}:
+    if not isinstance(content, kind) or any(key not in content for key in needed):
         raise damaged(path, f"it holds no {kind.__name__}{' of ' if needed else ''}{', '.join(needed)}")
     return content
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from serene.experiment import trial
@@ -14,3 +16,9 @@ def train_trial(*task: Any) -> None:
     """Train a trial as ever, with one probe, in whatever process this is."""
     trial.speaker_probe = one_probe
     trial.train_trial(*task)
+
+
+def unseal(trial: Path) -> None:
+    """Let a test change a finished trial's files: drop their sizes and digests, as older trials have none."""
+    facts = json.loads((trial / "environment.json").read_text())
+    (trial / "environment.json").write_text(json.dumps({name: fact for name, fact in facts.items() if name != "files"}))

@@ -103,6 +103,7 @@ def test_a_profile_gives_what_the_evaluation_gave(run: Run, monkeypatch: pytest.
     recognizer = Recognizer.load(trial.folder / "model", device="cpu")
     profile = recognizer.enrol(sounds)
     assert profile.clips == len(rows)
+    profile = replace(profile, said=dict.fromkeys(profile.said, 1))  # as varied as can be: the evaluation counts all
     answers = recognizer(sounds, profile=profile)
     given = np.array([[answer.scores[name] for name in expected.names] for answer in answers])
     assert given == pytest.approx(expected.scores[rows], abs=1e-4)

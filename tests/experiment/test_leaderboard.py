@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick_trials import unseal
 
 from serene.experiment import recipe
 from serene.experiment.archive import ARCHIVE, pack, unpack
@@ -39,6 +40,7 @@ def runs(tiny_run: Path, enrolled_run: Path, tmp_path: Path) -> Path:
             trials[6] = wrong if n % 2 else trials[5]
             rows[n] = ",".join(trials)
         path.write_text("\n".join([header, *rows]) + "\n")
+        unseal(path.parent)
     return tmp_path / "runs"
 
 
