@@ -47,7 +47,7 @@ class Connection(H11Protocol):
         own = [one for one in every if one.holder == self.holder]
         if len(own) > self._limits.per_address and address not in self._proxies:
             _close(own, 1)
-        elif len(every) > self._limits.connections + ROOM:
+        elif sum(not one.transport.is_closing() for one in every) > self._limits.connections + ROOM:
             _close(list(every), ROOM // 2)  # several: to look for them costs more than to close them
 
     def connection_lost(self, exc: Exception | None) -> None:
