@@ -166,7 +166,7 @@ def test_a_small_folder_answers_alike(folder: Path, tmp_path: Path, monkeypatch:
     parity = export_onnx(folder, tmp_path / "out", small=True)
     assert not (tmp_path / "out" / "model.safetensors").exists()
     assert 1e-6 < max(row.logits for row in parity.small) < 0.2
-    assert "with weights of 8 bits, batch of 1" in parity.lines()[-4]
+    assert any("model.onnx with weights of 8 bits, batch of 1" in line for line in parity.lines())
     own, small = Recognizer.load(folder), Recognizer.load(tmp_path / "out")
     alone = [small(one).scores for one in SOUNDS]
     for one, other, scores in zip(own(SOUNDS), small(SOUNDS), alone, strict=True):
@@ -199,7 +199,7 @@ def test_weights_of_8_bits_are_the_weights_rounded_for_each_output(tmp_path: Pat
         rows = whole.T if name == "MatMul" else whole
         for numbers, own, true in zip(rows, scale, values.T if name == "MatMul" else values, strict=True):
             assert abs(numbers.astype(int)).max() == 127
-            assert own * numbers.astype(np.float32) == pytest.approx(true, abs=0.501 * own)
+            assert own * numbers.astype(np.float32) == pytest.approx(true, abs=float(0.501 * own))
     onnx.checker.check_model(onnx.load(tmp_path / "g.onnx"), full_check=True)
 
 
@@ -395,6 +395,7 @@ def test_exported_models_answer_as_pytorch_does(make: Any, tmp_path: Path) -> No
         assert exported(one).scores == pytest.approx(answer.scores, abs=1e-5)
     if own.folder.widths:
         profile = own.enrol(SOUNDS[:2])
+        profile = replace(profile, said=dict.fromkeys(profile.said, 1))  # as varied as can be, so that it counts
         by_torch, by_graph = own(SOUNDS, profile=profile), exported(SOUNDS, profile=profile)
         assert (
             max(abs(one.scores["anger"] - own(two).scores["anger"]) for one, two in zip(by_torch, SOUNDS, strict=True))

@@ -16,6 +16,7 @@ from serene.inference import predict as ahead
 from serene.inference.emotion import Emotion
 from serene.inference.features import Clip
 from serene.inference.predict import answers
+from serene.inference.profile import Profile
 
 
 class Counting:
@@ -37,7 +38,7 @@ class Counting:
             self.extracted += 1
         return Clip(duration, np.zeros((1, 1), np.float32))
 
-    def answer(self, clips: Sequence[Clip]) -> list[Emotion]:
+    def answer(self, clips: Sequence[Clip], *, profile: Profile | None = None) -> list[Emotion]:
         assert self.may.wait(30)
         with self.lock:
             self.held -= sum(clip.duration for clip in clips)

@@ -47,15 +47,15 @@ def recipe_on(manifest: Path, tmp_path: Path, *changes: str, name: str = "synthe
 
 
 def test_the_vector_is_what_the_models_head_reads(box: Path) -> None:
-    front_end, samples = front_end_of({"front_end": "bundled"}), spoken(1.0)
+    front_end, samples = front_end_of({"front_end": "bundled"}, Path()), spoken(1.0)
     (vector,) = front_end(samples)
-    np.testing.assert_allclose(vector, front_end_of(MFCC)(samples).mean(axis=0), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(vector, front_end_of(MFCC, Path())(samples).mean(axis=0), rtol=0, atol=1e-4)
     np.testing.assert_array_equal(vector, Recognizer.load(box)(samples, rate=16_000).embedding)
     assert (front_end.spec.width, front_end.folder, vector.dtype) == (WIDTH, box, np.float32)
 
 
 def test_the_model_that_comes_with_the_package_gives_a_frame_of_its_width() -> None:
-    front_end = front_end_of({"front_end": "bundled"})
+    front_end = front_end_of({"front_end": "bundled"}, Path())
     assert pickle.loads(pickle.dumps(front_end)) == front_end, "the service sends it to other processes"
     frames = front_end(spoken(1.0))
     assert frames.shape == (1, front_end.spec.width)
@@ -65,19 +65,19 @@ def test_the_model_that_comes_with_the_package_gives_a_frame_of_its_width() -> N
 
 
 def test_vectors_are_stored_by_the_onnx_file_alone(box: Path, tmp_path: Path) -> None:
-    before = front_end_of({"front_end": "bundled"})
+    before = front_end_of({"front_end": "bundled"}, Path())
     kept = Store(tmp_path, before).get("a", lambda: spoken(0.5))
     (box / "model.safetensors").write_bytes(b"other bytes, which do not run")
-    same = front_end_of({"front_end": "bundled"})
+    same = front_end_of({"front_end": "bundled"}, Path())
     np.testing.assert_array_equal(Store(tmp_path, same).get("a", lambda: pytest.fail("it is stored")), kept)
     with (box / "model.onnx").open("ab") as file:
         file.write(b"\0")
-    assert front_end_of({"front_end": "bundled"}).identity != before.identity
+    assert front_end_of({"front_end": "bundled"}, Path()).identity != before.identity
 
 
 def test_a_model_of_another_box_is_refused_in_words(box: Path, tmp_path: Path, made_up: Path) -> None:
     with pytest.raises(SereneError, match=r"vectors of another bundled model \(0123\).*train it again"):
-        _ = front_end_of({"front_end": "bundled", "digest": "0123"}).spec
+        _ = front_end_of({"front_end": "bundled", "digest": "0123"}, Path()).spec
     with pytest.raises(SereneError, match="another bundled model"):
         make_plan(recipe_on(made_up, tmp_path, "features.digest=0123"), tmp_path / "runs")
 
@@ -88,7 +88,7 @@ def test_a_head_is_trained_exported_and_answers_without_torch(
     run = train(recipe_on(made_up, tmp_path), tmp_path / "runs")
     model = run.finished()[0].folder / "model"
     kept = json.loads((model / "preprocessor_config.json").read_text())
-    assert kept == {"front_end": "bundled", "digest": front_end_of({"front_end": "bundled"}).digest}
+    assert kept == {"front_end": "bundled", "digest": front_end_of({"front_end": "bundled"}, Path()).digest}
     met = json.loads((model / "trained_on.json").read_text())
     assert {"crema_d", "synthetic"} == {corpus for corpus, _ in met["trained"]}, "whom the box met is known of the head"
     assert "bundled model of serene" in (model / "README.md").read_text()
