@@ -234,4 +234,4 @@ def test_accuracy_is_the_share_of_right_rows() -> None:
 )
 def test_a_setting_that_would_make_it_another_method_is_refused(name: str, setting: dict[str, float]) -> None:
     with pytest.raises(SereneError, match=next(iter(setting))):
-        registry.load(METHODS[name], {}, "method")(**setting)
+        registry.load(name, METHODS, "method")(**setting)

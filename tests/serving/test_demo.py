@@ -158,7 +158,7 @@ def test_an_answer_is_a_headline_and_bars_from_the_highest_down() -> None:
     [
         ("too short", "Too short to tell", "At least 0.3 seconds are needed"),
         ("silence", "Nothing to hear", "Is the right microphone on"),
-        ("no speech", "No speech found", "No voice is heard"),
+        ("no speech", "No speech found", "There is no voice"),
     ],
 )
 def test_where_there_is_no_speech_the_page_says_so_and_draws_no_bars(note: str, headline: str, words: str) -> None:

@@ -69,7 +69,7 @@ def use(s: Subject) -> list[str]:
         lines.append(
             "It gains from enrolment: `serene enrol CLIP ... --model FOLDER -o anna.json` makes a profile of "
             "unlabelled clips, and `serene predict a.wav --model FOLDER --profile anna.json` uses it. The clips "
-            "should be a fair mixture: whoever is enrolled with angry ones alone will seem calm."
+            "should be a fair mixture of emotions: those of few count for less."
         )
     if s.preprocessor and (read := READS[kind_of(s.preprocessor).declared.weights]):
         lines.append(read)
