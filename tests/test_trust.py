@@ -124,9 +124,9 @@ def test_a_recipe_names_code_and_its_run_is_read_afterwards(tmp_path: Path, ran:
 @pytest.mark.parametrize("name", ["os:system", "subprocess:Popen", "subprocess:check_output", "payload:read"])
 def test_what_is_called_is_a_reader_or_a_protocol(tmp_path: Path, ran: Path, name: str) -> None:
     harm = f"touch {tmp_path / 'harm'}"
-    with pytest.raises(SereneError, match=rf"'{name}' is no corpus: a function that says `-> Manifest` was expected"):
+    with pytest.raises(SereneError, match=rf"'{name}' is no corpus: a function of `folder`, `-> Manifest`, was expected"):
         prepare(name, Path(harm))
-    with pytest.raises(SereneError, match=rf"'{name}' is no protocol: a function that says `-> Split` was expected"):
+    with pytest.raises(SereneError, match=rf"'{name}' is no protocol: a function of `manifest`, `-> Split`, was expected"):
         make_splits(name, None)  # pyright: ignore[reportArgumentType]
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(corpus=name, method="baseline"))
     with pytest.raises(SereneError, match="is no corpus"):

@@ -28,7 +28,7 @@ BASES = {  # of classes of one's own, by kind
     "encoder": "torch.nn:Module",  # most subclass serene.models.encoder.Encoder, and none has to
     "method": "serene.methods.method:Method",
 }
-RETURNED = {"corpus": "Manifest", "protocol": "Split"}  # what functions of one's own say that they return
+FUNCTIONS = {"corpus": ("folder", "Manifest"), "protocol": ("manifest", "Split")}  # what they take, and say they return
 
 
 def load(name: str, table: Mapping[str, str], kind: str) -> Any:
@@ -46,9 +46,16 @@ def load(name: str, table: Mapping[str, str], kind: str) -> Any:
     found = _imported(name, name, kind)
     if kind in BASES and not (inspect.isclass(found) and issubclass(found, _imported(BASES[kind], kind, kind))):
         raise SereneError(f"'{quoted(name)}' is no {kind}: a subclass of {BASES[kind].replace(':', '.')} was expected.")
-    if kind in RETURNED and RETURNED[kind] not in str(getattr(found, "__annotations__", {}).get("return")):
-        raise SereneError(f"'{quoted(name)}' is no {kind}: a function that says `-> {RETURNED[kind]}` was expected.")
+    if kind in FUNCTIONS and not _fits(found, *FUNCTIONS[kind]):
+        takes, gives = FUNCTIONS[kind]
+        raise SereneError(f"'{quoted(name)}' is no {kind}: a function of `{takes}`, `-> {gives}`, was expected.")
     return found
+
+
+def _fits(found: Any, takes: str, gives: str) -> bool:
+    """Tell a function that is made for this from any other: by what it says it returns, or what it takes first."""
+    says = str(getattr(found, "__annotations__", {}).get("return"))
+    return inspect.isfunction(found) and (gives in says or [*inspect.signature(found).parameters][:1] == [takes])
 
 
 def _imported(target: str, name: str, kind: str) -> Any:
