@@ -41,7 +41,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lab.mkdir()
     mark = tmp_path / "ran"
     base = (
-        "from serene.audio.mfcc import Mfcc\nclass Fine(Mfcc): pass\nclass F: pass\ndef read(folder): return folder\n"
+        "from serene.audio.mfcc import Mfcc\nclass Fine(Mfcc): pass\nclass F: pass\ndef read(where): return folder\n"
     )
     (lab / "payload.py").write_text(f"open({str(mark)!r}, 'w').close()\n{base}")
     monkeypatch.syspath_prepend(lab)
