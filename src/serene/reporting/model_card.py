@@ -63,7 +63,7 @@ def write_card(
 ) -> None:
     """Write `README.md` and `metrics.json` into a model folder, of what a `Subject` is made of; without NaN."""
     folder = Path(folder)
-    config = read_json(folder / "config.json", "emotions", "parts", "encoder", "encoder_settings", "normalize", "width")
+    config = read_json(folder / "config.json", "encoder", "normalize", "parts")
     preprocessor = read_json(folder / "preprocessor_config.json", "front_end")
     known = TrainingSpeakers.read(folder)
     subject = Subject(
