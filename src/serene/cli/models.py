@@ -26,6 +26,13 @@ Abstain = Annotated[
     float | None, typer.Option("--abstain", help="Answer 'uncertain' where the highest score is below this.")
 ]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Of the speaker, made by `serene enrol`.")]
+EnrolSpeakers = Annotated[
+    str | None,
+    typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
+]
+SpreadsheetSafe = Annotated[
+    bool, typer.Option("--spreadsheet-safe", help="In CSV, put ' before text that a spreadsheet would compute.")
+]
 Host = Annotated[str, typer.Option("--host", help="The address to listen at; only this machine by default.")]
 TIMELINES = ("vtt", "png")  # formats of nothing else
 Sounds = Annotated[list[Path], typer.Argument(help="Sounds, or folders of them.")]
@@ -41,18 +48,13 @@ def predict(
     hop: Annotated[float, typer.Option("--hop", help="Seconds from one window to the next.")] = 1.0,
     model: Model = None,
     profile: ProfileFile = None,
-    enrol_speakers: Annotated[
-        str | None,
-        typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
-    ] = None,
+    enrol_speakers: EnrolSpeakers = None,
     abstain: Abstain = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips in a batch.")] = 16,
     device: Device = "auto",
     precision: Precision = "fp32",
     threads: Threads = None,
-    spreadsheet_safe: Annotated[
-        bool, typer.Option("--spreadsheet-safe", help="In CSV, put ' before text that a spreadsheet would compute.")
-    ] = False,
+    spreadsheet_safe: SpreadsheetSafe = False,
     trust: Trust = None,
     json: Json = False,
 ) -> None:

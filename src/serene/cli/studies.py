@@ -13,6 +13,10 @@ from serene.task import TASKS
 
 SHOWN = ("system", "UA", "UA interval", "WA", "speaker probe, test speakers")  # columns of a table, on a screen
 
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="key.sub=value for all recipes; upstream.key for what they need.")
+]
+
 
 @app.command()
 def leaderboard(
@@ -40,9 +44,7 @@ def reproduce(
     data: Annotated[
         list[str] | None, typer.Option("--data", help="CORPUS=FOLDER or CORPUS=MANIFEST; once for each corpus.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key.sub=value for all recipes; upstream.key for what they need.")
-    ] = None,
+    overrides: Overrides = None,
     weights: Annotated[
         list[str] | None, typer.Option("--weights", help="NAME=FOLDER, in place of weights of that name.")
     ] = None,
