@@ -483,7 +483,7 @@ class Mine(Baseline):
         return {name: self.weight * term for name, term in super().loss(model, batch, progress).items()}
 
 
-def read(folder):
+def read(folder) -> Manifest:
     original = Manifest.read(folder / "manifest.jsonl")
     return Manifest(tuple(u for u in original if not u.speaker.startswith("S3")))
 '''
