@@ -141,7 +141,7 @@ def test_a_recipe_is_named_by_its_place_below_recipes(path: str, row: str | None
         ),
         (
             "model: {encoder: tdnn}",
-            "Unknown encoder 'tdnn'. Choices: bundled, frozen, hubert, residual_tdnn, tdnn_bilstm, whisper. Or write package.",
+            "Unknown encoder 'tdnn'. Choices: bundled, frozen, hubert, residual_tdnn, tdnn_bilstm, whisper. Or write",
         ),
         (
             "model: {pooling: median}",

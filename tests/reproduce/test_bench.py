@@ -45,7 +45,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Recipe]:
             for seed in made.seeds:
                 folder = run.trial(fold, seed).folder
                 plant(fold, seed, made.protocol.settings.get("per_class", 500) // 10).write(folder / "predictions.csv")
-                (folder / "log.jsonl").write_text(json.dumps({"validation_wa": 0.5}) + "\n")
+                (folder / "log.jsonl").write_text(json.dumps({"epoch": 1, "validation_wa": 0.5}) + "\n")
                 rows = [{"emotion/accuracy": 0.4 + 0.2 * (step % 2)} for step in range(80)]
                 (folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return run

@@ -140,7 +140,7 @@ def test_loss_is_plain_although_the_answers_are_tempered(tmp_path: Path) -> None
 def log(trained: Trained, name: str, rows: Mapping[tuple[str, int], Sequence[Mapping[str, float]]]) -> None:
     for (fold, seed), lines in rows.items():
         path = trained.run.trial(fold, seed).folder / name
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.write_text("".join(json.dumps({"epoch": n, **line}) + "\n" for n, line in enumerate(lines, 1)))
 
 
 def test_validation_over_epochs(tmp_path: Path) -> None:
