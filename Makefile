@@ -37,8 +37,8 @@ wheel: ## build the wheel, install it alone, and let it answer without torch, fa
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(PYTHON) -m venv dist/alone
 	dist/alone/bin/python -m pip install --quiet --constraint requirements.lock dist/*.whl
-	cd dist/alone && bin/python -c "import importlib.util as u; assert u.find_spec('torch') is None"
-	cd dist/alone && bin/serene prepare sample -o sample.jsonl && bin/serene predict sample.jsonl -o answers.csv
+	cd dist/alone && bin/python -I -c "import importlib.util as u; assert u.find_spec('torch') is None"
+	cd dist/alone && bin/python -Im serene prepare sample -o sample.jsonl && bin/python -Im serene predict sample.jsonl -o answers.csv
 	test "$$(wc -l < dist/alone/answers.csv)" -eq "$$(( $$(wc -l < src/serene/sample/manifest.jsonl) + 1 ))"
 
 clean: ## remove the environment and what runs left behind
