@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 rows.append(row | {"system": SMILE, "ua": smile(manifest, protocol, options.runs / "opensmile")})
             except ModuleNotFoundError as error:
                 why = f"{SMILE} is left out: {error.name} is not installed (pip install 'serene-ser[train,opensmile]')."
-    table = {"bundled": front_end_of({"front_end": "bundled"}).identity, "rows": rows, "left_out": why}
+    table = {"bundled": front_end_of({"front_end": "bundled"}, Path()).identity, "rows": rows, "left_out": why}
     write_text(options.output / "table.json", json.dumps(table, indent=2) + "\n")
     write_text(options.output / "table.md", markdown(table))
     return table
