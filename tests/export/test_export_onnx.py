@@ -211,6 +211,9 @@ def test_a_small_folder_never_takes_the_place_of_the_weights(folder: Path, tmp_p
     export_onnx(folder, tmp_path / "out", small=True)
     with pytest.raises(SereneError, match=r"holds no model.safetensors, and answers on the CPU alone: drop device 'cu"):
         Recognizer.load(tmp_path / "out", device="cuda")
+    with pytest.raises(SereneError, match="Name the folder that the training wrote"):
+        export_onnx(tmp_path / "out", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.usefixtures("by_hand")

@@ -118,7 +118,7 @@ def export_onnx(
     if manifest is not None and not int8:
         raise SereneError("A labelled manifest tells what int8 costs; export with --int8, or without the manifest.")
     labelled = None if manifest is None else Manifest.read(manifest)
-    model = EmotionModel.load(known.path)
+    model = EmotionModel.load(known.trained)
     with whole_folder(out) as temporary:
         _copy(known.path, temporary, whole=own)
         trace(model, temporary / GRAPHS["fp32"])

@@ -75,7 +75,7 @@ def export_transformers(folder: str | Path | None, out: str | Path) -> Likeness:
     """
     source, out = ModelFolder.find(folder), Path(out).expanduser().resolve()
     refuse_to_replace(out, _is_stock)
-    network = TorchNetwork(EmotionModel.load(source.path))
+    network = TorchNetwork(EmotionModel.load(source.trained))
     reasons = obstacles(network.model, source.preprocessor)
     if reasons:
         raise SereneError(f"{source.name} does not become a model of plain transformers. {' '.join(reasons)}")

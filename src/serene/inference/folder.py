@@ -120,6 +120,20 @@ class ModelFolder:
         path = self.path / CARD
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
+    @property
+    def trained(self) -> Path:
+        """The folder, whose weights torch reads.
+
+        Raises:
+            SereneError: there are none: the folder answers by its ONNX file alone.
+        """
+        if not (self.path / TENSORS).is_file():
+            raise SereneError(
+                f"{self.path} holds no {TENSORS}: it answers by its ONNX file, and nothing else. Name the folder "
+                "that the training wrote."
+            )
+        return self.path
+
     def graph(self, precision: str) -> Path | None:
         """Give the ONNX file of a precision; None where the folder has none."""
         path = self.path / GRAPHS.get(precision, "")
