@@ -36,7 +36,7 @@ def corpus(folder: Path) -> None:
 def recipe(folder: Path) -> None:
     corpus(folder)
     model = "model: {dropout: 0.0}\nmethod: {name: baseline}\n"
-    made = "corpus: {name: synthetic, path: corpus}\nprotocol: {name: speaker_folds, folds: 2, run: [1]}\n" + model
+    made = "corpus: {name: synthetic, path: corpus}\nprotocol: {name: speaker_folds, folds: 4, run: [1]}\n" + model
     (folder / "r.yaml").write_text(made + "training: {epochs: 2, batch_size: 8, select_on: last}\n")
 
 
