@@ -48,7 +48,8 @@ def _refused(error: OSError) -> str:
         return f"The path {error.filename} is longer than this system allows; give a shorter one."
     if error.filename is not None:
         return f"Cannot use {error.filename}: {error.strerror}."
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
+    # the last: a disk so full that Python finds no folder for temporary files
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.EFBIG, errno.ENOENT):
         raise error
     with contextlib.suppress(OSError, ValueError):  # or the interpreter tries to write the rest once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
