@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -114,6 +114,11 @@ class SpeakerContext:
             embeddings=changed(self.embeddings),
             cepstra=None if self.cepstra is None else change(self.cepstra),
         )
+
+    def counting(self, share: float) -> SpeakerContext:
+        """Give the same, its statistics taken over so much less."""
+        own = {"features": self.features, "embeddings": self.embeddings}
+        return replace(self, **{name: held and held.counting(share) for name, held in own.items()})
 
     def need(self, name: Need) -> Any:
         """Give one of the fields; a SereneError says where a model asks for what is not known."""

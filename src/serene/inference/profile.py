@@ -85,9 +85,7 @@ class Profile:
     @property
     def told(self) -> SpeakerContext:
         """What the model is told: the statistics, which count as much as the clips are varied."""
-        own, share = self.context, self.varied
-        known = {"features": own.features, "embeddings": own.embeddings}
-        return replace(own, **{name: held and held.counting(share) for name, held in known.items()})
+        return self.context.counting(self.varied)
 
     def joined(self, other: Profile) -> Profile:
         """Give the profile of the clips of both."""

@@ -128,12 +128,7 @@ def _of_recording(
     """Make a profile of a recording's windows, of which this share is new to each; None where nobody speaks."""
     recognizer.check_enrols()
     profile = recognizer.together(([clip for _, clip in few] for few in several), "recording")
-    if profile is None:
-        return None
-    own = profile.context
-    statistics = {"features": own.features, "embeddings": own.embeddings}
-    counted = {name: held and held.counting(share) for name, held in statistics.items()}
-    return replace(profile, context=replace(own, **counted))
+    return profile and replace(profile, context=profile.context.counting(share))
 
 
 def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
