@@ -102,11 +102,13 @@ QUESTIONS = {
         },
     ),
     "mixup": Question(
-        "RAVDESS: mixup, centre loss and pooling, two layers free",
+        "RAVDESS: dropout, mixup, centre loss and pooling, two layers free",
         {
             f"kang2023-whisper_ravdess-{row}": system
             for row, system in (
                 ("none", "no mixup"),
+                ("dropout_0.2", "no mixup, dropout 0.2"),
+                ("dropout_0.4", "no mixup, dropout 0.4"),
                 ("conventional", "conventional mixup"),
                 ("label_adaptive", "label-adaptive mixup"),
                 ("none_centre", "no mixup, centre loss"),

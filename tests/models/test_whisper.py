@@ -178,3 +178,35 @@ def test_the_published_weights_give_what_transformers_gives() -> None:
     frames = Whisper(80, weights=folder).eval()(values, torch.ones(1, 3000, dtype=torch.bool))
     expected = plain.eval()(values.transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(frames, expected, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_attention_output_alone_is_dropped() -> None:
+    """A share of what each layer's attention gives, the rest made larger; nothing else is random in training."""
+    torch.manual_seed(0)
+    config = {"model_type": "whisper", **SMALL, "dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.1}
+    encoder = Whisper(80, config=config, train="transformer", attention_output_dropout=0.4)
+    for layer in encoder.layers:
+        assert (layer.dropout, layer.self_attn.dropout, layer.activation_dropout) == (0, 0, 0)
+    values, mask = mels(60, 60, 60, 60)
+    at_rest = encoder.eval()(values, mask)
+    attention, seen = encoder.layers[1].self_attn, {}
+    attention.out_proj.register_forward_hook(lambda _module, inputs, output: seen.update(read=inputs[0], kept=output))
+    assert not torch.allclose(encoder.train()(values, mask), at_rest, atol=1e-3)
+    given = functional.linear(seen["read"], attention.out_proj.weight, attention.out_proj.bias)
+    zeros = seen["kept"] == 0
+    assert zeros.float().mean().item() == pytest.approx(0.4, abs=5 * (0.4 * 0.6 / zeros.numel()) ** 0.5)
+    torch.testing.assert_close(seen["kept"][~zeros], (given / 0.6)[~zeros])
+    encoder.layers.apply(lambda module: module.train(False))
+    torch.testing.assert_close(encoder(values, mask), at_rest)
+    resting = Whisper(80, config=config, train=1, attention_output_dropout=0.4).train()
+    assert [layer.training for layer in resting.layers] == [False, False, True]  # layers at rest drop nothing
+
+
+def test_a_folder_keeps_the_dropout_and_no_probability_is_refused() -> None:
+    config = {"model_type": "whisper", **SMALL}
+    encoder = Whisper(80, config=config, attention_output_dropout=0.4)
+    again = Whisper(80, **json.loads(json.dumps(encoder.rebuilt)))
+    assert again.rebuilt == encoder.rebuilt and again.rebuilt["attention_output_dropout"] == 0.4
+    with pytest.raises(SereneError, match=r"model.attention_output_dropout is 1.0; a probability below 1 was expected"):
+        Whisper(80, config=config, attention_output_dropout=1.0)

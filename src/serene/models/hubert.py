@@ -13,10 +13,9 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from serene.errors import SereneError
 from serene.models import pretrained
 from serene.models.encoder import Inside
-from serene.models.layered import LayeredEncoder, Output, Trained
+from serene.models.layered import LayeredEncoder, Output, Trained, drop_attention_output_alone
 from serene.models.masking import MaskedBatchNorm, mask_of
 
-DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")  # of a config
 
 
 class Hubert(LayeredEncoder):
@@ -71,17 +70,12 @@ class Hubert(LayeredEncoder):
         super().__init__()
         if width != 1:
             raise SereneError(f"This encoder reads waveforms, 1 value per sample; {width} per frame were given.")
-        if attention_output_dropout is not None and not 0 <= attention_output_dropout < 1:
-            raise SereneError(
-                f"model.attention_output_dropout is {attention_output_dropout}; a probability below 1 was expected."
-            )
         described, folder = pretrained.described(weights, config)
         self.rebuilt = {"weights": None, "config": pretrained.plain(described), "layers": layers, "output": output}
         self.rebuilt |= {"train": train, "lora_rank": lora_rank, "checkpointing": checkpointing}
         self.rebuilt["attention_output_dropout"] = attention_output_dropout
         cut = pretrained.cut(described, layers)
-        if attention_output_dropout is not None:
-            described.update(dict.fromkeys(DROPOUTS, 0.0))
+        drop_attention_output_alone(described, attention_output_dropout)
         self.transformer = pretrained.built(described, folder)
         for layer in self.layers:
             layer.dropout.p = layer.dropout.p if attention_output_dropout is None else attention_output_dropout

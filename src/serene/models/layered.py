@@ -19,6 +19,7 @@ from serene.models.encoder import Encoder, Inside
 CONVOLUTIONS = -1  # depth of a frozen prefix that ends below the first layer's input
 Output = Literal["last", "weighted_sum"]
 Trained = Literal["all", "transformer", "lora", "none"]
+DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "dropout")  # of configs
 
 
 class LayeredEncoder(Encoder):
@@ -186,6 +187,19 @@ class LayeredEncoder(Encoder):
         for state in states:  # one after the other, since a list would keep them all
             last = state
         return self.final_norm(last) if self.final_norm is not None and self.ends_in_norm else last
+
+
+def drop_attention_output_alone(config: Any, probability: float | None) -> None:
+    """Turn off the dropouts of a config of transformers where one of the attention's output takes their place.
+
+    Raises:
+        SereneError: it is no probability below 1.
+    """
+    if probability is None:
+        return
+    if not 0 <= probability < 1:
+        raise SereneError(f"model.attention_output_dropout is {probability}; a probability below 1 was expected.")
+    config.update({name: 0.0 for name in DROPOUTS if hasattr(config, name)})
 
 
 def _add_adapters(model: nn.Module, rank: int) -> None:

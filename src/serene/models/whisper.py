@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from serene.errors import SereneError
 from serene.models import pretrained
 from serene.models.encoder import Inside
-from serene.models.layered import LayeredEncoder, Output, Trained
+from serene.models.layered import LayeredEncoder, Output, Trained, drop_attention_output_alone
 from serene.models.masking import mask_of
 
 KEYS = {r"^(model\.)?encoder\.": ""}  # of whole checkpoints, and of encoders alone
@@ -41,6 +42,8 @@ class Whisper(LayeredEncoder):
             Hu et al. 2021), nothing, or the last so many layers. A weighted sum is always learned.
         lora_rank: of the adapters.
         checkpointing: compute each layer again on the way back instead of keeping its activations.
+        attention_output_dropout: of what each layer's attention gives, before it is added to what went in, and no other
+            dropout anywhere (Kang et al. 2023); the config's own dropouts without it.
 
     Attributes:
         stride: frames going in from one coming out to the next.
@@ -69,6 +72,7 @@ class Whisper(LayeredEncoder):
         train: Trained | int = "none",
         lora_rank: int = 8,
         checkpointing: bool = False,
+        attention_output_dropout: float | None = None,
     ) -> None:
         """Load the encoder, or make one with random weights."""
         super().__init__()
@@ -80,9 +84,14 @@ class Whisper(LayeredEncoder):
             )
         self.rebuilt = {"weights": None, "config": pretrained.plain(described), "layers": layers, "output": output}
         self.rebuilt |= {"train": train, "lora_rank": lora_rank, "checkpointing": checkpointing}
+        self.rebuilt["attention_output_dropout"] = attention_output_dropout
         cut = pretrained.cut(described, layers)
+        drop_attention_output_alone(described, attention_output_dropout)
         self.transformer = pretrained.built(described, folder, self.families, KEYS)
         self.transformer.embed_positions.requires_grad_(False)  # sines, that were never learned
+        if attention_output_dropout is not None:
+            for layer in self.layers:  # whose own dropout, one for attention and feed-forward, is off
+                layer.self_attn.out_proj.register_forward_hook(partial(_dropped, attention_output_dropout))
         self.positions = described.max_source_positions
         self.window = STRIDE * self.positions
         self.out_width = self.convolved_width = described.d_model
@@ -156,3 +165,7 @@ class Whisper(LayeredEncoder):
             frames = functional.pad(frames, (0, 0, 0, count * size - longest))
         windows = frames.reshape(batch * count, size, width)
         return windows, lambda made: made.reshape(batch, count * made.shape[1], made.shape[2])
+
+
+def _dropped(probability: float, module: nn.Module, _: Any, output: Tensor) -> Tensor:
+    return functional.dropout(output, probability, module.training)
