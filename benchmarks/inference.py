@@ -4,7 +4,7 @@
   (ONNX) and in bf16 (PyTorch), on a CPU each clip by itself; the alternative is what people write: a loop over
   `AutoFeatureExtractor` and `AutoModelForAudioClassification`, one clip at a time, in fp32. It reads what
   `serene export --to transformers` made of the same model, so that both give the same logits but for their precision.
-  The clips are made-up speech, in memory; their durations are evenly placed quantiles of those in `padding.py`, made up
+  The clips are of the sample, in memory; their durations are evenly placed quantiles of those in `padding.py`, made up
   to look like IEMOCAP's (mean 4.55 s, from 0.6 s to 34 s). To an untrained network all clips are much alike, so the
   cosine to fp32 is also given after the mean over clips is taken off.
 * **bundled**: seconds of sound per second of one core, decoding of WAV files included; the alternative is the same
@@ -36,12 +36,13 @@ import threadpoolctl
 import torch
 import transformers
 
-from answering import EMOTIONS, bundled, first, make, medians, speech
+from answering import EMOTIONS, bundled, first, make, medians
 from layers import LARGE, TINY
 from padding import fit
 from serene.errors import SereneError
 from serene.inference.recognizer import Recognizer
 from serene.sound import SAMPLE_RATE
+from voices import speech
 
 SIZES: dict[str, dict[str, Any]] = {"base": {}, "large": LARGE}
 TARGETS = {"base": 1.8, "large": 2.5}  # times as fast as the loop

@@ -1,9 +1,10 @@
-"""What dynamic batching gives `serene serve`: throughput and waiting, for few and many clients, beside batches of 1.
+"""How fast `serene serve` answers: throughput and waiting for few and many clients, beside one clip at a time.
 
-Two services run in processes of their own, alike but for the largest batch: 16 clips, and 1. Clients in threads of a
+Two services run in processes of their own, alike but for the clips in the network at once: one for each core, and one.
+Clients in threads of a
 third process post WAV files to either in turn, each over a connection that it keeps, the next file as soon as the last
-is answered. The files are made-up speech whose durations are quantiles of those of IEMOCAP's clips (`padding.py`).
-Every answer is checked: it came, and its scores are those that the service gives to one client alone.
+is answered. The files are clips of the sample, one after another; their durations are quantiles of those of IEMOCAP's
+clips (`padding.py`). Every answer is checked: it came, and its scores are those that one client alone is given.
 
     python benchmarks/server.py --json
     python benchmarks/server.py --model FOLDER --requests 400 --repeats 5
@@ -16,7 +17,7 @@ import contextlib
 import http.client
 import io
 import json
-import re
+import os
 import statistics
 import subprocess
 import sys
@@ -29,10 +30,10 @@ import numpy as np
 import soundfile
 
 from padding import fit
-from serene.corpora.synthetic import PROSODY, Voice, speak
+from voices import speech
 
 CLIENTS = (1, 8, 32)
-BATCHES = {"dynamic": 16, "batch 1": 1}
+AT_ONCE = {"one a core": os.cpu_count() or 1, "one": 1}
 FILES = 64
 RATE = 16_000
 BOUNDARY = "x" * 24
@@ -40,7 +41,7 @@ CLOSE = 1e-5  # between an answer in company and alone
 SERVE = """
 import sys
 from serene.serving.server import serve
-serve(sys.argv[1] or None, port=0, max_batch=int(sys.argv[2]), device="cpu", ready=lambda url: print(url, flush=True))
+serve(sys.argv[1] or None, port=0, at_once=int(sys.argv[2]), device="cpu", ready=lambda url: print(url, flush=True))
 """
 
 
@@ -62,16 +63,11 @@ class Service:
             line.request("GET", path)
             return line.getresponse().read().decode()
 
-    def batches(self) -> tuple[float, float]:
-        """Give how many clips were in the network so far, and in how many batches."""
-        counts = dict(re.findall(r"^serene_batch_clips_(sum|count) (\S+)$", self.get("/metrics"), re.M))
-        return float(counts["sum"]), float(counts["count"])
-
 
 @contextlib.contextmanager
-def served(model: str, most: int) -> Iterator[Service]:
-    """Start a service with batches of so many clips."""
-    process = subprocess.Popen([sys.executable, "-c", SERVE, model, str(most)], stdout=subprocess.PIPE, text=True)
+def served(model: str, at_once: int) -> Iterator[Service]:
+    """Start a service with so many clips in the network at once."""
+    process = subprocess.Popen([sys.executable, "-c", SERVE, model, str(at_once)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
         url = process.stdout.readline().strip()
@@ -87,12 +83,10 @@ def files() -> tuple[list[bytes], np.ndarray]:
     """Make the bodies of requests, shuffled, and the durations of their sounds in seconds."""
     rng = np.random.default_rng(0)
     durations = np.round(rng.permutation(fit().quantiles(FILES)), 3)
-    emotions = list(PROSODY)
     bodies = []
     for number, seconds in enumerate(durations):
-        voice, emotion = Voice(110.0 + 2 * number, 1.0, -6.0), PROSODY[emotions[number % len(emotions)]]
         sound = io.BytesIO()
-        soundfile.write(sound, speak(voice, emotion, "aiuoea" * 4, float(seconds), rng), RATE, format="wav")
+        soundfile.write(sound, speech(number, float(seconds)), RATE, format="wav")
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{number}.wav"\r\n\r\n'
         bodies.append(head.encode() + sound.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode())
     return bodies, durations
@@ -125,15 +119,13 @@ def measure(service: Service, bodies: list[bytes], clients: int, requests: int) 
                 answers.append((number % len(bodies), *ask(line, bodies[number % len(bodies)])))
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
-    clips, batches = service.batches()
     began = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     wall = time.perf_counter() - began
-    more = service.batches()
-    return {"wall": wall, "answers": answers, "batch": (more[0] - clips) / max(more[1] - batches, 1)}
+    return {"wall": wall, "answers": answers}
 
 
 def row_of(
@@ -146,7 +138,7 @@ def row_of(
     apart = max((abs(scores[name] - alone[file][name]) for file, scores in came for name in scores), default=0.0)
     sound = [sum(durations[file] for file, *_ in repeat["answers"]) for repeat in repeats]
     return {
-        "batches": kind,
+        "at_once": kind,
         "clients": clients,
         "requests": len(answers),
         "lost": len(answers) - len(came),
@@ -154,7 +146,6 @@ def row_of(
         "sound_per_second": statistics.median(s / r["wall"] for s, r in zip(sound, repeats, strict=True)),
         "p50_ms": 1000 * float(np.quantile(waits, 0.5)),
         "p99_ms": 1000 * float(np.quantile(waits, 0.99)),
-        "mean_batch": statistics.mean(r["batch"] for r in repeats),
         "furthest_from_alone": apart,
     }
 
@@ -163,9 +154,9 @@ def compare(model: str, requests: int, repeats: int) -> dict[str, Any]:
     """Measure both services, interleaved."""
     bodies, durations = files()
     with contextlib.ExitStack() as stack:
-        services = {kind: stack.enter_context(served(model, most)) for kind, most in BATCHES.items()}
+        services = {kind: stack.enter_context(served(model, most)) for kind, most in AT_ONCE.items()}
         answered = {kind: sorted(measure(service, bodies, 1, FILES)["answers"]) for kind, service in services.items()}
-        alone = [scores for _, _, scores in answered["batch 1"]]
+        alone = [scores for _, _, scores in answered["one"]]
         if None in alone:
             raise SystemExit("The service does not answer a single client.")
         cases: dict[tuple[str, int], list[dict[str, Any]]] = {}
@@ -174,9 +165,9 @@ def compare(model: str, requests: int, repeats: int) -> dict[str, Any]:
                 kinds = list(services) if turn % 2 else list(services)[::-1]
                 for kind in kinds:
                     cases.setdefault((kind, clients), []).append(measure(services[kind], bodies, clients, requests))
-        facts = json.loads(services["dynamic"].get("/model"))
+        facts = json.loads(services["one"].get("/model"))
     rows = [row_of(kind, clients, cases[kind, clients], alone, durations) for clients in CLIENTS for kind in services]
-    rate = {(row["batches"], row["clients"]): row["requests_per_second"] for row in rows}
+    rate = {(row["at_once"], row["clients"]): row["requests_per_second"] for row in rows}
     return {
         "model": facts["name"],
         "runs_on": facts["runs_on"],
@@ -184,7 +175,7 @@ def compare(model: str, requests: int, repeats: int) -> dict[str, Any]:
         "requests": requests,
         "repeats": repeats,
         "rows": [{key: round(v, 7) if isinstance(v, float) else v for key, v in row.items()} for row in rows],
-        "gain": {str(clients): round(rate["dynamic", clients] / rate["batch 1", clients], 3) for clients in CLIENTS},
+        "gain": {str(clients): round(rate["one a core", clients] / rate["one", clients], 3) for clients in CLIENTS},
         "nothing_lost": not any(row["lost"] for row in rows),
         "same_as_alone": all(row["furthest_from_alone"] <= CLOSE for row in rows),
     }
@@ -203,12 +194,12 @@ def main() -> None:
         print(json.dumps(result, indent=2))
         return
     print(f"{result['model']} ({result['runs_on']}), files of {result['mean_seconds_of_a_file']:.1f} s on average")
-    print("clients  batches   requests/s  sound/s  p50 ms  p99 ms  clips a batch  lost")
+    print("clients  at once     requests/s  sound/s  p50 ms  p99 ms  lost")
     for row in result["rows"]:
         print(
-            f"{row['clients']:>7}  {row['batches']:<8}  {row['requests_per_second']:>10.1f}  "
+            f"{row['clients']:>7}  {row['at_once']:<10}  {row['requests_per_second']:>10.1f}  "
             f"{row['sound_per_second']:>7.0f}  {row['p50_ms']:>6.0f}  {row['p99_ms']:>6.0f}  "
-            f"{row['mean_batch']:>13.1f}  {row['lost']:>4}"
+            f"{row['lost']:>4}"
         )
     print(f"answers are those that one client alone gets: {result['same_as_alone']}")
 

@@ -16,8 +16,7 @@ LIGHT = (
     *("inference.emotion", "inference.sounds", "inference.folder"),
     *("inference.features", "inference.profile", "inference.network", "inference.recognizer"),
     "inference.bundled",
-    *("inference.predict", "inference.timeline", "inference.answer_file"),
-    *("serving.decoding", "serving.batching"),
+    *("inference.predict", "inference.timeline", "inference.answer_file", "serving.decoding"),
 )
 
 

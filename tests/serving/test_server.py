@@ -41,7 +41,7 @@ CUT = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n
 def running(
     recognizer: Any, limits: Limits = LIMITS, access: Access | None = None, **settings: Any
 ) -> Iterator[TestClient]:
-    service = Service(recognizer, limits=limits, **{"decoders": 1, "max_wait_ms": 1.0, **settings})
+    service = Service(recognizer, limits=limits, **{"decoders": 1, **settings})
     with TestClient(application(service, access), HOME) as client:
         yield client
 
@@ -285,9 +285,8 @@ def test_a_key_is_needed_where_there_is_one(fake: FakeRecognizer) -> None:
         ({"limits": {"files": 65}}, "queue holds 64 files, and a request may have 65"),
         ({"limits": {"longest": 0}}, "limit 'longest' is 0; more than 0 was expected"),
         ({"limits": {"upload": float("nan")}}, "limit 'upload' is nan"),
-        ({"max_batch": 0}, "batches of 0"),
+        ({"at_once": 0}, "0 clips in the network at once"),
         ({"decoders": 0}, "0 decoders cannot run"),
-        ({"max_wait_ms": -1}, "a wait of -1 ms"),
         ({"abstain": 1.5}, "abstain is 1.5"),
     ],
 )
@@ -353,21 +352,19 @@ def test_what_takes_too_long_is_told_to_come_later(crowd: Callable[..., Future[A
         assert late.headers["retry-after"] == "1"
 
 
-def test_requests_at_the_same_time_share_a_batch(crowd: Callable[..., Future[Any]]) -> None:
+def test_as_many_clips_are_in_the_network_as_are_asked_for(crowd: Callable[..., Future[Any]]) -> None:
     recognizer = FakeRecognizer()
     recognizer.may.clear()
-    with running(recognizer, Limits(), max_batch=8) as client:
-        first = crowd(ask, client, "1")
-        wait_until(lambda: recognizer.entered == 1)
-        others = [crowd(ask, client, str(number)) for number in range(2, 8)]
-        wait_until(lambda: inside(client) == 7)
-        time.sleep(0.5)
+    with running(recognizer, Limits(), at_once=3) as client:
+        asked = [crowd(ask, client, str(number)) for number in range(1, 8)]
+        wait_until(lambda: inside(client) == 7 and recognizer.entered == 3)
+        time.sleep(0.2)
+        assert recognizer.entered == 3
         recognizer.may.set()
-        answers = [asked.result(20).json()["scores"]["anger"] for asked in (first, *others)]
+        answers = [one.result(20).json()["scores"]["anger"] for one in asked]
     assert answers == pytest.approx([number / 100 for number in range(1, 8)])
-    assert sum(recognizer.batches) == 7
-    assert recognizer.batches[0] == 1 and max(recognizer.batches) >= 3  # 6, where the machine is not busy
-    assert len(recognizer.threads) == 1 and threading.get_ident() not in recognizer.threads
+    assert recognizer.batches == [1] * 7
+    assert len(recognizer.threads) == 3 and threading.get_ident() not in recognizer.threads
 
 
 # --- hostile uploads
@@ -453,19 +450,12 @@ def test_everything_is_counted_and_no_path_of_a_clients_making_is_kept() -> None
         'serene_files_total{outcome="refused"}': 1,
         'serene_files_total{outcome="died"}': 1,
         "serene_audio_seconds_total": 70 + 1 + 2 + 3,
-        "serene_batch_clips_sum": 4,
+        "serene_network_seconds_count": 4,
         "serene_files_inside": 0,
         'serene_request_seconds_count{path="/predict"}': 5,
     }
     assert {name: float(lines[name]) for name in counted} == counted
     assert not any("/no/such" in name for name in lines)
-
-
-def test_a_network_thread_that_has_ended_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    with running(FakeRecognizer()) as client:
-        monkeypatch.setattr(Service, "alive", False)
-        answer = client.get("/health")
-        assert (answer.status_code, answer.json()) == (503, {"status": "the network's thread has ended"})
 
 
 def test_a_port_that_is_taken_is_a_users_mistake() -> None:

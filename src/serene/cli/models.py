@@ -177,8 +177,9 @@ def serve(
     ] = None,
     no_docs: Annotated[bool, typer.Option("--no-docs", help="Without the pages that describe it.")] = False,
     decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode uploads.")] = 2,
-    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Clips in a batch.")] = 16,
-    max_wait_ms: Annotated[float, typer.Option("--max-wait-ms", help="That a clip waits for others at most.")] = 5.0,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", min=1, help="Clips in the network at a time; the cores without it.")
+    ] = None,
     abstain: Abstain = None,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -199,8 +200,7 @@ def serve(
             allow_origins=allow_origin or (),
             docs=not no_docs,
             decoders=decoders,
-            max_batch=max_batch,
-            max_wait_ms=max_wait_ms,
+            at_once=at_once,
             abstain=abstain,
             device=device,
             precision=precision,

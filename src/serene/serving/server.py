@@ -79,15 +79,14 @@ def serve(
     allowed_hosts: Sequence[str] = (),
     allow_origins: Sequence[str] = (),
     docs: bool = True,
-    max_batch: int = 16,
-    max_wait_ms: float = 5.0,
+    at_once: int | None = None,
     decoders: int = 2,
     limits: Limits | None = None,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve a model until the process is told to end (SIGINT, SIGTERM); what is in flight then is answered first.
 
-    Model, device, precision and threads are as `Recognizer.load` takes them; batches, decoders, limits and the
+    Model, device, precision and threads are as `Recognizer.load` takes them; `at_once`, decoders, limits and the
     threshold that a request may change, as `Service` does. Others than this machine reach the service only where `host`
     says so; port 0 is any that is free. Requests have to carry the `api_key`, if there is one, as `Authorization:
     Bearer KEY`; who else may ask, and how they call the service, is as `Access` says. `ready` is told the address once
@@ -97,9 +96,8 @@ def serve(
         SereneError: the model cannot be loaded, a setting is out of range, or nothing can listen there.
     """
     access = Access(host, api_key, tuple(allowed_hosts), tuple(allow_origins), docs)
-    how = {"device": device, "precision": precision, "threads": threads, "batch_size": max(1, max_batch)}
-    batches = {"max_batch": max_batch, "max_wait_ms": max_wait_ms, "decoders": decoders}
-    service = Service(Recognizer.load(model, **how), limits=limits, abstain=abstain, **batches)
+    recognizer = Recognizer.load(model, device=device, precision=precision, threads=threads)
+    service = Service(recognizer, limits=limits, abstain=abstain, at_once=at_once, decoders=decoders)
     listening = listen(host, port, api_key)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listening.getsockname()[1]}"
@@ -212,10 +210,9 @@ def _add_predictions(app: FastAPI, service: Service, guards: list[Any]) -> None:
 
 def _add_facts(app: FastAPI, service: Service, guards: list[Any]) -> None:
     @app.get(HEALTH)
-    async def health(response: Response) -> dict[str, str]:
-        """Say whether the service answers; needs no key."""
-        response.status_code = 200 if service.alive else 503
-        return {"status": "ok" if service.alive else "the network's thread has ended"}
+    async def health() -> dict[str, str]:
+        """Say that the service answers; needs no key."""
+        return {"status": "ok"}
 
     @app.get("/model", dependencies=guards, responses={401: {"model": Reason}})
     async def model() -> dict[str, Any]:
@@ -224,7 +221,7 @@ def _add_facts(app: FastAPI, service: Service, guards: list[Any]) -> None:
 
     @app.get("/metrics", dependencies=guards, responses={401: {"model": Reason}}, response_class=Response)
     async def metrics() -> Response:
-        """Count requests, files, batches and times, in Prometheus' text format."""
+        """Count requests, files and times, in Prometheus' text format."""
         return Response(service.counters.page(), media_type=CONTENT_TYPE_LATEST)
 
 

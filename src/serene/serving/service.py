@@ -1,4 +1,4 @@
-"""An upload's way through the service: a place, a decoder, a batch, an answer; or the reason why there is none."""
+"""An upload's way through the service: a place, a decoder, the network, an answer; or why there is none."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 import collections
 import contextlib
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,15 +17,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from serene.errors import AudioError, SereneError
 from serene.inference.emotion import Emotion
+from serene.inference.features import Clip
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
-from serene.serving.batching import Batcher
 from serene.serving.decoding import DecoderLost, Decoders, NoDecoder
 from serene.serving.uploads import Limits, Refused
 
 ELSEWHERE = "other"  # paths that do not exist share a name, or a client could fill the memory with them
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Counters:
@@ -43,9 +44,8 @@ class Counters:
         outcomes = "Files: answered, without speech, refused, or the end of a decoder."
         self._files = Counter("serene_files", outcomes, ["outcome"], registry=own)
         self._audio = Counter("serene_audio_seconds", "Seconds of sound answered for.", registry=own)
-        self._sizes = Histogram("serene_batch_clips", "Clips in a batch.", buckets=SIZES, registry=own)
         self._network = Histogram(
-            "serene_batch_seconds", "A batch's time in the network.", buckets=SECONDS, registry=own
+            "serene_network_seconds", "A clip's time in the network.", buckets=SECONDS, registry=own
         )
         Gauge("serene_files_inside", "Files in the service now.", registry=own).set_function(inside)
         ProcessCollector(registry=own)
@@ -60,9 +60,8 @@ class Counters:
         self._files.labels(outcome).inc()
         self._audio.inc(seconds)
 
-    def batch(self, size: int, seconds: float) -> None:
-        """Count a batch and its time in the network."""
-        self._sizes.observe(size)
+    def network(self, seconds: float) -> None:
+        """Count a clip's time in the network."""
         self._network.observe(seconds)
 
     def page(self) -> bytes:
@@ -96,8 +95,10 @@ def counted(app: Any, counters: Counters) -> Callable[..., Awaitable[None]]:
 class Service:
     """A recognizer at work for many clients; what is not thread-safe here belongs to the event loop.
 
-    Only one thread calls the recognizer, with `max_batch` clips at most; a clip waits for others for `max_wait_ms`
-    milliseconds at most. `abstain` is the threshold where a request names none; `decoders` are processes.
+    Every clip goes through the network by itself, `at_once` of them at a time in threads of their own, as many as there
+    are cores without it: batches of what is asked together were slower on a CPU, since waiting for company and padding
+    cost more than they save (`benchmarks/server.py`). `abstain` is the threshold where a request names none; `decoders`
+    are processes.
     """
 
     def __init__(
@@ -106,41 +107,34 @@ class Service:
         *,
         limits: Limits | None = None,
         abstain: float | None = None,
-        max_batch: int = 16,
-        max_wait_ms: float = 5.0,
+        at_once: int | None = None,
         decoders: int = 2,
     ) -> None:
         """Check the settings; `open` starts what runs."""
-        if max_batch < 1 or decoders < 1 or max_wait_ms < 0:
+        self._at_once, self._processes = os.cpu_count() or 1 if at_once is None else at_once, decoders
+        if self._at_once < 1 or decoders < 1:
             raise SereneError(
-                f"A service with batches of {max_batch}, a wait of {max_wait_ms} ms and {decoders} decoders cannot "
-                "run: at least 1, 0 and 1 were expected."
+                f"A service with {self._at_once} clips in the network at once and {decoders} decoders cannot run: at "
+                "least 1 of each was expected."
             )
         folder = recognizer.folder
         folder.task.check_abstain(abstain)
         self.recognizer, self.limits, self._abstain = recognizer, limits or Limits(), abstain
         self._identity = folder.identity if folder.widths else None  # of large weights it takes seconds
         self.counters = Counters(lambda: self._inside)
-        self._most, self._wait, self._processes = max_batch, max_wait_ms / 1000, decoders
         self._inside, self._requests = 0, collections.Counter[str]()
 
     def open(self) -> None:
-        """Start the decoders and the network's thread."""
+        """Start the decoders and the network's threads."""
         extractor, limits = self.recognizer.extractor, self.limits
         extractor = replace(extractor, longest=min(extractor.longest, limits.longest))
         self._decoders = Decoders(extractor, processes=self._processes, seconds=limits.decode_seconds)
-        told = self.counters.batch
-        self._batcher = Batcher(self.recognizer.answer, most=self._most, wait=self._wait, told=told)
+        self._network = ThreadPoolExecutor(self._at_once, "serene-network")
 
     def close(self) -> None:
-        """Answer what has been decoded, and end the decoders and the thread."""
+        """Answer what has been decoded, and end the decoders and the threads."""
         self._decoders.close()
-        self._batcher.close()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the network's thread runs."""
-        return self._batcher.alive
+        self._network.shutdown()
 
     @contextlib.contextmanager
     def request(self, client: str) -> Iterator[None]:
@@ -205,10 +199,14 @@ class Service:
         return emotion.abstaining(self._abstain if abstain is None else abstain)
 
     async def _emotion(self, content: bytes, profile: Profile | None) -> Emotion:
-        with self._batcher.coming():
-            clip = await asyncio.wrap_future(self._decoders.submit(content))
-            answer = self._batcher.submit(clip, profile)
-        return await asyncio.wrap_future(answer)
+        clip = await asyncio.wrap_future(self._decoders.submit(content))
+        return await asyncio.get_running_loop().run_in_executor(self._network, self._answered, clip, profile)
+
+    def _answered(self, clip: Clip, profile: Profile | None) -> Emotion:
+        began = time.perf_counter()
+        [emotion] = self.recognizer.answer([clip], profile=[profile])
+        self.counters.network(time.perf_counter() - began)
+        return emotion
 
     def check(self, profile: Profile | None, abstain: float | None) -> None:
         """Refuse what the model cannot use, before anything is decoded.
