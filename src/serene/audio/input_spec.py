@@ -30,7 +30,8 @@ class InputSpec:
         augmented: whether its frames are samples, which waveform augmentation may change anew in every epoch.
         weights: where those lie that it has of its own: `elsewhere` than the model's, or in this `package`.
         encoded: whether it is the frozen part of the model's own encoder, whose outputs the rest of it reads.
-        batched: whether a batch costs less on a CPU than its clips one by one; a single waveform keeps a core busy.
+        batched: whether a batch costs less on a CPU than its clips one by one; to the large encoders of waveforms and
+            log-mel energies it costs more, since what they pass on no longer fits a core's cache.
     """
 
     width: int

@@ -37,7 +37,7 @@ class LogMel(FrontEnd):
     pad: float | None = None
     loudest: float | None = None
 
-    declared: ClassVar[InputSpec] = InputSpec(width=80, rate=100.0, longest=LONGEST, beyond="windows")
+    declared: ClassVar[InputSpec] = InputSpec(width=80, rate=100.0, longest=LONGEST, beyond="windows", batched=False)
 
     def __post_init__(self) -> None:
         """Refuse filters that hold no point of the spectrum, and a filling that no encoder has positions for."""
