@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 from serene.inference import timeline as module
 from serene.inference.emotion import Segment
-from serene.inference.timeline import Timeline, merged
+from serene.inference.segments import merged
+from serene.inference.timeline import Timeline
 from serene.task import Dimensions, Task
 
 
@@ -26,5 +27,5 @@ def made(kinds: str, *, dimensions: bool = False, name: str = "a.wav") -> Timeli
         for i, kind in enumerate(kinds)
     ]
     seen = SimpleNamespace(folder=SimpleNamespace(task=task), abstain=None)
-    emotion = module._whole(windows, merged(windows, 1.0), seen)  # type: ignore[arg-type]
+    emotion = module._whole(windows, merged(windows, 1.0, threshold=0.6), seen)  # type: ignore[arg-type]
     return Timeline(name, task, 3.0, 1.0, tuple(windows), emotion)

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Sequence
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from serene.errors import AudioError, SereneError
 from serene.inference import timeline as module
 from serene.inference.emotion import Segment
 from serene.inference.recognizer import Recognizer
-from serene.inference.timeline import merged, timeline
+from serene.inference.segments import merged, pauses_of, smoothed, watched
+from serene.inference.timeline import timeline
 from serene.inference.timeline_file import timelines
 
 # --- windows
@@ -128,17 +131,59 @@ def test_a_window_that_cannot_be_is_refused(window: float, hop: float, recognize
 
 
 def test_windows_of_one_kind_are_joined_and_borders_lie_between_middles() -> None:
-    line = made("aanssu")
+    line = made("aaaaaannnnnnssu")
     # middles of the windows at 1.5, 2.5, ...; so borders at 2, 3, 4, ... between windows 0 and 1, 1 and 2, ...
     kinds = [(s.start, s.end, s.label, s.note) for s in line.emotion.segments]
     assert kinds == [
-        (0.0, 3.0, "anger", None),
-        (3.0, 4.0, "neutral", None),
-        (4.0, 6.0, None, "silence"),
-        (6.0, 8.0, None, "uncertain"),
+        (0.0, 7.0, "anger", None),
+        (7.0, 13.0, "neutral", None),
+        (13.0, 15.0, None, "silence"),
+        (15.0, 17.0, None, "uncertain"),
     ]
     assert line.emotion.segments[0].scores == {"anger": 0.75, "neutral": 0.25}
     assert line.emotion.segments[2].scores == {}
+
+
+def test_a_few_windows_among_others_do_not_make_a_segment() -> None:
+    """A window counts for a third of ln 3: three are less than the 2 * 1.5 of two changes, nine are more."""
+    assert [(s.label, s.end) for s in made("aaaaannnaaaaa").emotion.segments] == [("anger", 15.0)]
+    assert [s.label for s in made("aaaaa" + "n" * 9 + "aaaaa").emotion.segments] == ["anger", "neutral", "anger"]
+
+
+def test_labels_are_the_likeliest_sequence() -> None:
+    """Beside every sequence there is, of five windows and three labels."""
+    rng = np.random.default_rng(0)
+    for share in (1 / 3, 1.0):
+        several = [dict(zip("abc", rng.dirichlet([0.3] * 3).tolist(), strict=True)) for _ in range(5)]
+
+        def merit(labels: Sequence[str], several: Any = several, share: float = share) -> float:
+            told = sum(math.log(max(own[label], 1e-6)) for own, label in zip(several, labels, strict=True))
+            return share * told - 1.5 * sum(one != other for one, other in pairwise(labels))
+
+        best = max(product("abc", repeat=5), key=merit)
+        assert smoothed(several, share) == list(best)
+
+
+def test_a_border_moves_to_the_middle_of_the_longest_pause_near_it() -> None:
+    windows = made("aaaaaannnnnn").windows  # the border lies at 7
+    for pauses, border in (
+        ([], 7.0),
+        ([(6.0, 6.4)], 7.0),  # too far away
+        ([(6.3, 6.7), (7.4, 7.6)], 6.5),
+        ([(6.3, 6.7), (7.4, 8.6)], 8.0),
+        ([(7.4, 30.0)], 7.0),  # its middle lies beyond the segment
+    ):
+        first, second = merged(windows, 1.0, pauses)
+        assert (first.end, second.start) == (border, border)
+
+
+def test_pauses_are_what_is_not_speech() -> None:
+    voice, still = spoken(2.0), np.zeros(16_000, np.float32)
+    sound, found = np.concatenate([voice, still, voice]), list[np.ndarray]()
+    assert np.array_equal(np.concatenate(list(watched(np.array_split(sound, 7), found))), sound)
+    ((start, end),) = [(start, end) for start, end in pauses_of(found) if end - start > 0.8]
+    assert start < 2.2 and end == pytest.approx(3.0, abs=0.2)  # the voice is made up, and ends softly
+    assert pauses_of([np.array([True, False, False, True, False])]) == [(0.032, 0.096), (0.128, 0.16)]
 
 
 def test_a_segment_has_the_mean_scores_of_its_windows() -> None:

@@ -41,13 +41,13 @@ def cues(text: str) -> Iterator[tuple[float, float, str]]:
 
 
 def test_subtitles_are_valid_and_follow_the_segments() -> None:
-    line = made("aansu")
+    line = made("aaaaaannnnnnsu")
     shown = list(cues("".join(text_of(line, "vtt"))))
     assert shown == [
-        (0.0, 3.0, "anger 75 %"),
-        (3.0, 4.0, "neutral 75 %"),
-        (4.0, 5.0, "(silence)"),
-        (5.0, 7.0, "(uncertain)"),
+        (0.0, 7.0, "anger 75 %"),
+        (7.0, 13.0, "neutral 75 %"),
+        (13.0, 14.0, "(silence)"),
+        (14.0, 16.0, "(uncertain)"),
     ]
     assert all(start < end for start, end, _ in shown)
     rated = list(cues("".join(text_of(made("an", dimensions=True), "vtt"))))

@@ -13,7 +13,8 @@ from made_timeline import made
 from serene.inference import timeline as module
 from serene.inference.emotion import Segment
 from serene.inference.recognizer import Recognizer
-from serene.inference.timeline import Timeline, merged
+from serene.inference.segments import merged
+from serene.inference.timeline import Timeline
 from serene.inference.timeline_file import write as write_timeline
 from serene.inference.timeline_picture import MOST_POINTS, figure_of
 from serene.task import Task

@@ -38,13 +38,20 @@ def why_not(samples: np.ndarray) -> str | None:
     """
     if len(samples) < SHORTEST * SAMPLE_RATE:
         return "too short"
+    likely = spoken(samples)
+    if likely is None:
+        return "silence"
+    seconds = likely.sum() * CHUNK / SAMPLE_RATE
+    return None if seconds >= max(LEAST, SHARE * len(samples) / SAMPLE_RATE) else "no speech"
+
+
+def spoken(samples: np.ndarray) -> np.ndarray | None:
+    """Say for every 32 ms of samples (sample,) at 16 kHz whether there is speech: bool (chunk,); None of silence."""
     centred = samples - samples.mean()
     loudest = level(centred)
     if loudest < SILENT:
-        return "silence"
-    likely = probabilities(centred * np.float32(10 ** ((LOUDEST - loudest) / 20))) >= LIKELY
-    seconds = likely.sum() * CHUNK / SAMPLE_RATE
-    return None if seconds >= max(LEAST, SHARE * len(samples) / SAMPLE_RATE) else "no speech"
+        return None
+    return probabilities(centred * np.float32(10 ** ((LOUDEST - loudest) / 20))) >= LIKELY
 
 
 def level(samples: np.ndarray) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from serene.inference.emotion import Emotion, Segment
 from serene.inference.features import Clip, joined
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
+from serene.inference.segments import mean_scores, merged, pauses_of, watched
 from serene.inference.sounds import refuse_loud, samples_of
 from serene.sound import SAMPLE_RATE
 from serene.task import Task
@@ -42,8 +43,7 @@ class Timeline:
         hop: seconds from a window's beginning to the next one's.
         windows: every window with its own scores, or the note why it has none; they overlap where `hop` is shorter.
         emotion: of the whole sound: the mean scores over the windows that have some. Its segments follow each other
-            without a gap: windows of one label, or one note, become a segment with their mean scores. Where windows
-            overlap, the border lies halfway between their middles. Windows of a model of dimensions stay by themselves.
+            without a gap, as `serene.inference.segments.merged` makes them of the windows and of pauses in the speech.
     """
 
     name: str
@@ -91,10 +91,11 @@ def timeline(
     refuse_odd(window, hop, recognizer)
     name = decoder.named(sound)
     sound = sound.read() if hasattr(sound, "read") else sound  # its header is looked at before it is decoded
-    windows, remarks = list[Segment](), list[str]()
+    windows, remarks, found = list[Segment](), list[str](), list[np.ndarray]()
 
     def clips() -> Iterator[list[tuple[int, Clip]]]:
-        return _extracted(_cut(_blocks(sound, rate, name, remarks), window, hop), recognizer)
+        found.clear()
+        return _extracted(_cut(watched(_blocks(sound, rate, name, remarks), found), window, hop), recognizer)
 
     profile = _of_recording(clips(), recognizer, hop / window) if adapt else profile
     expected = _count(sound, window, hop) if progress else 0
@@ -107,7 +108,7 @@ def timeline(
     if not windows:
         raise AudioError(f"{name} holds no samples.")
     told = {"remark": joined(remarks), "adapted_to": profile and profile.name}
-    emotion = replace(_whole(windows, merged(windows, hop), recognizer), **told)
+    emotion = replace(_whole(windows, merged(windows, hop, pauses_of(found), recognizer.abstain), recognizer), **told)
     return Timeline(name, recognizer.folder.task, window, hop, tuple(windows), emotion)
 
 
@@ -142,32 +143,6 @@ def refuse_odd(window: float, hop: float, recognizer: Recognizer) -> None:
         raise SereneError(f"A window of {window:g} s was asked for; {SHORTEST:g} to {longest:g} s were expected.")
     if not 0 < hop <= window:
         raise SereneError(f"A hop of {hop:g} s was asked for; more than 0 s, and at most the window's {window:g} s.")
-
-
-def merged(windows: Sequence[Segment], hop: float) -> tuple[Segment, ...]:
-    """Join windows of one label, or of one note, to segments that follow each other without a gap.
-
-    Windows begin so many seconds (`hop`) after each other; those with scores and no decision stay by themselves.
-    """
-    edges, segments = borders(windows, hop), []
-    kinds = [(own.label, own.note, -1 if own.label or own.note else place) for place, own in enumerate(windows)]
-    for (label, note, _), members in groupby(range(len(windows)), kinds.__getitem__):
-        places = list(members)
-        scores = mean_scores([windows[place].scores for place in places])
-        segments.append(Segment(edges[places[0]], edges[places[-1] + 1], label, scores, note))
-    return tuple(segments)
-
-
-def borders(windows: Sequence[Segment], hop: float) -> list[float]:
-    """Give the times, in seconds, between which each window speaks for the sound: one more than there are windows."""
-    width = windows[0].end - windows[0].start
-    return [0.0, *(round(window.start + (width - hop) / 2, 3) for window in windows[1:]), windows[-1].end]
-
-
-def mean_scores(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Take the mean of the scores that are there; nothing where there are none."""
-    held = [scores for scores in several if scores]
-    return {label: float(np.mean([scores[label] for scores in held])) for label in held[0]} if held else {}
 
 
 def _cut(blocks: Iterable[np.ndarray], window: float, hop: float) -> Iterator[tuple[int, np.ndarray]]:

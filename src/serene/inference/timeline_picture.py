@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from serene.inference.emotion import Segment
-from serene.inference.timeline import Timeline, borders
+from serene.inference.segments import borders
+from serene.inference.timeline import Timeline
 from serene.reporting.style import INK, PALETTE, dress, plain
 
 MOST_POINTS = 900  # along the time axis; above, neighbours are averaged
