@@ -267,6 +267,17 @@ def test_a_port_that_is_taken_is_a_plain_mistake(recognizer: Recognizer) -> None
             pass
 
 
+def test_a_page_whose_name_was_made_to_point_here_is_refused(recognizer: Recognizer) -> None:
+    with demonstration.opened(recognizer, port=0, allowed_hosts=["voice.example.org"]) as url:
+        for host, status in ((None, 200), ("voice.example.org", 200), ("evil.example.org", 400)):
+            asked = urllib.request.Request(url, headers={} if host is None else {"Host": host})
+            try:
+                got = urllib.request.urlopen(asked, timeout=30).status
+            except urllib.error.HTTPError as error:
+                got = error.code
+            assert got == status, host
+
+
 def test_gradio_is_told_to_tell_nobody(recognizer: Recognizer) -> None:
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert demonstration.page(recognizer).analytics_enabled is False

@@ -28,6 +28,9 @@ Abstain = Annotated[
 ]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Of the speaker, made by `serene enrol`.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen at; only this machine by default.")]
+AllowedHost = Annotated[
+    list[str] | None, typer.Option("--allowed-host", help="Another name of the service, such as a proxy's.")
+]
 EnrolSpeakers = Annotated[
     str | None,
     typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
@@ -169,9 +172,7 @@ def serve(
     api_key: Annotated[
         str | None, typer.Option("--api-key", help="What requests have to carry; SERENE_API_KEY says it, too.")
     ] = None,
-    allowed_host: Annotated[
-        list[str] | None, typer.Option("--allowed-host", help="Another name of the service, such as a proxy's.")
-    ] = None,
+    allowed_host: AllowedHost = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option("--allow-origin", help="A page elsewhere whose scripts may ask.")
     ] = None,
@@ -215,6 +216,7 @@ def demo(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="To listen at; 0 for any that is free.")] = 7860,
     share: Annotated[bool, typer.Option("--share", help="Also a public address, through gradio.")] = False,
+    allowed_host: AllowedHost = None,
     abstain: Abstain = None,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -227,7 +229,7 @@ def demo(
         from serene.serving.demo import demo as show
 
         recognizer = Recognizer.load(model, device=device, precision=precision, abstain=abstain)
-        show(recognizer, host, port, share, ready=_told(json))
+        show(recognizer, host, port, share, allowed_hosts=allowed_host or (), ready=_told(json))
 
 
 def _say(done: Any, json: bool, *, to: Console = out, **more: str) -> None:

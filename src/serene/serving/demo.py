@@ -7,7 +7,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from serene.inference.timeline import WINDOW, Progress, Timeline, timeline
 from serene.inference.timeline_picture import figure_of
 from serene.reporting.style import svg
 from serene.serving import listen
+from serene.serving.access import Access, guarded
 from serene.sound import seconds
 
 UPLOAD = "500mb"
@@ -52,25 +53,34 @@ def demo(
     port: int = 7860,
     share: bool = False,
     *,
+    allowed_hosts: Sequence[str] = (),
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Show the page until the process is interrupted.
 
-    Others than this machine reach the page only where `host` says so; their browsers give a microphone to `https`
-    addresses only. Port 0 is any that is free. A page that is shared gets a public address for a week, through gradio's
-    servers: whoever knows it can use it. `ready` is told the address once the page can be opened.
+    Others than this machine reach the page only where `host` says so, by its name or an allowed one, as `Access` has
+    it; their browsers give a microphone to `https` addresses only. Port 0 is any that is free. A page that is shared
+    gets a public address for a week, through gradio's servers: whoever knows it can use it. `ready` is told the address
+    once the page can be opened.
 
     Raises:
         SereneError: nothing can listen there, or no public address was to be had.
     """
-    with opened(recognizer, host, port, share) as url, contextlib.suppress(KeyboardInterrupt):
+    with opened(recognizer, host, port, share, allowed_hosts) as url, contextlib.suppress(KeyboardInterrupt):
         ready(url)
         threading.Event().wait()
 
 
 @contextlib.contextmanager
-def opened(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860, share: bool = False) -> Iterator[str]:
+def opened(
+    recognizer: Recognizer,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    share: bool = False,
+    allowed_hosts: Sequence[str] = (),
+) -> Iterator[str]:
     """Show the page, from a thread, for as long as the block lasts, and give its address; arguments as of `demo`."""
+    access = Access(host, allowed_hosts=("*",) if share else tuple(allowed_hosts))  # gradio's servers choose a name
     with listen(host, port) as listening:  # says so if it cannot, and finds a port that is free
         port = listening.getsockname()[1]
     shown = page(recognizer)
@@ -90,7 +100,7 @@ def opened(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860, sh
         max_file_size=UPLOAD,
         theme=_theme(),
         css_paths=STYLE,
-        app_kwargs={"middleware": [Middleware(_at_home)]},
+        app_kwargs={"middleware": [Middleware(guarded, access=access), Middleware(_at_home)]},
     )
     try:
         if share and shown.share_url is None:
