@@ -17,9 +17,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from page import put
 from serene.experiment.archive import ARCHIVE, members
 from serene.experiment.run_report import COLD_START
-from serene.files import write_text
 from serene.reporting.figures import UNITS
 from serene.reporting.plots import Line, curves
 from serene.reporting.style import BLUE, DASHES, INK, PALETTE, dress, fields, save
@@ -270,22 +270,17 @@ def _answer(question: Question) -> tuple[str, Figure]:
 
 def main() -> None:
     """Print the tables, or write the page and its pictures."""
-    text = PAGE.read_text()
+    parts = {}
     for name, answer in answers().items():
         written, drawn = answer()
-        if "--write" not in sys.argv:
-            sys.stdout.write(f"{name}\n\n{written}\n")
-            continue
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise SystemExit(f"{PAGE} has no {begin} with {end}.")
-        shown = f"![{name.replace('_', ' ')}](images/findings/{name}.png)\n\n{written}"
-        text = f"{before}{begin}\n{shown}{end}{after}"
-        save(drawn, PICTURES / f"{name}.png")
+        parts[name] = written
+        if "--write" in sys.argv:
+            parts[name] = f"![{name.replace('_', ' ')}](images/findings/{name}.png)\n\n{written}"
+            save(drawn, PICTURES / f"{name}.png")
     if "--write" in sys.argv:
-        write_text(PAGE, text)
+        put(PAGE, parts)
+    else:
+        sys.stdout.writelines(f"{name}\n\n{part}\n" for name, part in parts.items())
 
 
 if __name__ == "__main__":

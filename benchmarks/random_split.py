@@ -20,12 +20,12 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
+from page import put
 from serene.experiment.archive import ARCHIVE, unpack
-from serene.files import write_text
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "index.md"
-BEGIN, END = "<!-- random split -->", "<!-- /random split -->"
+PART = "random split"
 CORPORA = {"emodb": "EmoDB (2 s), 10 speakers, 7 emotions", "ravdess": "RAVDESS, 24 speakers, 8 emotions"}
 RANDOM = {  # as many clips in each part as the folds of unseen speakers have
     "emodb": "protocol={name: random_speaker_dependent, train: 0.6, validation: 0.2, test: 0.2, repeats: 5}",
@@ -104,9 +104,7 @@ def main() -> None:
     """Draw the picture and put its table between the markers of the page."""
     for theme in INK:
         draw(theme)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(PAGE, f"{before}{BEGIN}\n{table()}\n{END}{after}")
+    put(PAGE, {PART: table()})
 
 
 if __name__ == "__main__":

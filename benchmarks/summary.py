@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
+from page import put
 from serene.experiment.archive import ARCHIVE, members
-from serene.files import write_text
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+PART = "results"
 PAGES = (("README.md", 1), ("results/README.md", None))  # how many of the tables each quotes; all for None
 CORPORA = {
     "emodb": ("EmoDB (2 s), 7 emotions, 5 speaker folds", "emodb"),
@@ -217,9 +217,7 @@ def main() -> None:
         sys.stdout.write(quoted(None))
         return
     for page, count in PAGES:
-        before, _, rest = (ROOT / page).read_text().partition(BEGIN)
-        _, _, after = rest.partition(END)
-        write_text(ROOT / page, f"{before}{BEGIN}\n{quoted(count)}\n{END}{after}")
+        put(ROOT / page, {PART: quoted(count)})
 
 
 if __name__ == "__main__":
