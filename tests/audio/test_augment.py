@@ -126,6 +126,13 @@ PAPER = {  # Kang et al. 2023, section 3.2: what is no change of its own there i
 }
 
 
+@pytest.mark.parametrize("name", ["os:system", "os:PathLike", "json:JSONDecoder"])
+def test_what_is_no_change_is_refused_before_it_is_called(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.system", lambda *given, **named: pytest.fail("it was called"))
+    with pytest.raises(SereneError, match=f"'{name}' is no change of waveforms"):
+        Augment({name: 0.5}, 1.0)
+
+
 def test_all_nine_changes_have_the_papers_names() -> None:
     assert {"gain", "polarity_inversion", *augment.AUDIOMENTATIONS} == PAPER
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from serene import registry
 from serene.audio.changes import CHANGES
 from serene.audio.input_spec import FrontEnd, InputSpec, identity_of
-from serene.errors import SereneError
+from serene.errors import SereneError, quoted
 from serene.sound import SAMPLE_RATE, content_hash
 from serene.trust import authored
 
@@ -104,6 +105,11 @@ def _load(name: str) -> Change:
         return CHANGES[name]
     with authored():
         kind = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")
+    if not (inspect.isclass(kind) and {"samples", "sample_rate"} <= {*inspect.signature(kind.__call__).parameters}):
+        raise SereneError(
+            f"'{quoted(name)}' is no change of waveforms: a class like those of audiomentations was expected, whose "
+            "objects are called with samples and sample_rate."
+        )
     transform = kind(p=1.0)
 
     def change(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
