@@ -149,7 +149,7 @@ QUESTIONS = {
     ),
 }
 FEW = {"projector": "projector, no step (SNP, λ = 0)", "snp_1e-2": "SNP, λ = 1e-2"}
-CLIPS = (5, 10, 20, 50)  # of each emotion
+CLIPS = (5, 20, 50)  # of each emotion
 ENROLLED = {  # title of a run -> what it is called
     f"{WHISPER}baseline": "RAVDESS, baseline",
     f"{WHISPER}snp_1e-2": "RAVDESS, SNP, λ = 1e-2",
