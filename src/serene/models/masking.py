@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from serene.models import across
+
 
 def mask_of(lengths: Tensor, longest: int) -> Tensor:
     """Turn lengths (batch,) into a bool mask (batch, frame): true where there is sound, false in the padding."""
@@ -27,6 +29,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     While training, the mean and variance come from valid frames only, so that padding counts for nothing; when
     scoring, the running statistics make it a fixed affine map, so that batch-mates count for nothing either. So they do
     for a single row while training, such as a long clip alone in a batch of so many seconds: it has no variance.
+    Of a batch on several processes the frames of all count.
     """
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -39,10 +42,25 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return torch.zeros_like(rows).to(normalised.dtype).index_copy(0, valid, normalised).view_as(values)
 
     def _normalised(self, rows: Tensor) -> Tensor:
-        if not self.training or len(rows) > 1:
-            return super().forward(rows)
-        known = (self.running_mean, self.running_var, self.weight, self.bias)
-        return nn.functional.batch_norm(rows, *known, eps=self.eps)
+        many = self.training and across.processes() > 1
+        count = across.count(len(rows)) if many else len(rows)
+        if self.training and count == 1:
+            known = (self.running_mean, self.running_var, self.weight, self.bias)
+            return nn.functional.batch_norm(rows, *known, eps=self.eps)
+        return self._over_all(rows, count) if many else super().forward(rows)
+
+    def _over_all(self, rows: Tensor, count: int) -> Tensor:
+        """Do as the base class does, with the statistics of all processes' rows."""
+        wide = rows.float()
+        mean = across.summed(wide.sum(dim=0)) / count
+        variance = across.summed((wide - mean).square().sum(dim=0)) / count
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum or 0.0)
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+                self.num_batches_tracked += 1  # pyright: ignore[reportOptionalOperand]
+        normalised = (wide - mean) * torch.rsqrt(variance + self.eps)
+        return (normalised * self.weight + self.bias if self.affine else normalised).to(rows.dtype)
 
 
 class Dropout(nn.Dropout):
