@@ -1,6 +1,6 @@
 """Short trainings by every method, which one process can do as well as several that torchrun would start.
 
-As a script it is one of those: `side_by_side.py FOLDER` trains all cases, and the first process keeps what came of them.
+As a script it is one of those: it trains cases, and the first process keeps what came of them in a folder.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import torch
 from serene.errors import SereneError
 from serene.files import append_text, damaged, read_json_lines, regular, whole_file, write_text
 from serene.methods.method import Method
+from serene.models import across
 from serene.models.model import EmotionModel
 from serene.training import distribution
 
@@ -126,6 +127,7 @@ def environment(seconds: float) -> dict[str, Any]:
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        **({"processes": across.processes()} if across.processes() > 1 else {}),
         "seconds": round(seconds, 1),
     }
 

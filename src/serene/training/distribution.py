@@ -6,9 +6,11 @@ import contextlib
 import copy
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -20,13 +22,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 import serene
 from serene.errors import SereneError
+from serene.files import locked
 from serene.models import across
 from serene.models.model import EmotionModel
 
 Mode = Literal["ddp", "fsdp"]
 Made = TypeVar("Made")
 WAIT = timedelta(minutes=30)  # for the other processes, in one exchange with them
-LOOK = timedelta(seconds=1)  # between two looks at whether the first process is done, which may take hours
+LOOK = 0.05  # seconds between two looks at whether the first process is done, which may take hours
 BUCKET = 2**23  # gradients that are sent at once
 LOST = (
     "Another process of this training has ended or cannot be reached. Finished epochs are kept: run the same command "
@@ -63,7 +66,7 @@ def joined() -> Iterator[None]:
     _store = dist.PrefixStore("serene", store)
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        agree({"serene": serene.__version__, "torch": torch.__version__})
+        agree(lambda: {"serene": serene.__version__, "torch": torch.__version__})
         yield
         dist.destroy_process_group()
     except BaseException as error:
@@ -115,19 +118,23 @@ def first(make: Callable[[], Made]) -> Made:
     while not writes() and not _store.check([f"made {_asked}"]):
         if _store.check(["ended"]):
             raise SereneError(LOST)
-        with contextlib.suppress(dist.DistStoreError):
-            _store.wait([f"made {_asked}"], LOOK)
+        time.sleep(LOOK)
     dist.broadcast_object_list(made, 0)
     return made[0]
 
 
-def agree(facts: Mapping[str, str]) -> None:
-    """Make sure that what decides a training is the same for all processes.
+def held(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Lock a file or folder against processes of other trainings: the first one does, for all of this one's."""
+    return locked(path) if writes() else contextlib.nullcontext()
+
+
+def agree(facts: Callable[[], Mapping[str, str]]) -> None:
+    """Make sure that what decides a training is the same for all processes; with one, nothing is looked at.
 
     Raises:
         SereneError: it is not; the message names the first process that differs, and in what.
     """
-    others, _ = across.gathered([facts])
+    others = across.gathered([facts()])[0] if across.processes() > 1 else []
     for number, other in enumerate(others):
         for what, value in others[0].items():
             if other[what] != value:
@@ -204,6 +211,7 @@ def whole(trained: EmotionModel, model: EmotionModel) -> Iterator[None]:
     known = model.state_dict()
     for name, tensor in trained.state_dict().items():
         known[name].copy_(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
+    model.to(next(trained.parameters()).device)
     yield
     model.cpu()
 
