@@ -5,6 +5,7 @@ As a script it is one of those: it trains cases, and the first process keeps wha
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +23,14 @@ from serene.audio.dataset import Dataset
 from serene.audio.input_spec import InputSpec
 from serene.audio.speaker_stream import SpeakerStream
 from serene.corpora.manifest import Utterance
+from serene.errors import SereneError
 from serene.experiment.trial import measured
 from serene.methods import METHODS, PRETRAINING
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
 from serene.speaker import SpeakerContext
 from serene.task import Dimensions, Task
-from serene.training.distribution import joined, writes
+from serene.training.distribution import agree, joined, writes
 from serene.training.trainer import Trainer
 
 EMOTIONS = ("anger", "joy", "sadness")
@@ -131,15 +133,19 @@ def trained(case: str, folder: Path, mode: str = "ddp", **changes: Any) -> dict[
     return {"weights": {name: tensor.clone() for name, tensor in weights.items()}, "rows": rows}
 
 
-def main(folder: Path, modes: list[str], cases: list[str]) -> None:
+def main(folder: Path, **cases: str) -> None:
     torch.set_num_threads(1)
     with joined():
-        for mode in modes:
-            for case in cases:
+        for mode, names in cases.items():
+            for case in names.split("/"):
                 found = trained(case, folder / mode / case, mode)
                 if writes():
                     torch.save(found, folder / mode / f"{case}.pt")
+        agree(lambda: {"manifest": f"of {os.environ['RANK']}"})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2].split("/"), sys.argv[3].split("/") if len(sys.argv) > 3 else list(CASES))
+    try:
+        main(Path(sys.argv[1]), ddp=sys.argv[2], fsdp=sys.argv[3])
+    except SereneError as error:
+        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)

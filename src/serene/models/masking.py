@@ -42,17 +42,21 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return torch.zeros_like(rows).to(normalised.dtype).index_copy(0, valid, normalised).view_as(values)
 
     def _normalised(self, rows: Tensor) -> Tensor:
-        many = self.training and across.processes() > 1
-        count = across.count(len(rows)) if many else len(rows)
-        if self.training and count == 1:
-            known = (self.running_mean, self.running_var, self.weight, self.bias)
-            return nn.functional.batch_norm(rows, *known, eps=self.eps)
-        return self._over_all(rows, count) if many else super().forward(rows)
+        if self.training and across.processes() > 1:
+            return self._over_all(rows.float()).to(rows.dtype)
+        return super().forward(rows) if not self.training or len(rows) > 1 else self._at_rest(rows)
 
-    def _over_all(self, rows: Tensor, count: int) -> Tensor:
-        """Do as the base class does, with the statistics of all processes' rows."""
-        wide = rows.float()
-        mean = across.summed(wide.sum(dim=0)) / count
+    def _at_rest(self, rows: Tensor) -> Tensor:
+        known = (self.running_mean, self.running_var, self.weight, self.bias)
+        return nn.functional.batch_norm(rows, *known, eps=self.eps)
+
+    def _over_all(self, wide: Tensor) -> Tensor:
+        """Do as for one process, with the statistics of all processes' rows (row, feature)."""
+        sums = across.summed(torch.cat([wide.sum(dim=0), wide.new_tensor([len(wide)])]))
+        count = sums[-1].item()
+        if count < 2:
+            return self._at_rest(wide)
+        mean = sums[:-1] / count
         variance = across.summed((wide - mean).square().sum(dim=0)) / count
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
@@ -60,7 +64,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
                 self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
                 self.num_batches_tracked += 1  # pyright: ignore[reportOptionalOperand]
         normalised = (wide - mean) * torch.rsqrt(variance + self.eps)
-        return (normalised * self.weight + self.bias if self.affine else normalised).to(rows.dtype)
+        return normalised * self.weight + self.bias if self.affine else normalised
 
 
 class Dropout(nn.Dropout):

@@ -16,9 +16,6 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 import serene
 from serene.errors import SereneError
@@ -30,7 +27,7 @@ Mode = Literal["ddp", "fsdp"]
 Made = TypeVar("Made")
 WAIT = timedelta(minutes=30)  # for the other processes, in one exchange with them
 LOOK = 0.05  # seconds between two looks at whether the first process is done, which may take hours
-BUCKET = 2**23  # gradients that are sent at once
+TOGETHER = 32  # parameters whose gradients are sent at once
 LOST = (
     "Another process of this training has ended or cannot be reached. Finished epochs are kept: run the same command "
     "again to go on, with as many processes as you like."
@@ -173,6 +170,9 @@ def spread(model: EmotionModel, method: nn.Module, device: str, mode: Mode) -> E
         dist.broadcast(tensor, 0)
     if mode == "ddp":
         return model.to(device)
+    from torch.distributed.device_mesh import init_device_mesh  # these take a second to import
+    from torch.distributed.fsdp import fully_shard
+
     trained, mesh = copy.deepcopy(model), init_device_mesh(device, (across.processes(),))
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)  # nobody writes into it
     for block in trained.encoder.blocks:
@@ -190,12 +190,19 @@ def take_up(trained: EmotionModel, model: EmotionModel, optimizers: Iterable[tor
         for group in optimizer.param_groups:
             group["foreach"] = None if trained is model else False  # no sharded tensors beside others at once
         for parameter, state in optimizer.state.items():
-            state.update({name: _like(parameter, value) for name, value in state.items() if value.ndim})
+            tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and value.ndim}
+            state.update({name: _like(parameter, value) for name, value in tensors.items()})
 
 
-def _like(tensor: Tensor, whole: Tensor) -> Tensor:
-    if not isinstance(tensor, DTensor):
+def _is_shard(tensor: Any) -> bool:
+    return hasattr(tensor, "full_tensor")  # of a DTensor
+
+
+def _like(tensor: Any, whole: Tensor) -> Tensor:
+    if not _is_shard(tensor):
         return whole
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(whole.to(tensor.device), tensor.device_mesh, tensor.placements)
 
 
@@ -210,7 +217,7 @@ def whole(trained: EmotionModel, model: EmotionModel) -> Iterator[None]:
         return
     known = model.state_dict()
     for name, tensor in trained.state_dict().items():
-        known[name].copy_(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
+        known[name].copy_(tensor.full_tensor() if _is_shard(tensor) else tensor)
     model.to(next(trained.parameters()).device)
     yield
     model.cpu()
@@ -224,7 +231,7 @@ def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    if not isinstance(value, DTensor):
+    if not _is_shard(value):
         return value
     made = value.full_tensor()
     return made.cpu() if writes() else made[:0]
@@ -239,35 +246,29 @@ def add_up(parameters: Sequence[nn.Parameter]) -> None:
     """
     if across.processes() == 1:
         return
-    gradients = {id(p): p.grad for p in parameters if p.grad is not None}
-    bucket: list[Tensor] = []
-    for gradient in gradients.values():
-        if isinstance(gradient, DTensor):
-            gradient.to_local().mul_(across.processes())
-            continue
-        bucket.append(gradient)
-        if sum(map(torch.numel, bucket)) >= BUCKET:
-            _add_up(bucket)
-            bucket = []
-    _add_up(bucket)
+    shards, others = _gradients(parameters)
+    for shard in shards:
+        shard.mul_(across.processes())
+    for begin in range(0, len(others), TOGETHER):
+        some = others[begin : begin + TOGETHER]
+        total = torch.cat([gradient.flatten() for gradient in some])
+        dist.all_reduce(total)
+        for gradient, part in zip(some, total.split([g.numel() for g in some]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
 
-def _add_up(bucket: list[Tensor]) -> None:
-    if not bucket:
-        return
-    joined = torch.cat([gradient.flatten() for gradient in bucket])
-    dist.all_reduce(joined)
-    for gradient, part in zip(bucket, joined.split([g.numel() for g in bucket]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+def _gradients(parameters: Sequence[nn.Parameter]) -> tuple[list[Tensor], list[Tensor]]:
+    """Give each gradient once: those of which this process has its shards, and those that it has whole."""
+    found: list[Any] = list({id(p): p.grad for p in parameters if p.grad is not None}.values())
+    return [g.to_local() for g in found if _is_shard(g)], [g for g in found if not _is_shard(g)]
 
 
 @torch.no_grad()
 def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
     """Scale gradients down to a Euclidean norm over all of them; return what it was before."""
-    if not any(isinstance(p.grad, DTensor) for p in parameters):
+    shards, others = _gradients(parameters)
+    if not shards:
         return nn.utils.clip_grad_norm_(parameters, limit).item()
-    shards = [p.grad.to_local() for p in parameters if isinstance(p.grad, DTensor)]
-    others = [p.grad for p in parameters if p.grad is not None and not isinstance(p.grad, DTensor)]
     squares = across.summed(torch.stack([g.square().sum() for g in shards]).sum())
     norm = (squares + sum(g.square().sum() for g in others)).sqrt().item()
     for gradient in (*shards, *others):

@@ -180,8 +180,11 @@ def _compute(stage: Stage, progress: Progress) -> None:
     model, method = _model(stage, clusters)
     started = time.perf_counter()
     _fit(stage, model, method, store, progress)
-    facts = environment(time.perf_counter() - started)
-    distribution.first(lambda: _keep(stage, model.cpu(), method.cpu(), facts))
+    if distribution.writes():
+        facts = environment(time.perf_counter() - started)
+        write_text(stage.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
+        _keep(stage, model.cpu(), method.cpu())
+        (stage.folder / "training.pt").unlink(missing_ok=True)
 
 
 def _prepared(stage: Stage, progress: Progress) -> tuple[Store, int]:
@@ -271,9 +274,8 @@ def _frames(stage: Stage, base: FrontEnd, progress: Progress) -> Iterator[np.nda
         progress("fitting clusters", done, count)
 
 
-def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction, facts: dict[str, Any]) -> None:
+def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction) -> None:
     """Write the encoder as transformers does, and last: its folder says that the stage is done."""
-    write_text(stage.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
     with whole_file(stage.folder / PREDICTOR) as kept_predictor:
         kept_predictor.write_bytes(safetensors.torch.save(dict(method.state_dict())))
     trained = training_clips_of(stage.begins_with) | {str(u.audio_hash) for u in stage.trained}
@@ -288,12 +290,10 @@ def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction, facts: di
             (temporary / SPEAKERS).write_text(json.dumps(list(model.speakers)) + "\n")
             tensors = {"vectors": model.speaker_embedding.vectors.detach().contiguous()}
             (temporary / VECTORS).write_bytes(safetensors.torch.save(tensors))
-    (stage.folder / "training.pt").unlink(missing_ok=True)
 
 
 def _drawn(names: set[str], share: float, salt: str) -> set[str]:
-    count = max(1, round(share * len(names))) if share else 0
-    return set(shuffled(names, 0, f"held out {salt}")[:count])
+    return set(shuffled(names, 0, f"held out {salt}")[: max(1, round(share * len(names))) if share else 0])
 
 
 def _text(utterance: Utterance) -> str:
