@@ -342,7 +342,7 @@ class Given(Unlabelled):
         self.utterances = tuple(Utterance(id=name, audio="nowhere", speaker="x") for name in reasons)
         self.groups = np.array(list(reasons.values()))
 
-    def in_order(self, batch_size: int) -> Any:
+    def in_order(self, batch_size: int, first: int = 0, step: int = 1) -> Any:
         yield from self.batches
 
 

@@ -54,7 +54,7 @@ class Always:
             inputs[n, : len(clip)] = torch.tensor(clip)
         emotions = torch.eye(2)[list(target)] if target else torch.zeros(len(frames), 0)
         names = tuple(f"clip{n}" for n in range(len(frames)))
-        self.lengths, self.crop = np.array(lengths), None
+        self.lengths, self.crop, self.batch_size = np.array(lengths), None, len(lengths)
         self.given = Batch(inputs, torch.tensor(lengths), emotions, torch.tensor(speaker), names)
 
     def batch(self, *_: object) -> Batch:

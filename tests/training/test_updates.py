@@ -63,8 +63,8 @@ class Spoken(SpeakerStream):
         super().__init__(clips(9, 100, 5), Held(), batch_size=4, crop=0.15)  # pyright: ignore[reportArgumentType]
         self.spoil, self.given, self.sums = spoil, [], []
 
-    def batch(self, rng: np.random.Generator) -> Batch:
-        batch = super().batch(rng)
+    def batch(self, rng: np.random.Generator, rows: slice = slice(None)) -> Batch:
+        batch = super().batch(rng, rows)
         self.given.append(batch.ids)
         self.sums.append(batch.inputs.sum().item())
         return replace(batch, inputs=self.spoil(len(self.given)) * batch.inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -108,9 +109,10 @@ class Dataset:
         part.contexts = {name: replace(told.get(name, known), features=known.features) for name, known in own.items()}
         return part
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Give every clip once, from the shortest to the longest: for scoring."""
-        for indices in by_length(self.lengths, self.store.front_end.spec.width, batch_size):
+    def in_order(self, batch_size: int, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        """Give every clip once, from the shortest to the longest: for scoring; or from some batch on every so many."""
+        batches = by_length(self.lengths, self.store.front_end.spec.width, batch_size)
+        for indices in itertools.islice(batches, first, None, step):
             yield self.batch(indices)
 
 

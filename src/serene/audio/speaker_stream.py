@@ -70,12 +70,17 @@ class SpeakerStream:
         """How many speakers there are to tell apart."""
         return len(self.clips)
 
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """Draw a batch: different speakers as far as there are enough, one random clip of each, a random part of it."""
+    def batch(self, rng: np.random.Generator, rows: slice = slice(None)) -> Batch:
+        """Draw a batch: different speakers as far as there are enough, one random clip of each, a random part of it.
+
+        Of its clips only some `rows` are read, which are the same whoever reads the others.
+        """
         again = self.batch_size > self.speakers
         drawn = rng.choice(self.speakers, self.batch_size, replace=again)
         chosen = [self.clips[speaker][rng.integers(len(self.clips[speaker]))] for speaker in drawn]
-        inputs, lengths = tensors(padded([self._part(utterance, rng.random()) for utterance in chosen]))
+        places = [rng.random() for _ in chosen][rows]
+        drawn, chosen = drawn[rows], chosen[rows]
+        inputs, lengths = tensors(padded([self._part(*one) for one in zip(chosen, places, strict=True)]))
         target, speaker, ids = torch.zeros(len(chosen), 0), torch.from_numpy(drawn), tuple(u.id for u in chosen)
         known = {"context": context_of(chosen, self._contexts), "encoded": self.store.front_end.declared.encoded}
         return Batch(inputs, lengths, target, speaker, ids, **known)

@@ -78,10 +78,10 @@ def training() -> Iterator[None]:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give `progress(what, done, of)`, shown as bars on the terminal's error stream."""
+def bars(shown: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """Give `progress(what, done, of)`, shown as bars on the terminal's error stream, by one of several processes."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=aside) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=aside, disable=not shown) as bars:
         tasks: dict[str, Any] = {}
 
         def progress(what: str, done: int, of: int) -> None:
@@ -93,7 +93,8 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
             yield progress
         except KeyboardInterrupt:
             bars.stop()
-            aside.print("stopped; run the same command again to go on")
+            if shown:
+                aside.print("stopped; run the same command again to go on")
             raise typer.Exit(130) from None
 
 

@@ -39,6 +39,7 @@ def train(
     """Train what has not finished of a recipe, or of all rows of a table, then report; resumes what was interrupted.
 
     A recipe with rows is a table: FILE.yaml trains all of them, and one report compares them; FILE.yaml:ROW trains one.
+    Several processes train one model: torchrun --nproc-per-node 2 -m serene train RECIPE.
     """
     from serene.experiment.recipe_file import find
 
@@ -50,10 +51,11 @@ def train(
         from serene.experiment import train
         from serene.experiment.recipe import check, load_table
         from serene.experiment.run_report import report_of
+        from serene.training import distribution
         from serene.training.stages import pretraining
 
         tree = None if file.rows and row is None else file.tree(row, overrides or [])
-        with bars() as progress:
+        with distribution.joined(), bars(distribution.writes()) as progress:
             how: dict[str, Any] = {"jobs": jobs, "tensorboard": tensorboard, "progress": progress}
             if tree is None:
                 table = train.train_table(load_table(recipe, overrides or []), output, output / file.name(), **how)
@@ -62,8 +64,10 @@ def train(
                 show = partial(_print_encoder, train.pretrain(pretraining(tree, file.name(row)), output, progress))
             else:
                 run = train.train(check(tree, file.name(row)), output, **how)
-                show = partial(_print_report, report_of(run), run.folder)
-        show(json)
+                show = partial(_print_report, distribution.first(lambda: report_of(run)), run.folder)
+            shown = distribution.writes()
+        if shown:
+            show(json)
 
 
 @app.command()

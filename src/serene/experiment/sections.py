@@ -189,7 +189,7 @@ class Recipe:
         plain = self.resolved()
         decisive = {name: unlike_defaults(plain[name], owner) for name, owner in owners.items() if name in plain}
         elsewhere = [("corpus", "path"), ("speakers", "path"), ("features", "weights"), ("features", "digest")]
-        elsewhere += [("model", "weights")]
+        elsewhere += [("model", "weights"), ("training", "distribute")]
         for section, key in (*elsewhere, ("protocol", "run")):
             decisive.get(section, {}).pop(key, None)
         text = json.dumps({"data": data, **decisive}, sort_keys=True)

@@ -34,9 +34,11 @@ from serene.experiment.sections import Recipe
 from serene.experiment.trial import train_trial
 from serene.experiment.workers import CORES, work
 from serene.files import locked, read_json_lines, write_text
+from serene.models import across
 from serene.protocols import Split
 from serene.reporting.plots import draw_pretraining
 from serene.reporting.report_page import write_html
+from serene.training import distribution
 from serene.training.stages import Pretraining
 
 if TYPE_CHECKING:
@@ -79,14 +81,23 @@ def train(
             for one on a GPU, and one per core where there is none.
         progress: told about decoding, features and epochs.
         tensorboard: also write TensorBoard events into each trial's folder.
+
+    Several processes that have joined (`serene.training.distribution.joined`) train each of them together, one after
+    the other; the first process does what is done once.
     """
-    planned = make_plan(recipe, runs, progress)
+    distribution.check_jobs(jobs)
+    device = recipe.training.make().device
+    planned = distribution.first(lambda: make_plan(recipe, runs, progress))
+    distribution.agree(
+        lambda: {"recipe": recipe.identity(""), "manifest": load_corpus(recipe.corpus, runs, progress).digest}
+    )
     if recipe.calibration is not None:
         trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
-        return _calibrated(planned, recipe.calibration, trained)
-    todo = [(split, trial) for split, trial in planned.trials if not trial.finished]
+        settings = recipe.calibration
+        return distribution.first(lambda: _calibrated(planned, settings, trained))
+    todo = distribution.first(lambda: [(split, trial) for split, trial in planned.trials if not trial.finished])
     beginning = _computed(planned.stages, progress) if planned.stages and todo else None
-    _warm(planned, [split for split, _ in todo], beginning, progress)
+    distribution.first(lambda: _warm(planned, [split for split, _ in todo], beginning, progress))
     epochs = recipe.training["epochs"]
     reached: dict[Path, int] = {}
 
@@ -95,9 +106,9 @@ def train(
         progress("training", sum(reached.values()), len(todo) * epochs)
 
     tasks = [(planned, split, trial, beginning, tensorboard) for split, trial in todo]
-    most = 1 if recipe.training.make().device == "cuda" else CORES
+    most = 1 if device == "cuda" or across.processes() > 1 else CORES
     work(train_trial, tasks, jobs=jobs or most, on_message=on_message)
-    write_report(planned.run)
+    distribution.first(lambda: write_report(planned.run))
     return planned.run
 
 
@@ -127,6 +138,11 @@ def train_table(
             progress(f"{what} {row}", done, of)
 
         trained[row] = train(recipe, runs, jobs=jobs, progress=told, tensorboard=tensorboard)
+    return distribution.first(lambda: _compared(trained, folder))
+
+
+def _compared(trained: dict[str, Run], folder: Path) -> TableReport:
+    """Write one report of a table's runs."""
     reports = {row: report_of(run) for row, run in trained.items()}
     found, remark = [], ""
     try:
@@ -171,15 +187,20 @@ def _calibrated(planned: Plan, settings: LabelCalibration, trained: Run) -> Run:
 
 def pretrain(recipe: Pretraining, runs: Path, progress: Progress = silent) -> Path:
     """Compute an encoder's stages that are not there yet; return the folder of the last one's."""
-    return _computed(plan_pretraining(recipe, runs, progress), progress)
+    stages = distribution.first(lambda: plan_pretraining(recipe, runs, progress))
+    distribution.agree(lambda: {"recipe or corpus": plan_pretraining(recipe, runs, progress)[-1].identity})
+    return _computed(stages, progress)
 
 
 def _computed(stages: Sequence[Stage], progress: Progress) -> Path:
     """Give the encoder of the last stage, and draw how each that is new was trained."""
     from serene.training.pretraining import compute  # transformers' encoders take seconds to import
+    from serene.training.trainer import Trainer
 
-    encoder = compute(stages[-1], progress)
     for stage in stages:
+        Trainer(**stage.settings.training)  # refuses more processes than a batch has clips
+    encoder = compute(stages[-1], progress)
+    for stage in stages if distribution.writes() else ():
         picture, log = stage.folder / "curves.png", stage.folder / "log.jsonl"
         if log.exists() and not picture.exists():
             draw_pretraining(read_json_lines(log), picture)

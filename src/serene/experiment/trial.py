@@ -25,7 +25,7 @@ from serene.evaluation.probes import TooFewClips, speaker_probe
 from serene.experiment.plan import Plan, copies_of, stored_by, stream_of
 from serene.experiment.run import Trial
 from serene.experiment.sections import Recipe
-from serene.files import locked, whole_file, write_text
+from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
 from serene.models.parts import PERSONAL
 from serene.models.scoring import TOGETHER, Scores, TorchNetwork, score
@@ -35,6 +35,7 @@ from serene.models.training_speakers import TrainingSpeakers, training_speakers_
 from serene.protocols import Split
 from serene.protocols.split import RANDOM_SHARES
 from serene.task import Task
+from serene.training import distribution
 from serene.training.checkpoint import environment
 from serene.training.trainer import Selected, Trainer
 
@@ -57,8 +58,8 @@ def train_trial(
     Raises:
         SereneError: another process trains it.
     """
-    with locked(trial.folder):
-        if not trial.finished:  # by another process, since this one began
+    with distribution.held(trial.folder):
+        if not distribution.first(lambda: trial.finished):  # by another process, since this one began
             _train(plan, split, trial, beginning, tensorboard, tell)
     tell(trial.folder, plan.recipe.training["epochs"])
 
@@ -77,8 +78,7 @@ def _train(
     model = new_model(recipe, parts["train"], known, beginning)
     if model.whitening is not None:
         estimate(model.whitening, model, parts["train"], stream)
-    trial.folder.mkdir(parents=True, exist_ok=True)
-    with _told(trial.folder, tensorboard, tell) as on_epoch:
+    with _told(trial.folder, tensorboard and distribution.writes(), tell) as on_epoch:
         selected = _fit(recipe, trainer, model, parts, stream, seed=trial.seed, folder=trial.folder, on_epoch=on_epoch)
     if isinstance(model.speaker_embedding, PersonalVectors):
         keep_voices(model, parts["train"], device)
@@ -87,6 +87,8 @@ def _train(
         model.temperature = model.task.temperature(lambda: temperature_of(model, parts["validation"], device))
     scores = {part: score(model, dataset, device=device) for part, dataset in parts.items()}
     probes = probes_of(recipe, model, split, parts, device)
+    if not distribution.writes():
+        return
     before = training_speakers_of(recipe.front_end.make())
     met = TrainingSpeakers.made(split, stream.utterances if stream else (), before)
     model.cpu().save(trial.folder / "model", recipe.front_end.plain("front_end"), met)
@@ -287,9 +289,8 @@ def _told(
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """Give what each row of the log is told to, which may write it as TensorBoard events."""
     with contextlib.ExitStack() as stack:
-        writer: Any = None
-        if tensorboard:
-            writer = stack.enter_context(registry.load("tensorboard", EVENTS, "tracker")(str(folder / "tensorboard")))
+        kind = registry.load("tensorboard", EVENTS, "tracker") if tensorboard else None
+        writer: Any = kind and stack.enter_context(kind(str(folder / "tensorboard")))
 
         def on_epoch(row: Mapping[str, float]) -> None:
             for name, value in row.items() if writer else ():

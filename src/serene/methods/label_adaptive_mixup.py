@@ -11,6 +11,7 @@ from torch.nn import functional
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods.method import Group, Method, Terms, Update, accuracy
+from serene.models import across
 from serene.models.encoder import Frames
 from serene.models.model import EmotionModel
 
@@ -97,19 +98,21 @@ class LabelAdaptiveMixup(Method):
         logits = model.classify(hidden).float()
         dominant = dominant_class(target, own)
         self.measures = {"accuracy": accuracy(logits, dominant)}
-        terms = {"emotion": functional.kl_div(logits.log_softmax(dim=1), target, reduction="batchmean")}
+        clips = across.count(len(target))
+        terms = {"emotion": functional.kl_div(logits.log_softmax(dim=1), target, reduction="sum") / clips}
         if self.centre_weight:
             distances = (hidden - self.centres[dominant]).square().sum(dim=1)
-            terms["centre"] = self.centre_weight * distances.mean()
+            terms["centre"] = self.centre_weight * distances.sum() / clips
         return terms
 
     def mix(self, own: Frames, other: Frames, batch: Batch, partners: Batch) -> tuple[Frames, Tensor]:
         """Mix clips with their partners; return features (batch, frame, feature) and targets (batch, emotion)."""
-        clips = len(batch.ids)
-        chosen = torch.rand(clips, device=own.values.device) < self.probability
-        share = torch.full((clips,), self.share, device=own.values.device)
+        clips, rows = across.gathered(batch.ids)
+        chosen = across.agreed(torch.rand(len(clips), device=own.values.device))[rows] < self.probability
+        share = torch.full_like(chosen, self.share, dtype=torch.float32)
         if self.beta is not None:
-            share = torch.distributions.Beta(self.beta, self.beta).sample((clips,)).to(share)
+            drawn = torch.distributions.Beta(self.beta, self.beta).sample((len(clips),))
+            share = across.agreed(drawn)[rows].to(share)
         share = torch.where(chosen, share, 1.0)
         longest = max(own.values.shape[1], other.values.shape[1])
         first, second = _stretched(own, longest), _stretched(other, longest)

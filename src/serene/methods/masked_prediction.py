@@ -11,6 +11,7 @@ adaptive (TAPT). Masks are drawn for each clip on its own, where fairseq cuts a 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -23,8 +24,10 @@ from serene.audio.batch import Batch
 from serene.audio.clusters import Unlabelled
 from serene.audio.dataset import Dataset
 from serene.errors import SereneError
-from serene.methods.method import Group, Method, Terms, Update
+from serene.methods.method import Group, Method, Terms, Update, accuracy
+from serene.models import across
 from serene.models.encoder import Inside
+from serene.models.heads import cross_entropy
 from serene.models.hubert import Hubert
 from serene.models.model import EmotionModel
 from serene.models.speaker_embedding import PersonalVectors
@@ -104,26 +107,28 @@ class MaskedPrediction(Method):
 
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the cross entropy over hidden frames, and the penalty on what the convolutions give."""
-        rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
+        rng = np.random.default_rng(int(across.agreed(torch.randint(2**62, ())).item()))
         squares: list[Tensor] = []
 
         def convolved(frames: Tensor) -> Tensor:
             sound = model.frames_after(batch).unsqueeze(-1)
             slowed = frames + (self.convolution_gradient - 1) * (frames - frames.detach())
-            squares.append((slowed.float().square() * sound).sum() / (sound.sum() * frames.shape[-1]))
+            values = across.count(int(sound.sum())) * frames.shape[-1]
+            squares.append((slowed.float().square() * sound).sum() / values)
             return slowed
 
         logits, target = self._predict(model, batch, rng, Inside(convolved=convolved))
-        self.measures = {"accuracy": (logits.argmax(dim=1) == target).float().mean().item()}
-        return {"masked": functional.cross_entropy(logits, target), "penalty": self.penalty * squares[0]}
+        self.measures = {"accuracy": accuracy(logits, target)}
+        return {"masked": cross_entropy(logits, target), "penalty": self.penalty * squares[0]}
 
     def _predict(
         self, model: EmotionModel, batch: Batch, rng: np.random.Generator, inside: Inside
     ) -> tuple[Tensor, Tensor]:
         """Hide frames and give logits (hidden frame, cluster) and clusters (hidden frame,)."""
         features = model.features(batch)
-        lengths = model.frames_after(batch).sum(dim=1)
-        drawn = spans(lengths.tolist(), self.mask_probability, self.mask_length, rng)
+        sound = model.frames_after(batch)
+        lengths, rows = across.gathered(sound.sum(dim=1).tolist())  # of all clips, since draws follow each other
+        drawn = spans(lengths, self.mask_probability, self.mask_length, rng)[rows, : sound.shape[1]]
         masked = torch.from_numpy(drawn).to(batch.inputs.device)
         frames = model.context(replace(features, inside=replace(inside, masked=masked)))
         clusters = _fitted(batch.clusters, masked.shape[1])
@@ -140,17 +145,23 @@ class MaskedPrediction(Method):
         """
         assert isinstance(validation, Unlabelled)
         model.eval()
-        rows: dict[str, list[Tensor]] = {}
+        measured: list[tuple[int, str, Tensor]] = []
+        first, step = across.number(), across.processes()
         group_of = dict(zip((u.id for u in validation.utterances), validation.groups.tolist(), strict=True))
-        for number, batch in enumerate(validation.in_order(VALIDATED)):
+        for number, batch in zip(itertools.count(first, step), validation.in_order(VALIDATED, first, step)):
             for name in sorted({group_of[i] for i in batch.ids}):
                 chosen = torch.tensor([i for i, one in enumerate(batch.ids) if group_of[one] == name])
                 rng, some = np.random.default_rng([number]), _rows(batch, chosen).to(device)
-                logits, target = self._predict(model, some, rng, Inside())
+                with across.apart():
+                    logits, target = self._predict(model, some, rng, Inside())
                 losses = functional.cross_entropy(logits, target, reduction="none")
-                rows.setdefault(name, []).append(torch.stack([losses, logits.argmax(dim=1) == target, target]).cpu())
+                rows = torch.stack([losses, logits.argmax(dim=1) == target, target]).cpu()
+                measured.append((number, name, rows))
         model.train()
-        summaries = [_summary(name, torch.cat(parts, dim=1)) for name, parts in rows.items()]
+        parts: dict[str, list[Tensor]] = {}
+        for _, name, rows in sorted(across.gathered(measured)[0], key=lambda one: one[:2]):
+            parts.setdefault(name, []).append(rows)
+        summaries = [_summary(name, torch.cat(own, dim=1)) for name, own in parts.items()]
         return {key: value for summary in summaries for key, value in summary.items()}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from serene.audio.batch import Batch
 from serene.errors import SereneError
+from serene.models import across
 from serene.models.heads import LOSSES
 from serene.models.model import EmotionModel
 from serene.models.parts import Parts
@@ -98,6 +99,8 @@ class Method(nn.Module):
     def loss(self, model: EmotionModel, batch: Batch, progress: float) -> Terms:
         """Give the terms of the loss by name; their sum is minimised.
 
+        Of a batch on several processes each gives its share; see `serene.models.across`.
+
         Args:
             model: reached only through its seams.
             batch: training clips, with targets and speakers.
@@ -133,7 +136,7 @@ def emotion_loss(model: EmotionModel, outputs: Tensor, target: Tensor) -> Tensor
 
 def accuracy(logits: Tensor, classes: Tensor) -> float:
     """Give the share of rows of logits (batch, class) whose largest entry is at the class index (batch,)."""
-    return (logits.argmax(dim=1) == classes).float().mean().item()
+    return across.mean((logits.argmax(dim=1) == classes).float()).item()
 
 
 def speaker_head_for(model: EmotionModel, speakers: int, method: str) -> nn.Module:

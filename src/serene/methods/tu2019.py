@@ -12,6 +12,7 @@ from torch import Tensor
 from serene.audio.batch import Batch
 from serene.errors import SereneError
 from serene.methods.method import GradientReversal, Method, Terms, accuracy, emotion_loss, speaker_head_for
+from serene.models import across
 from serene.models.encoder import Frames
 from serene.models.heads import cross_entropy
 from serene.models.masking import statistics_kept
@@ -139,7 +140,7 @@ class CrossGradient(WithSpeakerHead):
         emotions, speakers = model.classify(model.hidden(embedding)), self.speaker_head(embedding)
         emotion, speaker = emotion_loss(model, emotions, batch.target), cross_entropy(speakers, batch.speaker)
 
-        clips = len(batch.ids)  # the losses are means over the batch: this many times the mean is the sum
+        clips = across.count(len(batch.ids))  # the losses are means over the batch: this many times the mean is the sum
         (along_speaker,) = torch.autograd.grad(clips * speaker, clean.values, retain_graph=True)
         (along_emotion,) = torch.autograd.grad(clips * emotion, clean.values, retain_graph=True)
         for_emotion, for_speaker = self.move(clean, along_speaker), self.move(clean, along_emotion)
@@ -148,7 +149,8 @@ class CrossGradient(WithSpeakerHead):
             perturbed_speaker = self.speaker_head(model.embed_features(for_speaker))
 
         moved = norm(for_emotion.values - clean.values) / norm(clean.values).clamp(min=1e-12)
-        self.measures = {"speaker_accuracy": accuracy(speakers, batch.speaker), "perturbation": moved.mean().item()}
+        measures = {"speaker_accuracy": accuracy(speakers, batch.speaker), "perturbation": across.mean(moved).item()}
+        self.measures = measures
         return {
             "emotion": (1 - self.mixing) * emotion,
             "speaker": (1 - self.mixing) * speaker,

@@ -96,6 +96,11 @@ class Encoder(nn.Module):
         """Tell whether a part at the bottom never trains, so that what it makes of a clip can be stored."""
         return False
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Parts that train and may be shared out among processes; each is called as a whole, and none is in another."""
+        return [self]
+
     def prefix(self, values: Tensor, mask: Tensor) -> Tensor:
         """Give what that part makes of an input (batch, frame, feature): (batch, merged frame, prefix_width)."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serene.errors import SereneError
+from serene.models import across
 from serene.models.masking import Dropout, MaskedBatchNorm, moments
 from serene.models.parts import HeadKind, Projection
 
@@ -167,18 +168,21 @@ def _behind(width: int, kind: HeadKind, dropout: float) -> list[nn.Module]:
 def ccc_loss(values: Tensor, target: Tensor) -> Tensor:
     """Mean over dimensions of `1 - CCC` (Lin 1989) of values and targets (batch, dimension), in full precision.
 
+    Of a batch on several processes it is this one's share, as any loss.
+
     CCC = 2 cov / (var_x + var_y + (mean_x - mean_y)^2), all of it over the batch and with its population statistics;
     a constant dimension that is predicted exactly has CCC 0.
     """
     x, y = values.float(), target.float()
-    x_rest, y_rest = x - x.mean(dim=0), y - y.mean(dim=0)
-    spread = x_rest.square().mean(dim=0) + y_rest.square().mean(dim=0) + (x.mean(dim=0) - y.mean(dim=0)).square()
-    return (1 - 2 * (x_rest * y_rest).mean(dim=0) / spread.clamp(min=1e-8)).mean()
+    x_mean, y_mean = across.mean(x), across.mean(y)
+    x_rest, y_rest = x - x_mean, y - y_mean
+    spread = across.mean(x_rest.square()) + across.mean(y_rest.square()) + (x_mean - y_mean).square()
+    return (1 - 2 * across.mean(x_rest * y_rest) / spread.clamp(min=1e-8)).mean() / across.processes()
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross entropy of logits (batch, class) in full precision; targets are distributions or class indices."""
-    return functional.cross_entropy(logits.float(), target)
+    return functional.cross_entropy(logits.float(), target, reduction="sum") / across.count(len(target))
 
 
 LOSSES = {"cross_entropy": cross_entropy, "ccc": ccc_loss}  # of a task, by the name that it gives

@@ -95,6 +95,11 @@ class LayeredEncoder(Encoder):
         raise NotImplementedError
 
     @property
+    def blocks(self) -> list[nn.Module]:
+        """The layers that train."""
+        return list(self.layers[max(0, self.depth or 0) :])
+
+    @property
     def convolutions(self) -> nn.Module:
         """What is at the very bottom, and only trains where everything does."""
         raise NotImplementedError

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from serene.models import across
+
 
 def mask_of(lengths: Tensor, longest: int) -> Tensor:
     """Turn lengths (batch,) into a bool mask (batch, frame): true where there is sound, false in the padding."""
@@ -27,6 +29,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     While training, the mean and variance come from valid frames only, so that padding counts for nothing; when
     scoring, the running statistics make it a fixed affine map, so that batch-mates count for nothing either. So they do
     for a single row while training, such as a long clip alone in a batch of so many seconds: it has no variance.
+    Of a batch on several processes the frames of all count.
     """
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -39,10 +42,29 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return torch.zeros_like(rows).to(normalised.dtype).index_copy(0, valid, normalised).view_as(values)
 
     def _normalised(self, rows: Tensor) -> Tensor:
-        if not self.training or len(rows) > 1:
-            return super().forward(rows)
+        if self.training and across.processes() > 1:
+            return self._over_all(rows.float()).to(rows.dtype)
+        return super().forward(rows) if not self.training or len(rows) > 1 else self._at_rest(rows)
+
+    def _at_rest(self, rows: Tensor) -> Tensor:
         known = (self.running_mean, self.running_var, self.weight, self.bias)
         return nn.functional.batch_norm(rows, *known, eps=self.eps)
+
+    def _over_all(self, wide: Tensor) -> Tensor:
+        """Do as for one process, with the statistics of all processes' rows (row, feature)."""
+        sums = across.summed(torch.cat([wide.sum(dim=0), wide.new_tensor([len(wide)])]))
+        count = sums[-1].item()
+        if count < 2:
+            return self._at_rest(wide)
+        mean = sums[:-1] / count
+        variance = across.summed((wide - mean).square().sum(dim=0)) / count
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum or 0.0)
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+                self.num_batches_tracked += 1  # pyright: ignore[reportOptionalOperand]
+        normalised = (wide - mean) * torch.rsqrt(variance + self.eps)
+        return normalised * self.weight + self.bias if self.affine else normalised
 
 
 class Dropout(nn.Dropout):

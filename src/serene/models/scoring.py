@@ -11,6 +11,7 @@ from torch import nn
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
 from serene.errors import SereneError
+from serene.models import across
 from serene.models.model import EmotionModel
 from serene.models.network import Network
 
@@ -92,11 +93,13 @@ def score(model: EmotionModel, dataset: Dataset, *, batch_size: int = TOGETHER, 
 
 
 def scored(network: Network, dataset: Dataset, temperature: float, batch_size: int = TOGETHER) -> Scores:
-    """Score every clip by a network, whatever runs it; see `score`."""
+    """Score every clip by a network, whatever runs it; see `score`. Processes score a share each, and know all."""
     rows = {}
-    for batch in dataset.in_order(network.clips(dataset.store.front_end.spec, batch_size)):
+    size = network.clips(dataset.store.front_end.spec, batch_size)
+    for batch in dataset.in_order(size, across.number(), across.processes()):
         outputs, embeddings = network(batch)
         for name, *row in zip(batch.ids, dataset.task.scores(outputs, temperature), embeddings, strict=True):
             rows[name] = row
+    rows = dict(across.gathered(tuple(rows.items()))[0])
     ids = tuple(u.id for u in dataset.utterances)
     return Scores(ids, np.stack([rows[i][0] for i in ids]), np.stack([rows[i][1] for i in ids]))

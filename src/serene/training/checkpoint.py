@@ -16,7 +16,9 @@ import torch
 from serene.errors import SereneError
 from serene.files import append_text, damaged, read_json_lines, regular, whole_file, write_text
 from serene.methods.method import Method
+from serene.models import across
 from serene.models.model import EmotionModel
+from serene.training import distribution
 
 Row = dict[str, float]
 PACKAGES = (
@@ -41,24 +43,37 @@ class Checkpoint:
 
     def resume(self) -> None:
         """Take up the state of an interrupted run, where there is one."""
-        if not self.path.exists():
-            self.steps.unlink(missing_ok=True)
+        state = distribution.first(self._state)
+        if state is None:
             return
         try:
-            state: dict[str, Any] = torch.load(regular(self.path), map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
             self.method.load_state_dict(state["method"])
             for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
             self.epoch, self.best_epoch, self.best = state["epoch"], state["best_epoch"], state["best"]
             self.best_model, self.rows = state["best_model"], state["rows"]
-        except Exception as error:  # torch has exceptions of its own, and advice that fits no checkpoint
-            why = str(error).partition("\n")[0] if isinstance(error, RuntimeError) else type(error).__name__
-            raise SereneError(
-                f"{self.path} is damaged or does not fit this run ({why}); delete its folder to start again."
-            ) from error
-        self._write_log()  # the run may have been killed between the files
-        write_text(self.steps, _lines(self._kept_steps()))
+        except Exception as error:
+            raise self._unfit(error) from error
+        if distribution.writes():
+            self._write_log()  # the run may have been killed between the files
+            write_text(self.steps, _lines(self._kept_steps()))
+
+    def _state(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            self.steps.unlink(missing_ok=True)
+            return None
+        try:
+            return torch.load(regular(self.path), map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise self._unfit(error) from error
+
+    def _unfit(self, error: Exception) -> SereneError:
+        """Say so in a sentence: torch has exceptions of its own, and advice that fits no checkpoint."""
+        why = str(error).partition("\n")[0] if isinstance(error, RuntimeError) else type(error).__name__
+        return SereneError(
+            f"{self.path} is damaged or does not fit this run ({why}); delete its folder to start again."
+        )
 
     def _kept_steps(self) -> list[Row]:
         if not self.steps.exists():
@@ -71,12 +86,15 @@ class Checkpoint:
 
     def keep(self, row: Row, merit: float, steps: list[Row]) -> None:
         """Note an epoch, and its weights where it is the best so far; write the state whole or not at all."""
-        # before the state: rows that an interruption leaves over are dropped
-        append_text(self.steps, _lines(steps))
+        optimizers = [distribution.state_of(optimizer) for optimizer in self.optimizers]
         self.rows.append(row)
         if merit > self.best:
             self.best, self.best_epoch = merit, self.epoch
             self.best_model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        if not distribution.writes():
+            return
+        # before the state: rows that an interruption leaves over are dropped
+        append_text(self.steps, _lines(steps))
         state = {
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
@@ -85,7 +103,7 @@ class Checkpoint:
             "rows": self.rows,
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": optimizers,
         }
         kept = io.BytesIO()  # torch itself reports a full disk as an error of another kind
         torch.save(state, kept)
@@ -109,6 +127,7 @@ def environment(seconds: float) -> dict[str, Any]:
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        **({"processes": across.processes()} if across.processes() > 1 else {}),
         "seconds": round(seconds, 1),
     }
 

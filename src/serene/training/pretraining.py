@@ -26,7 +26,7 @@ from serene.audio.mfcc import Mfcc
 from serene.audio.store import Store
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.files import damaged, locked, regular, whole_file, whole_folder, write_text
+from serene.files import damaged, regular, whole_file, whole_folder, write_text
 from serene.methods import PRETRAINING
 from serene.methods.masked_prediction import MaskedPrediction
 from serene.models import pretrained, weights
@@ -39,6 +39,7 @@ from serene.models.training_speakers import CLIPS, training_clips_of
 from serene.protocols.split import shuffled
 from serene.settings import CorpusSettings, unlike_defaults
 from serene.sound import SAMPLE_RATE
+from serene.training import distribution
 from serene.training.checkpoint import environment
 from serene.training.stages import Pretraining, StageSettings, TargetSettings
 from serene.training.trainer import Trainer
@@ -79,7 +80,7 @@ class Stage:
         ]
         settings["targets"] = unlike_defaults(self._targets, TargetSettings)
         settings["method"] = unlike_defaults(settings["method"], MaskedPrediction)
-        settings["training"] = unlike_defaults(settings["training"], Trainer)
+        settings["training"] = unlike_defaults(settings["training"] | {"distribute": "ddp"}, Trainer)
         first = weights.digest(self.encoder["weights"]) if self.encoder["weights"] else self.encoder["config"]
         begun = self.before.identity if self.before else first
         trained = Manifest(self.clips).digest_of(DECISIVE)
@@ -164,29 +165,35 @@ def compute(stage: Stage, progress: Progress) -> Path:
     Raises:
         SereneError: another process computes it.
     """
-    if stage.product.exists():
+    if distribution.first(stage.product.exists):
         return stage.product
     if stage.before:
         compute(stage.before, progress)
-    with locked(stage.folder):
-        if not stage.product.exists():
+    with distribution.held(stage.folder):
+        if not distribution.first(stage.product.exists):
             _compute(stage, progress)
     return stage.product
 
 
 def _compute(stage: Stage, progress: Progress) -> None:
+    store, clusters = distribution.first(lambda: _prepared(stage, progress))
+    model, method = _model(stage, clusters)
+    started = time.perf_counter()
+    _fit(stage, model, method, store, progress)
+    if distribution.writes():
+        facts = environment(time.perf_counter() - started)
+        write_text(stage.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
+        _keep(stage, model.cpu(), method.cpu())
+        (stage.folder / "training.pt").unlink(missing_ok=True)
+
+
+def _prepared(stage: Stage, progress: Progress) -> tuple[Store, int]:
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "stage.yaml", yaml.safe_dump(asdict(stage.settings), sort_keys=False))
     maker = _clusters(stage, progress)
     store = Store(stage.runs / "store", maker)
     warm(stage.clips, store, lambda done, of: progress("clusters", done, of))
-    model, method = _model(stage, len(maker.centres))
-    started = time.perf_counter()
-    _fit(stage, model, method, store, progress)
-    facts = environment(time.perf_counter() - started)
-    write_text(stage.folder / "environment.json", json.dumps(facts, indent=2) + "\n")
-    _keep(stage, model.cpu(), method.cpu())
-    (stage.folder / "training.pt").unlink(missing_ok=True)
+    return store, len(maker.centres)
 
 
 def _fit(stage: Stage, model: EmotionModel, method: MaskedPrediction, store: Store, progress: Progress) -> None:
@@ -194,26 +201,21 @@ def _fit(stage: Stage, model: EmotionModel, method: MaskedPrediction, store: Sto
     told = {"stride": model.encoder.stride, "crop": round(stage.settings.crop * SAMPLE_RATE), "known": stage.known}
     train = Unlabelled(stage.trained, store, **told)
     held = [u for u in stage.clips if u.id in stage.held_out]
-    groups = [stage.held_out[u.id] for u in held]
-    validation = Unlabelled(held, store, **told, groups=groups) if held else None
+    validation = Unlabelled(held, store, **told, groups=[stage.held_out[u.id] for u in held]) if held else None
     trainer = Trainer(**stage.settings.training)
-    epochs = stage.settings.training["epochs"]
+    validate = None if validation is None else lambda trained: method.validate(trained, validation, trainer.device)
     trainer.fit(
-        model,
-        method,
-        train,
-        None if validation is None else lambda trained: method.validate(trained, validation, trainer.device),
+        *(model, method, train, validate),
         seed=stage.settings.seed,
         folder=stage.folder,
-        on_epoch=lambda row: progress("pre-training", int(row["epoch"]), epochs),
+        on_epoch=lambda row: progress("pre-training", int(row["epoch"]), trainer.epochs),
     )
 
 
 def _model(stage: Stage, centres: int) -> tuple[EmotionModel, MaskedPrediction]:
     torch.manual_seed(stage.settings.seed)
     known, begun = stage.known, stage.begins_with
-    encoder = {**stage.encoder, "weights": begun, "train": "all"}
-    encoder["config"] = stage.encoder["config"] if begun is None else None
+    encoder = stage.encoder | {"weights": begun, "train": "all"} | ({} if begun is None else {"config": None})
     parts = Parts(pooling="mean", hidden=(), head="linear", speaker_embedding=stage.settings.speaker_embedding)
     model = EmotionModel(
         NOTHING, 1, encoder="hubert", encoder_settings=encoder, normalize=stage.normalize, speakers=known, parts=parts
@@ -291,8 +293,7 @@ def _keep(stage: Stage, model: EmotionModel, method: MaskedPrediction) -> None:
 
 
 def _drawn(names: set[str], share: float, salt: str) -> set[str]:
-    count = max(1, round(share * len(names))) if share else 0
-    return set(shuffled(names, 0, f"held out {salt}")[:count])
+    return set(shuffled(names, 0, f"held out {salt}")[: max(1, round(share * len(names))) if share else 0])
 
 
 def _text(utterance: Utterance) -> str:

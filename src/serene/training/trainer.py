@@ -18,8 +18,10 @@ from serene.audio.dataset import Dataset
 from serene.audio.speaker_stream import SpeakerStream
 from serene.errors import SereneError
 from serene.methods.method import Group, Method
+from serene.models import across
 from serene.models.masking import statistics_kept
 from serene.models.model import EmotionModel
+from serene.training import distribution
 from serene.training.checkpoint import Checkpoint, Row
 from serene.training.update import MovingUpdate, Streams, seed_of
 
@@ -67,6 +69,8 @@ class Trainer:
             their mean CCC; or the last.
         patience: stop after this many epochs without a better one; never, without it.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        distribute: what several processes of one training share: the batches alone (`ddp`), or also the parameters,
+            gradients and optimisers' states of what trains in the encoder (`fsdp`).
     """
 
     epochs: int = 100
@@ -91,6 +95,7 @@ class Trainer:
     select_on: SelectOn = "validation UA"
     patience: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    distribute: distribution.Mode = "ddp"
 
     def __post_init__(self) -> None:
         """Check the settings that make no sense together or at all."""
@@ -111,6 +116,7 @@ class Trainer:
             raise SereneError("training.device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'.")
         if self.select_on == "last" and self.patience is not None:
             raise SereneError("training.patience needs validation: choose select_on 'validation UA', or drop patience.")
+        distribution.check_share(self.batch_size if self.batch_seconds is None else None)
         if self.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -143,23 +149,24 @@ class Trainer:
         """
         if validate is None and self.select_on != "last":
             raise SereneError(f"select_on is '{self.select_on}', but the split has no validation part; use 'last'.")
-        model.to(self.device)
-        method.to(self.device)
-        updates = [MovingUpdate(one, lambda group: self._optimizer(group, model)) for one in method.updates(model)]
+        trained = distribution.spread(model, method.to(self.device), self.device, self.distribute)
+        updates = [MovingUpdate(one, lambda group: self._optimizer(group, trained)) for one in method.updates(trained)]
         progress = Checkpoint(folder, model, method, [moved.optimizer for update in updates for moved in update.groups])
         progress.resume()
+        distribution.take_up(trained, model, progress.optimizers)
         while not self._finished(progress):
             started = time.perf_counter()
-            steps = self._epoch(model, method, updates, Streams(train, speakers, seed), progress.epoch)
+            steps = self._epoch(trained, method, updates, Streams(train, speakers, seed), progress.epoch)
             row = _means(steps)
-            row |= validate(model) if validate else {}
+            with distribution.whole(trained, model):
+                row |= validate(model) if validate else {}
             progress.epoch += 1
             row = {"epoch": progress.epoch, **row, "seconds": round(time.perf_counter() - started, 3)}
             progress.keep(row, self._merit(row), steps)
             if on_epoch:
                 on_epoch(row)
         model.load_state_dict(progress.best_model)
-        model.eval()
+        model.to(self.device).eval()
         return Selected(progress.best_epoch, self.rule, progress.rows)
 
     @property
@@ -224,14 +231,17 @@ class Trainer:
             for number, moving in enumerate(updates):
                 if at % moving.update.every:
                     continue
-                torch.manual_seed(seed_of(streams.seed, epoch, step, number))
+                mine = [across.number()] if across.number() else []  # no two processes drop the same
+                torch.manual_seed(seed_of(streams.seed, epoch, step, number, *mine))
                 moving.prepare(at, self.factor(progress))
                 for part, indices in enumerate(group):
-                    drawn = streams.draw(moving.update.streams, indices, (epoch, step, part))
-                    batches_of_update = [batch.to(self.device) for batch in drawn]
-                    share = len(indices) / row["clips"]
-                    for name, value in self._backward(moving, model, method, batches_of_update, progress, len(group)):
-                        row[name] = row.get(name, 0.0) + share * value
+                    with streams.sharing(moving.update.streams, len(indices)) as copies:
+                        drawn = streams.draw(moving.update.streams, indices, (epoch, step, part))
+                        batches_of_update = [batch.to(self.device) for batch in drawn]
+                        parts = copies * len(group)
+                        measured = self._backward(moving, model, method, batches_of_update, progress, parts)
+                    for name, value in measured:
+                        row[name] = row.get(name, 0.0) + len(indices) / row["clips"] * value
                 row |= moving.step(self.clip)
             rows.append(row)
         return rows
@@ -255,12 +265,12 @@ class Trainer:
         progress: float,
         parts: int,
     ) -> list[tuple[str, float]]:
-        """Add the gradients of one batch's loss; return what was measured, by its name in the log."""
+        """Add the gradients of a batch's loss, one of so many parts; return what was measured, by its log name."""
         update = moving.update
         kept = contextlib.nullcontext() if "emotion" in update.streams else statistics_kept(model)
         with kept, torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             terms = update.loss(*batches, progress)
-        values = {name: term.item() for name, term in terms.items()}
+        values = {name: across.summed(term.detach()).item() for name, term in terms.items()}
         if not all(map(math.isfinite, values.values())):
             raise SereneError(
                 f"The loss of the {update.name} update is not finite at {progress:.1%} of the training (iteration "

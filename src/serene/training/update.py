@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from serene.audio.batch import Batch
 from serene.audio.dataset import Dataset
 from serene.audio.speaker_stream import SpeakerStream
 from serene.errors import SereneError
 from serene.methods.method import Group, Stream, Update
+from serene.models import across
+from serene.training import distribution
 from serene.training.checkpoint import Row
 
 TAGS: dict[Stream, int] = {"emotion": 0, "speakers": 1, "partners": 2}  # of each stream's own random numbers
@@ -43,10 +45,11 @@ class MovingUpdate:
 
     def step(self, clip: float | None) -> Row:
         """Let every group that no longer rests take its step; return the norms of the gradients before clipping."""
+        distribution.add_up([parameter for moved in self.groups for parameter in moved.group.parameters])
         for moved in self.groups:  # all of them first: where one is not finite, nothing moves
             group = moved.group
             limit = group.clip or clip or math.inf
-            norm = nn.utils.clip_grad_norm_([p for p in group.parameters if p.grad is not None], limit).item()
+            norm = distribution.clip([p for p in group.parameters if p.grad is not None], limit)
             self.norms[f"{self.update.name}/{group.name}_gradient"] = norm
             if not math.isfinite(norm):
                 raise SereneError(
@@ -85,17 +88,31 @@ class Streams:
         self.train, self.speakers, self.seed = train, speakers, seed
 
     def draw(self, streams: Sequence[Stream], indices: np.ndarray, at: tuple[int, ...]) -> list[Batch]:
-        """Give a batch of each stream: the emotion corpus's is of these clips."""
-        return [self._one(stream, indices, np.random.default_rng([self.seed, *at, TAGS[stream]])) for stream in streams]
+        """Give a batch of each stream, or this process's share: the emotion corpus's is of these clips."""
+        return [self._one(stream, indices, (self.seed, *at, TAGS[stream])) for stream in streams]
 
-    def _one(self, stream: Stream, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        if stream == "emotion":
-            return self.train.batch(indices, rng)
+    def _one(self, stream: Stream, indices: np.ndarray, seeds: tuple[int, ...]) -> Batch:
+        rng = np.random.default_rng(seeds)
+        if stream == "speakers":
+            speakers = self._speakers()
+            return speakers.batch(rng, across.own(speakers.batch_size))
         if stream == "partners":
-            return self.train.batch(rng.integers(len(self.train), size=len(indices)), rng)
+            indices = rng.integers(len(self.train), size=len(indices))
+        rng = np.random.default_rng((*seeds, across.number())) if across.number() else rng  # of what is done to clips
+        return self.train.batch(indices[across.own(len(indices))], rng)
+
+    def _speakers(self) -> SpeakerStream:
         if self.speakers is None:
             raise SereneError("This method learns from a speaker corpus, and was given none.")
-        return self.speakers.batch(rng)
+        return self.speakers
+
+    def sharing(self, streams: Sequence[Stream], clips: int) -> contextlib.AbstractContextManager[int]:
+        """Let each process take all of a batch where one of the streams has fewer clips than there are processes.
+
+        Gives how many processes do the same then.
+        """
+        fewest = min(clips, self._speakers().batch_size) if "speakers" in streams else clips
+        return across.apart(fewest < across.processes())
 
 
 def seed_of(*numbers: int) -> int:
