@@ -32,7 +32,7 @@ from serene.training.trainer import Trainer
 
 import side_by_side  # isort: skip  # of this folder
 
-TOLERANCE = 1e-5  # of a weight; sums over two halves round otherwise than sums over the whole
+TOLERANCE = 5e-5  # of a weight; sums over two halves round otherwise than sums over the whole
 ADAM = 2e-3  # where Adam ascends: it moves a weight by its rate of 1e-3, however small a gradient rounding leaves
 TABLE = [*METHODS, *PRETRAINING]
 DDP, FSDP = list(side_by_side.CASES), [*TABLE, "layers", "layers, computed again"]
@@ -102,7 +102,7 @@ def test_two_processes_go_the_way_of_one(
     assert far(begun, {name: one["weights"][name] for name in begun}) > 1e-3, "something was learnt"
     assert far(one["weights"], two["weights"]) < (ADAM if "adam" in case else TOLERANCE)
     for own, others in zip(one["rows"], two["rows"], strict=True):
-        assert others == pytest.approx(own, rel=2e-3, abs=1e-5)  # validation too
+        assert others == pytest.approx(own, rel=2e-3, abs=5e-5)  # validation too
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_jobs_and_torchrun_are_one_too_many(of_three: None, tiny_recipe: Path, t
 
 
 def test_every_row_is_in_one_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = length_buckets(np.arange(23), 7, np.random.default_rng(0))
+    batches = length_buckets(np.arange(1, 24), 7, np.random.default_rng(0))
     monkeypatch.setattr(across, "processes", lambda: 3)
     for batch in batches:
         shares = []

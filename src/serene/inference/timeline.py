@@ -41,7 +41,8 @@ class Timeline:
         task: what the model predicts.
         window: seconds of a window.
         hop: seconds from a window's beginning to the next one's.
-        windows: every window with its own scores, or the note why it has none; they overlap where `hop` is shorter.
+        windows: every window with its own scores, or the note why it has none; they overlap where `hop` is shorter. The
+            last one ends with the sound, and may be shorter than the others by less than a hop.
         emotion: of the whole sound: the mean scores over the windows that have some. Its segments follow each other
             without a gap, as `serene.inference.segments.merged` makes them of the windows and of pauses in the speech.
     """
@@ -71,8 +72,6 @@ def timeline(
     progress: Progress | None = None,
 ) -> Timeline:
     """Go through a sound of any length in windows, in blocks of which only the windows' scores are kept.
-
-    The last window ends with the sound, and may be shorter than the others by less than a hop.
 
     Args:
         sound: as a recognizer takes it.
@@ -107,8 +106,8 @@ def timeline(
             progress("answering", len(windows), max(len(windows), expected))
     if not windows:
         raise AudioError(f"{name} holds no samples.")
-    told = {"remark": joined(remarks), "adapted_to": profile and profile.name}
-    emotion = replace(_whole(windows, merged(windows, hop, pauses_of(found), recognizer.abstain), recognizer), **told)
+    emotion = _whole(windows, merged(windows, hop, pauses_of(found), recognizer.abstain), recognizer)
+    emotion = replace(emotion, remark=joined(remarks), adapted_to=profile and profile.name)
     return Timeline(name, recognizer.folder.task, window, hop, tuple(windows), emotion)
 
 

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +18,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-import serene
 from serene.errors import SereneError
 from serene.files import locked
 from serene.models import across
@@ -63,7 +63,7 @@ def joined() -> Iterator[None]:
     _store = dist.PrefixStore("serene", store)
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        agree(lambda: {"serene": serene.__version__, "torch": torch.__version__})
+        agree(lambda: {"serene": metadata.version("serene-ser"), "torch": torch.__version__})
         yield
         dist.destroy_process_group()
     except BaseException as error:
