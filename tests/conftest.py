@@ -6,9 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,28 @@ def enrolled_run(tiny_run: Path, tiny_recipe: Path) -> Path:
     changes = ["method={name: domain_adversarial}", "features.normalize=speaker"]
     with quick():
         return train(recipe.load(tiny_recipe, changes), tiny_run.parent).folder
+
+
+@pytest.fixture(scope="module")
+def ray(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A Ray of this machine, whose workers can import what lies beside the test; skipped where there is none."""
+    from serene import cluster
+    from serene.errors import SereneError
+
+    if find_spec("ray") is None:  # looked for, and not imported: `connected` has words to say before that
+        pytest.skip("ray is not installed: pip install 'serene-ser[ray]'")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        paths = [str(request.path.parent), str(Path(cluster.__file__).parents[1]), os.environ.get("PYTHONPATH")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        patch.setattr(cluster, "STORE", 100_000_000)
+        for last in (False, False, True):
+            try:
+                connection = stack.enter_context(cluster.connected("ray"))
+                break
+            except SereneError as error:  # its own limit is 30 seconds, whatever else the machine does
+                if last:
+                    pytest.skip(f"Ray does not start: {error}")
+        yield connection
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,27 @@ def train_trial(*task: Any) -> None:
     """Train a trial as ever, with one probe, in whatever process this is."""
     trial.speaker_probe = one_probe
     trial.train_trial(*task)
+
+
+def train_trial_lost_once(*task: Any) -> None:
+    """Train a trial with one probe; the first process to have trained an epoch is killed, as a file of the run says."""
+
+    def tell(folder: Path, epoch: int) -> None:
+        if epoch == 1:
+            try:
+                (folder.parents[1] / "killed").touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        task[-1](folder, epoch)
+
+    train_trial(*task[:-1], tell)
+
+
+def lost(_number: int, _tell: Any) -> None:
+    """Be killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def unseal(trial: Path) -> None:

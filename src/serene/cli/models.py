@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from serene.cli.terminal import Json, Rows, Trust, app, aside, bars, out, print_json, training
+from serene.cli.terminal import Json, On, Rows, Trust, app, aside, bars, out, print_json, training
 from serene.errors import SereneError
 
 if TYPE_CHECKING:
     from serene.inference.recognizer import Recognizer
+    from serene.inference.summary import Summary
 
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="A model folder, or its name on the Hugging Face hub.")
@@ -64,6 +66,7 @@ def predict(
     precision: Precision = "fp32",
     threads: Threads = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    on: On = None,
     trust: Trust = None,
     json: Json = False,
 ) -> None:
@@ -76,8 +79,9 @@ def predict(
         recognizer = Recognizer.load(model, profile=profile, abstain=abstain, **runs)
         target: Any = Rows() if output is None else output
         clips = _clips(sounds, enrol_speakers, timeline, form)
-        _refuse_misplaced(adapt, timeline)
-        if not timeline and output is None and form is None and clips is None and _is_one_sound(sounds):
+        _refuse_misplaced(adapt, on, timeline)
+        alone = not timeline and output is None and form is None and clips is None and on is None
+        if alone and _is_one_sound(sounds):
             _answer_one(sounds[0], recognizer, json)
             return
         form = "json" if json and output is None and form is None else form
@@ -88,10 +92,8 @@ def predict(
                 cut = {"window": window, "hop": hop, "adapt": adapt is not None}
                 done = timelines(sounds, recognizer, target, form, **cut, progress=progress)
             else:
-                from serene.inference.predict import predict as predict_all
-
-                given = {"enrol_speakers": clips, "adapt_to_folder": adapt is not None}
-                done = predict_all(sounds, recognizer, target, form, **given, progress=progress)
+                given = {"enrol_speakers": clips, "adapt_to_folder": adapt is not None, "progress": progress}
+                done = _answer_many(sounds, recognizer, target, form, on, given)
     _say(done, json and output is not None, to=aside if output is None and not timeline else out)
 
 
@@ -127,7 +129,23 @@ def enrol(
         )
 
 
-def _refuse_misplaced(adapt: str | None, timeline: bool) -> None:
+def _answer_many(
+    sounds: list[Path], recognizer: Recognizer, target: Any, form: str | None, on: str | None, given: dict[str, Any]
+) -> Summary:
+    from serene import cluster
+    from serene.inference.predict import predict as predict_all
+
+    if on is None:
+        return predict_all(sounds, recognizer, target, form, **given)
+    with cluster.connected(on):  # before anything is written
+        from serene.inference.on_ray import answers_on
+
+        return predict_all(sounds, recognizer, target, form, answering=partial(answers_on, on), **given)
+
+
+def _refuse_misplaced(adapt: str | None, on: str | None, timeline: bool) -> None:
+    if on is not None and timeline:
+        raise SereneError("--on is for answers of one sound each: leave it out with --timeline.")
     if adapt == "folder" and timeline:
         raise SereneError("--adapt folder is for answers of one sound each: a timeline takes --adapt recording.")
     if adapt == "recording" and not timeline:

@@ -48,6 +48,10 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, help="Trainings at a time: by default one on a GPU, else one per core."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option("--on", help="ray: a Ray on this machine, or that of RAY_ADDRESS; ray://HOST:PORT: that cluster."),
+]
 Runs = Annotated[Path, typer.Option("-o", "--output", help="Folder of runs.")]
 
 

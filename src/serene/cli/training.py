@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serene.cli.terminal import Jobs, Json, Runs, Trust, app, bars, out, print_json, print_table, training
+from serene.cli.terminal import Jobs, Json, On, Runs, Trust, app, bars, out, print_json, print_table, training
 from serene.corpora.spelling import words
 from serene.errors import SereneError
 from serene.files import read_json_lines
@@ -18,6 +18,7 @@ from serene.files import read_json_lines
 if TYPE_CHECKING:
     from serene.evaluation.report import Report
     from serene.experiment.recipe_file import RecipeFile
+    from serene.experiment.sections import Recipe
     from serene.experiment.train import TableReport
 
 
@@ -33,6 +34,13 @@ def train(
     jobs: Jobs = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="List the rows of the recipe's table; train nothing.")] = False,
+    print_trials: Annotated[
+        bool, typer.Option("--print-trials", help="List the trials in the order of --trial; train nothing.")
+    ] = False,
+    trial: Annotated[
+        str | None, typer.Option("--trial", help="I/N: only the I-th of N shares of the trials, and no report.")
+    ] = None,
+    on: On = None,
     trust: Trust = None,
     json: Json = False,
 ) -> None:
@@ -48,26 +56,87 @@ def train(
         _print_rows(file, json)
         return
     with training():
-        from serene.experiment import train
         from serene.experiment.recipe import check, load_table
-        from serene.experiment.run_report import report_of
         from serene.training import distribution
-        from serene.training.stages import pretraining
 
+        name, few = file.name(row), print_trials or trial is not None
         tree = None if file.rows and row is None else file.tree(row, overrides or [])
-        with distribution.joined(), bars(distribution.writes()) as progress:
-            how: dict[str, Any] = {"jobs": jobs, "tensorboard": tensorboard, "progress": progress}
-            if tree is None:
-                table = train.train_table(load_table(recipe, overrides or []), output, output / file.name(), **how)
-                show = partial(_print_table_report, table)
-            elif "stages" in tree and "protocol" not in tree:  # it makes an encoder and learns no emotions
-                show = partial(_print_encoder, train.pretrain(pretraining(tree, file.name(row)), output, progress))
-            else:
-                run = train.train(check(tree, file.name(row)), output, **how)
-                show = partial(_print_report, distribution.first(lambda: report_of(run)), run.folder)
-            shown = distribution.writes()
-        if shown:
-            show(json)
+        if (few or on is not None) and distribution.asked():
+            raise SereneError(
+                "torchrun has all processes train each trial: leave --on, --trial and --print-trials out."
+            )
+        if few and on is not None:
+            raise SereneError("--on has Ray share the trials out: leave --trial and --print-trials out.")
+        if tree is not None and "stages" in tree and "protocol" not in tree:
+            if few or on is not None:
+                raise SereneError(f"{recipe} makes an encoder, in stages, and has no trials; leave the option out.")
+            _make_encoder(tree, name, output, json)
+            return
+        recipes = load_table(recipe, overrides or []) if tree is None else {name: check(tree, name)}
+        how: dict[str, Any] = {"jobs": jobs, "tensorboard": tensorboard}
+        if few:
+            _train_share([*recipes.values()], output, None if print_trials else trial, json, **how)
+        else:
+            _train_all(recipes, output, output / name if tree is None else None, on, json, **how)
+
+
+def _train_all(
+    recipes: Mapping[str, Recipe], output: Path, table: Path | None, on: str | None, json: bool, **how: Any
+) -> None:
+    """Train one recipe, or a table whose report goes to a folder; on Ray where that is asked for."""
+    from serene import cluster
+    from serene.experiment import train
+    from serene.experiment.run_report import report_of
+    from serene.training import distribution
+
+    where = distribution.joined() if on is None else cluster.connected(on)
+    with where, bars(distribution.writes()) as progress:
+        how["progress"] = progress
+        if on is not None:
+            train.train_on(on, recipes.values(), output, tensorboard=how["tensorboard"], progress=progress)
+        if table is not None:
+            show = partial(_print_table_report, train.train_table(recipes, output, table, **how))
+        else:
+            run = train.train(*recipes.values(), output, **how)
+            show = partial(_print_report, distribution.first(lambda: report_of(run)), run.folder)
+        shown = distribution.writes()
+    if shown:
+        show(json)
+
+
+def _make_encoder(tree: Any, name: str, output: Path, json: bool) -> None:
+    """Train an encoder, which learns no emotions."""
+    from serene.experiment.train import pretrain
+    from serene.training import distribution
+    from serene.training.stages import pretraining
+
+    with distribution.joined(), bars(distribution.writes()) as progress:
+        folder, shown = pretrain(pretraining(tree, name), output, progress), distribution.writes()
+    if shown:
+        _print_encoder(folder, json)
+
+
+def _train_share(recipes: Sequence[Recipe], output: Path, share: str | None, json: bool, **how: Any) -> None:
+    """Train a share of the trials, or none; list those of the share, or all."""
+    from serene.experiment.train import train_trials
+    from serene.experiment.trials import share_of, trials_of
+
+    chosen = slice(None) if share is None else share_of(share)
+    with bars() as progress:
+        numbered = list(enumerate(trials_of(recipes, output, progress), 1))[chosen]
+        if share is not None:
+            train_trials([one for _, one in numbered], progress=progress, **how)
+    rows = [
+        {"trial": number, "recipe": one.plan.recipe.name, "fold": one.trial.fold, "seed": one.trial.seed}
+        | {"finished": one.trial.finished, "folder": str(one.trial.folder)}
+        for number, one in numbered
+    ]
+    if json:
+        print_json({"share": share, "trials": rows})
+        return
+    print_table([{name: str(value) for name, value in row.items()} for row in rows] or [{"trials": "none"}])
+    if share is not None:
+        out.print("No report is written of a share; `serene train` without --trial writes it once all have finished.")
 
 
 @app.command()

@@ -247,6 +247,18 @@ def load_corpus(
     return manifest.only(settings.only, where=f"{section}.only") if settings.only else manifest
 
 
+def files_of(plan: Plan) -> list[Path]:
+    """Name the small files that a plan hangs on: its manifests, and what its run's folder says it is of."""
+    runs, recipe = plan.run.folder.parent, plan.recipe
+    found = [plan.run.folder / "recipe.yaml"]
+    for own in filter(None, (recipe.corpus, recipe.speakers)):
+        path = folder_of(own.name, own.path)
+        assert path is not None  # or there would be no plan
+        made = path.suffix == ".jsonl" and own.name != "table"
+        found.append(path if made else _kept_manifest(runs, own.name, path))
+    return found
+
+
 def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:
     """Read a manifest, and make sure that it is of the corpus that the recipe, and so every report, names."""
     manifest = Manifest.read(path)

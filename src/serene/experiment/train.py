@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serene import cluster
 from serene.audio.dataset import warm
 from serene.audio.mfcc import CEPSTRA
 from serene.audio.store import Store
@@ -20,6 +23,7 @@ from serene.experiment.plan import (
     Plan,
     Progress,
     copies_of,
+    files_of,
     load_corpus,
     make_plan,
     plan_pretraining,
@@ -32,6 +36,7 @@ from serene.experiment.run import Run
 from serene.experiment.run_report import differences, report_of, write_report
 from serene.experiment.sections import Recipe
 from serene.experiment.trial import train_trial
+from serene.experiment.trials import Planned, trials_of
 from serene.experiment.workers import CORES, work
 from serene.files import locked, read_json_lines, write_text
 from serene.models import across
@@ -86,7 +91,6 @@ def train(
     the other; the first process does what is done once.
     """
     distribution.check_jobs(jobs)
-    device = recipe.training.make().device
     planned = distribution.first(lambda: make_plan(recipe, runs, progress))
     distribution.agree(
         lambda: {"recipe": recipe.identity(""), "manifest": load_corpus(recipe.corpus, runs, progress).digest}
@@ -95,21 +99,77 @@ def train(
         trained = train(replace(recipe, calibration=None), runs, jobs=jobs, progress=progress, tensorboard=tensorboard)
         settings = recipe.calibration
         return distribution.first(lambda: _calibrated(planned, settings, trained))
-    todo = distribution.first(lambda: [(split, trial) for split, trial in planned.trials if not trial.finished])
-    beginning = _computed(planned.stages, progress) if planned.stages and todo else None
-    distribution.first(lambda: _warm(planned, [split for split, _ in todo], beginning, progress))
-    epochs = recipe.training["epochs"]
+    trials = [Planned(planned, *pair) for pair in planned.trials]
+    train_trials(trials, jobs=jobs, progress=progress, tensorboard=tensorboard)
+    distribution.first(lambda: write_report(planned.run))
+    return planned.run
+
+
+def train_trials(
+    trials: Sequence[Planned],
+    *,
+    jobs: int | None = 1,
+    work: Callable[..., None] = work,
+    progress: Progress = silent,
+    tensorboard: bool = False,
+) -> None:
+    """Train those of some trials that have not finished, and write no report.
+
+    Args:
+        trials: in the order of their plans.
+        jobs: trainings at a time, as `train` takes them.
+        work: what has them trained: `serene.experiment.workers.work`, or one with the same arguments.
+        progress: told about features and epochs.
+        tensorboard: also write TensorBoard events.
+    """
+    todo = [trials[n] for n in distribution.first(lambda: _unfinished(trials))]
+    tasks = list[tuple[Any, ...]]()
+    for _, same in groupby(todo, key=lambda one: one.plan.run.folder):
+        own = list(same)
+        planned = own[0].plan
+        beginning = _computed(planned.stages, progress) if planned.stages else None
+        distribution.first(partial(_warm, planned, [one.split for one in own], beginning, progress))
+        tasks += [(*one, beginning, tensorboard) for one in own]
+    epochs = sum(one.plan.recipe.training["epochs"] for one in todo)
     reached: dict[Path, int] = {}
 
     def on_message(folder: Path, epoch: int) -> None:
         reached[folder] = epoch
-        progress("training", sum(reached.values()), len(todo) * epochs)
+        progress("training", sum(reached.values()), epochs)
 
-    tasks = [(planned, split, trial, beginning, tensorboard) for split, trial in todo]
-    most = 1 if device == "cuda" or across.processes() > 1 else CORES
+    devices = {one.plan.recipe.training.make().device for one in todo}
+    most = 1 if "cuda" in devices or across.processes() > 1 else CORES
     work(train_trial, tasks, jobs=jobs or most, on_message=on_message)
-    distribution.first(lambda: write_report(planned.run))
-    return planned.run
+
+
+def _unfinished(trials: Sequence[Planned]) -> list[int]:
+    return [number for number, one in enumerate(trials) if not one.trial.finished]
+
+
+def train_on(
+    on: str, recipes: Iterable[Recipe], runs: Path, *, progress: Progress = silent, tensorboard: bool = False
+) -> None:
+    """Train what has not finished of some recipes on a Ray cluster, all rows, folds and seeds at once; no report.
+
+    Args:
+        on: `ray` or `ray://HOST:PORT`, as `serene.cluster.connected` takes it.
+        recipes: such as a table's rows.
+        runs: folder of runs, at a path that every machine of the cluster sees.
+        progress: told about features and epochs.
+        tensorboard: also write TensorBoard events.
+
+    Raises:
+        SereneError: no Ray answers, or a worker has another version, another manifest or does not see the folder.
+    """
+
+    def work(*given: Any, jobs: int, on_message: Callable[..., None]) -> None:
+        cluster.work(*given, on=on, files=files, gpus=gpus, on_message=on_message)
+
+    with cluster.connected(on):
+        trials = trials_of(recipes, runs, progress)
+        files = {file for one in trials for file in files_of(one.plan)}
+        gpus = int(any(one.plan.recipe.training.make().device == "cuda" for one in trials))
+        train_trials(trials, work=work, progress=progress, tensorboard=tensorboard)
 
 
 def train_table(

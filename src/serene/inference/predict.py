@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,72 +19,21 @@ from serene.errors import SereneError
 from serene.files import locked, whole_file
 from serene.inference.answer_file import Partial, Row, format_of, number, refuse_special, render
 from serene.inference.emotion import Emotion
-from serene.inference.features import REMARKS, Clip
+from serene.inference.features import Clip
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import Found
 from serene.inference.sources import Clips, Files, source_of
+from serene.inference.summary import Summary
 
 Outcome = Clip | str  # or why there is none
+Blocks = Sequence[Sequence[str]]  # names of sounds that may be answered together
 Progress = Callable[[str, int, int], None]
+Answering = Callable[[Files, Blocks, Recognizer, int | None], Iterator[dict[str, Row]]]
 
 BATCHES = 4  # of the network, whose clips are batched by length and answered together
 MOST_THREADS = 4
 TOGETHER = 240.0  # seconds of sound, at most, that are answered together
 LEAST = 1.0  # seconds that a clip counts for at least: also what is nothing but a message takes memory
-
-
-@dataclass
-class Summary:
-    """What a run did."""
-
-    output: str | None  # the file that was written; None where the rows went to a stream
-    files: int = 0  # rows
-    failed: int = 0  # of them, those with an error
-    without_label: int = 0  # of them, those with a note in place of a label: no speech, or uncertain
-    seconds: float = 0.0  # of sound in the rows
-    resumed: int = 0  # rows that an earlier run had left
-    passed_over: int = 0  # files in the folders whose names are not those of sounds
-    anew: str | None = None  # why what an earlier run had left could not be used, if so
-    first_error: str | None = None
-    remarked: dict[str, int] = field(default_factory=dict)  # rows with each of the remarks on sounds that are answered
-    noun: str = "file"  # what a row is of
-    enrolled: Clips | None = None  # unlabelled clips that each speaker is enrolled with
-    adapted_to: str | None = None  # whose clips the model was adapted to
-
-    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Count rows as they go by."""
-        for row in rows:
-            self.files += 1
-            self.failed += row["error"] is not None
-            remarks = [remark for remark in REMARKS if remark in (row["note"] or "")]
-            self.without_label += row["note"] is not None and not remarks
-            self.remarked |= {remark: self.remarked.get(remark, 0) + 1 for remark in remarks}
-            self.seconds += row["duration"] or 0.0
-            self.first_error = self.first_error or row["error"]
-            yield row
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """Say it in sentences, one to a line."""
-        where = "" if self.output is None else f" -> {self.output}"
-        length = f"{self.seconds:.1f} seconds" if self.seconds < 60 else f"{self.seconds / 60:.1f} minutes"
-        told = {
-            f"Note: {self.anew}": self.anew,
-            f"Answered before the run was interrupted: {self.resumed} of them.": self.resumed,
-            f"Without a label: {self.without_label}, whose notes say why.": self.without_label,
-            **{f"Noted {remark}: {count}.": True for remark, count in self.remarked.items()},
-            f"Failed: {self.failed}, whose rows say why. The first: {self.first_error}": self.failed,
-            f"Passed over: {self.passed_over}, whose names do not end as a sound's does.": self.passed_over,
-        }
-        if self.enrolled is not None:
-            own = "all" if self.enrolled == "all" else f"up to {self.enrolled}"
-            told[f"Each speaker is enrolled with {own} of their unlabelled clips, which are answered as well."] = True
-        told[f"Adapted to the {self.adapted_to}, without their labels."] = self.adapted_to
-        head = f"{self.files} {self.noun}{'s' * (self.files != 1)}, {length} of sound{where}"
-        return [head, *(line for line, there_is_such in told.items() if there_is_such)]
 
 
 def predict(
@@ -96,6 +45,7 @@ def predict(
     enrol_speakers: Clips | None = None,
     adapt_to_folder: bool = False,
     threads: int | None = None,
+    answering: Answering | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Answer for every sound in files and folders, in the order of their sorted paths; or for a manifest's clips.
@@ -107,7 +57,8 @@ def predict(
     Formats are `csv`, `json` (a list) and `jsonl`; without one it is what the file's name ends in, and CSV for a
     stream. So many threads decode ahead of the network, and `progress` is told `("answering", done, of)`. A manifest's
     speakers are enrolled with so many of their unlabelled clips where `enrol_speakers` says so: see `ManifestClips`.
-    With `adapt_to_folder` the model is adapted to all of the clips first, whoever speaks in them.
+    With `adapt_to_folder` the model is adapted to all of the clips first, whoever speaks in them. `answering` answers
+    elsewhere, as `serene.inference.on_ray.answers_on` does; it is `answers_of` without it.
 
     Raises:
         SereneError: a path or format that there is not, no sound, or an output that cannot be written.
@@ -120,12 +71,16 @@ def predict(
     list(render([], labels, form, source.columns))  # what cannot be written is said before the work, not after it
     summary = Summary(None, passed_over=source.passed_over, noun=source.noun, enrolled=enrol_speakers)
     summary.adapted_to = source.folder and source.folder.name
+
+    def answer(names: Sequence[str]) -> Iterator[dict[str, Row]]:
+        few = (answering or answers_of)(source, blocks_of(source, names, recognizer), recognizer, threads)
+        return _watched(few, len(source.names) - len(names), len(source.names), progress)
+
     if not isinstance(output, str | Path):
-        answered = _watched(_answers(source, source.names, recognizer, threads), 0, len(source.names), progress)
-        rows = (row for few in answered for row in few.values())
+        rows = (row for few in answer(source.names) for row in few.values())
         output.writelines(render(summary.counting(rows), labels, form, source.columns))
         return summary
-    _write(Path(output), source, recognizer, summary, form, threads, progress)
+    _write(Path(output), source, recognizer, summary, form, answer)
     return summary
 
 
@@ -135,16 +90,14 @@ def _write(
     recognizer: Recognizer,
     summary: Summary,
     form: str,
-    threads: int | None,
-    progress: Progress | None,
+    answer: Callable[[Sequence[str]], Iterator[dict[str, Row]]],
 ) -> None:
     refuse_special(output)
     with locked(output):
-        partial = Partial.begin(output, _made_by(recognizer) | source.made_by, source.state)
+        partial = Partial.begin(output, made_by(recognizer) | source.made_by, source.state)
         left = partial.left(source.names)
         summary.resumed = len(source.names) - len(left)
-        answered = _answers(source, left, recognizer, threads)
-        for rows in _watched(answered, summary.resumed, len(source.names), progress):
+        for rows in answer(left):
             partial.add(rows)
         summary.output, summary.anew = sound.named(output), partial.anew
         kept = zip(source.names, partial.rows(source.names), strict=True)
@@ -167,7 +120,7 @@ def adapt(source: Files, recognizer: Recognizer, threads: int | None = None, pro
 
     def several() -> Iterator[list[Clip]]:
         done = 0
-        for few in _extracted(source, source.names, recognizer, threads):
+        for few in _extracted(source, blocks_of(source, source.names, recognizer), recognizer, threads):
             yield [clip for _, clip in few if isinstance(clip, Clip)]
             done += len(few)
             if progress:
@@ -194,22 +147,30 @@ def answers(
     Yields:
         The rows of the next few sounds, by path: plain data, or the reason why there is none.
     """
-    return _answers(Files(Found(tuple(paths), failed or {}, 0)), paths, recognizer, threads)
+    source = Files(Found(tuple(paths), failed or {}, 0))
+    return answers_of(source, blocks_of(source, paths, recognizer), recognizer, threads)
 
 
-def _answers(
-    source: Files, names: Sequence[str], recognizer: Recognizer, threads: int | None
+def answers_of(
+    source: Files, blocks: Blocks, recognizer: Recognizer, threads: int | None = None
 ) -> Iterator[dict[str, Row]]:
-    """Answer for some sounds of a source, as `answers` does."""
-    for few in _extracted(source, names, recognizer, threads):
+    """Answer for some sounds of a source, as `answers` does; no batch reaches across the end of a block."""
+    for few in _extracted(source, blocks, recognizer, threads):
         read = {name: clip for name, clip in few if isinstance(clip, Clip)}
         answered = dict(zip(read, source.answer(list(read), list(read.values()), recognizer), strict=True))
         outcomes = {name: answered.get(name, clip) for name, clip in few}
         yield {name: _row(source.head(name, recognizer), outcome) for name, outcome in outcomes.items()}
 
 
+def blocks_of(source: Files, names: Sequence[str], recognizer: Recognizer) -> list[list[str]]:
+    """Cut some of a source's sounds where all of them are cut, so that batches are the same whoever answers which."""
+    most = BATCHES * recognizer.batch_size
+    block = {name: number // most for number, name in enumerate(source.names)}
+    return [list(few) for _, few in groupby(names, key=block.__getitem__)]
+
+
 def _extracted(
-    source: Files, names: Sequence[str], recognizer: Recognizer, threads: int | None
+    source: Files, blocks: Blocks, recognizer: Recognizer, threads: int | None
 ) -> Iterator[list[tuple[str, Outcome]]]:
     """Give the next few clips of a source, or why there are none; the next are decoded meanwhile."""
 
@@ -222,19 +183,19 @@ def _extracted(
             return f"{sound.named(source.audio(name))} cannot be read: {error!r}"
 
     threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
-    most, longest = BATCHES * recognizer.batch_size, recognizer.extractor.longest
-    with contextlib.closing(_ahead(names, extract, threads, most, longest)) as extracted:
+    with contextlib.closing(_ahead(blocks, extract, threads, recognizer.extractor.longest)) as extracted:
         yield from extracted
 
 
 def _ahead(
-    paths: Sequence[str], extract: Callable[[str], Outcome], threads: int, most: int, longest: float
+    blocks: Blocks, extract: Callable[[str], Outcome], threads: int, longest: float
 ) -> Generator[list[tuple[str, Outcome]], None, None]:
-    """Extract in threads, as far ahead as so many seconds of sound fit; give at most so many clips at a time, in order.
+    """Extract in threads, as far ahead as so many seconds of sound fit; give at most a block at a time, in order.
 
     A clip on its way counts as the longest sound that there may be, since nobody knows; one that is done as it is long.
     """
-    left, lock, begun = iter(paths), threading.Lock(), deque[tuple[str, Future[Outcome]]]()
+    left = ((path, number == len(block)) for block in blocks for number, path in enumerate(block, 1))
+    lock, begun = threading.Lock(), deque[tuple[str, bool, Future[Outcome]]]()
     room = 2 * TOGETHER + threads * longest  # so that the next sound is always begun
     pool = ThreadPoolExecutor(threads, thread_name_prefix="extract")
 
@@ -242,9 +203,9 @@ def _ahead(
         nonlocal room
         with lock:
             room += seconds
-            while room >= longest and (path := next(left, None)) is not None:
+            while room >= longest and (one := next(left, None)) is not None:
                 room -= longest
-                begun.append((path, pool.submit(work, path)))
+                begun.append((*one, pool.submit(work, one[0])))
 
     def work(path: str) -> Outcome:
         outcome = extract(path)
@@ -255,10 +216,10 @@ def _ahead(
         free(0.0)
         few: list[tuple[str, Outcome]] = []
         while begun:
-            path, future = begun.popleft()
+            path, last, future = begun.popleft()
             few.append((path, future.result()))
             seconds = sum(_seconds(outcome) for _, outcome in few)
-            if len(few) == most or seconds >= TOGETHER or not begun:
+            if last or seconds >= TOGETHER:
                 yield few
                 free(seconds)
                 few = []
@@ -281,7 +242,7 @@ def _row(head: Row, answer: Emotion | Outcome) -> Row:
     return own | answer.to_dict() | {"scores": scores, "duration": round(answer.duration, 3)}
 
 
-def _made_by(recognizer: Recognizer) -> dict[str, Any]:
+def made_by(recognizer: Recognizer) -> dict[str, Any]:
     """Say what answers depend on besides the sounds."""
     profile = recognizer.profile and json.dumps(recognizer.profile.to_dict(), sort_keys=True)
     return {

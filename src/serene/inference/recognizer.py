@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast, get_args, overload
 
 import numpy as np
@@ -37,10 +38,13 @@ class Recognizer:
         folder: the model's files.
         extractor: turns sounds into clips; it can be sent to another process.
         labels: the classes or dimensions, in the order of the scores.
+        loaded: what `load` was given, with which another process can load the same.
 
     Raises:
         SereneError: the profile is another model's, or an argument is out of range.
     """
+
+    loaded: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -96,7 +100,10 @@ class Recognizer:
             raise SereneError(unknown("precision", precision, get_args(Precision)))
         folder = ModelFolder.find(model)
         network = network_of(folder, device, precision, threads)
-        return cls(folder, network, profile=profile, batch_size=batch_size, abstain=abstain)
+        own = {"profile": profile, "batch_size": batch_size, "abstain": abstain}
+        made = cls(folder, network, **own)
+        made.loaded = own | {"model": model, "device": device, "precision": precision, "threads": threads}
+        return made
 
     @property
     def info(self) -> dict[str, Any]:

@@ -38,9 +38,11 @@ class Files:
         passed_over: files whose names are not those of sounds.
         made_by: what answers depend on besides the model and each sound.
         folder: profile of all of them together, where the model is to be adapted to these.
+        files: that say what they are, such as a manifest.
     """
 
     folder: Profile | None = None
+    files: tuple[Path, ...] = ()
 
     noun, columns = "file", ("path",)
 
@@ -94,7 +96,7 @@ class ManifestClips(Files):
 
     def __init__(self, path: Path, recognizer: Recognizer, enrol: Clips | None) -> None:
         """Read the manifest, and choose who is enrolled with what."""
-        self._clips = {u.id: u for u in Manifest.read(path)}
+        self._clips, self.files = {u.id: u for u in Manifest.read(path)}, (path,)
         self.names, self.passed_over, self.made_by = tuple(self._clips), 0, {}
         self._enrolling: dict[str, list[str]] = {}
         self._profiles: dict[str, Profile | None] = {}

@@ -47,7 +47,7 @@ def joined() -> Iterator[None]:
         SereneError: a process does not come, has another version of serene or torch, or ends too early.
     """
     global _store
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+    if not asked():
         yield
         return
     gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_RANK", "0"))
@@ -75,6 +75,11 @@ def joined() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         _store = None
+
+
+def asked() -> bool:
+    """Say whether torchrun started this process beside others."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _terminated(*_: object) -> None:
