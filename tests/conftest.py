@@ -117,13 +117,12 @@ def ray(request: pytest.FixtureRequest) -> Iterator[Any]:
         paths = [str(request.path.parent), str(Path(cluster.__file__).parents[1]), os.environ.get("PYTHONPATH")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
         patch.setattr(cluster, "STORE", 100_000_000)
-        for last in (False, False, True):
-            try:
-                connection = stack.enter_context(cluster.connected("ray"))
-                break
-            except SereneError as error:  # its own limit is 30 seconds, whatever else the machine does
-                if last:
-                    pytest.skip(f"Ray does not start: {error}")
+        try:
+            connection = stack.enter_context(cluster.connected("ray"))
+        except SereneError as error:
+            if "timed out during startup" not in str(error):  # after 30 seconds, however busy the machine is
+                raise
+            pytest.skip(f"Ray does not start: {error}")
         yield connection
 
 

@@ -83,7 +83,7 @@ def connected(on: str) -> Iterator[Any]:
         ModuleNotFoundError: ray is not installed.
     """
     address = _address(on)
-    os.environ |= SETTINGS
+    os.environ |= SETTINGS if address is None else SETTINGS | {"RAY_NUM_REDIS_GET_RETRIES": "2"}  # else minutes of them
     import ray
 
     if ray.is_initialized():
@@ -95,7 +95,7 @@ def connected(on: str) -> Iterator[Any]:
     with hushed():
         try:
             ray.init(address=address or "local", **quiet)
-        except (Exception, SystemExit) as error:  # with the second it ends where something else answers
+        except Exception as error:  # of many kinds
             ray.shutdown()
             raise _unanswered(on, error) from error
         try:
@@ -128,7 +128,7 @@ def work(
     """
     if not tasks:
         return
-    with connected(on) as ray:
+    with connected(on) as ray, bounded(ray):
         here, call = Conditions.here(files), ray.remote(num_cpus=1, num_gpus=gpus, max_retries=LOST)(_call)
         sent = {id(part): ray.put(part) for task in tasks for part in (function, *task)}
         pending = [call.remote(here, [sent[id(part)] for part in (function, *task)]) for task in tasks]
@@ -137,13 +137,26 @@ def work(
                 (done,), pending = ray.wait(pending)
                 for message in opened(ray.get(done)):
                     on_message(*message)
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            raise SereneError(
-                f"A trial's worker was lost {LOST + 1} times, perhaps for want of memory; run again to go on."
-            ) from error
         finally:
             for one in pending:
                 ray.cancel(one, force=True)
+
+
+@contextlib.contextmanager
+def bounded(ray: Any) -> Iterator[None]:
+    """Say it in one sentence where a part of the work has lost its worker too often.
+
+    Raises:
+        SereneError: it has.
+    """
+    lost = ray.exceptions
+    try:
+        yield
+    except (lost.WorkerCrashedError, lost.OutOfMemoryError, lost.NodeDiedError, lost.RayActorError) as error:
+        raise SereneError(
+            f"A part of the work has lost its Ray worker {LOST + 1} times, perhaps for want of memory; run again to go "
+            "on."
+        ) from error
 
 
 def opened(outcome: Any) -> Any:

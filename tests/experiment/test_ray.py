@@ -66,7 +66,7 @@ def test_a_worker_that_differs_is_refused_and_nothing_is_trained(
 @pytest.mark.slow
 def test_a_task_whose_workers_are_lost_again_and_again_is_given_up(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "LOST", 0)
-    with pytest.raises(SereneError, match="A trial's worker was lost 1 times, perhaps for want of memory; run again"):
+    with pytest.raises(SereneError, match="A part of the work has lost its Ray worker 1 times, perhaps"):
         cluster.work(quick_trials.lost, [(1,)], on="ray", files=(), on_message=lambda *_: None)
 
 

@@ -64,9 +64,9 @@ def answers_on(
     Raises:
         SereneError: no Ray answers, or a worker differs in what `serene.cluster.Conditions` compare, or in its model.
     """
-    if not blocks:
+    if not blocks:  # all were answered before an interruption
         return
-    with cluster.connected(on) as ray:
+    with cluster.connected(on) as ray, cluster.bounded(ray):
         from ray import data
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -78,6 +78,7 @@ def answers_on(
             Answerer,
             fn_constructor_args=(cluster.Conditions.here(source.files), blocks, rest),
             compute=data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
+            max_task_retries=cluster.LOST,
             num_cpus=1,
             num_gpus=int("cuda" in recognizer.network.what),
         )

@@ -100,7 +100,7 @@ class Recognizer:
             raise SereneError(unknown("precision", precision, get_args(Precision)))
         folder = ModelFolder.find(model)
         network = network_of(folder, device, precision, threads)
-        own = {"profile": profile, "batch_size": batch_size, "abstain": abstain}
+        own: dict[str, Any] = {"profile": profile, "batch_size": batch_size, "abstain": abstain}
         made = cls(folder, network, **own)
         made.loaded = own | {"model": model, "device": device, "precision": precision, "threads": threads}
         return made
