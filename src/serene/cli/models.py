@@ -196,9 +196,7 @@ def serve(
     ] = None,
     no_docs: Annotated[bool, typer.Option("--no-docs", help="Without the pages that describe it.")] = False,
     decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode uploads.")] = 2,
-    at_once: Annotated[
-        int | None, typer.Option("--at-once", min=1, help="Clips in the network at a time; the cores without it.")
-    ] = None,
+    at_once: Annotated[int | None, typer.Option("--at-once", min=1, help="Clips in the network at a time.")] = None,
     abstain: Abstain = None,
     device: Device = "auto",
     precision: Precision = "fp32",

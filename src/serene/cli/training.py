@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serene.cli.shown import print_differences, print_encoder, print_report, print_rows, print_table_report
 from serene.cli.terminal import Jobs, Json, On, Runs, Trust, app, bars, out, print_json, print_table, training
-from serene.corpora.spelling import words
 from serene.errors import SereneError
-from serene.files import read_json_lines
 
 if TYPE_CHECKING:
-    from serene.evaluation.report import Report
-    from serene.experiment.recipe_file import RecipeFile
     from serene.experiment.sections import Recipe
-    from serene.experiment.train import TableReport
 
 
 @app.command()
@@ -53,23 +49,16 @@ def train(
 
     file, row = find(recipe)
     if rows:
-        _print_rows(file, json)
+        print_rows(file, json)
         return
     with training():
         from serene.experiment.recipe import check, load_table
-        from serene.training import distribution
 
         name, few = file.name(row), print_trials or trial is not None
         tree = None if file.rows and row is None else file.tree(row, overrides or [])
-        if (few or on is not None) and distribution.asked():
-            raise SereneError(
-                "torchrun has all processes train each trial: leave --on, --trial and --print-trials out."
-            )
-        if few and on is not None:
-            raise SereneError("--on has Ray share the trials out: leave --trial and --print-trials out.")
-        if tree is not None and "stages" in tree and "protocol" not in tree:
-            if few or on is not None:
-                raise SereneError(f"{recipe} makes an encoder, in stages, and has no trials; leave the option out.")
+        makes_encoder = tree is not None and "stages" in tree and "protocol" not in tree
+        _refuse_mixed(recipe, few, on is not None, makes_encoder)
+        if makes_encoder:
             _make_encoder(tree, name, output, json)
             return
         recipes = load_table(recipe, overrides or []) if tree is None else {name: check(tree, name)}
@@ -78,6 +67,18 @@ def train(
             _train_share([*recipes.values()], output, None if print_trials else trial, json, **how)
         else:
             _train_all(recipes, output, output / name if tree is None else None, on, json, **how)
+
+
+def _refuse_mixed(recipe: str, few: bool, on: bool, makes_encoder: bool) -> None:
+    """Refuse ways of sharing trials out that exclude each other, and of what has none."""
+    from serene.training import distribution
+
+    if (few or on) and distribution.asked():
+        raise SereneError("torchrun has all processes train each trial: leave --on, --trial and --print-trials out.")
+    if few and on:
+        raise SereneError("--on has Ray share the trials out: leave --trial and --print-trials out.")
+    if makes_encoder and (few or on):
+        raise SereneError(f"{recipe} makes an encoder, in stages, and has no trials; leave the option out.")
 
 
 def _train_all(
@@ -95,10 +96,10 @@ def _train_all(
         if on is not None:
             train.train_on(on, recipes.values(), output, tensorboard=how["tensorboard"], progress=progress)
         if table is not None:
-            show = partial(_print_table_report, train.train_table(recipes, output, table, **how))
+            show = partial(print_table_report, train.train_table(recipes, output, table, **how))
         else:
             run = train.train(*recipes.values(), output, **how)
-            show = partial(_print_report, distribution.first(lambda: report_of(run)), run.folder)
+            show = partial(print_report, distribution.first(lambda: report_of(run)), run.folder)
         shown = distribution.writes()
     if shown:
         show(json)
@@ -113,7 +114,7 @@ def _make_encoder(tree: Any, name: str, output: Path, json: bool) -> None:
     with distribution.joined(), bars(distribution.writes()) as progress:
         folder, shown = pretrain(pretraining(tree, name), output, progress), distribution.writes()
     if shown:
-        _print_encoder(folder, json)
+        print_encoder(folder, json)
 
 
 def _train_share(recipes: Sequence[Recipe], output: Path, share: str | None, json: bool, **how: Any) -> None:
@@ -179,7 +180,7 @@ def evaluate(
                 result = evaluate_enrolled(Run.open(run), progress)
             else:
                 result = write_report(Run.open(run)), run
-        _print_report(*result, json)
+        print_report(*result, json)
 
 
 @app.command()
@@ -197,7 +198,7 @@ def compare(
     if json:
         print_json({"differences": found})
         return
-    _print_differences(found)
+    print_differences(found)
 
 
 @app.command()
@@ -222,90 +223,7 @@ def quickstart(
         said = {"clip": clip.id, "emotion": clip.emotion, "answer": answer.to_dict()}
         print_json({"page": page, "reports": reports, "differences": table.differences, **said})
         return
-    _print_table_report(table, json)
+    print_table_report(table, json)
     out.print(f"The first model says {answer.label} of {clip.id}, which was meant as {clip.emotion}. Ask it yourself:")
     out.print(f"serene predict {shlex.quote(clip.audio)} --model {shlex.quote(str(model))}", soft_wrap=True)
     out.print("Twelve test speakers: it shows how things work, not which method is better.")
-
-
-def _summary(report: Report) -> dict[str, str]:
-    """Give the headline of a report as text."""
-    content = report.content
-    found = content["speaker_probe"] or {}
-    accuracy, chance = found.get("accuracy"), found.get("chance")
-    probe = "not measured"
-    if accuracy is not None and chance is not None:
-        probe = f"{100 * accuracy:.1f} (chance {100 * chance:.1f})"
-    figures = FIGURES[report.task.metric](content["metrics"], report.task.names)
-    figures |= {"speaker probe": probe, "unseen speakers": str(content["n_speakers"])}
-    return {"system": content["title"], **figures}
-
-
-def _of_classes(metrics: Mapping[str, Any], _names: Sequence[str]) -> dict[str, str]:
-    ua, low, high = (100 * metrics["ua"][key] for key in ("value", "low", "high"))
-    return {"UA": f"{ua:.1f} [{low:.1f}-{high:.1f}]", "WA": f"{100 * metrics['wa']['value']:.1f}"}
-
-
-def _of_dimensions(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-    found = {name: metrics[f"ccc_{name}"] for name in names}
-    return {f"CCC {n}": f"{i['value']:.3f} [{i['low']:.3f} to {i['high']:.3f}]" for n, i in found.items()}
-
-
-FIGURES = {"ua": _of_classes, "ccc": _of_dimensions}  # of a report, by the task's metric
-
-
-def _print_report(report: Report, folder: Path, json: bool) -> None:
-    if json:
-        print_json({"folder": str(folder), **report.to_json()})
-        return
-    print_table([_summary(report)])
-    out.print(f"{report.content['protocol']}; selection: {report.content['selection']}")
-    left_out = (report.content.get("data") or {}).get("left_out", {})
-    if left_out:
-        out.print(f"left out of the corpus: {words(left_out)}")
-    for stamp in report.content["stamps"]:
-        out.print(f"note: {stamp}")
-    out.print(f"Report: {(folder / 'report.html').resolve()}")
-
-
-def _print_table_report(table: TableReport, json: bool) -> None:
-    if json:
-        print_json({"folder": str(table.folder), **table.to_json()})
-        return
-    print_table([_summary(report) for report in table.reports.values()])
-    if table.differences:
-        _print_differences(table.differences)
-    else:
-        out.print(f"note: {table.remark}")
-    out.print(f"Report: {(table.folder / 'report.html').resolve()}")
-
-
-def _print_differences(found: list[dict[str, Any]]) -> None:
-    from serene.reporting.figures import difference_rows, heading
-
-    out.print(f"{heading(found)}:")
-    print_table(difference_rows(found))
-
-
-def _print_rows(file: RecipeFile, json: bool) -> None:
-    if json:
-        rows = [
-            {"row": row, "recipe": file.name(row), "remark": file.remarks.get(row), "overrides": overrides}
-            for row, overrides in file.rows.items()
-        ]
-        print_json({"recipe": file.name(), "rows": rows})
-        return
-    for row in file.rows:
-        out.print(f"{file.path}:{row}  {file.about(row)}")
-    if not file.rows:
-        out.print(f"{file.path} has no rows; it is a single recipe.")
-
-
-def _print_encoder(folder: Path, json: bool) -> None:
-    rows = read_json_lines(folder.parent / "log.jsonl")
-    if json:
-        print_json({"encoder": str(folder), "log": rows})
-        return
-    shown = [key for key in rows[-1] if key.endswith(("accuracy", "majority"))]
-    print_table([{key.removeprefix("validation_").replace("_", " "): f"{100 * rows[-1][key]:.1f} %" for key in shown}])
-    out.print(f"Encoder: {folder.resolve()} (a transformers folder; model.weights={folder} begins with it)")

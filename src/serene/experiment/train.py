@@ -91,6 +91,7 @@ def train(
     the other; the first process does what is done once.
     """
     distribution.check_jobs(jobs)
+    recipe.training.make()  # refuses what cannot be, before anything is written
     planned = distribution.first(lambda: make_plan(recipe, runs, progress))
     distribution.agree(
         lambda: {"recipe": recipe.identity(""), "manifest": load_corpus(recipe.corpus, runs, progress).digest}
