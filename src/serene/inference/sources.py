@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections import defaultdict
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serene import sound
-from serene.corpora.manifest import Manifest
+from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.features import Clip, joined
+from serene.inference.places import Places
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import Found, gather, refuse_loud
@@ -94,15 +96,16 @@ class ManifestClips(Files):
 
     def __init__(self, path: Path, recognizer: Recognizer, enrol: Clips | None) -> None:
         """Read the manifest, and choose who is enrolled with what."""
-        self._clips = {u.id: u for u in Manifest.read(path)}
-        self.names, self.passed_over, self.made_by = tuple(self._clips), 0, {}
+        self._clips = Manifest.read(path).utterances
+        self._places = Places(zip(self._clips.values("id"), itertools.count(), strict=False))
+        self.names, self.passed_over, self.made_by = tuple(self._clips.values("id")), 0, {}
         self._enrolling: dict[str, list[str]] = {}
         self._profiles: dict[str, Profile | None] = {}
         if enrol is None:
             return
         recognizer.check_enrols()
         own: defaultdict[str, list[str]] = defaultdict(list)
-        for u in self._clips.values():
+        for u in self._clips:
             own[u.person].append(u.id)
         most = None if enrol == "all" else enrol
         self._enrolling = {person: enrolment_ids(ids, most) for person, ids in own.items()}
@@ -112,16 +115,16 @@ class ManifestClips(Files):
 
     def audio(self, name: str) -> str:
         """Give the path of the sound file that one is in."""
-        return self._clips[name].audio
+        return self._clip(name).audio
 
     def state(self, name: str) -> list[Any]:
         """Tell one from the same one after a change of its file or place; the first entry is its id."""
-        clip = self._clips[name]
+        clip = self._clip(name)
         return [name, *_state(clip.audio), clip.start, clip.duration, clip.person]
 
     def extract(self, name: str, recognizer: Recognizer) -> Clip:
         """Decode one at its place in the file."""
-        clip, longest = self._clips[name], recognizer.extractor.longest
+        clip, longest = self._clip(name), recognizer.extractor.longest
         remarks: list[str] = []
         samples = sound.read(clip.audio, clip.start, clip.duration, longest=longest, remarks=remarks)
         refuse_loud(samples, sound.named(clip.audio))
@@ -142,9 +145,12 @@ class ManifestClips(Files):
         profile = self._profile(name, recognizer)
         return own | {ENROLLED: 0 if profile is None or profile is self.folder else profile.clips}
 
+    def _clip(self, name: str) -> Utterance:
+        return next(clip for clip in map(self._clips.__getitem__, self._places[name]) if clip.id == name)
+
     def _profile(self, name: str, recognizer: Recognizer) -> Profile | None:
         """Make the profile of who speaks in a clip, once; None where none of their clips holds speech."""
-        person = self._clips[name].person
+        person = self._clip(name).person
         if person not in self._profiles:
             clips = []
             for own in self._enrolling[person]:

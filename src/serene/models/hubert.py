@@ -17,7 +17,6 @@ from serene.models.layered import LayeredEncoder, Output, Trained, drop_attentio
 from serene.models.masking import MaskedBatchNorm, mask_of
 
 
-
 class Hubert(LayeredEncoder):
     """A self-supervised encoder of transformers, fine-tuned or frozen.
 
