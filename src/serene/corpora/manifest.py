@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from serene.corpora import parquet
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, portable, read_left_out, write_left_out
 from serene.corpora.spelling import is_missing, words
 from serene.corpora.utterance import COLUMNS, DECISIVE, Utterance, utterance_from
@@ -25,6 +26,7 @@ from serene.errors import SereneError, quoted, unknown
 from serene.files import regular, whole_file
 
 UNUSUAL = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # in paths, which `Path` leaves out
+MANIFESTS = (".jsonl", ".parquet")  # how their names end
 NO_MANIFEST = "A table of your own becomes a manifest first: run `serene prepare table` on it."
 
 
@@ -123,22 +125,29 @@ class Manifest:
         }
 
     def write(self, path: str | Path) -> None:
-        """Write JSON lines, whole or not at all; what was left out goes beside it as `<name>.left_out.csv`.
+        """Write JSON lines, whole or not at all, or Parquet where the name ends so.
+
+        What was left out goes beside it as `<name>.left_out.csv`.
 
         Audio paths below the manifest's folder are written relative to it, others absolute.
         """
         path = Path(path)
-        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for utterance in self.utterances:
-                file.write(json.dumps(utterance.to_dict() | {"audio": portable(utterance.audio, path.parent)}) + "\n")
+        rows = (u.to_dict() | {"audio": portable(u.audio, path.parent)} for u in self.utterances)
+        with whole_file(path) as temporary:
+            if path.suffix == MANIFESTS[1]:
+                numbers = {name for own in self.utterances.values("numbers") for name in own}
+                parquet.write_rows(rows, numbers, temporary)
+            else:
+                with temporary.open("w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
         write_left_out(self.left_out, beside(path))
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
-        """Read JSON lines that `write` made; relative audio paths are taken from the manifest's folder.
+        """Read what `write` made; relative audio paths are taken from the manifest's folder.
 
         Raises:
-            SereneError: no such file, a line that is not an utterance (named by its number), or an empty file.
+            SereneError: no such file, a row that is not an utterance (named by its number), or an empty file.
         """
         path = Path(path)
         return cls(utterances_of(path), read_left_out(beside(path))).check()
@@ -148,8 +157,11 @@ def utterances_of(path: Path) -> Iterator[Utterance]:
     """Read a manifest's utterances one by one; relative audio paths are taken from its folder.
 
     Raises:
-        SereneError: no such file, or a line that is not an utterance (named by its number).
+        SereneError: no such file, or a row that is not an utterance (named by its number).
     """
+    if path.suffix == MANIFESTS[1]:
+        yield from (_placed(row, where, path.parent) for where, row in parquet.rows_of(path))
+        return
     try:
         with regular(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -180,6 +192,10 @@ def _parse(line: str, where: str, folder: Path) -> Utterance:
         raise SereneError(f"{where}: not a JSON object ({error}). {NO_MANIFEST}") from error
     if not isinstance(row, dict):
         raise SereneError(f"{where}: a JSON object was expected. {NO_MANIFEST}")
+    return _placed(row, where, folder)
+
+
+def _placed(row: Mapping[str, Any], where: str, folder: Path) -> Utterance:
     utterance = utterance_from(row, where)
     return replace(utterance, audio=_below(folder, utterance.audio))
 

@@ -83,6 +83,10 @@ class Utterances(Sequence[Utterance]):
         """Go through the values of a column."""
         return self._columns[name].values(self._rows)
 
+    def cells(self, place: int, *names: str) -> list[Any]:
+        """Give one clip's values in some columns, in a fraction of the time that the whole clip takes."""
+        return [self._columns[name].at(self._rows[[place]])[0] for name in names]
+
     def counts(self, name: str) -> Counter[Any]:
         """Count the values of a column, in the order of their first clips."""
         return Counter({value: len(rows) for value, rows in self._by_value(name)})

@@ -17,7 +17,7 @@ from serene.audio.input_spec import FrontEnd
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.labels import choose
-from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.manifest import MANIFESTS, Manifest, Utterance
 from serene.corpora.prepare import folder_of, hashed, prepare
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted
@@ -244,7 +244,7 @@ def load_corpus(
             f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
             "manifest that `serene prepare` made."
         )
-    if path.suffix == ".jsonl" and settings.name != "table":
+    if path.suffix in MANIFESTS and settings.name != "table":
         manifest = _read(path, settings.name, section, progress)
     elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
         manifest = Manifest.read(kept)
