@@ -37,7 +37,7 @@ def whole_file(path: str | Path, *, synced: bool = True) -> Iterator[Path]:
     try:
         temporary, handle = _held(path, lambda **named: _closed(*tempfile.mkstemp(suffix=path.suffix, **named)))
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
@@ -45,7 +45,7 @@ def whole_file(path: str | Path, *, synced: bool = True) -> Iterator[Path]:
             _sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         os.close(handle)
         temporary.unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     try:
         temporary, handle = _held(path, tempfile.mkdtemp)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
@@ -74,7 +74,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         else:
             os.replace(temporary, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         os.close(handle)
         tidy(path)
@@ -113,7 +113,7 @@ def locked(path: str | Path) -> Iterator[None]:
     except BlockingIOError as error:
         raise SereneError(f"Another process is writing {path}; wait until it has finished, or end it first.") from error
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         yield
     finally:
@@ -137,7 +137,7 @@ def append_text(path: str | Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def regular(path: str | Path) -> Path:
@@ -245,7 +245,8 @@ def _umask() -> int:
     return mask
 
 
-def _cannot_write(path: Path, error: OSError) -> SereneError:
+def cannot_write(path: Path, error: OSError) -> SereneError:
+    """Make the error of a file or folder that the system refuses to write."""
     return SereneError(
         f"Cannot write {path}: {error.strerror or error}. Nothing was changed; "
         "check that the folder can be written to and that the disk has room."

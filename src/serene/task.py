@@ -73,7 +73,8 @@ class Task:
     def targets(self, clips: Sequence[Any]) -> np.ndarray:
         """Give what is to be learnt of some utterances: float32 (utterance, name)."""
         place = {name: i for i, name in enumerate(self.names)}
-        return np.eye(len(self.names), dtype=np.float32)[[place[str(u.emotion)] for u in clips]]
+        places = np.fromiter((place[str(u.emotion)] for u in clips), np.int64, len(clips))
+        return np.eye(len(self.names), dtype=np.float32)[places]
 
     def scores(self, outputs: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Turn a model's outputs (..., name) into scores: float64 probabilities that sum to 1, or values as they are.

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serene.audio import shards
 from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.mfcc import Mfcc
+from serene.audio.shards import Shards, compact
 from serene.audio.store import Store
 from serene.errors import SereneError
 
@@ -54,7 +56,8 @@ def test_an_array_is_computed_once_and_decoded_only_then(tmp_path: Path) -> None
     arrays = [Store(tmp_path, front_end).get("abcd", decode) for _ in range(3)]
     assert (front_end.asked, decoded) == ([4], ["once"])
     assert all(array[:, 0].tolist() == [2, 4, 6, 8] for array in arrays)
-    assert files_in(tmp_path) == ["doubler/ab/abcd.npy"]
+    assert Shards(tmp_path / "doubler").names() == ["abcd"]
+    assert len(files_in(tmp_path)) == 3, "a shard, its index and its lock"
 
 
 def test_what_is_given_is_mapped_from_disk_and_cannot_be_changed(tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ def test_two_front_ends_never_mix(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).normal(scale=0.1, size=1600).astype(np.float32)
     for front_end in (Mfcc(), Mfcc(deltas=1), Mfcc(), Mfcc(deltas=1)):
         assert np.array_equal(Store(tmp_path, front_end).get("abcd", lambda: samples), front_end(samples))
-    assert len(files_in(tmp_path)) == 2
+    assert [Shards(folder).names() for folder in tmp_path.iterdir()] == [["abcd"]] * 2
 
 
 def test_a_front_end_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -86,6 +89,21 @@ def test_a_front_end_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SereneError, match="broken clip"):
         Store(tmp_path, Doubler()).get("abcd", decode)
     assert files_in(tmp_path) == []
+
+
+def former(folder: Path, values: np.ndarray, name: str = "abcd") -> Path:
+    """Keep an array as older versions did."""
+    path = folder / name[:2] / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, values)
+    return path
+
+
+def test_what_an_older_version_kept_is_read(tmp_path: Path) -> None:
+    front_end = Doubler()
+    former(tmp_path / "doubler", np.full((3, 1), 7.0))
+    found = Store(tmp_path, front_end).get("abcd", lambda: pytest.fail("it is stored"))
+    assert found[:, 0].tolist() == [7, 7, 7] and isinstance(found, np.memmap)
 
 
 def array(values: object) -> Callable[[Path], object]:
@@ -107,9 +125,11 @@ def array(values: object) -> Callable[[Path], object]:
         (array([["words"]]), "it holds <U5"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[Path], object], why: str) -> None:
-    Store(tmp_path, Doubler()).get("abcd", one_to_four)
+def test_a_damaged_file_of_an_older_version_is_named(
+    tmp_path: Path, damage: Callable[[Path], object], why: str
+) -> None:
     store = Store(tmp_path, Doubler())
+    former(store.folder, 2 * one_to_four()[:, None])
     damage(store.folder / "ab/abcd.npy")
     for _ in range(2):
         with pytest.raises(SereneError, match=rf"ab/abcd\.npy is damaged \(.*({why}).*\); delete it and run again"):
@@ -118,8 +138,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[Path], object
 
 def test_what_a_power_loss_left_empty_is_computed_again(tmp_path: Path) -> None:
     store = Store(tmp_path, Doubler())
-    store.get("abcd", one_to_four)
-    (store.folder / "ab/abcd.npy").write_bytes(b"")
+    former(store.folder, one_to_four()[:, None]).write_bytes(b"")
     assert store.get("abcd", one_to_four)[:, 0].tolist() == [2, 4, 6, 8]
 
 
@@ -157,4 +176,80 @@ def test_several_processes_fill_one_store_and_see_whole_files_only(tmp_path: Pat
     for writer in writers:
         _, errors = writer.communicate(timeout=60)
         assert (writer.returncode, errors) == (0, "")
-    assert files_in(tmp_path) == [f"slow/00/{key:04d}.npy" for key in range(25)]
+    assert Shards(tmp_path / "slow").names() == [f"{key:04d}" for key in range(25)]
+    assert len([*(tmp_path / "slow").glob("*.shard")]) <= 3, "one for each process"
+
+
+def filled(folder: Path, names: int = 9) -> Store:
+    store = Store(folder, Doubler())
+    for n in range(names):
+        store.get(f"{n:04d}", lambda n=n: np.full(3 + n, n, np.float32))
+    return store
+
+
+def refuse() -> np.ndarray:
+    pytest.fail("it is stored")
+
+
+def test_a_full_shard_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST_CLIPS", 4)
+    store = filled(tmp_path)
+    assert len([*store.folder.glob("*.shard")]) == 3
+    for n in range(9):
+        assert Store(tmp_path, Doubler()).get(f"{n:04d}", refuse).ravel().tolist() == [2 * n] * (3 + n)
+
+
+@pytest.mark.parametrize("file", ["shard", "index"])
+def test_of_a_shard_that_is_cut_the_lost_clips_are_computed_again_and_no_other(tmp_path: Path, file: str) -> None:
+    (path,) = filled(tmp_path).folder.glob(f"*.{file}")
+    path.write_bytes(path.read_bytes()[:-5])
+    front_end = Doubler()
+    store = Store(tmp_path, front_end)
+    for n in range(9):
+        found = store.get(f"{n:04d}", lambda n=n: np.full(3 + n, n, np.float32))
+        assert found.ravel().tolist() == [2 * n] * (3 + n)
+    assert front_end.asked == [3 + 8]
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    (path,) = filled(tmp_path, 1).folder.glob("*.shard")
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    with pytest.raises(SereneError, match=r"\.shard is damaged \(it is not as it was written\); delete it"):
+        Store(tmp_path, Doubler()).get("0000", refuse)
+    path.unlink()
+    assert filled(tmp_path, 1).front_end.asked == [3]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_compacting_puts_all_shards_and_older_files_into_one_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_CLIPS", 2)
+    reader = filled(tmp_path)
+    reader.get("0000", refuse)
+    former(tmp_path / "doubler", np.full((2, 1), 5.0))
+    damaged = former(tmp_path / "doubler", np.zeros((2, 1)), "ffff")
+    damaged.write_bytes(b"no array")
+    monkeypatch.setattr(shards, "MOST_CLIPS", 4096)
+    with pytest.raises(SereneError, match=r"Another process is writing .*doubler; wait until it has finished"):
+        compact(tmp_path)
+    reader.shards = Shards(reader.folder)  # it has only read
+    reader.get("0003", refuse)
+    assert compact(tmp_path) == (10, 11, 2)
+    assert damaged.exists(), "who uses it is told"
+    assert len([*(tmp_path / "doubler").glob("*.shard")]) == 1
+    assert not (tmp_path / "doubler/ab").exists()
+    for store in (reader, Store(tmp_path, Doubler())):
+        assert store.get("abcd", refuse).ravel().tolist() == [5, 5]
+        assert store.get("0008", refuse).ravel().tolist() == [16] * 11
+    with pytest.raises(SereneError, match="There is no folder"):
+        compact(tmp_path / "nowhere")
+
+
+def test_many_arrays_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST_CLIPS", 5)
+    filled(tmp_path, 40)
+    store = Store(tmp_path, Doubler())
+    assert store.shards.get("another") is None
+    assert [int(store.get(f"{n:04d}", refuse)[0, 0]) for n in range(40)] == [2 * n for n in range(40)]
+    store.shards.put("0003", np.full((2, 1), 9.0))
+    assert Store(tmp_path, Doubler()).get("0003", refuse)[0, 0] == 9, "the later one counts"

@@ -37,7 +37,8 @@ action, count, name = os.environ["STOP"].split(" ")
 count = int(count)
 def watch(event, arguments):
     global count
-    if event == "os.rename" and str(arguments[1]).endswith(name):
+    appended = event == "open" and arguments[1] == "ab" and str(arguments[0]).endswith(name)
+    if appended or (event == "os.rename" and str(arguments[1]).endswith(name)):
         count -= 1
         if count == 0:
             os.kill(os.getpid(), signal.SIGKILL) if action == "kill" else time.sleep(3600)
@@ -104,7 +105,7 @@ def test_killed_at_several_moments_it_ends_the_same(
     run = tmp_path / "runs" / undisturbed.folder.name
     first, second = (run / f"fold-{fold}/seed-0" for fold in (1, 2))
     for moment in (
-        "10 .npy",  # features are being computed
+        "10 .index",  # features are being computed
         "3 fold-1/seed-0/training.pt",  # two epochs are kept
         "1 fold-1/seed-0/predictions.csv",  # trained, not yet all kept
         "2 fold-2/seed-0/log.jsonl",  # an epoch is kept, its row of the log not

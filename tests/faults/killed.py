@@ -31,7 +31,18 @@ def watch(event, arguments):
                 file.write(str(count))
 sys.addaudithook(watch)
 """
-CHANGING = ("environment.json", "log.jsonl", "report.html", "report.json", "README.md", "metrics.json", ".png", ".lock")
+CHANGING = (
+    "environment.json",
+    "log.jsonl",
+    "report.html",
+    "report.json",
+    "README.md",
+    "metrics.json",
+    ".png",
+    ".lock",
+    ".shard",
+    ".index",
+)
 
 
 def run(folder: Path, words: tuple[str, ...], at: int, scratch: Path) -> tuple[subprocess.CompletedProcess[str], int]:

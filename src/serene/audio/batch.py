@@ -97,11 +97,12 @@ def duration_batches(lengths: np.ndarray, most: float, rng: np.random.Generator)
 
     A clip that is longer makes a batch of its own; the batches come in random order.
     """
-    batches: list[list[int]] = [[]]
+    batches, longest = list[list[int]]([[]]), 0
     for clip in _jittered(lengths, rng).tolist():
-        longest = max(lengths[clip], *lengths[batches[-1]], 0)
+        longest = max(int(lengths[clip]), longest if batches[-1] else 0)
         if batches[-1] and longest * (len(batches[-1]) + 1) > most:
             batches.append([])
+            longest = int(lengths[clip])
         batches[-1].append(clip)
     return [np.array(batches[i]) for i in rng.permutation(len(batches))]
 

@@ -20,6 +20,7 @@ from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.files import whole_file
 from serene.sound import SAMPLE_RATE
@@ -171,16 +172,16 @@ class Unlabelled(Dataset):
         groups: Sequence[str] = (),
     ) -> None:
         """Decode nothing yet: lengths come from the manifest."""
-        self.utterances, self.groups = tuple(utterances), np.array(groups, dtype=np.str_)
+        self.utterances, self.groups = Utterances.of(utterances), np.array(groups, dtype=np.str_)
         self.store = Store(clusters.folder.parent, Waveform())
         self.clusters, self.stride, self.crop = clusters, stride, crop
-        own = [round((u.duration or len(samples_of(u)) / SAMPLE_RATE) * SAMPLE_RATE) for u in self.utterances]
-        self.lengths = np.minimum(np.array(own, dtype=np.int64), crop)
+        own = (round((u.duration or len(samples_of(u)) / SAMPLE_RATE) * SAMPLE_RATE) for u in self.utterances)
+        self.lengths = np.minimum(np.fromiter(own, np.int64, len(self.utterances)), crop)
         self.contexts = contexts_of((), (), self.store, known=known)
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Collect clips into a batch; without a generator long clips are cut at their beginning."""
-        chosen = [self.utterances[i] for i in indices]
+        chosen = [*self.utterances.take(np.asarray(indices))]
         parts = [self._part(utterance, rng.random() if rng else 0.0) for utterance in chosen]
         inputs, lengths = tensors(padded([samples for samples, _ in parts]))
         clusters = torch.nn.utils.rnn.pad_sequence(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from serene.audio.batch import Batch, by_length, padded
 from serene.audio.mfcc import CEPSTRA
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import AudioError, FrontEndError, SereneError
 from serene.protocols.split import enrolment_clips
 from serene.speaker import Need, SpeakerContext, Statistics
@@ -54,12 +54,13 @@ class Dataset:
         crop: int | None = None,
     ) -> None:
         """Compute nothing but what is not in the store yet."""
-        self.utterances, self.store, self.task, self.contexts = tuple(utterances), store, task, contexts
+        self.utterances, self.store, self.task, self.contexts = Utterances.of(utterances), store, task, contexts
         self.augment, self.copies, self.crop = augment, copies, crop
-        self.lengths = np.array([frames_of(utterance, store) for utterance in self.utterances], dtype=np.int64)
+        self.lengths = np.fromiter((frames_of(u, store) for u in self.utterances), np.int64, len(self))
         place = {name: i for i, name in enumerate(speakers)}
         self.targets = torch.from_numpy(task.targets(self.utterances))
-        self.speakers = torch.tensor([place.get(u.speaker, -1) for u in self.utterances])
+        known = (place.get(speaker, -1) for speaker in self.utterances.values("speaker"))
+        self.speakers = torch.from_numpy(np.fromiter(known, np.int64, len(self)))
 
     def __len__(self) -> int:
         """Count the clips."""
@@ -67,7 +68,7 @@ class Dataset:
 
     def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Collect clips into a batch of tensors, padded to the longest; `rng`, in training, cuts and augments them."""
-        chosen = [self.utterances[i] for i in indices]
+        chosen = [*self.utterances.take(np.asarray(indices))]
         inputs, lengths = tensors(padded([self._features(utterance, rng) for utterance in chosen]))
         own = torch.minimum(torch.from_numpy(self.lengths[indices]), lengths)
         context = context_of(chosen, self.contexts)
@@ -94,7 +95,7 @@ class Dataset:
     def joined(cls, parts: Sequence[Dataset]) -> Dataset:
         """Put the clips of several parts of one split into one dataset."""
         whole = copy.copy(parts[0])
-        whole.utterances = tuple(u for part in parts for u in part.utterances)
+        whole.utterances = Utterances.joined(part.utterances for part in parts)
         whole.lengths = np.concatenate([part.lengths for part in parts])
         whole.targets = torch.cat([part.targets for part in parts])
         whole.speakers = torch.cat([part.speakers for part in parts])
@@ -103,7 +104,7 @@ class Dataset:
     def enrolled_by_own_clips(self, indices: Sequence[int] | np.ndarray, clips: int | None = None) -> Dataset:
         """Return some of the clips, each speaker enrolled with these alone, unlabelled: all, or so many `clips`."""
         part = copy.copy(self)
-        part.utterances = tuple(self.utterances[i] for i in indices)
+        part.utterances = self.utterances.take(np.asarray(indices))
         part.lengths, part.targets, part.speakers = self.lengths[indices], self.targets[indices], self.speakers[indices]
         told, own = self.contexts or {}, contexts_of(part.utterances, ("features",), self.store, clips=clips)
         part.contexts = {name: replace(told.get(name, known), features=known.features) for name, known in own.items()}
@@ -183,9 +184,7 @@ def contexts_of(
     Statistics of features are over so many `clips` of each speaker, drawn by a hash of their ids; all without it.
     Persons whom the model knows by name, in the order of their indices, are `known`; they need no clips.
     """
-    own: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in utterances:
-        own[utterance.person].append(utterance)
+    own = _by_person(Utterances.of(utterances))
     place = {name: i for i, name in enumerate(known)}
     beside = Store(store.folder.parent, CEPSTRA)
     return {
@@ -194,8 +193,14 @@ def contexts_of(
             features=statistics_of(enrolment_clips(said, clips), store) if "features" in needs and said else None,
             cepstra=_mean_cepstra(said, beside) if "cepstra" in needs and said else None,
         )
-        for person, said in {**{name: [] for name in known}, **own}.items()
+        for person, said in {**dict.fromkeys(known, ()), **own}.items()
     }
+
+
+def _by_person(utterances: Utterances) -> dict[str, Utterances]:
+    """Group clips as `Utterance.person` tells who speaks."""
+    own = (clips for corpus in utterances.groups("corpus").values() for clips in corpus.groups("speaker").values())
+    return {clips[0].person: clips for clips in own}
 
 
 def context_of(utterances: Sequence[Utterance], contexts: Contexts | None) -> SpeakerContext | None:

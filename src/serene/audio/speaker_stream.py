@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -14,6 +13,7 @@ from serene.audio.batch import Batch, padded
 from serene.audio.dataset import Contexts, context_of, contexts_of, features, tensors
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 
 
@@ -46,9 +46,7 @@ class SpeakerStream:
         enrolment_clips: int | None = None,
     ) -> None:
         """Group the clips by speaker; nothing is decoded."""
-        own: dict[str, list[Utterance]] = defaultdict(list)
-        for utterance in utterances:
-            own[utterance.speaker].append(utterance)
+        own = Utterances.of(utterances).groups("speaker")
         if len(own) < 2:
             raise SereneError(f"The speaker corpus has {len(own)} speakers; telling speakers apart needs at least two.")
         if not store.front_end.spec.rate:
@@ -61,9 +59,9 @@ class SpeakerStream:
         self.enrol, self.enrolment_clips = enrol, enrolment_clips
 
     @property
-    def utterances(self) -> list[Utterance]:
+    def utterances(self) -> Utterances:
         """All clips that may be drawn."""
-        return [clip for own in self.clips for clip in own]
+        return Utterances.joined(self.clips)
 
     @property
     def speakers(self) -> int:

@@ -8,26 +8,29 @@ from pathlib import Path
 import numpy as np
 
 from serene.audio.input_spec import FrontEnd
+from serene.audio.shards import Shards
 from serene.errors import SereneError
-from serene.files import regular, whole_file
+from serene.files import regular
 
 
 class Store:
-    """A folder of arrays that several processes may fill and read at once: each file appears whole or not at all.
+    """A folder of arrays that several processes may fill and read at once: each array appears whole or not at all.
 
-    They lie, made by the front end, as `<folder>/<front end>/<first two digits>/<audio hash>.npy`.
+    They lie, made by the front end, in shards in `<folder>/<front end>` (`serene.audio.shards`). Older versions wrote a
+    file for each, `<folder>/<front end>/<first two digits>/<audio hash>.npy`, which are read where they are there.
     """
 
     def __init__(self, folder: str | Path, front_end: FrontEnd) -> None:
         """Make no folder yet: the first array does."""
         self.folder = Path(folder) / front_end.identity
         self.front_end = front_end
+        self.shards = Shards(self.folder)
         self._checked = set[str]()  # whose arrays were looked through
 
     def get(self, audio_hash: str, samples: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array for a sound, read-only and memory-mapped, computing and keeping it where it is missing.
 
-        An empty file, as a power loss may leave one, is missing.
+        What was cut off, as a power loss may leave it, is missing.
 
         Args:
             audio_hash: identity of the decoded samples (`serene.sound.content_hash`).
@@ -40,16 +43,21 @@ class Store:
             return self.front_end(samples())
         path = self.folder / audio_hash[:2] / f"{audio_hash}.npy"
         try:
-            if not path.exists() or not (path.is_dir() or regular(path).stat().st_size):
-                with whole_file(path, synced=False) as temporary, temporary.open("wb") as file:
-                    np.save(file, self.front_end(samples()))
-            found = np.load(path, mmap_mode="r")
+            found = self.shards.get(audio_hash)
+            if found is None and path.exists() and (path.is_dir() or regular(path).stat().st_size):
+                found = np.load(path, mmap_mode="r")
+            if found is None:
+                self.shards.put(audio_hash, self.front_end(samples()))
+                found = self.shards.get(audio_hash)
+                assert found is not None
             if audio_hash not in self._checked:
+                self.shards.check(audio_hash)
                 self._check(found)
                 self._checked.add(audio_hash)
             return found
         except (ValueError, OSError, EOFError) as error:
-            raise SereneError(f"The stored array {path} is damaged ({error}); delete it and run again.") from error
+            place = path if path.exists() else self.shards.where(audio_hash)
+            raise SereneError(f"The stored array {place} is damaged ({error}); delete it and run again.") from error
 
     def _check(self, found: np.ndarray) -> None:
         width = self.front_end.spec.width

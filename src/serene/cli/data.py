@@ -1,4 +1,4 @@
-"""The verbs about recordings: prepare, audit."""
+"""The verbs about recordings and what is kept of them: prepare, audit, store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from serene.cli.terminal import Json, app, aside, bars, out, print_json, training
 from serene.corpora import CORPORA
 from serene.corpora.left_out import LeftOut, NothingLeft, beside, write_left_out
-from serene.corpora.manifest import Manifest
+from serene.corpora.manifest import MANIFESTS, Manifest
 from serene.corpora.spelling import alike, words
 from serene.errors import SereneError, quoted
 
@@ -51,8 +51,10 @@ def prepare(
     from serene.corpora.prepare import folder_of
     from serene.corpora.prepare import prepare as prepare_corpus
 
-    if output.suffix != ".jsonl":
-        raise SereneError(f"The manifest's name is {output.name}; one that ends in .jsonl was expected.")
+    if output.suffix not in MANIFESTS:
+        raise SereneError(
+            f"The manifest's name is {output.name}; one that ends in {' or '.join(MANIFESTS)} was expected."
+        )
     folder = folder_of(corpus, folder)
     if folder is None:
         raise SereneError(f"Say where the corpus lies: serene prepare {corpus} FOLDER -o {output}.")
@@ -137,3 +139,22 @@ def audit(
         for line in result.lines():
             out.print(line)
     raise typer.Exit(0 if result.passed and not (strict and result.alike) else 1)
+
+
+store = typer.Typer(help="What trainings keep of every clip, in runs/store.", no_args_is_help=True)
+app.add_typer(store, name="store")
+
+
+@store.command("compact")
+def compact_store(
+    folder: Annotated[Path, typer.Argument(help="The store, such as runs/store.")] = Path("runs/store"),
+    json: Json = False,
+) -> None:
+    """Put the arrays of a store into as few files as hold them; those of older versions, one a clip, as well."""
+    from serene.audio.shards import compact
+
+    arrays, before, after = compact(folder)
+    if json:
+        print_json({"arrays": arrays, "files_before": before, "files": after})
+    else:
+        out.print(f"{arrays} arrays: {before} files before, {after} now.")

@@ -9,8 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serene.corpora.left_out import LeftOut, NothingLeft
 from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.sound import DECODED
 
@@ -107,18 +110,27 @@ def gather(clips: Iterable[Utterance | LeftOut], missing: SereneError, remarks: 
     Raises:
         NothingLeft: where there is no utterance at all, with the message of `missing`.
     """
-    kept: dict[str, Utterance] = {}
     left_out: list[LeftOut] = []
+    found = Utterances.of(kept_of(clips, left_out))
+    if not found:
+        raise NothingLeft(str(missing), left_out)
+    again = np.zeros(len(found), bool)
+    for first, *others in found.repeated("id"):
+        again[others] = True
+        used = found[int(first)].audio
+        left_out += [
+            LeftOut(u.id, u.audio, f"the same clip again: {used} is used") for u in found.take(np.array(others))
+        ]
+    return Manifest(found.take(~again), left_out, remarks)
+
+
+def kept_of(clips: Iterable[Utterance | LeftOut], left_out: list[LeftOut]) -> Iterator[Utterance]:
+    """Give the utterances among some clips, and put the others on a list."""
     for clip in clips:
         if isinstance(clip, LeftOut):
             left_out.append(clip)
-        elif clip.id in kept:
-            left_out.append(LeftOut(clip.id, clip.audio, f"the same clip again: {kept[clip.id].audio} is used"))
         else:
-            kept[clip.id] = clip
-    if not kept:
-        raise NothingLeft(str(missing), left_out)
-    return Manifest(tuple(kept.values()), tuple(left_out), tuple(remarks))
+            yield clip
 
 
 def by_name(

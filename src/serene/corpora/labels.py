@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.spelling import words
@@ -40,9 +43,10 @@ def choose(
 def _choose_column(
     manifest: Manifest, target: str, use: Sequence[str] | None, join: Mapping[str, str]
 ) -> tuple[Manifest, tuple[str, ...]]:
-    labels = {u.id: getattr(u, target) for u in manifest}
-    labels = {name: join.get(label, label) for name, label in labels.items() if label is not None}
-    counts = Counter(labels.values())
+    found, counts = manifest.utterances.counts(target), Counter[str]()
+    labels = {label: join.get(label, label) for label in found if label is not None}
+    for label, name in labels.items():
+        counts[name] += found[label]
     if not counts:
         raise SereneError(f"No utterance has an {_named(target)}; to learn speakers set labels.target: speaker.")
     classes = tuple(use) if use is not None else tuple(sorted(counts))
@@ -52,8 +56,8 @@ def _choose_column(
         raise SereneError(f"No utterance has the {_named(target)} '{quoted(missing[0])}'. The corpus has: {held}.")
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise SereneError(f"At least two different classes are needed; the labels give {quoted(list(classes))}.")
-    kept = tuple(replace(u, emotion=labels[u.id]) for u in manifest if labels.get(u.id) in classes)
-    return replace(manifest, utterances=kept), classes
+    kept = manifest.utterances.where(target, lambda label: labels.get(label) in classes)
+    return replace(manifest, utterances=kept.replacing("emotion", map(labels.get, kept.values(target)))), classes
 
 
 def _choose_dimensions(
@@ -72,31 +76,36 @@ def _choose_dimensions(
             f"labels.use is {list(names)}; labels.target dimensions needs different numeric columns there, such as "
             "[arousal, valence]."
         )
-    kept = tuple(replace(u, emotion=None) for u in manifest if all(u.number(name) is not None for name in names))
+    rated = (all(u.number(name) is not None for name in names) for u in manifest)
+    kept = manifest.utterances.take(np.fromiter(rated, bool, len(manifest)))
     if not kept:
         raise SereneError(f"No utterance has all of the dimensions {', '.join(names)}.")
-    return replace(manifest, utterances=kept), names
+    return replace(manifest, utterances=kept.replacing("emotion", itertools.repeat(None, len(kept)))), names
 
 
 def _choose_votes(
     manifest: Manifest, _target: str, use: Sequence[str] | None, join: Mapping[str, str]
 ) -> tuple[Manifest, tuple[str, ...]]:
-    joined = {u.id: _joined(u, join) for u in manifest if u.votes}
-    occurring = {label for votes in joined.values() for label, count in votes.items() if count}
+    occurring = {label for u in manifest if u.votes for label, count in _joined(u, join).items() if count}
     classes = tuple(use) if use is not None else tuple(sorted(occurring))
     missing = [name for name in classes if name not in occurring]
-    if not joined or missing or len(set(classes)) < max(2, len(classes)):
+    if missing or len(set(classes)) < max(2, len(classes)):
         held = ", ".join(sorted(occurring)) or "no votes at all"
         wanted = f"'{missing[0]}'" if missing else "two different classes"
         raise SereneError(f"Listeners' votes hold no {wanted}. The corpus has: {quoted(held)}.")
-    kept = []
-    for utterance in manifest:
-        votes = {name: joined.get(utterance.id, {}).get(name, 0.0) for name in classes}
-        total = sum(votes.values())
-        if total > 0:  # some listener voted for one of the classes
-            shares = {name: count / total for name, count in votes.items()}
-            kept.append(replace(utterance, votes=shares, emotion=max(shares, key=shares.__getitem__)))
-    return replace(manifest, utterances=tuple(kept)), classes
+    voted = (bool(_shares(u, classes, join)) for u in manifest)
+    kept = manifest.utterances.take(np.fromiter(voted, bool, len(manifest)))
+    emotions = (max(shares, key=shares.__getitem__) for shares in (_shares(u, classes, join) for u in kept))
+    kept = kept.replacing("emotion", emotions).replacing("votes", (_shares(u, classes, join) for u in kept))
+    return replace(manifest, utterances=kept), classes
+
+
+def _shares(utterance: Utterance, classes: Sequence[str], join: Mapping[str, str]) -> dict[str, float]:
+    """Give each class's share of the votes for these classes; nothing where no listener voted for one of them."""
+    joined = _joined(utterance, join) if utterance.votes else {}
+    votes = {name: joined.get(name, 0.0) for name in classes}
+    total = sum(votes.values())
+    return {name: count / total for name, count in votes.items()} if total > 0 else {}
 
 
 def _joined(utterance: Utterance, join: Mapping[str, str]) -> dict[str, float]:

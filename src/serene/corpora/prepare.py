@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ import numpy as np
 
 from serene import sound
 from serene.corpora import CORPORA
-from serene.corpora.manifest import LeftOut, Manifest, Utterance
+from serene.corpora.folder import kept_of
+from serene.corpora.left_out import LeftOut
+from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.spelling import alike, odd_labels, speakers_alike
+from serene.corpora.utterances import Utterances
 from serene.errors import AudioError, SereneError, quoted
 from serene.registry import load
 from serene.trust import authored
@@ -29,6 +33,7 @@ The one silent clip of CREMA-D peaks at 1e-34; the quietest spoken clip of CREMA
 RAVDESS at 0.0044.
 """
 
+AHEAD = 8  # clips per thread that are begun before the first of them is needed
 ROUNDING = 0.01
 """Seconds by which a table's clip may end after its file without a remark: times are rounded to hundredths."""
 
@@ -67,22 +72,26 @@ def prepare(
     manifest = _read(corpus, Path(folder), settings, remark)
     opposite: list[str] = []  # ids
     look = _header if fast else functools.partial(_decoded, opposite=opposite)
-    clips = _in_parallel(look, manifest.utterances, progress, workers)
-    kept = [clip for clip in clips if isinstance(clip, Utterance)]
-    left_out = [clip for clip in clips if isinstance(clip, LeftOut)]
-    remarks = [*manifest.remarks, *_cut(manifest.utterances, kept)]
+    left_out, cut = list[LeftOut](), list[str]()
+    clips = _watched(_in_parallel(look, manifest.utterances, workers), len(manifest), progress)
+    kept = Utterances.of(kept_of(_compared(manifest, clips, cut), left_out))
+    remarks = [*manifest.remarks]
+    if cut:
+        remarks.append(f"Clips that end after their file does, cut at its end: {len(cut)}, such as {cut[0]}.")
     if fast:
         remarks.append("Only headers were read: silent, broken and identical audio was not looked for.")
     else:
-        kept, contradicting, same = _identical(kept)
+        contradicting, same = _identical(kept)
         left_out += contradicting
         remarks += same
+        wrong = {item.id for item in contradicting}
+        kept = kept.where("id", lambda name: name not in wrong)
     if opposite:
         some = quoted(", ".join(sorted(opposite)[:3]))
         remarks.append(f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {some}.")
-    remarks += odd_labels(Counter(clip.emotion for clip in kept if clip.emotion))
-    remarks += speakers_alike(alike(clip.speaker for clip in kept))
-    return Manifest(tuple(kept), (*manifest.left_out, *left_out), tuple(remarks)).check()
+    remarks += odd_labels({label: count for label, count in kept.counts("emotion").items() if label})
+    remarks += speakers_alike(alike(kept.counts("speaker")))
+    return Manifest(kept, (*manifest.left_out, *left_out), remarks).check()
 
 
 def folder_of(corpus: str, given: str | Path | None) -> Path | None:
@@ -99,14 +108,20 @@ def hashed(manifest: Manifest, progress: Callable[[int, int], None] | None = Non
     Raises:
         AudioError: a clip is silent or cannot be decoded; `prepare` without `fast` would have left it out.
     """
-    missing = [utterance for utterance in manifest if utterance.audio_hash is None]
+    missing = manifest.utterances.where("audio_hash", lambda known: known is None)
     if not missing:
         return manifest
-    decoded = {clip.id: clip for clip in _in_parallel(_decoded, missing, progress, None)}
-    for clip in decoded.values():
-        if isinstance(clip, LeftOut):
-            raise AudioError(f"{clip.audio}: {clip.reason}. Prepare the corpus without --fast, which leaves it out.")
-    return replace(manifest, utterances=tuple(decoded.get(u.id, u) for u in manifest))  # pyright: ignore[reportArgumentType]
+
+    def decoded() -> Iterator[Utterance]:
+        clips = _watched(_in_parallel(_decoded, missing, None), len(missing), progress)
+        for utterance in manifest:
+            clip = utterance if utterance.audio_hash else next(clips)
+            if isinstance(clip, LeftOut):
+                advice = "Prepare the corpus without --fast, which leaves it out."
+                raise AudioError(f"{clip.audio}: {clip.reason}. {advice}")
+            yield clip
+
+    return replace(manifest, utterances=decoded())
 
 
 def _read(corpus: str, folder: Path, settings: Mapping[str, Any], remark: Callable[[str], None] | None) -> Manifest:
@@ -122,21 +137,29 @@ def _read(corpus: str, folder: Path, settings: Mapping[str, Any], remark: Callab
 
 
 def _in_parallel(
-    look: Callable[[Utterance], Utterance | LeftOut],
-    utterances: Sequence[Utterance],
-    progress: Callable[[int, int], None] | None,
-    workers: int | None,
-) -> list[Utterance | LeftOut]:
-    results = []
-    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    look: Callable[[Utterance], Utterance | LeftOut], utterances: Utterances, workers: int | None
+) -> Iterator[Utterance | LeftOut]:
+    """Look at utterances in threads, and give the results in order; a few are on their way at the same time."""
+    workers = workers or os.cpu_count() or 1
+    pool, begun = ThreadPoolExecutor(workers), deque[Future[Utterance | LeftOut]]()
     try:
-        for result in pool.map(look, utterances):
-            results.append(result)
-            if progress:
-                progress(len(results), len(utterances))
+        for utterance in utterances:
+            begun.append(pool.submit(look, utterance))
+            if len(begun) > AHEAD * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupted run does not decode the rest first
-    return results
+
+
+def _watched(
+    clips: Iterable[Utterance | LeftOut], of: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Utterance | LeftOut]:
+    for done, clip in enumerate(clips, 1):
+        yield clip
+        if progress:
+            progress(done, of)
 
 
 def _header(utterance: Utterance) -> Utterance | LeftOut:
@@ -170,32 +193,29 @@ def _decoded(utterance: Utterance, opposite: list[str] | None = None) -> Utteran
     return replace(known, audio_hash=sound.content_hash(samples))
 
 
-def _cut(asked: Sequence[Utterance], read: Sequence[Utterance]) -> list[str]:
-    """Remark the clips that end after their file does, which are cut at its end."""
-    length = {clip.id: clip.duration or 0.0 for clip in read}
-    cut = [clip for clip in asked if clip.duration and length.get(clip.id, clip.duration) < clip.duration - ROUNDING]
-    if not cut:
-        return []
-    first, at = cut[0], cut[0].start + length[cut[0].id]
-    end = cut[0].start + (cut[0].duration or 0.0)
-    what = f"{quoted(first.id)} ends at {end:g} s of {at:g} s"
-    return [f"Clips that end after their file does, cut at its end: {len(cut)}, such as {what}."]
+def _compared(
+    asked: Iterable[Utterance], read: Iterable[Utterance | LeftOut], cut: list[str]
+) -> Iterator[Utterance | LeftOut]:
+    """Hand clips on; list those that end after their file does, which are cut at its end."""
+    for wanted, clip in zip(asked, read, strict=True):
+        length = clip.duration or 0.0 if isinstance(clip, Utterance) else math.inf
+        if wanted.duration and length < wanted.duration - ROUNDING:
+            end, at = wanted.start + wanted.duration, wanted.start + length
+            cut.append(f"{quoted(wanted.id)} ends at {end:g} s of {at:g} s")
+        yield clip
 
 
-def _identical(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[LeftOut], list[str]]:
-    """Find clips with the same samples: what stays, what contradicts itself, and remarks on copies that agree."""
-    copies: dict[str | None, list[Utterance]] = defaultdict(list)
-    for utterance in utterances:
-        copies[utterance.audio_hash].append(utterance)
+def _identical(utterances: Utterances) -> tuple[list[LeftOut], list[str]]:
+    """Find clips with the same samples: those that contradict each other, and remarks on copies that agree."""
     left_out: list[LeftOut] = []
     remarks: list[str] = []
-    for same in copies.values():
+    for places in utterances.repeated("audio_hash"):
+        same = [*utterances.take(places)]
         labels = {utterance.emotion for utterance in same if utterance.emotion}
         if len(labels) > 1:
             names = quoted(", ".join(f"{u.id} ({u.emotion or 'no label'})" for u in same))
             left_out += [LeftOut(u.id, u.audio, f"identical audio with two labels: {names}") for u in same]
-        elif len(same) > 1:
+        else:
             speakers = " although their speakers differ" if len({u.speaker for u in same}) > 1 else ""
             remarks.append(f"Identical audio, kept{speakers}: {quoted(', '.join(u.id for u in same))}.")
-    contradicting = {item.id for item in left_out}
-    return [u for u in utterances if u.id not in contradicting], left_out, remarks
+    return left_out, remarks

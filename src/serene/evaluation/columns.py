@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from serene.corpora.columns import Column
 from serene.errors import SereneError, unknown
 from serene.task import Dimensions, Task
 
@@ -147,23 +148,25 @@ def task_of(header: list[str], where: str) -> Task:
     return task
 
 
-def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tuple[list[list[Any]], np.ndarray]:
     """Parse rows, at most so many, or name the bad line: columns of words and seeds; and numbers (utterance, place)."""
     columns = COLUMNS[task.gives]
-    first, begin = [], len(SHARED) + columns.words
+    words, begin = [Column() for _ in range(len(SHARED) + columns.words)], len(SHARED) + columns.words
     width = len(SHARED) + len(columns.header(task.names))
     numbers, sparse = np.zeros((most, width - begin)), len(task.names) > columns.most
     for line, row in enumerate(rows, 2):
         if len(row) != width:
             raise SereneError(f"{where}, line {line}: {len(row)} columns, expected {width}.")
         try:
-            first.append((*row[:4], int(row[4]), *row[len(SHARED) : begin]))
+            for column, word in zip(words, (*row[:4], int(row[4]), *row[len(SHARED) : begin]), strict=True):
+                column.append(word)
             kept = {place: float(cell) for place, cell in enumerate(row[begin:]) if cell or not sparse}
         except ValueError as error:
             raise SereneError(
                 f"{where}, line {line}: {error}; seeds are whole numbers and {columns.numbers} are numbers."
             ) from error
-        numbers[len(first) - 1, list(kept)] = list(kept.values())
-    if not first:
+        numbers[len(words[0]) - 1, list(kept)] = list(kept.values())
+    if not len(words[0]):
         raise SereneError(f"{where} holds no predictions.")
-    return list(zip(*first, strict=True)), numbers[: len(first)]
+    rows = np.arange(len(words[0]))
+    return [column.at(rows) for column in words], numbers[: len(rows)]

@@ -220,8 +220,13 @@ class Predictions:
 
     def _check_once(self) -> None:
         """Refuse an utterance that occurs twice in one part of one run."""
-        keys = zip(self.id.tolist(), self.part.tolist(), self.fold.tolist(), self.seed.tolist(), strict=True)
-        for (name, part, fold, seed), times in Counter(keys).items():
+        runs = zip(*(np.unique(getattr(self, name), return_inverse=True)[1] for name in SHARED[2:]), strict=True)
+        keys = np.fromiter(map(hash, zip(self.id, runs, strict=True)), np.int64, len(self))
+        order = np.argsort(keys, kind="stable")
+        same = np.diff(keys[order]) == 0
+        alike = order[np.r_[False, same] | np.r_[same, False]] if len(self) else order
+        columns = (getattr(self, name)[np.sort(alike)].tolist() for name in ("id", *SHARED[2:]))
+        for (name, part, fold, seed), times in Counter(zip(*columns, strict=True)).items():
             if times > 1:
                 raise SereneError(f"Utterance '{name}' occurs twice in the {part} part of fold {fold}, seed {seed}.")
 

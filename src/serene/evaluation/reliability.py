@@ -131,8 +131,8 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
     np.add.at(answers, (pool.utterance, pool.run), np.hstack([_gaps(*_decided(test)), np.ones((len(test), 1))]))
     times = pool.times(draws, rng, all_once=classes_are_speakers(test))
     total = np.zeros((draws, runs * (BINS + 1)))
-    for speaker in range(pool.speakers):
-        mine = answers[pool.speaker == speaker].reshape(-1, runs * (BINS + 1))
+    for speaker, own in enumerate(pool.of_speakers()):
+        mine = answers[own].reshape(-1, runs * (BINS + 1))
         used = np.flatnonzero(mine.any(axis=0))
         drawn = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
         total[:, used] += drawn @ mine[:, used]

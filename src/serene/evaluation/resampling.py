@@ -63,6 +63,11 @@ class Pool:
         """How many speakers there are."""
         return int(self.speaker.max()) + 1
 
+    def of_speakers(self) -> list[np.ndarray]:
+        """Give the numbers of each speaker's utterances, in order: in one pass over all of them."""
+        order = np.argsort(self.speaker, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.speaker[order])) + 1)
+
     def times(self, draws: int, rng: np.random.Generator, *, all_once: bool = False) -> np.ndarray:
         """Say how often each speaker is taken (draw, speaker): as many with replacement as there are, or all once."""
         if all_once:
@@ -86,8 +91,8 @@ def draw(systems: Sequence[Predictions], draws: int, seed: int) -> list[np.ndarr
     answers, runs = _answers(systems, pool), sum(pool.runs)
     times = pool.times(draws, rng, all_once=classes_are_speakers(systems[0]))
     total = np.zeros((draws, runs * 3 * n_classes))
-    for speaker in range(pool.speakers):
-        alike, count = np.unique(answers[pool.speaker == speaker], axis=0, return_counts=True)
+    for speaker, own in enumerate(pool.of_speakers()):
+        alike, count = np.unique(answers[own], axis=0, return_counts=True)
         drawn = rng.multinomial(times[:, speaker] * count.sum(), count / count.sum())
         places, counts = _counts(-alike, runs, n_classes)
         total[:, places] += drawn @ counts
@@ -152,8 +157,8 @@ def drawn_ccc(systems: Sequence[Predictions], draws: int, seed: int) -> list[dic
     np.add.at(answers, (pool.utterance, pool.run), np.concatenate(_moments(systems)))
     times = pool.times(draws, rng)
     total, of_speaker = np.zeros((draws, *shape)), np.zeros((pool.speakers, *shape))
-    for speaker in range(pool.speakers):
-        mine = answers[pool.speaker == speaker].reshape(-1, np.prod(shape))
+    for speaker, own in enumerate(pool.of_speakers()):
+        mine = answers[own].reshape(-1, np.prod(shape))
         counts = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
         total += (counts @ mine).reshape(draws, *shape)
         of_speaker[speaker] = mine.sum(axis=0).reshape(shape)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from serene.corpora.manifest import Utterance
+from serene.corpora.utterances import Utterances
 from serene.evaluation.confidence import deviation, intervals, tallies
 from serene.evaluation.metrics import mean_known, per_class_recall, ua, wa
 from serene.evaluation.predictions import Predictions
@@ -71,11 +72,11 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
 def facts_of(clips: Iterable[Utterance]) -> dict[str, dict[str, str]]:
     """Collect what a manifest says of its speakers; what it does not say, or not the same in all clips, is absent."""
     said: dict[str, dict[str, set[str]]] = {column: {} for column in COLUMNS}
-    for clip in clips:
-        for column in COLUMNS:
-            value = getattr(clip, column)
+    known = Utterances.of(clips)
+    for column in COLUMNS:
+        for speaker, value in set(zip(known.values("speaker"), known.values(column), strict=True)):
             if value is not None:
-                said[column].setdefault(clip.speaker, set()).add(value)
+                said[column].setdefault(speaker, set()).add(value)
     agreed = {c: {s: min(v) for s, v in sorted(people.items()) if len(v) == 1} for c, people in said.items()}
     return {column: people for column, people in agreed.items() if people}
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from serene import protocols
 from serene.audio.augment import Augment, Copy
 from serene.audio.input_spec import FrontEnd
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.labels import choose
-from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.manifest import MANIFESTS, Manifest, Utterance
 from serene.corpora.prepare import folder_of, hashed, prepare
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted
 from serene.evaluation.columns import check_names
 from serene.evaluation.speakers import facts_of
@@ -62,7 +65,7 @@ class Plan:
     task: Task
     splits_of: dict[int, tuple[Split, ...]]
     of_folds: int
-    speakers: tuple[Utterance, ...]
+    speakers: Utterances
     stages: tuple[Stage, ...]
     run: Run
     store: Path
@@ -93,7 +96,7 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     beginnings = [stages[-1].identity] if stages else _weights(recipe, store)
     manifest = load_corpus(recipe.corpus, runs, progress)
     corpus = load_corpus(recipe.speakers, runs, progress, "speakers") if recipe.speakers else None
-    speakers = corpus.utterances if corpus else ()
+    speakers = corpus.utterances if corpus else Utterances.of(())
     labelled, task = choose(manifest, target=recipe.labels.target, use=recipe.labels.use, join=recipe.labels.join)
     check_names(task)
     splits_of, of_folds = _splits_of(recipe, labelled, manifest, _trained_before(recipe, stages, manifest))
@@ -168,7 +171,9 @@ def _splits(
     if recipe.needs & {"features", "cepstra"}:
         splits = [split.with_unlabelled(recipe.features.enrolment_clips, manifest) for split in splits]
     if recipe.calibration:  # all of a speaker's clips are at hand before the first is answered
-        splits = [replace(split, unlabelled=in_order((*split.validation, *split.test))) for split in splits]
+        splits = [
+            replace(split, unlabelled=in_order(Utterances.joined((split.validation, split.test)))) for split in splits
+        ]
     if before:
         splits = [replace(s, unlabelled=in_order((before | {u.id: u for u in s.unlabelled}).values())) for s in splits]
     if any(not split.validation for split in splits) and recipe.training["select_on"] != "last":
@@ -196,22 +201,24 @@ def plan_pretraining(recipe: Pretraining, runs: Path, progress: Progress) -> tup
 
 def _trained_before(recipe: Recipe, stages: tuple[Stage, ...], manifest: Manifest) -> dict[str, Utterance]:
     """Give the clips that the encoder was trained on, unlabelled: in its stages, or before it came to this recipe."""
-    own = {u.corpus for u in manifest}
+    own = manifest.utterances.counts("corpus")
     hashes = training_clips_of(recipe.frozen_weights) | training_clips_of(recipe.initial_weights)
-    trained = {u.id: u for u in manifest if u.audio_hash in hashes}
+    trained = {u.id: u for u in manifest.utterances.where("audio_hash", hashes.__contains__)}
     return trained | {u.id: u for stage in stages for u in stage.trained if u.corpus in own}
 
 
-def stream_of(recipe: Recipe, speakers: tuple[Utterance, ...], split: Split, store: Store) -> SpeakerStream | None:
+def stream_of(recipe: Recipe, speakers: Utterances, split: Split, store: Store) -> SpeakerStream | None:
     """Give the stream of the speaker corpus, without whoever validates or tests, should both corpora be one."""
     if recipe.speakers is None:
         return None
     shares = split.validation_rule in RANDOM_SHARES  # its speakers are training's, and may be trained on
-    names = {(u.corpus, u.speaker) for u in (*split.test, *(() if shares else split.validation))}
-    scored = {u.audio_hash for u in (*split.validation, *split.test)}
-    others = [u for u in speakers if (u.corpus, u.speaker) not in names and u.audio_hash not in scored]
+    unseen = split.test if shares else Utterances.joined((split.test, split.validation))
+    names = set(zip(unseen.values("corpus"), unseen.values("speaker"), strict=True))
+    scored = set(Utterances.joined((split.validation, split.test)).values("audio_hash"))
+    people = zip(speakers.values("corpus"), speakers.values("speaker"), strict=True)
+    others = speakers.take(np.fromiter((person not in names for person in people), bool, len(speakers)))
     return SpeakerStream(
-        others,
+        others.where("audio_hash", lambda own: own not in scored),
         store,
         batch_size=recipe.speakers.batch_size,
         crop=recipe.speakers.crop,
@@ -237,7 +244,7 @@ def load_corpus(
             f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
             "manifest that `serene prepare` made."
         )
-    if path.suffix == ".jsonl" and settings.name != "table":
+    if path.suffix in MANIFESTS and settings.name != "table":
         manifest = _read(path, settings.name, section, progress)
     elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
         manifest = Manifest.read(kept)
@@ -262,7 +269,7 @@ def files_of(plan: Plan) -> list[Path]:
 def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:
     """Read a manifest, and make sure that it is of the corpus that the recipe, and so every report, names."""
     manifest = Manifest.read(path)
-    others = {u.corpus for u in manifest} - {corpus, None}
+    others = set(manifest.utterances.counts("corpus")) - {corpus, None}
     if others:
         raise SereneError(
             f"{path} is of the corpus {' and '.join(sorted(map(str, others)))}, not of '{corpus}'; "

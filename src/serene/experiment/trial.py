@@ -113,7 +113,7 @@ def _fit(
 ) -> Selected:
     """Train a model by the recipe's method; it holds the selected epoch's weights then."""
     train, validation, method = parts["train"], parts.get("validation"), recipe.method.make()
-    method.attach(model, stream.speakers if stream else len({u.speaker for u in train.utterances}))
+    method.attach(model, stream.speakers if stream else len(train.utterances.counts("speaker")))
     validate = (lambda trained: measured(trained, validation, device=trainer.device)) if validation else None
     return trainer.fit(model, method, train, validate, speakers=stream, **given)
 
@@ -231,7 +231,7 @@ def probes_of(
     for name, parts in (("test", unseen), ("train", ["train"])):
         dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
         probed[name] = None
-        if model.task.speaker_probe and len({u.speaker for u in dataset.utterances}) > 1:
+        if model.task.speaker_probe and len(dataset.utterances.counts("speaker")) > 1:
             with contextlib.suppress(TooFewClips):
                 found = probe_of(model, dataset, device=device, enrolment_clips=recipe.features.enrolment_clips)
                 probed[name] = found | {"parts": parts}

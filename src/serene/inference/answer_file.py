@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 from serene import sound
 from serene.errors import SereneError, unknown
 from serene.files import append_text, damaged, regular, write_text
+from serene.inference.places import Places
 
 Row = dict[str, Any]  # a source's columns, then label, scores, duration, note, error
 State = Callable[[str], list[Any]]
@@ -123,6 +124,7 @@ class Partial:
     def __init__(self, path: Path, state: State, anew: str | None) -> None:
         """Name the file; `begin` makes it."""
         self.path, self.state, self.anew = path, state, anew
+        self._held, self._entries = -1, list[Any]()  # of the line that was read last
 
     @classmethod
     def begin(cls, output: Path, made_by: Mapping[str, Any], state: State) -> Self:
@@ -163,29 +165,35 @@ class Partial:
         In this order the others are answered together with the same sounds as in a run that is not interrupted, and
         so with the same scores to the last digit.
         """
-        kept = {entry["of"][0]: entry for _, entries in self._lines() for entry in entries}
-        new, failed = list[str](), list[str]()
-        for name in names:
-            state = self.state(name)
-            entry = kept.get(state[0])
-            if entry is None or entry["of"] != state:
-                new.append(name)
-            elif entry["row"]["error"] is not None:
-                failed.append(name)
+        kept, new, failed = self._places(), list[str](), list[str]()
+        with self.path.open("rb") as file:
+            for name in names:
+                state = self.state(name)
+                entry = next((entry for entry in self._at(kept[state[0]], file) if entry["of"][0] == state[0]), None)
+                if entry is None or entry["of"] != state:
+                    new.append(name)
+                elif entry["row"]["error"] is not None:
+                    failed.append(name)
         return new + failed
 
     def rows(self, names: Iterable[str]) -> Iterator[Row]:
         """Give the rows of some sounds, all of which have one, in their order; only those of a line are in memory."""
-        places = {entry["of"][0]: place for place, entries in self._lines() for entry in entries}
-        held, rows = -1, dict[str, Row]()
+        places = self._places()
         with self.path.open("rb") as file:
             for name in names:
                 known = self.state(name)[0]
-                if places[known] != held:
-                    held = places[known]
-                    file.seek(held + CHECKSUM)
-                    rows = {entry["of"][0]: entry["row"] for entry in json.loads(file.readline())}
-                yield rows[known]
+                yield next(entry["row"] for entry in self._at(places[known], file) if entry["of"][0] == known)
+
+    def _places(self) -> Places:
+        return Places((entry["of"][0], place) for place, entries in self._lines() for entry in entries)
+
+    def _at(self, places: Iterable[int], file: BinaryIO) -> Iterator[Any]:
+        """Give the entries of the lines at some places, the last of each first; only those of a line are in memory."""
+        for place in places:
+            if place != self._held:
+                file.seek(place + CHECKSUM)
+                self._held, self._entries = place, json.loads(file.readline())[::-1]
+            yield from self._entries
 
     def _lines(self) -> Iterator[tuple[int, list[Any]]]:
         with self.path.open("rb") as file:

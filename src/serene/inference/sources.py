@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections import defaultdict
@@ -17,13 +18,20 @@ from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.features import Clip, joined
+from serene.inference.places import Places
 from serene.inference.profile import Profile
 from serene.inference.recognizer import Recognizer
 from serene.inference.sounds import Found, gather, refuse_loud
 from serene.protocols.split import enrolment_ids
 
 Clips = int | Literal["all"]  # that a speaker is enrolled with
-TABLES = (".jsonl", ".json", ".csv", ".tsv")  # what a manifest may be called, and what is taken for one by mistake
+TABLES = (
+    ".jsonl",
+    ".parquet",
+    ".json",
+    ".csv",
+    ".tsv",
+)  # what a manifest is called, or mistaken for
 ENROLLED = "enrolled_unlabelled_clips"  # column of how many of the speaker's own clips
 ADAPTED = "adapted_to"  # column of whose clips the model was adapted to
 
@@ -96,15 +104,16 @@ class ManifestClips(Files):
 
     def __init__(self, path: Path, recognizer: Recognizer, enrol: Clips | None) -> None:
         """Read the manifest, and choose who is enrolled with what."""
-        self._clips, self.files = {u.id: u for u in Manifest.read(path)}, (path,)
-        self.names, self.passed_over, self.made_by = tuple(self._clips), 0, {}
+        self._clips = Manifest.read(path).utterances
+        self._places = Places(zip(self._clips.values("id"), itertools.count(), strict=False))
+        self.files, self.names, self.passed_over, self.made_by = (path,), tuple(self._clips.values("id")), 0, {}
         self._enrolling: dict[str, list[str]] = {}
         self._profiles: dict[str, Profile | None] = {}
         if enrol is None:
             return
         recognizer.check_enrols()
         own: defaultdict[str, list[str]] = defaultdict(list)
-        for u in self._clips.values():
+        for u in self._clips:
             own[u.person].append(u.id)
         most = None if enrol == "all" else enrol
         self._enrolling = {person: enrolment_ids(ids, most) for person, ids in own.items()}
@@ -114,19 +123,20 @@ class ManifestClips(Files):
 
     def audio(self, name: str) -> str:
         """Give the path of the sound file that one is in."""
-        return self._clips[name].audio
+        return self._told(name, "audio")[0]
 
     def state(self, name: str) -> list[Any]:
         """Tell one from the same one after a change of its file or place; the first entry is its id."""
-        clip = self._clips[name]
-        return [name, *_state(clip.audio), clip.start, clip.duration, clip.person]
+        audio, start, duration, *who = self._told(name, "audio", "start", "duration", "corpus", "speaker")
+        return [name, *_state(audio), start, duration, "{}/{}".format(*who)]
 
     def extract(self, name: str, recognizer: Recognizer) -> Clip:
         """Decode one at its place in the file."""
-        clip, longest = self._clips[name], recognizer.extractor.longest
+        audio, start, duration = self._told(name, "audio", "start", "duration")
+        longest = recognizer.extractor.longest
         remarks: list[str] = []
-        samples = sound.read(clip.audio, clip.start, clip.duration, longest=longest, remarks=remarks)
-        refuse_loud(samples, sound.named(clip.audio))
+        samples = sound.read(audio, start, duration, longest=longest, remarks=remarks)
+        refuse_loud(samples, sound.named(audio))
         extracted = recognizer.extract(samples, sound.SAMPLE_RATE)
         return replace(extracted, remark=joined([*remarks, extracted.remark]))
 
@@ -144,9 +154,14 @@ class ManifestClips(Files):
         profile = self._profile(name, recognizer)
         return own | {ENROLLED: 0 if profile is None or profile is self.folder else profile.clips}
 
+    def _told(self, name: str, *columns: str) -> list[Any]:
+        """Give some columns of a clip."""
+        place = next(place for place in self._places[name] if self._clips.cells(place, "id") == [name])
+        return self._clips.cells(place, *columns)
+
     def _profile(self, name: str, recognizer: Recognizer) -> Profile | None:
         """Make the profile of who speaks in a clip, once; None where none of their clips holds speech."""
-        person = self._clips[name].person
+        person = "{}/{}".format(*self._told(name, "corpus", "speaker"))
         if person not in self._profiles:
             clips = []
             for own in self._enrolling[person]:

@@ -101,5 +101,5 @@ def scored(network: Network, dataset: Dataset, temperature: float, batch_size: i
         for name, *row in zip(batch.ids, dataset.task.scores(outputs, temperature), embeddings, strict=True):
             rows[name] = row
     rows = dict(across.gathered(tuple(rows.items()))[0])
-    ids = tuple(u.id for u in dataset.utterances)
+    ids = tuple(dataset.utterances.values("id"))
     return Scores(ids, np.stack([rows[i][0] for i in ids]), np.stack([rows[i][1] for i in ids]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from serene.audio.input_spec import FrontEnd
 from serene.corpora.manifest import Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
@@ -31,7 +32,7 @@ class TrainingSpeakers:
         cls, split: Split, speakers: Iterable[Utterance], before: TrainingSpeakers | None = None
     ) -> TrainingSpeakers:
         """Collect whom a training meets: a split, the speaker corpus, and whoever its encoder has met before."""
-        trained = people((*split.train, *speakers)) | (before.trained if before else frozenset())
+        trained = people(split.train) | people(speakers) | (before.trained if before else frozenset())
         return cls(trained, people(split.validation) | (before.validated if before else frozenset()))
 
     @classmethod
@@ -82,7 +83,8 @@ class TrainingSpeakers:
 
 def people(clips: Iterable[Utterance]) -> frozenset[Person]:
     """Give corpus and speaker of everybody in some clips."""
-    return frozenset((str(clip.corpus), clip.speaker) for clip in clips)
+    known = Utterances.of(clips)
+    return frozenset(zip(map(str, known.values("corpus")), known.values("speaker"), strict=True))
 
 
 def training_clips_of(name: str | None) -> frozenset[str]:

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Literal, get_args
 
 from serene.corpora import UNKNOWN_SPEAKER
-from serene.corpora.manifest import DECISIVE, Manifest, Utterance
+from serene.corpora.manifest import Manifest
 from serene.corpora.rows import PARTS
+from serene.corpora.utterance import DECISIVE
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, unknown
 from serene.protocols.partition import (
     check_choice,
@@ -18,11 +20,10 @@ from serene.protocols.partition import (
     make_folds,
     make_split,
     need_two_speakers,
-    shuffled,
     sizes,
     stratified,
 )
-from serene.protocols.split import SpeakerDependentSplit, Split, in_order, some, speakers_of
+from serene.protocols.split import SpeakerDependentSplit, Split, in_order, shuffled, some, speakers_of
 
 OfficialValidation = Literal["official", "random20", "random10", "none"]
 
@@ -51,14 +52,15 @@ def speaker_holdout(
             raise SereneError(unknown("column to balance", column, DECISIVE))
     need_two_speakers(manifest)
     n_test, n_validation = sizes((train, validation, test), len(manifest.speakers), "speakers")
-    strata: dict[str, tuple[str, ...]] = {}
-    for u in in_order(manifest):
-        strata.setdefault(u.speaker, tuple(str(getattr(u, column)) for column in balance))
+    ordered, strata = in_order(manifest.utterances), dict[str, tuple[str, ...]]()
+    for speaker, *stratum in zip(*(ordered.values(name) for name in ("speaker", *balance)), strict=True):
+        strata.setdefault(speaker, tuple(map(str, stratum)))
     speakers = sorted(shuffled(strata, seed, ""), key=strata.__getitem__)
     testing = evenly(speakers, n_test)
     validating = evenly([s for s in speakers if s not in testing], n_validation)
     part = {s: "test" if s in testing else "validation" if s in validating else "train" for s in speakers}
-    learnt, held, tested = ([u for u in manifest if part[u.speaker] == p] for p in ("train", "validation", "test"))
+    parts = (ordered.where("speaker", lambda s, p=p: part[s] == p) for p in ("train", "validation", "test"))
+    learnt, held, tested = parts
     return [make_split("speaker_holdout", "1", learnt, held, tested, "speaker" if n_validation else "none")]
 
 
@@ -74,26 +76,27 @@ def official(manifest: Manifest, *, validation: OfficialValidation = "official",
         seed: of the random validation.
     """
     check_choice(validation, get_args(OfficialValidation))
-    parts: defaultdict[str, list[Utterance]] = defaultdict(list)
+    found: defaultdict[str, list[Utterances]] = defaultdict(list)
     for name, clips in grouped_by("split", manifest).items():
-        parts[PARTS.get(name.lower(), name.lower())].extend(clips)
+        found[PARTS.get(name.lower(), name.lower())].append(clips)
+    parts = {name: Utterances.joined(clips) for name, clips in found.items()}
     tests = sorted(name for name in parts if name.startswith("test"))
     strange = sorted(set(parts) - {"train", "validation", *tests})
     if strange or not tests or "train" not in parts:
         raise SereneError(
             f"Protocol official needs a column `split` with train, test and perhaps validation; found {some(parts)}."
         )
-    if validation == "official" and not parts["validation"]:
+    if validation == "official" and not parts.get("validation"):
         raise SereneError("The corpus has no official validation part; set validation to random20, random10 or none.")
 
     def of(name: str) -> Split:
-        train, held = parts["train"], parts["validation"]
+        train, held = parts["train"], parts.get("validation", ())
         if validation != "official":
             train, held = hold_back(train, validation, seed, "official")
         shared = speakers_of(parts[name]) & (speakers_of(train) | speakers_of(held))
         if validation == "official":
             shared |= speakers_of(train) & speakers_of(held)
-        unknown_too = UNKNOWN_SPEAKER in speakers_of((*train, *held, *parts[name]))
+        unknown_too = any(UNKNOWN_SPEAKER in speakers_of(part) for part in (train, held, parts[name]))
         kind = SpeakerDependentSplit if shared or unknown_too else Split
         return make_split("official", name, train, held, parts[name], validation, kind)
 
@@ -124,7 +127,7 @@ def random_speaker_dependent(
         raise SereneError(f"Protocol random_speaker_dependent was asked for {repeats} repeats; at least 1 is needed.")
     splits = []
     for fold in map(str, range(1, repeats + 1)):
-        rest, testing = stratified(manifest, n_test / len(manifest), seed, f"test {fold}")
+        rest, testing = stratified(manifest.utterances, n_test / len(manifest), seed, f"test {fold}")
         rest, held = stratified(rest, n_validation / (len(manifest) - n_test), seed, f"validation {fold}")
         rule = "random" if held else "none"
         splits.append(make_split("random_speaker_dependent", fold, rest, held, testing, rule, SpeakerDependentSplit))

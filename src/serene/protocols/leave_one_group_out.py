@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 
-from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.manifest import Manifest
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, unknown
 from serene.protocols.partition import (
     FoldsRefused,
@@ -19,15 +19,14 @@ from serene.protocols.partition import (
     make_folds,
     make_split,
     need_two_speakers,
-    shuffled,
 )
-from serene.protocols.split import Split, some, speakers_of
+from serene.protocols.split import Split, shuffled_places, some, speakers_of
 
 GroupValidation = Literal["speaker", "random20", "random10", "none"]
 Base = Literal["leave_one_session_out", "speaker_folds"]
 FOLDS = 5
 
-Clips = Mapping[str, Mapping[str, Utterance]]  # of a training part: emotion -> id -> clip
+Clips = Mapping[str, Utterances]  # of a training part, by emotion
 
 
 def leave_one_session_out(manifest: Manifest, *, validation: GroupValidation = "speaker", seed: int = 0) -> list[Split]:
@@ -53,14 +52,15 @@ def tu2019(manifest: Manifest, *, validation: Literal["F", "M", "both"] = "F") -
     folds = {}
     for session, held in grouped_by("session", manifest).items():
         talkers = {
-            letter: tuple(u for u in held if (u.gender or "").upper().startswith(letter)) for letter in ("F", "M")
+            letter: held.where("gender", lambda g, letter=letter: (g or "").upper().startswith(letter))
+            for letter in "FM"
         }
         found = sorted({f"{u.speaker} ({u.gender or 'gender unknown'})" for u in held})
         if len(found) != 2 or any(len(speakers_of(clips)) != 1 for clips in talkers.values()):
             raise SereneError(
                 f"Protocol tu2019 needs one woman and one man in each session; session {session} has {some(found)}."
             )
-        train = tuple(u for u in manifest if u.session != session)
+        train = manifest.utterances.where("session", lambda other, session=session: other != session)
         for letter in "FM" if validation == "both" else validation:
             test = talkers["M" if letter == "F" else "F"]
             fold = f"{session}{letter}"
@@ -87,7 +87,7 @@ def speaker_folds(
             "at least 2 folds and no more folds than speakers are needed."
         )
     chunks = {str(n): set(chunk.tolist()) for n, chunk in enumerate(np.array_split(manifest.speakers, folds), 1)}
-    groups = {fold: tuple(u for u in manifest if u.speaker in chunk) for fold, chunk in chunks.items()}
+    groups = {fold: manifest.utterances.where("speaker", chunk.__contains__) for fold, chunk in chunks.items()}
     return _leave_one_out("speaker_folds", manifest, groups, validation, seed)
 
 
@@ -139,7 +139,7 @@ def low_resource(
             f"Protocol low_resource was asked for {per_class} clips per class and {subsets} subsets; at least 1 of "
             "each is needed."
         )
-    if not any(u.emotion for u in manifest):
+    if not any(manifest.utterances.counts("emotion")):
         raise SereneError(
             "Protocol low_resource takes so many clips of each emotion, and these clips have none: it cannot serve "
             "dimensions."
@@ -153,7 +153,7 @@ def low_resource(
 
 
 def _leave_one_out(
-    name: str, manifest: Manifest, groups: Mapping[str, Sequence[Utterance]], validation: str, seed: int
+    name: str, manifest: Manifest, groups: Mapping[str, Utterances], validation: str, seed: int
 ) -> list[Split]:
     check_choice(validation, get_args(GroupValidation))
     need_two_speakers(manifest)
@@ -167,9 +167,10 @@ def _leave_one_out(
 
     def without(fold: str, following: str) -> Split:
         if validation == "speaker":
-            train = [u for other in folds if other not in (fold, following) for u in groups[other]]
+            train = Utterances.joined(groups[other] for other in folds if other not in (fold, following))
             return make_split(name, fold, train, groups[following], groups[fold], validation)
-        train, held = hold_back([u for o in folds if o != fold for u in groups[o]], validation, seed, fold)
+        rest = Utterances.joined(groups[other] for other in folds if other != fold)
+        train, held = hold_back(rest, validation, seed, fold)
         return make_split(name, fold, train, held, groups[fold], validation)
 
     following = [*folds[1:], folds[0]]
@@ -194,12 +195,8 @@ def _base(
         return error.made, error.refused
 
 
-def _by_emotion(train: Sequence[Utterance]) -> Clips:
-    clips: defaultdict[str, dict[str, Utterance]] = defaultdict(dict)
-    for u in train:
-        if u.emotion:
-            clips[u.emotion][u.id] = u
-    return clips
+def _by_emotion(train: Utterances) -> Clips:
+    return {emotion: clips for emotion, clips in train.groups("emotion").items() if emotion}
 
 
 def _too_few(training: Mapping[str, Clips], per_class: int) -> SereneError:
@@ -217,6 +214,7 @@ def _cut(training: Mapping[str, Clips], per_class: int, seed: int, split: Split,
     by_emotion = training[split.fold]
     if any(len(clips) < per_class for clips in by_emotion.values()):
         raise _too_few(training, per_class)
-    orders = [(clips, shuffled(clips, seed, f"subset {fold}")) for clips in by_emotion.values()]
-    train = [clips[name] for clips, names in orders for name in names[:per_class]]
-    return make_split("low_resource", fold, train, split.validation, split.test, split.validation_rule)
+    drawn = (c.take(shuffled_places(c.values("id"), seed, f"subset {fold}")[:per_class]) for c in by_emotion.values())
+    return make_split(
+        "low_resource", fold, Utterances.joined(drawn), split.validation, split.test, split.validation_rule
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, unknown
-from serene.protocols.split import RANDOM_SHARES, Split, Utterances, in_order, shuffled, some
+from serene.protocols.split import RANDOM_SHARES, Split, in_order, shuffled_places, some
 
 # Raise one when a protocol starts to give other splits than it did.
 VERSIONS = {
@@ -56,32 +56,27 @@ def make_folds(
     return made
 
 
-def hold_back(
-    train: Sequence[Utterance], rule: str, seed: int, fold: str
-) -> tuple[Sequence[Utterance], Sequence[Utterance]]:
+def hold_back(train: Iterable[Utterance], rule: str, seed: int, fold: str) -> tuple[Utterances, Utterances]:
     """Part the validation that a rule (`random20`, `random10` or `none`) asks for from the training utterances."""
+    train = Utterances.of(train)
     if rule == "none":
-        return train, ()
+        return train, train[:0]
     rest, held = stratified(train, RANDOM_SHARES[rule], seed, fold)
     if not held:
         raise SereneError(f"{len(train)} training clips are too few for validation {rule}; set validation to none.")
     return rest, held
 
 
-def stratified(
-    utterances: Iterable[Utterance], share: float, seed: int, salt: str
-) -> tuple[list[Utterance], list[Utterance]]:
+def stratified(utterances: Iterable[Utterance], share: float, seed: int, salt: str) -> tuple[Utterances, Utterances]:
     """Part a share of each emotion's utterances from the rest; an emotion's last utterance stays in the rest."""
-    by_emotion: defaultdict[str, dict[str, Utterance]] = defaultdict(dict)
-    for u in utterances:
-        by_emotion[u.emotion or ""][u.id] = u
-    rest, taken = [], []
-    for clips in by_emotion.values():
-        names = shuffled(clips, seed, salt)
-        count = min(int(len(names) * share + 0.5), len(names) - 1)
-        taken += [clips[name] for name in names[:count]]
-        rest += [clips[name] for name in names[count:]]
-    return rest, taken
+    utterances = Utterances.of(utterances)
+    rest, taken = [utterances[:0]], [utterances[:0]]
+    for clips in utterances.groups("emotion").values():
+        order = shuffled_places(clips.values("id"), seed, salt)
+        count = min(int(len(order) * share + 0.5), len(order) - 1)
+        taken.append(clips.take(order[:count]))
+        rest.append(clips.take(order[count:]))
+    return Utterances.joined(rest), Utterances.joined(taken)
 
 
 def evenly(items: Sequence[str], count: int) -> set[str]:
@@ -108,12 +103,10 @@ def sizes(parts: tuple[float, float, float], total: int, what: str) -> tuple[int
 
 def grouped_by(column: str, manifest: Manifest) -> dict[str, Utterances]:
     """Group the utterances by a column that all of them must have; the groups come sorted by name."""
-    groups: defaultdict[str, list[Utterance]] = defaultdict(list)
-    for u in manifest:
-        groups[getattr(u, column) or ""].append(u)
-    if "" in groups:
-        raise SereneError(f"{len(groups[''])} of {len(manifest)} utterances have no {column}; this protocol needs one.")
-    return {name: tuple(groups[name]) for name in sorted(groups)}
+    groups = manifest.utterances.groups(column)
+    if lacking := sum(len(clips) for name, clips in groups.items() if not name):
+        raise SereneError(f"{lacking} of {len(manifest)} utterances have no {column}; this protocol needs one.")
+    return {name: groups[name] for name in sorted(groups)}
 
 
 def make_split(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pydantic
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.rows import PARTS
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.protocols.partition import hold_back, make_split
-from serene.protocols.split import Split, Utterances, in_order, some, speakers_of
+from serene.protocols.split import Split, in_order, some, speakers_of
 from serene.protocols.split_files import Entry, find, read_names
 
 VALIDATIONS = ("official", "random20", "random10", "none")
@@ -85,8 +86,8 @@ def speaker_lists(
     given = _given(test, validation, train, adaptation)
     clips = {part: _listed(part, who, manifest, strict) for part, who in given.items() if isinstance(who, tuple)}
     _need_apart({part: clips[part] for part in ("test", "validation", "train") if part in clips})
-    tested = _less(clips["test"], clips["adaptation"], by_speaker=not speakers_of(manifest).isdisjoint(given["test"]))
-    taken = speakers_of(u for listed in clips.values() for u in listed)
+    tested = _less(clips["test"], clips["adaptation"], by_speaker=not set(manifest.speakers).isdisjoint(given["test"]))
+    taken = speakers_of(Utterances.joined(clips.values()))
     rule = "list" if "validation" in clips else given["validation"]
     held: Sequence[Utterance] = clips.get("validation", ())
     if rule == "official":
@@ -96,7 +97,7 @@ def speaker_lists(
         learnt = _official("train", manifest, taken)
     elif given["train"] == "rest":
         taken |= speakers_of(held)
-        learnt = [u for u in manifest if u.speaker not in taken]
+        learnt = manifest.utterances.where("speaker", lambda speaker: speaker not in taken)
     if rule not in ("list", "official"):
         learnt, held = hold_back(learnt, rule, seed, "speaker_lists")
     split = make_split("speaker_lists", "1", learnt, held, tested, rule)
@@ -116,14 +117,14 @@ def _given(test: Any, validation: Any, train: Any, adaptation: Any) -> dict[str,
 
 def _listed(part: str, wanted: Sequence[str], manifest: Manifest, strict: bool) -> Utterances:
     """Give the clips that a list stands for: of its speakers, or where more of its names are clips, these."""
-    people: defaultdict[str, list[Utterance]] = defaultdict(list)
-    for u in manifest:
-        people[u.speaker].append(u)
+    utterances = manifest.utterances
+    people = utterances.groups("speaker")
     speakers = {name: people[name] for name in wanted if name in people}
-    clips: dict[str, list[Utterance]] = {}
+    clips: dict[str, Utterances] = {}
     if len(speakers) < len(wanted):
         entries = [Entry(name, name, part) for name in wanted]
-        clips = {entry.name: found for entry, found in find(entries, ((u.id, u.audio, u) for u in manifest)).items()}
+        named = zip(utterances.values("id"), utterances.values("audio"), itertools.count(), strict=False)
+        clips = {entry.name: utterances.take(np.array(found)) for entry, found in find(entries, named).items()}
     chosen = max(speakers, clips, key=len)
     missing = [name for name in wanted if name not in chosen]
     if missing and (strict or not chosen):
@@ -133,12 +134,14 @@ def _listed(part: str, wanted: Sequence[str], manifest: Manifest, strict: bool) 
             f"the manifest: {some(missing)}. Labels and corpus.only leave clips out before lists are read; set strict "
             "to false to pass such names over."
         )
-    if vague := [name for name, found in clips.items() if chosen is clips and len({u.audio for u in found}) > 1]:
+    if vague := [name for name, found in clips.items() if chosen is clips and len(found.counts("audio")) > 1]:
         raise SereneError(
             f"Protocol speaker_lists: several clips could be meant by names that `{part}` lists: {some(vague)}. "
             "Write the manifest's ids, or more of the paths."
         )
-    return tuple({u.id: u for name in wanted for u in chosen.get(name, ())}.values())
+    found = Utterances.joined([utterances[:0], *(chosen[name] for name in wanted if name in chosen)])
+    first = np.sort(np.unique(found.keys("id"), return_index=True)[1])
+    return found.take(first)
 
 
 def _need_apart(listed: Mapping[str, Utterances]) -> None:
@@ -156,12 +159,12 @@ def _less(tested: Utterances, aside: Utterances, *, by_speaker: bool) -> Utteran
         raise SereneError(
             f"Protocol speaker_lists: `adaptation` lists clips of speakers who are not tested: {some(untested)}."
         )
-    adapting = {u.id for u in aside}
-    if not by_speaker and (both := adapting & {u.id for u in tested}):
+    adapting = set(aside.values("id"))
+    if not by_speaker and (both := adapting & set(tested.values("id"))):
         raise SereneError(
             f"Protocol speaker_lists: the lists of test and adaptation share {len(both)} clips: {some(both)}."
         )
-    left = tuple(u for u in tested if u.id not in adapting)
+    left = tested.where("id", lambda name: name not in adapting)
     if silent := speakers_of(tested) - speakers_of(left):
         raise SereneError(
             f"Protocol speaker_lists: `adaptation` lists all clips of {some(silent)}; none is left to test on."
@@ -169,8 +172,9 @@ def _less(tested: Utterances, aside: Utterances, *, by_speaker: bool) -> Utteran
     return left
 
 
-def _official(part: str, manifest: Manifest, taken: frozenset[str]) -> list[Utterance]:
-    clips = [u for u in manifest if PARTS.get((u.split or "").lower()) == part and u.speaker not in taken]
+def _official(part: str, manifest: Manifest, taken: frozenset[str]) -> Utterances:
+    own = manifest.utterances.where("split", lambda name: PARTS.get((name or "").lower()) == part)
+    clips = own.where("speaker", lambda speaker: speaker not in taken)
     if not clips:
         raise SereneError(
             f"Protocol speaker_lists: no clip of the corpus's own part {part} is left without the listed speakers. "
