@@ -32,8 +32,8 @@ import soundfile
 
 from serene import cluster
 from serene.corpora import synthetic
-from serene.corpora.synthetic import PROSODY, Voice, speak
 from serene.training.checkpoint import environment
+from voices import speech
 
 RECIPE = """
 corpus: {{name: synthetic, path: {folder}/corpus}}
@@ -128,12 +128,10 @@ def sounds(folder: Path, files: int) -> Path:
     """Write made-up speech of 0.6 to 3 seconds, and further files that are hard links to it."""
     rng, calls = np.random.default_rng(0), folder / "calls"
     calls.mkdir()
-    style = next(iter(PROSODY.values()))
     for number in range(files):
         path = calls / f"{number:05}.wav"
         if number < DISTINCT:
-            samples = speak(Voice(110.0 + 2 * number, 1.0, -6.0), style, "aiuoea" * 4, rng.uniform(0.6, 3.0), rng)
-            soundfile.write(path, samples, RATE)
+            soundfile.write(path, speech(number, rng.uniform(0.6, 3.0)), RATE)
         else:
             os.link(calls / f"{number % DISTINCT:05}.wav", path)
     return calls

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from serene import tar
 from serene.errors import AudioError
 from serene.quiet import hushed
 
@@ -59,8 +60,8 @@ def read(
     """Decode a sound to mono float32 samples (sample,) at 16 kHz, nominally in [-1, 1]; channels are mixed by `mono`.
 
     Args:
-        source: a path, the bytes of a file, or a file opened for reading bytes, in any container that libsndfile reads
-            (wav, flac, ogg, opus, mp3, aiff, ...).
+        source: a path, which may lead into a tar file (`shards/000.tar/a.flac`); the bytes of a file; or a file opened
+            for reading bytes, in any container that libsndfile reads (wav, flac, ogg, opus, mp3, aiff, ...).
         start: where to begin, in seconds.
         duration: how much to read, in seconds; all that is left without it.
         longest: refuse, before it is decoded, what is longer than so many seconds.
@@ -193,6 +194,8 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
 
 def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
     """Give what the decoder opens, unless it is sure to fail: it would wait at a pipe, and fill a cut-off file up."""
+    if isinstance(source, str | Path) and (inside := tar.parted(source)):
+        source = tar.read(*inside)
     if isinstance(source, str | Path):
         if os.path.exists(source) and not os.path.isfile(source):
             raise AudioError(f"{name} cannot be read as audio: it is a folder or device, and a file was expected.")

@@ -23,6 +23,7 @@ from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.experiment import recipe
 from serene.experiment.plan import stream_of
@@ -239,20 +240,20 @@ def names(speakers: SpeakerStream | None) -> list[list[str]]:
 def test_whoever_validates_or_tests_is_left_out_should_both_corpora_be_one() -> None:
     both = of("crema_d", a=2, b=1, c=3, d=2)
     fold = fold_of([u for u in both if u.id not in ("crema_d-c2", "crema_d-d1")])  # left out for their emotion, say
-    speakers = stream_of(asked(crop=3.0, batch_size=5), tuple(both), fold, Held())  # pyright: ignore
+    speakers = stream_of(asked(crop=3.0, batch_size=5), Utterances.of(both), fold, Held())  # pyright: ignore
     assert names(speakers) == [["crema_d-a0", "crema_d-a1"], ["crema_d-b0"]]
     assert speakers is not None
     assert (speakers.crop, speakers.batch_size, speakers.speakers) == (3.0, 5, 2)
     alone = tuple(u for u in both if u.speaker != "b")
     with pytest.raises(SereneError, match="has 1 speakers"):
-        stream_of(asked(crop=3.0), alone, fold_of(both), Held())  # pyright: ignore[reportArgumentType]
+        stream_of(asked(crop=3.0), Utterances.of(alone), fold_of(both), Held())  # pyright: ignore[reportArgumentType]
 
 
 def test_of_training_speakers_who_validate_only_the_validating_clips_are_left_out() -> None:
     both = of("crema_d", a=2, b=2, d=1)
     train, validation = tuple(both[:2]), tuple(both[3:5])  # each first clip, each second one
     fold = replace(fold_of(both), train=train, validation=validation, validation_rule="random20")
-    speakers = stream_of(asked(crop=3.0), tuple(both), fold, Held())  # pyright: ignore[reportArgumentType]
+    speakers = stream_of(asked(crop=3.0), Utterances.of(both), fold, Held())  # pyright: ignore[reportArgumentType]
     assert names(speakers) == [["crema_d-a0"], ["crema_d-b0"]]
 
 
@@ -261,7 +262,7 @@ def test_of_another_corpus_only_the_audio_that_is_tested_is_left_out() -> None:
     fold = fold_of(acted)
     copied = [replace(u, audio_hash="crema_d-c0" if u.id == "voxceleb1-c1" else u.audio_hash) for u in others]
     copied += [replace(others[0], id="copy", speaker="e", audio_hash="crema_d-d0")]
-    speakers = stream_of(asked(crop=3.0), tuple(copied), fold, Held())  # pyright: ignore[reportArgumentType]
+    speakers = stream_of(asked(crop=3.0), Utterances.of(copied), fold, Held())  # pyright: ignore[reportArgumentType]
     assert names(speakers) == [["voxceleb1-c0"], ["voxceleb1-d0", "voxceleb1-d1"]]
 
 

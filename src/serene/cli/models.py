@@ -38,8 +38,8 @@ EnrolSpeakers = Annotated[
     typer.Option("--enrol-speakers", help="Enrol a manifest's speakers with so many own unlabelled clips, or all."),
 ]
 Adapt = Annotated[
-    Literal["folder", "recording"] | None,
-    typer.Option("--adapt", help="To all of the sounds together, without labels; or a timeline to its recording."),
+    Literal["folder", "recording", "none"] | None,
+    typer.Option("--adapt", help="To all sounds together, without labels; or a timeline to its recording, or not."),
 ]
 SpreadsheetSafe = Annotated[
     bool, typer.Option("--spreadsheet-safe", help="In CSV, put ' before text that a spreadsheet would compute.")
@@ -89,10 +89,10 @@ def predict(
             if timeline:
                 from serene.inference.timeline_file import timelines
 
-                cut = {"window": window, "hop": hop, "adapt": adapt is not None}
+                cut = {"window": window, "hop": hop, "adapt": None if adapt is None else adapt == "recording"}
                 done = timelines(sounds, recognizer, target, form, **cut, progress=progress)
             else:
-                given = {"enrol_speakers": clips, "adapt_to_folder": adapt is not None, "progress": progress}
+                given = {"enrol_speakers": clips, "adapt_to_folder": adapt == "folder", "progress": progress}
                 done = _answer_many(sounds, recognizer, target, form, on, given)
     _say(done, json and output is not None, to=aside if output is None and not timeline else out)
 

@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serene import tar
 from serene.corpora import UNKNOWN_SPEAKER
 from serene.corpora.left_out import LeftOut, NothingLeft
 from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
@@ -71,7 +72,7 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     _cut_out(rows, path)
     clips = _clips(rows, path)
     clips = [replace(clip, audio=str(_located(folder / clip.audio))) for clip in clips]
-    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not os.path.isfile(c.audio)]
+    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not tar.is_file(c.audio)]
     if left_out and len(left_out) == len(clips):
         taken = f"taken from {folder}" if root else "taken from the table's folder, or from --root FOLDER"
         raise NothingLeft(

@@ -68,7 +68,7 @@ def timeline(
     window: float = WINDOW,
     hop: float = HOP,
     profile: Profile | None = None,
-    adapt: bool = False,
+    adapt: bool | None = None,
     progress: Progress | None = None,
 ) -> Timeline:
     """Go through a sound of any length in windows, in blocks of which only the windows' scores are kept.
@@ -80,7 +80,7 @@ def timeline(
         window: seconds.
         hop: seconds from a window's beginning to the next one's.
         profile: of the speaker.
-        adapt: go through the sound once before, and adapt to all of its windows.
+        adapt: go through the sound once before, and adapt to it; by default where the model can, and has no profile.
         progress: is told `("answering", done, of)`, in windows.
 
     Raises:
@@ -96,6 +96,7 @@ def timeline(
         found.clear()
         return _extracted(_cut(watched(_blocks(sound, rate, name, remarks), found), window, hop), recognizer)
 
+    adapt = _adapts(recognizer, profile) if adapt is None else adapt
     profile = _of_recording(clips(), recognizer, hop / window) if adapt else profile
     expected = _count(sound, window, hop) if progress else 0
     for few in clips():
@@ -109,6 +110,11 @@ def timeline(
     emotion = _whole(windows, merged(windows, hop, pauses_of(found), recognizer.abstain), recognizer)
     emotion = replace(emotion, remark=joined(remarks), adapted_to=profile and profile.name)
     return Timeline(name, recognizer.folder.task, window, hop, tuple(windows), emotion)
+
+
+def _adapts(recognizer: Recognizer, profile: Profile | None) -> bool:
+    """By default where it can: it helped recordings of several emotions, and cost others a point (results/bundled)."""
+    return profile is None and recognizer.profile is None and bool(recognizer.folder.widths)
 
 
 def _extracted(cut: Iterator[tuple[int, np.ndarray]], recognizer: Recognizer) -> Iterator[list[tuple[int, Clip]]]:

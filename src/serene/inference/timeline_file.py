@@ -47,7 +47,7 @@ def timelines(
     *,
     window: float = WINDOW,
     hop: float = HOP,
-    adapt: bool = False,
+    adapt: bool | None = None,
     progress: Progress | None = None,
 ) -> Written:
     """Write a timeline for every sound in files and folders.
