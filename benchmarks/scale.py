@@ -4,6 +4,8 @@
   processes (`--jobs`) and on Ray, from decoding to the report. With the most memory that all processes together held.
 * **predict**: the bundled model over many short files, on this machine and on a Ray with 1 and 2 workers. The answers'
   bytes are compared.
+* **several processes for one training**: processor seconds of a step of two processes that share each batch (torchrun,
+  DDP by gloo), beside those of one process. What starting takes is told apart by trainings of fewer epochs.
 * **overhead**: of Ray per trial: trials that do nothing, one after the other on one worker, after the worker has begun.
 
 Seconds are those of a clock, and starting Python, Ray and its workers is told apart, since it is paid once.
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -52,6 +55,7 @@ begin(int(sys.argv[1]))
 sys.argv = ["serene", *sys.argv[2:]]
 main()
 """
+SHORT, LONG = 5, 45  # epochs, whose difference is that of epochs alone
 DISTINCT = 50  # sounds that are made; the files are copies of them
 RATE = 16_000
 
@@ -122,6 +126,28 @@ def trials(folder: Path, processes: Sequence[int], seeds: int) -> list[dict[str,
         rows.append({"way": way, "trials": count, **found, "trials_per_hour": round(count * 3600 / found["seconds"])})
         print(rows[-1], file=sys.stderr, flush=True)
     return rows
+
+
+def shared(folder: Path) -> dict[str, Any]:
+    """Measure the processor seconds of an epoch of the recipe, by one process and by two that share each batch."""
+    (folder / "one.yaml").write_text(RECIPE.format(folder=folder, seeds=0) + "features: {crop: 1.0}\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "serene"]
+    ways = {"one process": [sys.executable, "-m", "serene"], "two processes": torchrun}
+    seconds: dict[str, float] = {}
+    for way, words in ways.items():
+        taken = []
+        for epochs in SHORT, LONG:
+            given = [f"training.epochs={epochs}", "training.batch_size=64", "protocol.run=[1]"]
+            output = ["-o", str(folder / f"{way.replace(' ', '-')}-{epochs}")]
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            command = [*words, "train", str(folder / "one.yaml"), *given, *output, "--jobs", "1"]
+            subprocess.run(command, check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        seconds[way] = (taken[1] - taken[0]) / (LONG - SHORT)
+        print(way, taken, file=sys.stderr, flush=True)
+    own = {way.replace(" ", "_"): round(value, 3) for way, value in seconds.items()}
+    return own | {"overhead": round(seconds["two processes"] / seconds["one process"] - 1, 3)}
 
 
 def sounds(folder: Path, files: int) -> Path:
@@ -203,6 +229,9 @@ def table(found: dict[str, Any]) -> str:
         f"Ray, in seconds: {own['per_trial']} per trial (mean of {own['trials']} that do nothing), "
         f"{own['starting_ray']} to start, {own['first_worker']} until its first worker has imported what trains."
     )
+    both = found["shared"]
+    lines += ["", f"An epoch of one training, in processor seconds: {both['one_process']} by one process, "]
+    lines[-1] += f"{both['two_processes']} by two that share each batch: {100 * both['overhead']:.0f} % more."
     return "\n".join(lines) + "\n"
 
 
@@ -222,6 +251,7 @@ def main() -> None:
         found: dict[str, Any] = {"machine": where, "remark": given.remark}
         found["trials"] = trials(folder, given.processes, given.seeds)
         found["overhead"] = overhead(folder)
+        found["shared"] = shared(folder)
         found["predict"] = predictions(folder, given.files, given.workers)
     given.output.mkdir(parents=True, exist_ok=True)
     (given.output / "scale.json").write_text(json.dumps(found, indent=2) + "\n")
