@@ -74,10 +74,10 @@ class Shards:
                 self._forget()
         return None
 
-    def check(self, name: str) -> None:
-        """Compare an array that was given with its checksum; raise ValueError where it is damaged."""
+    def check(self, name: str, found: np.ndarray) -> None:
+        """Compare an array that was found with its checksum; raise ValueError where it is damaged."""
         entry = self._find(name)
-        if entry is not None and zlib.crc32(self._bytes(entry)) != entry["checksum"]:
+        if entry is not None and _checksum(found) != entry["checksum"]:
             raise ValueError("it is not as it was written")
 
     def where(self, name: str) -> Path:
@@ -91,7 +91,7 @@ class Shards:
         Raises:
             SereneError: the folder cannot be written to; what was there is there.
         """
-        content = io.BytesIO()
+        content, array = io.BytesIO(), np.ascontiguousarray(array)
         np.save(content, array)
         try:
             with self._shard().open("ab") as file:
@@ -99,7 +99,7 @@ class Shards:
                 start = file.seek(0, os.SEEK_END)
                 file.write(content.getbuffer())
                 file.flush()
-                own = (name.encode(), start, content.tell(), zlib.crc32(content.getbuffer()))
+                own = (name.encode(), start, content.tell(), _checksum(array))
                 with Path(file.name).with_suffix(INDEX).open("ab") as index:
                     index.write(np.array([own], ENTRY).tobytes())
         except OSError as error:
@@ -148,19 +148,15 @@ class Shards:
         self._known, self._names = np.zeros(0, KNOWN), np.zeros(0, ENTRY["name"])
         self._new = dict[bytes, np.void]()
 
-    def _bytes(self, entry: np.void) -> bytes:
-        with self._shards[entry["shard"]].open("rb") as file:
-            file.seek(int(entry["start"]))
-            return file.read(int(entry["size"]))
-
     def whole(self) -> Iterator[tuple[str, np.ndarray]]:
         """Go through all arrays that are as they were written, shard by shard."""
         names = self.names()
         entries = np.array([self._find(name) for name in names], KNOWN)
         for entry in np.sort(entries, order=["shard", "start"]):
-            data = self._bytes(entry)
-            if zlib.crc32(data) == entry["checksum"]:
-                yield entry["name"].decode(), np.load(io.BytesIO(data))
+            with contextlib.suppress(ValueError):
+                array = _mapped(self._shards[entry["shard"]], int(entry["start"]))
+                if _checksum(array) == entry["checksum"]:
+                    yield entry["name"].decode(), array
 
 
 def compact(folder: Path) -> tuple[int, int, int]:
@@ -218,6 +214,10 @@ def _compacted(folder: Path, lock: int) -> tuple[int, int, int]:
         if path.parent != folder and not any(path.parent.iterdir()):
             path.parent.rmdir()
     return arrays, len(former), len(made)
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(array.reshape(-1).view(np.uint8))
 
 
 def _mapped(path: Path, start: int) -> np.ndarray:

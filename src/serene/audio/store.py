@@ -51,7 +51,7 @@ class Store:
                 found = self.shards.get(audio_hash)
                 assert found is not None
             if audio_hash not in self._checked:
-                self.shards.check(audio_hash)
+                self.shards.check(audio_hash, found)
                 self._check(found)
                 self._checked.add(audio_hash)
             return found
