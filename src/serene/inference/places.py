@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable
 
@@ -19,7 +20,7 @@ class Places:
         """Take names with their places, a place from 0 to 2**63 - 1."""
         hashes, places = array("q"), array("q")
         for name, place in named:
-            hashes.append(hash(name))
+            hashes.append(_hash(name))
             places.append(place)
         keys = np.frombuffer(hashes, np.int64) if hashes else np.zeros(0, np.int64)
         order = np.argsort(keys, kind="stable")
@@ -27,6 +28,12 @@ class Places:
 
     def __getitem__(self, name: str) -> list[int]:
         """Give the places of a name, the latest first; none of a name that was not given."""
-        key = hash(name)
+        key = _hash(name)
         start, end = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
         return self._places[start:end][::-1].tolist()
+
+
+def _hash(name: str) -> int:
+    """Hash a name alike in every process, to which places may be sent."""
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
