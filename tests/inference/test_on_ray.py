@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from small_model import spoken, write
 
-# ray says so of a default of its own
-pytestmark = pytest.mark.filterwarnings("ignore:.use_push_based_shuffle. is deprecated:DeprecationWarning")
+# Ray Data says so of defaults of its own
+pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors
 SMALL = ("--batch-size", "2")  # and so eight to a block
 
