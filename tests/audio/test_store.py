@@ -251,5 +251,3 @@ def test_many_arrays_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     store = Store(tmp_path, Doubler())
     assert store.shards.get("another") is None
     assert [int(store.get(f"{n:04d}", refuse)[0, 0]) for n in range(40)] == [2 * n for n in range(40)]
-    store.shards.put("0003", np.full((2, 1), 9.0))
-    assert Store(tmp_path, Doubler()).get("0003", refuse)[0, 0] == 9, "the later one counts"

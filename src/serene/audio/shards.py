@@ -27,7 +27,8 @@ class Shards:
 
     A shard is arrays as `numpy.save` writes them, one behind the other; its index has an entry for each that is written
     after it, with its place and checksum. An entry counts when the shard holds as much as it says: of what was cut off
-    nothing is known, as if it had never been. The later of two entries of a name counts.
+    nothing is known, as if it had never been. Of two entries of a name, as processes that meet may write, any counts:
+    both are of the same sound.
     """
 
     def __init__(self, folder: Path) -> None:
