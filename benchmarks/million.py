@@ -1,16 +1,9 @@
 """What a clip costs: bytes of memory and seconds, from ten thousand to a million made-up clips.
 
-<<<<<<< HEAD
 Bytes are by how much the peak of a process's memory grows from one number of clips to the next, with all that
 training keeps of the steps before; seconds are a processor's, so that other work on the machine counts little. Clips
 are made up, in rows like those of real corpora: 40 to a speaker, paths in a folder per speaker. Sound is decoded in
 `prepare` alone: 50 ms of one file of noise for each clip.
-=======
-Bytes are by how much the peak of a process's memory grows from one number of clips to the next, with all that training
-keeps of the steps before; seconds are a processor's, so that other work on the machine counts little. Clips are made
-up, in rows like those of real corpora: 40 to a speaker, paths in a folder per speaker. Sound is decoded in `prepare`
-alone: 50 ms of one file of noise for each clip.
->>>>>>> scale-million
 
     python benchmarks/million.py -o results/scale
 """
