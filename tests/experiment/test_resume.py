@@ -37,7 +37,7 @@ action, count, name = os.environ["STOP"].split(" ")
 count = int(count)
 def watch(event, arguments):
     global count
-    appended = event == "open" and arguments[1] == "ab" and str(arguments[0]).endswith(name)
+    appended = event == "open" and arguments[1] == "a" and str(arguments[0]).endswith(name)
     if appended or (event == "os.rename" and str(arguments[1]).endswith(name)):
         count -= 1
         if count == 0:

@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -86,12 +86,17 @@ def prepare(
         remarks += same
         wrong = {item.id for item in contradicting}
         kept = kept.where("id", lambda name: name not in wrong)
+    return Manifest(kept, (*manifest.left_out, *left_out), [*remarks, *_odd(kept, opposite)]).check()
+
+
+def _odd(kept: Utterances, opposite: Sequence[str]) -> list[str]:
+    """Remark on channels, labels and names of speakers that look like mistakes."""
+    remarks = list[str]()
     if opposite:
         some = quoted(", ".join(sorted(opposite)[:3]))
         remarks.append(f"Clips with {sound.OPPOSITE}: {len(opposite)}, such as {some}.")
     remarks += odd_labels({label: count for label, count in kept.counts("emotion").items() if label})
-    remarks += speakers_alike(alike(kept.counts("speaker")))
-    return Manifest(kept, (*manifest.left_out, *left_out), remarks).check()
+    return [*remarks, *speakers_alike(alike(kept.counts("speaker")))]
 
 
 def folder_of(corpus: str, given: str | Path | None) -> Path | None:
