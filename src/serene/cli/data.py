@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -141,20 +141,17 @@ def audit(
     raise typer.Exit(0 if result.passed and not (strict and result.alike) else 1)
 
 
-store = typer.Typer(help="What trainings keep of every clip, in runs/store.", no_args_is_help=True)
-app.add_typer(store, name="store")
-
-
-@store.command("compact")
-def compact_store(
+@app.command()
+def store(
+    action: Annotated[Literal["compact"], typer.Argument(help="compact: put its arrays into few files.")],
     folder: Annotated[Path, typer.Argument(help="The store, such as runs/store.")] = Path("runs/store"),
     json: Json = False,
 ) -> None:
-    """Put the arrays of a store into as few files as hold them; those of older versions, one a clip, as well."""
+    """Put what trainings keep of every clip into as few files as hold it; that of older versions as well."""
     from serene.audio.shards import compact
 
     arrays, before, after = compact(folder)
     if json:
-        print_json({"arrays": arrays, "files_before": before, "files": after})
+        print_json({"action": action, "arrays": arrays, "files_before": before, "files": after})
     else:
         out.print(f"{arrays} arrays: {before} files before, {after} now.")
