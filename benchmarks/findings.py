@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from page import put
-from serene.evaluation.metrics import area_under_curve
 from serene.experiment.archive import ARCHIVE, members
 from serene.experiment.run_report import COLD_START
 from serene.reporting.figures import UNITS
@@ -148,8 +146,6 @@ QUESTIONS = {
         metric="ccc_expressed_intensity",
     ),
 }
-FEW = {"projector": "projector, no step (SNP, λ = 0)", "snp_1e-2": "SNP, λ = 1e-2"}
-CLIPS = (5, 20, 50)  # of each emotion
 ENROLLED = {  # title of a run -> what it is called
     f"{WHISPER}baseline": "RAVDESS, baseline",
     f"{WHISPER}snp_1e-2": "RAVDESS, SNP, λ = 1e-2",
@@ -169,15 +165,9 @@ def kept() -> dict[str, dict[str, Any]]:
         if file in ("report.json", COLD_START.as_posix()):
             runs[run][file] = json.loads(text)
     return {
-        _title(files["report.json"]): files["report.json"] | {"cold_start": files.get(COLD_START.as_posix())}
+        files["report.json"]["title"]: files["report.json"] | {"cold_start": files.get(COLD_START.as_posix())}
         for files in runs.values()
     }
-
-
-def _title(report: Mapping[str, Any]) -> str:
-    """Tell runs of one recipe apart that train on few clips: `title, 5 clips`."""
-    few = re.search(r"per_class (\d+)", report["protocol"])
-    return f"{report['title']}, {few[1]} clips" if few else report["title"]
 
 
 def reports(question: Question) -> dict[str, dict[str, Any]]:
@@ -254,18 +244,6 @@ def layers() -> tuple[str, Figure]:
     return markdown(rows, head), figure
 
 
-def few_clips() -> tuple[str, Figure]:
-    """Write and draw UA by the training clips of each emotion, and the area under it, divided by its range."""
-    rows, lines = [], dict[str, Line]()
-    for row, name in FEW.items():
-        found = {n: kept()[f"{WHISPER}{row}, {n} clips"]["metrics"]["ua"] for n in CLIPS}
-        values = [ua["value"] for ua in found.values()]
-        rows.append((name, *map(interval, found.values()), f"{100 * area_under_curve(CLIPS, values):.1f}"))
-        lines[name] = (list(CLIPS), values, None, None)
-    head = ("system", *(f"{n} clips of each emotion" for n in CLIPS), "area under the curve")
-    return markdown(rows, head), curves(lines, "training clips of each emotion", "UA")
-
-
 def enrolment() -> tuple[str, Figure]:
     """Write and draw UA by the number of unlabelled clips with which each unseen speaker is enrolled."""
     made = {name: kept()[title] for title, name in ENROLLED.items() if title in kept()}
@@ -283,7 +261,7 @@ def enrolment() -> tuple[str, Figure]:
 def answers() -> dict[str, Callable[[], tuple[str, Figure]]]:
     """Give what is put between each pair of markers: a table and a picture."""
     made = {name: functools.partial(_answer, question) for name, question in QUESTIONS.items() if reports(question)}
-    return {"layers": layers, **made, "few_clips": few_clips, "enrolment": enrolment}
+    return {"layers": layers, **made, "enrolment": enrolment}
 
 
 def _answer(question: Question) -> tuple[str, Figure]:

@@ -413,7 +413,7 @@ ANOTHER = {
     "training.device": "cpu",
 }
 AUGMENT = "features.augment={gain: 0.5}"
-ELSEWHERE = {"corpus.path": "elsewhere", "protocol.run": "[2]", "seeds": "[5]"}
+ELSEWHERE = {"training.distribute": "fsdp", "corpus.path": "elsewhere", "protocol.run": "[2]", "seeds": "[5]"}
 
 
 def test_the_identity_is_of_what_decides_a_cell(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_other_votes_are_another_run(made: Callable[..., recipe.Recipe], voted: 
     first = voted.utterances[1]
     votes = {name: count * 2 - 1 for name, count in (first.votes or {}).items()}  # the same emotion has most
     assert max(votes, key=votes.__getitem__) == max(first.votes, key=first.votes.__getitem__)
-    changed = Manifest(tuple(replace(u, votes=votes) if u is first else u for u in voted))
+    changed = Manifest(tuple(replace(u, votes=votes) if u.id == first.id else u for u in voted))
     changed.write(tmp_path / "voted.jsonl")
     assert identity(target="votes") != before["votes"]
     assert identity(target="emotion") == before["emotion"]

@@ -37,6 +37,8 @@ gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
 from serene.serving import demo as demonstration  # noqa: E402
 
+# gradio sets an option of pandas that pandas is about to drop, now and then, as it looks at its queue
+pytestmark = pytest.mark.filterwarnings("ignore:.*no_silent_downcasting:DeprecationWarning")
 EMOTIONS = ("anger", "<b>joy</b>", "neutral")
 LOGITS = (1.0, 3.0, 0.5)
 CARD = """---
