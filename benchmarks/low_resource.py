@@ -15,6 +15,7 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def smile(manifest: Manifest, protocol: dict[str, Any], cache: Path) -> dict[str
     splits = make_splits(protocol["name"], manifest, settings)
     splits = [s for s in splits if not protocol.get("run") or s.fold in protocol["run"]]
     done = [classical.run_split(features, place, split, "egemaps")[0] for split in splits]
-    return intervals(Predictions.concatenate(done))["ua"].to_dict()
+    return asdict(intervals(Predictions.concatenate(done))["ua"])
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
