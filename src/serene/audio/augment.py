@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def _load(name: str) -> Change:
     if name in CHANGES:
         return CHANGES[name]
     with authored():
-        kind = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")
+        kind: Any = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")
     if not (inspect.isclass(kind) and {"samples", "sample_rate"} <= {*inspect.signature(kind.__call__).parameters}):
         raise SereneError(
             f"'{quoted(name)}' is no change of waveforms: a class like those of audiomentations was expected, whose "
