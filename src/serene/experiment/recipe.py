@@ -11,7 +11,7 @@ import pydantic
 from serene import registry
 from serene.audio import FRONT_ENDS
 from serene.corpora import CORPORA
-from serene.errors import SereneError, unknown
+from serene.errors import MissingExtra, SereneError, unknown
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.experiment.recipe_file import find
 from serene.experiment.sections import (
@@ -72,8 +72,13 @@ def load_table(address: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
 
 def kept(path: Path) -> Recipe:
     """Read the recipe that a run's folder keeps, which nobody has asked to run: nothing that it names is trusted."""
-    file, row = find(path)
-    return _checked(file.tree(row), file.name(row))
+    try:
+        file, row = find(path)
+        return _checked(file.tree(row), file.name(row))
+    except MissingExtra:
+        raise
+    except SereneError as error:
+        raise error if str(path) in str(error) else SereneError(f"{path}: {error}") from error
 
 
 def check(tree: Mapping[str, Any], name: str) -> Recipe:
