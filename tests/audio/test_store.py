@@ -174,7 +174,7 @@ def test_several_processes_fill_one_store_and_see_whole_files_only(tmp_path: Pat
         writer.stdin.write("\n")
         writer.stdin.flush()
     for writer in writers:
-        _, errors = writer.communicate(timeout=60)
+        _, errors = writer.communicate(timeout=600)
         assert (writer.returncode, errors) == (0, "")
     assert Shards(tmp_path / "slow").names() == [f"{key:04d}" for key in range(25)]
     assert len([*(tmp_path / "slow").glob("*.shard")]) <= 3, "one for each process"
