@@ -244,7 +244,7 @@ def load_corpus(
             f"The recipe does not say where the corpus '{settings.name}' lies: add {section}.path=FOLDER, or the "
             "manifest that `serene prepare` made."
         )
-    if path.suffix in MANIFESTS and settings.name != "table":
+    if _is_prepared(settings.name, path):
         manifest = _read(path, settings.name, section, progress)
     elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
         manifest = Manifest.read(kept)
@@ -261,9 +261,13 @@ def files_of(plan: Plan) -> list[Path]:
     for own in filter(None, (recipe.corpus, recipe.speakers)):
         path = folder_of(own.name, own.path)
         assert path is not None  # or there would be no plan
-        made = path.suffix == ".jsonl" and own.name != "table"
-        found.append(path if made else _kept_manifest(runs, own.name, path))
+        found.append(path if _is_prepared(own.name, path) else _kept_manifest(runs, own.name, path))
     return found
+
+
+def _is_prepared(corpus: str, path: Path) -> bool:
+    """Tell a manifest from a corpus that has to be read first."""
+    return path.suffix in MANIFESTS and corpus != "table"
 
 
 def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:

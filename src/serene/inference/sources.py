@@ -127,8 +127,8 @@ class ManifestClips(Files):
 
     def state(self, name: str) -> list[Any]:
         """Tell one from the same one after a change of its file or place; the first entry is its id."""
-        audio, start, duration, *who = self._told(name, "audio", "start", "duration", "corpus", "speaker")
-        return [name, *_state(audio), start, duration, "{}/{}".format(*who)]
+        audio, start, duration = self._told(name, "audio", "start", "duration")
+        return [name, *_state(audio), start, duration, self._person(name)]
 
     def extract(self, name: str, recognizer: Recognizer) -> Clip:
         """Decode one at its place in the file."""
@@ -159,9 +159,13 @@ class ManifestClips(Files):
         place = next(place for place in self._places[name] if self._clips.cells(place, "id") == [name])
         return self._clips.cells(place, *columns)
 
+    def _person(self, name: str) -> str:
+        """Say who speaks in a clip, as `Utterance.person` does."""
+        return "{}/{}".format(*self._told(name, "corpus", "speaker"))
+
     def _profile(self, name: str, recognizer: Recognizer) -> Profile | None:
         """Make the profile of who speaks in a clip, once; None where none of their clips holds speech."""
-        person = "{}/{}".format(*self._told(name, "corpus", "speaker"))
+        person = self._person(name)
         if person not in self._profiles:
             clips = []
             for own in self._enrolling[person]:
