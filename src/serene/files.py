@@ -148,6 +148,14 @@ def regular(path: str | Path) -> Path:
     return path
 
 
+def load_json(path: str | Path) -> Any:
+    """Parse a JSON file that anybody may have made; OSError or ValueError where it is none."""
+    try:
+        return json.loads(regular(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
+
+
 def read_json(path: str | Path, *needed: str, kind: type = dict) -> Any:
     """Read a JSON file that a run wrote: a mapping with at least such keys, or of another kind.
 
@@ -155,8 +163,8 @@ def read_json(path: str | Path, *needed: str, kind: type = dict) -> Any:
         SereneError: it is not there, cut off, damaged or something else.
     """
     try:
-        content = json.loads(regular(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = load_json(path)
+    except (OSError, ValueError) as error:
         raise damaged(path, error) from error
     if not isinstance(content, kind) or any(key not in content for key in needed):
         raise damaged(path, f"it holds no {kind.__name__}{' of ' if needed else ''}{', '.join(needed)}")

@@ -17,7 +17,7 @@ import safetensors.numpy
 from serene.errors import MissingExtra, SereneError
 from serene.evaluation.predictions import Predictions
 from serene.experiment import recipe
-from serene.experiment.run import Run, Trial
+from serene.experiment.run import OF_THE_CORPUS, Run, Trial
 from serene.experiment.sections import Recipe
 from serene.files import write_text
 from serene.task import Task
@@ -57,6 +57,8 @@ def sealed(made: Recipe, tmp_path: Path) -> Trial:
     write_text(trial.folder / "embeddings.json", '{"test": ["a", "b"]}')
     safetensors.numpy.save_file(VECTORS, trial.folder / "embeddings.safetensors")
     write_text(trial.folder / "model/model.safetensors", "weights")
+    for name in OF_THE_CORPUS:
+        write_text(trial.folder.parents[1] / name, '{"language": {"anna": "English"}}')
     trial.finish({**environment(1.0), "split": {}, "of_folds": 1, "selection": "last epoch"}, answers_of(trial))
     return trial
 
@@ -87,6 +89,51 @@ def test_a_run_folder_with_another_recipe_is_refused_and_left_as_it_is(made: Rec
     with pytest.raises(SereneError, match=r"holds a run of another recipe: its recipe\.yaml was changed. Restore"):
         Run.begin(tmp_path, made, "data")
     assert (run.folder / "recipe.yaml").read_text() == changed
+
+
+def test_a_run_whose_recipe_is_not_the_one_of_its_trials_is_not_reported_on(sealed: Trial, made: Recipe) -> None:
+    run = Run.open(sealed.folder.parents[1])
+    write_text(sealed.folder / "recipe.yaml", replace(made, seeds=(0, 1)).to_yaml())
+    assert len(run.finished()) == 1  # as more seeds and folds may be asked for
+    changed = (run.folder / "recipe.yaml").read_text().replace("epochs: 2", "epochs: 3")
+    (run.folder / "recipe.yaml").write_text(changed)
+    with pytest.raises(SereneError, match=r"tiny-\w+/recipe\.yaml .*fold-1/seed-0/recipe\.yaml has other settings"):
+        Run.open(run.folder).finished()
+
+
+@pytest.mark.parametrize("name", OF_THE_CORPUS)
+def test_what_a_trial_met_of_its_corpus_stays(sealed: Trial, name: str) -> None:
+    run = Run.open(sealed.folder.parents[1])
+    path = run.folder / name
+    path.write_text("{}")
+    with pytest.raises(
+        SereneError, match=rf"{run.folder}/{name} is missing or damaged: it is not what the trial wrote"
+    ):
+        run.finished()
+    path.unlink()
+    with pytest.raises(SereneError, match=rf"{run.folder}/{name} is missing or damaged: "):
+        run.finished()
+    unsealed(sealed)
+    assert run.finished()
+
+
+def test_a_finished_trial_whose_predictions_are_gone_is_missed_and_an_interrupted_one_is_not(sealed: Trial) -> None:
+    run = Run.open(sealed.folder.parents[1])
+    finish(run.trial("2", 0))
+    answers = sealed.folder / "predictions.csv"
+    answers.unlink()
+    with pytest.raises(SereneError, match=rf"{answers} is missing or damaged: the trial had finished"):
+        run.finished()
+    (sealed.folder / "training.pt").touch()
+    assert [trial.fold for trial in run.finished()] == ["2"]
+
+
+def test_half_of_the_embeddings_is_damage(sealed: Trial) -> None:
+    (sealed.folder / "embeddings.json").unlink()
+    with pytest.raises(SereneError, match=r"embeddings\.json is missing or damaged: the embeddings are there"):
+        sealed.embeddings("test")
+    (sealed.folder / "embeddings.safetensors").unlink()
+    assert sealed.embeddings("test") is None
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -157,7 +204,7 @@ def test_what_was_not_kept_is_none(tmp_path: Path, tiny_run: Path) -> None:
     own = Run.open(tiny_run).finished()[0]
     shutil.copytree(own.folder, tmp_path / "trial")
     trial = Trial(tmp_path / "trial", own.fold, own.seed)
-    for name in ("embeddings.safetensors", "probes.json", "log.jsonl"):
+    for name in ("embeddings.safetensors", "embeddings.json", "probes.json", "log.jsonl"):
         (trial.folder / name).unlink()
     assert (trial.embeddings("test"), trial.json("probes.json"), trial.log()) == (None, None, [])
 

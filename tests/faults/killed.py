@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from serene.audio.shards import ARRAYS, INDEX, Shards
+
 SEED = 16
 WATCH = """
 import os, signal, sys
@@ -40,8 +42,8 @@ CHANGING = (
     "metrics.json",
     ".png",
     ".lock",
-    ".shard",
-    ".index",
+    ARRAYS,
+    INDEX,
 )
 
 
@@ -65,10 +67,12 @@ def moment(verb: str, point: int, touches: int) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What a verb wrote, without what tells times and places."""
+    """What a verb wrote, without what tells times and places, and of shards the arrays, wherever they lie."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     kept = {name: path for name, path in files.items() if not name.endswith(CHANGING) and "/manifests/" not in name}
-    return {name: path.read_bytes() for name, path in kept.items()}
+    stores = {path.parent for path in files.values() if path.suffix == INDEX}
+    stored = {f"{store.relative_to(folder)}/{n}": a.tobytes() for store in stores for n, a in Shards(store).whole()}
+    return stored | {name: path.read_bytes() for name, path in kept.items()}
 
 
 def was_killed(done: subprocess.CompletedProcess[str]) -> bool:

@@ -22,7 +22,7 @@ from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Utterance
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
-from serene.files import whole_file
+from serene.files import regular, whole_file
 from serene.sound import SAMPLE_RATE
 
 CHUNK = 10_000  # frames per step of k-means, as HuBERT's recipe has it
@@ -124,7 +124,7 @@ def read(path: str | Path) -> np.ndarray:
         SereneError: no such file, or none of safetensors with `centres`.
     """
     try:
-        centres = safetensors.numpy.load_file(path)[CENTRES]
+        centres = safetensors.numpy.load_file(regular(path))[CENTRES]
     except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise SereneError(
             f"{path} is not a quantiser ({error}): a safetensors file with one tensor '{CENTRES}' (cluster, feature) "

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from serene.errors import SereneError
-from serene.files import cannot_write
+from serene.files import cannot_write, regular
 
 ARRAYS, INDEX, LOCK = ".shard", ".index", "writing.lock"  # how names of files end
 ENTRY = np.dtype([("name", "S32"), ("start", "<u8"), ("size", "<u8"), ("checksum", "<u4")])  # of an index
@@ -135,7 +135,7 @@ class Shards:
                 self._shards.append(index.with_suffix(ARRAYS))
             if index.stat().st_size - place < ENTRY.itemsize or not self._shards[shard].exists():
                 continue
-            found = np.fromfile(index, ENTRY, offset=place)
+            found = np.fromfile(regular(index), ENTRY, offset=place)
             self._read[index.name] = place + found.nbytes, shard
             for entry in found[found["start"] + found["size"] <= self._shards[shard].stat().st_size]:
                 self._new[entry["name"]] = np.array((*entry.tolist(), shard), KNOWN)[()]
@@ -203,7 +203,7 @@ def _compacted(folder: Path, lock: int) -> tuple[int, int, int]:
     for path in folder.glob("??/*.npy"):
         with contextlib.suppress(ValueError, OSError, EOFError):  # what is damaged stays, and is named when it is used
             if path.stem not in known:
-                new.put(path.stem, np.load(path))
+                new.put(path.stem, np.load(regular(path)))
                 arrays += 1
             former.append(path)
     made = {path for path in folder.iterdir() if path.suffix in (ARRAYS, INDEX)} - {*former}
@@ -222,7 +222,7 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _mapped(path: Path, start: int) -> np.ndarray:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         file.seek(start)
         np.lib.format.read_magic(file)
         shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)

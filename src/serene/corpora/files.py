@@ -25,6 +25,7 @@ from serene.corpora.folder import gather, not_found, sounds, stray
 from serene.corpora.manifest import COLUMNS, Manifest, utterance_from
 from serene.corpora.spelling import whole_words
 from serene.errors import SereneError, unknown
+from serene.files import regular
 from serene.settings import parse
 from serene.sound import DECODED, NOT_DECODED
 
@@ -107,7 +108,7 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], list[tuple[str, Meanings]]
 
 def _meanings(path: str) -> Meanings:
     try:
-        told = parse(Path(path).read_text(encoding="utf-8-sig"), path)
+        told = parse(regular(path).read_text(encoding="utf-8-sig"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise SereneError(f"Cannot read {path}, which the pattern names as a mapping: {error}.") from error
     if not isinstance(told, dict) or not told or not all(isinstance(v, str | None) for v in (*told, *told.values())):

@@ -15,6 +15,7 @@ from serene.corpora.left_out import LeftOut, NothingLeft
 from serene.corpora.manifest import Manifest, Utterance
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
+from serene.files import regular
 from serene.sound import DECODED
 
 
@@ -59,7 +60,7 @@ def rows(
         SereneError: a column is absent, a row has fewer fields than the header, or there is no row; the advice ends it.
     """
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        with regular(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
             quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL  # between tabs a quote is a character
             table = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
             names = [name.strip() for name in table.fieldnames or ()]

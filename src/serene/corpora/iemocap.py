@@ -27,6 +27,7 @@ from pathlib import Path
 from serene.corpora.folder import gather, not_found, sounds
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.corpora.spelling import WHOLE_WORD
+from serene.files import regular
 
 HOME = "IEMOCAP is officially had from https://sail.usc.edu/iemocap/iemocap_release.htm (a signed request form)."
 LICENCE = "the University of Southern California's own, for research"
@@ -92,7 +93,7 @@ def _clips(session: Path) -> Iterator[Utterance | LeftOut]:
 def _turns(path: Path) -> Iterator[_Turn]:
     """Read one dialog's label file; self-reports (C-F1, C-M1) are no votes, a rater's two labels are two."""
     turn = None
-    for line in path.read_text(encoding="latin-1").splitlines():
+    for line in regular(path).read_text(encoding="latin-1").splitlines():
         if match := LINE.match(line):
             if turn:
                 yield turn

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serene.errors import SereneError
-from serene.files import whole_file
+from serene.files import regular, whole_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def read_left_out(path: Path) -> tuple[LeftOut, ...]:
     """Read what `write_left_out` wrote; nothing where there is no such file."""
     if not path.exists():
         return ()
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = tuple(csv.DictReader(file))
     return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
 

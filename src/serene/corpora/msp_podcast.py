@@ -35,6 +35,7 @@ from serene.corpora.folder import gather, not_found, rows, sounds
 from serene.corpora.manifest import LeftOut, Manifest, Utterance
 from serene.corpora.rows import PARTS
 from serene.errors import SereneError
+from serene.files import regular
 
 HOME = "MSP-Podcast is officially had from https://lab-msp.com/MSP/MSP-Podcast.html (on a signed agreement)."
 LICENCE = "the University of Texas at Dallas's own, for academic research"
@@ -227,7 +228,7 @@ def _pairs(path: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return regular(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
 
 def _label(name: str, code: str, given: tuple[str, str, str], where: str) -> _Label:

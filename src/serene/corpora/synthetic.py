@@ -30,7 +30,7 @@ import soundfile
 
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError, unknown
-from serene.files import whole_folder
+from serene.files import read_json, whole_folder
 from serene.sound import SAMPLE_RATE
 
 HOME = "The synthetic corpus is made where it is first read; any new folder will do."
@@ -174,7 +174,7 @@ def _check(settings: dict) -> None:
 def _made(folder: Path) -> dict | None:
     """Return the settings of the corpus in a folder, None where the folder is new or empty."""
     if (folder / SETTINGS).is_file():
-        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        return read_json(folder / SETTINGS)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SereneError(f"{folder} is not empty and holds no synthetic corpus. {HOME} Licence: {LICENCE}.")
     return None

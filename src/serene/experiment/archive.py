@@ -12,14 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from serene.errors import SereneError
-from serene.experiment.run import Run
+from serene.experiment.run import OF_THE_CORPUS, Run
 from serene.experiment.run_report import COLD_START, shift_of
 from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
 from serene.training.stages import StageSettings
 
 ARCHIVE = "runs.tar.bz2"  # bzip2 has one implementation: the same text gives the same bytes everywhere
-OF_THE_CORPUS = ("corpus.json", "speakers.json")
 OF_THE_RUN = ("recipe.yaml", "report.json", COLD_START.as_posix(), *OF_THE_CORPUS)
 OF_THE_TRAINING = ("environment.json", "probes.json", "log.jsonl")
 OF_THE_TRIAL = (*OF_THE_TRAINING, "shift.json", "predictions.csv")

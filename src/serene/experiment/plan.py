@@ -23,7 +23,7 @@ from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted
 from serene.evaluation.columns import check_names
 from serene.evaluation.speakers import facts_of
-from serene.experiment.run import Run, Trial
+from serene.experiment.run import OF_THE_CORPUS, Run, Trial
 from serene.experiment.sections import Recipe, SpeakerSettings
 from serene.files import write_text
 from serene.models import weights
@@ -112,8 +112,9 @@ def make_plan(recipe: Recipe, runs: Path, progress: Progress = silent) -> Plan:
     digests += [manifest.digest] if any(split.unlabelled for split in splits) else []
     digests += [labelled.digest_of(("id", *task.columns))] if task.columns else []
     run = Run.begin(runs, recipe, "+".join(digests))
-    write_text(run.folder / "corpus.json", json.dumps(manifest.summarise(), indent=2) + "\n")
-    write_text(run.folder / "speakers.json", json.dumps(facts_of(manifest), indent=2) + "\n")
+    for name, facts in zip(OF_THE_CORPUS, (manifest.summarise(), facts_of(manifest)), strict=True):
+        if not (run.folder / name).exists():  # finished trials answer for what the first one met
+            write_text(run.folder / name, json.dumps(facts, indent=2) + "\n")
     return Plan(recipe, task, splits_of, of_folds, speakers, stages, run, runs / "store")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,8 +24,13 @@ from serene.files import damaged, read_json, read_json_lines, regular, write_tex
 
 PREDICTIONS = ("predictions.csv", "predictions.csv.gz")  # the second where a run is kept small, as under results/
 ENVIRONMENT = "environment.json"
+CHECKPOINT = "training.pt"  # of a trial that has not finished
 FACTS = ("split", "of_folds", "selection", "seconds", "python", "system", "processor", "cores", "packages")
-LASTING = ("log.jsonl", "probes.json", PREDICTIONS[0])  # of a trial's files, what archives keep as well
+OF_THE_CORPUS = ("corpus.json", "speakers.json")  # beside the trials
+LASTING = (  # of what a trial answers for, what archives keep as well
+    *("log.jsonl", "probes.json", PREDICTIONS[0]),
+    *(f"../../{name}" for name in OF_THE_CORPUS),
+)
 SEALED = (
     *(*LASTING, "recipe.yaml", "steps.jsonl", "calibration.json", "embeddings.json", "embeddings.safetensors"),
     *(f"model/{name}" for name in ("config.json", "preprocessor_config.json", "trained_on.json", "model.safetensors")),
@@ -37,7 +43,8 @@ class Trial:
 
     Attributes:
         folder: holds `recipe.yaml`, `environment.json`, `log.jsonl`, `probes.json`, `embeddings.safetensors`, `model/`
-            and, written last, `predictions.csv`. `environment.json` holds the size and digest of the others.
+            and, written last, `predictions.csv`. `environment.json` holds the size and digest of the others, and of
+            the run's files that say what the corpus is.
         fold: the fold's name.
         seed: the training's seed.
     """
@@ -50,6 +57,12 @@ class Trial:
     def finished(self) -> bool:
         """Whether the predictions, which are written last, are there."""
         return any((self.folder / name).exists() for name in PREDICTIONS)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it had finished, and the predictions are gone since: there is nothing to go on from either."""
+        left = (self.folder / name for name in (ENVIRONMENT, CHECKPOINT))
+        return not self.finished and [path.exists() for path in left] == [True, False]
 
     def predictions(self) -> Predictions:
         """Read the trial's predictions, plain or compressed: of classes or dimensions, as the table's header says."""
@@ -80,8 +93,10 @@ class Trial:
     def embeddings(self, part: str) -> tuple[list[str], np.ndarray] | None:
         """Read a part's ids and embeddings (utterance, feature); None where they were not kept."""
         path, ids = self.folder / "embeddings.safetensors", self.json("embeddings.json", part)
-        if not path.exists() or ids is None:
+        if not path.exists() and ids is None:
             return None
+        if ids is None:
+            raise damaged(path.with_suffix(".json"), "the embeddings are there, and not whose they are")
         try:
             kept = safetensors.numpy.load_file(regular(path))[part]
         except (OSError, KeyError, safetensors.SafetensorError) as error:
@@ -92,13 +107,14 @@ class Trial:
 
     def finish(self, facts: Mapping[str, Any], predictions: Predictions) -> None:
         """Keep facts with the size and digest of all that the trial has kept, and last its predictions."""
-        files = {name: _seal((self.folder / name).read_bytes()) for name in SEALED if (self.folder / name).exists()}
+        kept = {name: self.folder / name for name in SEALED}
+        files = {name: _seal(regular(path).read_bytes()) for name, path in kept.items() if path.exists()}
         files[PREDICTIONS[0]] = _seal(predictions.to_bytes())
         write_text(self.folder / ENVIRONMENT, json.dumps({**facts, "files": files}, indent=2) + "\n")
         predictions.write(self.folder / PREDICTIONS[0])
 
     def check(self, below: str = ".") -> None:
-        """Make sure that the files of the trial's folder, or of one `below` it, are as they were written.
+        """Make sure that the files of the trial's folder and of the run's, or of one `below` it, are as they were.
 
         What archives leave out may be gone, and older trials tell no digests.
 
@@ -106,8 +122,9 @@ class Trial:
             SereneError: one is another, cut off or gone.
         """
         for name, sealed in (self.json(ENVIRONMENT) or {}).get("files", {}).items():
-            path = self._predictions if name == PREDICTIONS[0] else self.folder / name
-            if str(Path(name).parent) != below or (name not in LASTING and not path.exists()):
+            path = self._predictions if name == PREDICTIONS[0] else Path(os.path.normpath(self.folder / name))
+            folder = str(Path(name.removeprefix("../../")).parent)
+            if folder != below or (name not in LASTING and not path.exists()):
                 continue
             try:
                 data = regular(path).read_bytes()
@@ -182,16 +199,23 @@ class Run:
         """Give the finished trials in the order of folds and seeds.
 
         Raises:
-            SereneError: there is none, or a file of one is not as it was written.
+            SereneError: there is none, a file of one is not as it was written, or one was trained by another recipe.
         """
         folders = [path for path in self.folder.glob("fold-*/seed-*") if path.is_dir()]
         for odd in (path for path in folders if not path.name.removeprefix("seed-").isdecimal()):
             raise SereneError(f"{odd} is no trial's folder: seed-NUMBER was expected. Move it out of the run's folder.")
         names = [(p.parent.name.removeprefix("fold-"), p.name.removeprefix("seed-")) for p in folders]
         trials = [self.trial(unquote(fold), int(seed)) for fold, seed in names]
+        for lost in (trial for trial in trials if trial.lost):
+            raise damaged(lost.folder / PREDICTIONS[0], "the trial had finished, and it is gone")
         done = sorted((c for c in trials if c.finished), key=lambda c: (len(c.fold), c.fold, c.seed))
         if not done:
             raise SereneError(f"No fold of {self.folder} has finished; run `serene train` again to go on with it.")
+        recipe = self.folder / "recipe.yaml"
         for trial in done:
             trial.check()
+            own = trial.folder / recipe.name
+            same = not own.exists() or regular(own).read_bytes() == recipe.read_bytes()
+            if not same and kept_recipe(own).identity("") != self.recipe.identity(""):
+                raise damaged(recipe, f"{own} has other settings")
         return done

@@ -23,7 +23,7 @@ from serene.evaluation import metrics, reliability
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.probes import TooFewClips, speaker_probe
 from serene.experiment.plan import Plan, copies_of, stored_by, stream_of
-from serene.experiment.run import Trial
+from serene.experiment.run import CHECKPOINT, Trial
 from serene.experiment.sections import Recipe
 from serene.files import whole_file, write_text
 from serene.models.model import EmotionModel
@@ -100,7 +100,7 @@ def _train(
     kept = {part: clips for part, clips in held.items() if clips}
     answers = (Predictions.of_clips(kept[part], scores[part].outputs, plan.task, part=part, **where) for part in kept)
     trial.finish(facts | environment(seconds), Predictions.concatenate(answers))
-    (trial.folder / "training.pt").unlink(missing_ok=True)
+    (trial.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _fit(

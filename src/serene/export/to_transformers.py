@@ -17,7 +17,7 @@ from serene.audio.batch import Batch, padded
 from serene.audio.log_mel import LONGEST
 from serene.errors import SereneError
 from serene.export.to_onnx import refuse_to_replace
-from serene.files import whole_folder
+from serene.files import regular, whole_folder
 from serene.inference.features import FeatureExtractor
 from serene.inference.folder import CARD, CONFIG, ModelFolder
 from serene.models.layered import LayeredEncoder
@@ -161,7 +161,7 @@ def _notes(model: EmotionModel, preprocessor: dict[str, Any]) -> list[str]:
 
 def _is_stock(folder: Path) -> bool:
     try:
-        described = (folder / CONFIG).read_text(encoding="utf-8")
+        described = regular(folder / CONFIG).read_text(encoding="utf-8")
         return any(f'"{kind.__name__}"' in described for kind in STOCK.values())
     except (OSError, ValueError):
         return False

@@ -11,7 +11,7 @@ from typing import Any
 
 from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
-from serene.files import regular, tidy
+from serene.files import load_json, tidy
 from serene.models import weights
 from serene.models.parts import FORMAT, Parts
 from serene.speaker import Need
@@ -160,10 +160,10 @@ class ModelFolder:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(regular(path).read_text(encoding="utf-8"))
+        content = load_json(path)
     except FileNotFoundError as error:
         raise SereneError(f"{path.parent} is not a readable model folder: it has no {path.name}.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise SereneError(
             f"{path.parent} is not a readable model folder: {path.name} cannot be read ({why})."

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from serene.errors import SereneError, unknown
+from serene.files import load_json
 from serene.models.weights import CONFIG, find
 
 # a recipe's values are words: "128" becomes 128 and "true" True; what has a type already keeps it
@@ -63,7 +64,7 @@ def described(
         return _configured(dict(config or {}), "model.config", families, known_only=True), None
     folder = find(weights)
     try:
-        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        values = load_json(folder / CONFIG)
     except (OSError, ValueError) as error:
         raise SereneError(f"Cannot read {folder / CONFIG}: {error}") from error
     return _configured(values, str(folder / CONFIG), families), folder

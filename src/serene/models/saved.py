@@ -13,7 +13,7 @@ import safetensors.torch
 from torch import Tensor
 
 from serene.errors import SereneError
-from serene.files import regular, whole_folder
+from serene.files import load_json, regular, whole_folder
 from serene.models.parts import FORMAT
 from serene.models.training_speakers import FILE, TrainingSpeakers
 
@@ -37,7 +37,7 @@ def write(
 
 def read(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a model's `config.json` and weights, inside `readable`."""
-    config = json.loads(regular(Path(folder) / "config.json").read_text(encoding="utf-8"))
+    config = load_json(Path(folder) / "config.json")
     if config["format"] > FORMAT:
         raise SereneError(f"{folder} was written by a newer serene (format {config['format']}); update serene.")
     return config, safetensors.torch.load_file(regular(Path(folder) / "model.safetensors"))
@@ -48,7 +48,7 @@ def readable(folder: str | Path) -> Iterator[None]:
     """Say of a folder that it is not readable where its files are missing, damaged or odd."""
     try:
         yield
-    except (OSError, ValueError, RecursionError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         why, *_ = str(error).splitlines() or [repr(error)]
         raise SereneError(f"{folder} is not a readable model folder: {why}") from error
     except (KeyError, TypeError) as error:

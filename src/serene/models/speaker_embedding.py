@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import safetensors
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from serene.audio.mfcc import CEPSTRA
 from serene.errors import SereneError
+from serene.files import load_json, regular
 from serene.models import weights
 from serene.models.encoder import Encoder
 from serene.models.parts import PERSONAL, Parts, Unseen
@@ -149,8 +149,8 @@ def vectors_of(encoder: str | Path | None) -> tuple[list[str], torch.Tensor] | N
     if folder is None or not (folder / SPEAKERS).exists():
         return None
     try:
-        names = json.loads((folder / SPEAKERS).read_text(encoding="utf-8"))
-        vectors = safetensors.torch.load_file(folder / VECTORS)["vectors"]
+        names = load_json(folder / SPEAKERS)
+        vectors = safetensors.torch.load_file(regular(folder / VECTORS))["vectors"]
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise SereneError(f"The speakers' vectors in {folder} are not readable: {error!r}.") from error
     return list(names), vectors

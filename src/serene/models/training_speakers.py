@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from serene.audio.input_spec import FrontEnd
 from serene.corpora.manifest import Utterance
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
+from serene.files import load_json
 from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
@@ -42,7 +42,7 @@ class TrainingSpeakers:
         if not path.exists():
             return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = load_json(path)
             return cls(*(frozenset((corpus, name) for corpus, name in kept[part]) for part in ("trained", "validated")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SereneError(f"{path} is not readable: {error!r}.") from error
@@ -93,7 +93,7 @@ def training_clips_of(name: str | None) -> frozenset[str]:
     if path is None or not path.exists():
         return frozenset()
     try:
-        return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))))
+        return frozenset(map(str, load_json(path)))
     except (OSError, ValueError, TypeError) as error:
         raise SereneError(f"{path} is not readable: {error!r}.") from error
 

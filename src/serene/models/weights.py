@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from serene.errors import MissingExtra, SereneError
+from serene.files import load_json
 
 CONFIG, PREPROCESSOR, TENSORS = "config.json", "preprocessor_config.json", ("model.safetensors", "pytorch_model.bin")
 WANTED = [CONFIG, PREPROCESSOR, *TENSORS]
@@ -39,7 +39,7 @@ def find(name: str) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """Read one of a folder's JSON files; a SereneError says which cannot be read, and why."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(load_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise SereneError(f"Cannot read {path}: {error}") from error
 

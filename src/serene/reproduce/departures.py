@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from serene.evaluation.predictions import Predictions
 from serene.experiment.sections import Recipe
+from serene.files import load_json
 from serene.models import weights as weights_of_encoders
 from serene.published import Sentence
 from serene.reproduce.measures import Trained
@@ -124,7 +124,7 @@ def _short(value: Any) -> str:
 def _size(folder: str) -> str:
     """Say how large the encoder in a folder of weights is, if its configuration says so."""
     try:
-        config = json.loads((weights_of_encoders.find(folder) / weights_of_encoders.CONFIG).read_text(encoding="utf-8"))
+        config = load_json(weights_of_encoders.find(folder) / weights_of_encoders.CONFIG)
         told = [words.format(config[key]) for key, words in ARCHITECTURE.items() if key in config]
     except (OSError, ValueError, TypeError):
         return ""
