@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from page import put
+from serene.evaluation.metrics import area_under_curve
 from serene.experiment.archive import ARCHIVE, members
 from serene.experiment.run_report import COLD_START
 from serene.reporting.figures import UNITS
@@ -146,6 +148,8 @@ QUESTIONS = {
         metric="ccc_expressed_intensity",
     ),
 }
+FEW = {"projector": "projector, no step (SNP, λ = 0)", "snp_1e-2": "SNP, λ = 1e-2"}  # rows of the recipe of few clips
+CLIPS = (5, 20, 50)  # of each emotion
 ENROLLED = {  # title of a run -> what it is called
     f"{WHISPER}baseline": "RAVDESS, baseline",
     f"{WHISPER}snp_1e-2": "RAVDESS, SNP, λ = 1e-2",
@@ -158,16 +162,24 @@ ENROLLED = {  # title of a run -> what it is called
 
 @functools.cache
 def kept() -> dict[str, dict[str, Any]]:
-    """Read the archive: title of a run -> its report, with its curve of enrolled speakers where it has one."""
+    """Read the archive: title of a run -> its report, with its curve of enrolled speakers where it has one.
+
+    A point of a curve over the number of clips has that number in its title.
+    """
     runs: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, text in members(RESULTS / ARCHIVE):
         run, _, file = name.partition("/")
         if file in ("report.json", COLD_START.as_posix()):
             runs[run][file] = json.loads(text)
     return {
-        files["report.json"]["title"]: files["report.json"] | {"cold_start": files.get(COLD_START.as_posix())}
+        _title(files["report.json"]): files["report.json"] | {"cold_start": files.get(COLD_START.as_posix())}
         for files in runs.values()
     }
+
+
+def _title(report: Mapping[str, Any]) -> str:
+    clips = yaml.safe_load(report["recipe"])["protocol"].get("per_class")
+    return report["title"] if clips is None else f"{report['title']} {clips}"
 
 
 def reports(question: Question) -> dict[str, dict[str, Any]]:
@@ -258,10 +270,25 @@ def enrolment() -> tuple[str, Figure]:
     return markdown(rows, ("model", *(f"{count} clips" for count in counts))), drawn
 
 
+def few_clips() -> tuple[str, Figure]:
+    """Write and draw UA by the number of training clips of each emotion, with the area under the curve over its range.
+
+    Gat et al. 2022 sum their curves up so.
+    """
+    rows, lines = [], dict[str, Line]()
+    for row, name in FEW.items():
+        points = [kept()[f"{WHISPER}few_clips-{row} {clips}"]["metrics"]["ua"] for clips in CLIPS]
+        means = [point["value"] for point in points]
+        rows.append((name, *map(interval, points), f"{100 * area_under_curve(CLIPS, means):.1f}"))
+        lines[name] = (CLIPS, means, [point["low"] for point in points], [point["high"] for point in points])
+    head = ("system", *(f"{clips} clips, UA %" for clips in CLIPS), "area, UA %")
+    return markdown(rows, head), curves(lines, "training clips of each emotion", "UA")
+
+
 def answers() -> dict[str, Callable[[], tuple[str, Figure]]]:
     """Give what is put between each pair of markers: a table and a picture."""
     made = {name: functools.partial(_answer, question) for name, question in QUESTIONS.items() if reports(question)}
-    return {"layers": layers, **made, "enrolment": enrolment}
+    return {"layers": layers, **made, "few_clips": few_clips, "enrolment": enrolment}
 
 
 def _answer(question: Question) -> tuple[str, Figure]:
