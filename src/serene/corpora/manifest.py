@@ -132,6 +132,7 @@ class Manifest:
         Audio paths below the manifest's folder are written relative to it, others absolute.
         """
         path = Path(path)
+        write_left_out(self.left_out, beside(path))  # first: where there is a manifest, nothing is missing beside it
         rows = (u.to_dict() | {"audio": portable(u.audio, path.parent)} for u in self.utterances)
         with whole_file(path) as temporary:
             if path.suffix == MANIFESTS[1]:
@@ -140,7 +141,6 @@ class Manifest:
             else:
                 with temporary.open("w", encoding="utf-8") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
-        write_left_out(self.left_out, beside(path))
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
