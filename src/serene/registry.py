@@ -21,6 +21,7 @@ EXTRAS = {  # extra -> the modules that it installs, beside those of other extra
     "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
     "demo": ("gradio", "matplotlib"),
     "parquet": ("pyarrow",),
+    "datasets": ("pyarrow", "huggingface_hub"),
     "ray": ("ray", "pyarrow"),
 }
 EXTRA_OF = {module: extra for extra, modules in reversed(EXTRAS.items()) for module in modules}  # the first that has it

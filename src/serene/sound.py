@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from serene import tar
+from serene import inside
 from serene.errors import AudioError
 from serene.quiet import hushed
 
@@ -194,8 +194,8 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
 
 def _openable(source: Source, name: str) -> str | bytes | BinaryIO:
     """Give what the decoder opens, unless it is sure to fail: it would wait at a pipe, and fill a cut-off file up."""
-    if isinstance(source, str | Path) and (inside := tar.parted(source)):
-        source = tar.read(*inside)
+    if isinstance(source, str | Path) and (place := inside.parted(source)):
+        source = inside.read(*place)
     if isinstance(source, str | Path):
         if os.path.exists(source) and not os.path.isfile(source):
             raise AudioError(f"{name} cannot be read as audio: it is a folder or device, and a file was expected.")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import soundfile
 
 from serene.corpora.sample import FOLDER
@@ -213,6 +216,13 @@ def speechocean762(root: Path) -> Path:
     return sound_files(root, [f"WAVE/SPEAKER{clip[1:5]}/{clip}.wav" for clip in clips])
 
 
+CLIPS = {
+    "a": {"speaker": "x", "emotion": "anger"},
+    "b": {"speaker": "x", "emotion": "sadness"},
+    "c": {"speaker": "y", "emotion": "anger"},
+}
+
+
 def table(root: Path) -> Path:
     """A table of JSON lines beside its sounds."""
     sound_files(root, ["a/one.wav", "a/two.wav"])
@@ -224,6 +234,35 @@ def table(root: Path) -> Path:
 def files(root: Path) -> Path:
     """Files that are named as `files` reads them without a pattern."""
     return sound_files(root, ["OAF_back_angry.wav", "OAF_bar_sad.wav", "b/YAF_back_neutral.flac"])
+
+
+def webdataset(root: Path) -> Path:
+    """A shard of three clips, each a sound and what is said of it under the same key."""
+    sound_files(root, [f"{key}.flac" for key in CLIPS])
+    with tarfile.open(root / "train-000.tar", "w") as tar:
+        for key, labels in CLIPS.items():
+            (root / f"{key}.json").write_text(json.dumps(labels))
+            for name in (f"{key}.flac", f"{key}.json"):
+                tar.add(root / name, name)
+                (root / name).unlink()
+    return root
+
+
+def huggingface(root: Path) -> Path:
+    """The same clips as `datasets` writes them: sounds as bytes, emotions as numbers, their names beside the schema."""
+    names = sorted({labels["emotion"] for labels in CLIPS.values()})
+    features = {"emotion": {"names": names, "_type": "ClassLabel"}, "audio": {"_type": "Audio"}}
+    sound_files(root, [f"{key}.flac" for key in CLIPS])
+    rows = [
+        {**labels, "emotion": names.index(labels["emotion"]), "audio": {"bytes": path.read_bytes(), "path": path.name}}
+        for labels, path in ((labels, root / f"{key}.flac") for key, labels in CLIPS.items())
+    ]
+    for path in root.glob("*.flac"):
+        path.unlink()
+    about = json.dumps({"info": {"features": features}})
+    table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"huggingface": about})
+    pyarrow.parquet.write_table(table, root / "train-00000-of-00001.parquet", row_group_size=2)
+    return root
 
 
 def sample(root: Path) -> Path:
@@ -248,6 +287,8 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "speechocean762": speechocean762,
     "table": table,
     "files": files,
+    "webdataset": webdataset,
+    "huggingface": huggingface,
     "sample": sample,
     "synthetic": synthetic,
 }

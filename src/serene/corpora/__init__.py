@@ -13,6 +13,8 @@ CORPORA = {
     "speechocean762": "serene.corpora.speechocean762:read",
     "table": "serene.corpora.table:read",
     "files": "serene.corpora.files:read",
+    "webdataset": "serene.corpora.webdataset:read",
+    "huggingface": "serene.corpora.huggingface:read",
     "sample": "serene.corpora.sample:read",
     "synthetic": "serene.corpora.synthetic:read",
 }

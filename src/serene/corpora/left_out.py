@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from serene.errors import SereneError
 from serene.files import regular, whole_file
+from serene.inside import is_remote
+
+UNUSUAL = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # in paths, which `Path` leaves out
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,20 @@ def read_left_out(path: Path) -> tuple[LeftOut, ...]:
         return ()
     with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = tuple(csv.DictReader(file))
-    return tuple(LeftOut(row["id"], str(path.parent / row["audio"]), row["reason"]) for row in rows)
+    return tuple(LeftOut(row["id"], below(path.parent, row["audio"]), row["reason"]) for row in rows)
 
 
 def portable(audio: str, folder: Path) -> str:
-    """Give a sound's path relative to a folder that it lies below; absolute elsewhere."""
+    """Give a sound's path relative to a folder that it lies below; absolute elsewhere; an address as it is."""
+    if is_remote(audio):
+        return audio
     absolute, base = os.path.abspath(audio), os.path.abspath(folder)
     return os.path.relpath(absolute, base) if absolute.startswith(base + os.sep) else absolute
+
+
+def below(folder: Path, audio: str) -> str:
+    """Take a sound's path from a folder, as `Path` does; which would keep each part of each path in memory."""
+    if is_remote(audio):
+        return audio
+    plain = not UNUSUAL.search(audio) and folder != Path()
+    return os.path.join(folder, audio) if plain else str(folder / audio)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from serene.corpora import parquet
-from serene.corpora.left_out import LeftOut, NothingLeft, beside, portable, read_left_out, write_left_out
+from serene.corpora.left_out import LeftOut, NothingLeft, below, beside, portable, read_left_out, write_left_out
 from serene.corpora.spelling import is_missing, words
 from serene.corpora.utterance import COLUMNS, DECISIVE, Utterance, utterance_from
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted, unknown
 from serene.files import regular, whole_file
 
-UNUSUAL = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # in paths, which `Path` leaves out
 MANIFESTS = (".jsonl", ".parquet")  # how their names end
 NO_MANIFEST = "A table of your own becomes a manifest first: run `serene prepare table` on it."
 
@@ -197,10 +194,4 @@ def _parse(line: str, where: str, folder: Path) -> Utterance:
 
 def _placed(row: Mapping[str, Any], where: str, folder: Path) -> Utterance:
     utterance = utterance_from(row, where)
-    return replace(utterance, audio=_below(folder, utterance.audio))
-
-
-def _below(folder: Path, audio: str) -> str:
-    """Take a path from a folder, as `Path` does; which would keep each part of each path in memory."""
-    plain = not UNUSUAL.search(audio) and folder != Path()
-    return os.path.join(folder, audio) if plain else str(folder / audio)
+    return replace(utterance, audio=below(folder, utterance.audio))

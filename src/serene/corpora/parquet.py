@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from serene.corpora.utterance import COLUMNS, NUMERIC
-from serene.errors import MissingExtra, SereneError, quoted
+from serene.errors import SereneError, quoted
 from serene.files import regular
+from serene.inside import pyarrow
 
 AT_ONCE = 4096  # rows
 NEEDED = ("id", "audio", "speaker")
@@ -22,7 +23,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         SereneError: no Parquet file, one that is cut off, or one without the columns that every clip needs.
         MissingExtra: pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow()
     try:
         with regular(path).open("rb") as opened, parquet.ParquetFile(opened) as file:
             if absent := [name for name in NEEDED if name not in file.schema_arrow.names]:
@@ -47,7 +48,7 @@ def write_rows(rows: Iterable[Mapping[str, Any]], numbers: Iterable[str], path: 
         SereneError: a text is no UTF-8.
         MissingExtra: pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow()
     kinds = dict.fromkeys((*NUMERIC, *numbers), arrow.float64())
     kinds |= {"sample_rate": arrow.int64(), "votes": arrow.map_(arrow.string(), arrow.float64())}
     schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in (*COLUMNS, *sorted(numbers))])
@@ -60,12 +61,3 @@ def write_rows(rows: Iterable[Mapping[str, Any]], numbers: Iterable[str], path: 
         raise SereneError(
             f"'{quoted(error.object)}' is no UTF-8, as all text of Parquet is; let the manifest's name end in .jsonl."
         ) from error
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("pyarrow, which reads and writes Parquet,", "parquet") from error
-    return pyarrow, pyarrow.parquet

@@ -23,9 +23,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serene import tar
+from serene import inside
 from serene.corpora import UNKNOWN_SPEAKER
-from serene.corpora.left_out import LeftOut, NothingLeft
+from serene.corpora.left_out import LeftOut, NothingLeft, below
 from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
 from serene.corpora.rows import ALIASES, Row, Rows, read_rows
 from serene.corpora.spelling import is_missing, plain, whole_words
@@ -59,7 +59,21 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     if not path.is_file():
         wrong = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
         raise SereneError(f"{wrong}. Expected: a table with the columns audio and speaker. {HOME} Licence: {LICENCE}.")
-    table, folder = read_rows(path, encoding), root or path.parent
+    return manifest_of(read_rows(path, encoding), path, root)
+
+
+def manifest_of(table: Rows, path: Path, root: Path | None = None) -> Manifest:
+    """Make a manifest of rows, wherever they were found.
+
+    Args:
+        table: the rows.
+        path: where they were found, for messages; relative paths of sounds are taken from its folder.
+        root: another folder to take them from.
+
+    Raises:
+        SereneError: as of a table.
+    """
+    folder = root or path.parent
     names = _names(table, path)
     rows, further = _columns(table, names)
     spelt = whole_words(rows.values())
@@ -71,8 +85,8 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     rows, equal = _once(rows)
     _cut_out(rows, path)
     clips = _clips(rows, path)
-    clips = [replace(clip, audio=str(_located(folder / clip.audio))) for clip in clips]
-    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not tar.is_file(c.audio)]
+    clips = [replace(clip, audio=_located(folder, clip.audio)) for clip in clips]
+    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not inside.is_file(c.audio)]
     if left_out and len(left_out) == len(clips):
         taken = f"taken from {folder}" if root else "taken from the table's folder, or from --root FOLDER"
         raise NothingLeft(
@@ -143,12 +157,13 @@ def _written(audio: str, folder: Path) -> str:
     return audio if "\\" not in audio or os.path.isfile(folder / audio) else audio.replace("\\", "/")
 
 
-def _located(audio: Path) -> Path:
+def _located(folder: Path, named: str) -> str:
     """Find a sound that may be named without its extension."""
-    if os.path.isfile(audio) or audio.suffix.lower() in DECODED:
-        return audio
-    named = (audio.with_name(audio.name + end) for known in DECODED for end in (known, known.upper()))
-    return next((path for path in named if os.path.isfile(path)), audio)
+    audio = Path(below(folder, named))
+    if inside.parted(named) or os.path.isfile(audio) or audio.suffix.lower() in DECODED:
+        return below(folder, named)
+    ended = (audio.with_name(audio.name + end) for known in DECODED for end in (known, known.upper()))
+    return str(next((path for path in ended if os.path.isfile(path)), audio))
 
 
 def _times(row: Row, where: str) -> None:

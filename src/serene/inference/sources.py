@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from serene import sound, tar
+from serene import inside, sound
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
@@ -201,7 +201,7 @@ def is_table(path: str | Path) -> bool:
 
 def _state(path: str) -> list[Any]:
     try:
-        status = os.stat((tar.parted(path) or (path,))[0])
+        status = os.stat((inside.parted(path) or (path,))[0])
     except OSError:
         return [os.path.abspath(path), None, None]
     return [os.path.abspath(path), status.st_size, status.st_mtime_ns]

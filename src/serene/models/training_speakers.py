@@ -16,7 +16,9 @@ from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
 FILE, CLIPS = "trained_on.json", "heard.json"
-NAMELESS = frozenset({"None", "table", "files"})  # what stands for a corpus where nobody said which
+NAMELESS = frozenset(
+    {"None", "table", "files", "webdataset", "huggingface"}
+)  # where no corpus is said
 Person = tuple[str, str]  # corpus and speaker
 
 

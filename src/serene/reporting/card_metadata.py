@@ -17,7 +17,7 @@ from serene.errors import SereneError, printable
 from serene.reporting.figures import UNITS, Figure, Unit, metric_name
 from serene.task import Task, task_of_report
 
-OWN = ("table", "files", "synthetic")  # readers of what is nobody's published corpus
+OWN = ("table", "files", "webdataset", "huggingface", "synthetic")  # readers of what is nobody's published corpus
 LANGUAGES = {"english": "en", "german": "de", "mandarin": "zh"}  # as manifests write them
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 TASK = "audio-classification"

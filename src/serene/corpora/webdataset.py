@@ -1,0 +1,75 @@
+"""Your own corpus in WebDataset's tar shards: of each key a sound and, as JSON, what is said of it.
+
+`a.flac` and `a.json` are one clip. The JSON's names are a table's columns, the speaker's among them; a `.cls` file is
+its emotion. Sounds are read from where they lie, and nothing is unpacked; what `serene.corpora.table` says of columns
+holds here too. A clip without a sound is not counted; a sound without JSON has no speaker, and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from serene import inside
+from serene.corpora.folder import not_found
+from serene.corpora.manifest import Manifest
+from serene.corpora.rows import Rows, part_of
+from serene.corpora.table import manifest_of
+from serene.errors import SereneError
+from serene.sound import DECODED
+
+HOME = "Shards are your own; webdataset, or tar with the files of a clip one behind the other, writes them."
+LICENCE = "your own"
+CITATION = "none"
+
+
+def read(folder: Path) -> Manifest:
+    """Read the labels in all shards below a folder, or in one shard; no sound is decoded.
+
+    Raises:
+        SereneError: no shard, one that is cut off or compressed, a label that is no JSON, or what a table is refused
+            for.
+    """
+    shards = [folder] if folder.is_file() else sorted(folder.rglob(f"*{inside.TAR}"))
+    rows = {f"{shard.name}, {key}": row for shard in shards for key, row in _clips(shard)}
+    if not rows:
+        expected = f"{inside.TAR} files, not compressed, with sounds ({', '.join(DECODED)}) and JSON, or one of them"
+        raise not_found("shards of WebDataset", folder, expected, HOME, LICENCE)
+    names = [str(row["id"]) for row in rows.values()]
+    for row in rows.values() if len({*names}) < len(names) else ():  # as where each shard begins to count anew
+        row["id"] = f"{Path(row['audio'].partition(inside.TAR)[0]).name}/{row['id']}"
+    return manifest_of(Rows(rows, True, ()), folder)
+
+
+def _clips(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the key of each sound, and its row."""
+    found: dict[str, dict[str, str]] = {}  # key -> ending -> member
+    for member in inside.members(str(shard)):
+        name = PurePosixPath(member)
+        stem, _, ending = name.name.partition(".")
+        found.setdefault(str(name.with_name(stem)), {})[f".{ending.lower()}"] = member
+    part = part_of(shard.stem)
+    for key, files in found.items():
+        sounds = [member for ending, member in files.items() if ending in DECODED]
+        if not sounds:
+            continue
+        row: dict[str, Any] = {"split": part} if part else {}
+        row |= {"emotion": _text(shard, files[".cls"]).strip()} if ".cls" in files else {}
+        row |= _labels(shard, files[".json"]) if ".json" in files else {}
+        yield key, {"id": key, **row, "audio": f"{shard.absolute()}/{sounds[0]}"}
+
+
+def _labels(shard: Path, member: str) -> dict[str, Any]:
+    try:
+        labels = json.loads(_text(shard, member))
+    except (ValueError, RecursionError) as error:
+        raise SereneError(f"{shard}/{member} is no JSON: {error}.") from error
+    if not isinstance(labels, dict):
+        raise SereneError(f"{shard}/{member} holds no object; names and values of a clip's labels were expected.")
+    return labels
+
+
+def _text(shard: Path, member: str) -> str:
+    return inside.read(str(shard), member).decode("utf-8", "replace")
