@@ -148,8 +148,11 @@ def task_of(header: list[str], where: str) -> Task:
     return task
 
 
-def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tuple[list[list[Any]], np.ndarray]:
-    """Parse rows, at most so many, or name the bad line: columns of words and seeds; and numbers (utterance, place)."""
+def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tuple[list[Iterable[Any]], np.ndarray]:
+    """Parse rows, at most so many, or name the bad line: columns of words and seeds; and numbers (utterance, place).
+
+    The first column, of which each word is another, is gone through once.
+    """
     columns = COLUMNS[task.gives]
     words, begin = [Column() for _ in range(len(SHARED) + columns.words)], len(SHARED) + columns.words
     width = len(SHARED) + len(columns.header(task.names))
@@ -169,4 +172,4 @@ def parsed(rows: Iterable[list[str]], task: Task, most: int, where: str) -> tupl
     if not len(words[0]):
         raise SereneError(f"{where} holds no predictions.")
     rows = np.arange(len(words[0]))
-    return [column.at(rows) for column in words], numbers[: len(rows)]
+    return [words[0].values(rows), *(column.at(rows) for column in words[1:])], numbers[: len(rows)]

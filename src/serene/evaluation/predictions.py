@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from serene.files import regular, whole_file
 from serene.task import Task
 
 PARTS = ("validation", "test")
+AT_ONCE = 4096  # words that are put into an array
+AS_WRITTEN = {"encoding": "utf-8", "newline": "\n"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,6 +143,8 @@ class Predictions:
 
     def rows(self, which: np.ndarray) -> Self:
         """Keep rows by a mask or by their indices (utterance,)."""
+        if which.dtype == bool and which.all():
+            return self
         return replace(self, **{name: getattr(self, name)[which] for name in self._arrays()})
 
     def rescored(self, scores: np.ndarray) -> Self:
@@ -203,12 +208,13 @@ class Predictions:
             SereneError: no such file, not such a table, or a bad row (named by its line).
         """
         try:
-            data = regular(path).read_bytes()
-            data = gzip.decompress(data) if str(path).endswith(".gz") else data
-            rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="\n"))
-            task = task_of(next(rows, []), str(path))
+            with (gzip.open if str(path).endswith(".gz") else open)(regular(path), "rt", **AS_WRITTEN) as file:
+                most = sum(1 for _ in file)
+                file.seek(0)
+                rows = csv.reader(file)
+                task = task_of(next(rows, []), str(path))
+                words, numbers = parsed(rows, task, most, str(path))
             columns = COLUMNS[task.gives]
-            words, numbers = parsed(rows, task, data.count(b"\n"), str(path))
         except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
             raise SereneError(f"Cannot read the predictions {path}: {error}") from error
         shared, own = _shared(*words[: len(SHARED)]), words[len(SHARED) :]
@@ -234,5 +240,11 @@ class Predictions:
 def _shared(*columns: Iterable[Any]) -> dict[str, Any]:
     """Make the columns of every table (utterance,): words, and seeds as integers."""
     *words, seeds = columns
-    texts = (np.array([str(value) for value in column], dtype=np.str_) for column in words)
-    return dict(zip(SHARED, (*texts, np.array(seeds, dtype=np.int64)), strict=True))
+    return dict(zip(SHARED, (*map(_texts, words), np.array(seeds, dtype=np.int64)), strict=True))
+
+
+def _texts(column: Iterable[Any]) -> np.ndarray:
+    """Make an array of words, some thousand at a time: as a list they would take more memory than the array does."""
+    left = map(str, column)
+    parts = [np.array(some, dtype=np.str_) for some in iter(lambda: [*itertools.islice(left, AT_ONCE)], [])]
+    return np.concatenate(parts) if parts else np.array([], dtype=np.str_)

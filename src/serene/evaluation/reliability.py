@@ -82,12 +82,12 @@ def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
 
 def ece(score: np.ndarray, right: np.ndarray) -> float:
     """Give the expected calibration error of decisions, by their scores and whether they are right (utterance,)."""
-    return float(np.abs(_gaps(score, right).sum(axis=0)).sum() / len(score))
+    return float(np.abs(np.bincount(_bin_of(score), weights=right - score)).sum() / len(score))
 
 
 def bins(score: np.ndarray, right: np.ndarray) -> list[dict[str, float]]:
     """Describe the bins that hold a clip: from where to where, share of all clips, mean score, share of right ones."""
-    place = np.digitize(score, EDGES, right=True)
+    place = _bin_of(score)
     found = []
     for b in np.unique(place).tolist():
         means = {"share": place == b, "score": score[place == b], "right": right[place == b]}
@@ -127,24 +127,28 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
     """Draw speakers and their utterances, as in `serene.evaluation.resampling`: the mean over seeds (draw,)."""
     rng, pool = np.random.default_rng(seed), Pool.of([test])
     (runs,) = pool.runs
-    answers = np.zeros((len(pool.speaker), runs, BINS + 1))  # what is added up of each utterance; at last, itself
-    np.add.at(answers, (pool.utterance, pool.run), np.hstack([_gaps(*_decided(test)), np.ones((len(test), 1))]))
+    score, right = _decided(test)
+    bin_of, gap = _bin_of(score), right - score
+    rows, ends = np.argsort(pool.speaker[pool.utterance], kind="stable"), np.zeros(pool.speakers + 1, dtype=np.int64)
+    ends[1:] = np.cumsum(np.bincount(pool.speaker[pool.utterance], minlength=pool.speakers))
     times = pool.times(draws, rng, all_once=classes_are_speakers(test))
     total = np.zeros((draws, runs * (BINS + 1)))
     for speaker, own in enumerate(pool.of_speakers()):
-        mine = answers[own].reshape(-1, runs * (BINS + 1))
+        row = rows[ends[speaker] : ends[speaker + 1]]
+        place = np.searchsorted(own, pool.utterance[row])
+        answers = np.zeros((len(own), runs, BINS + 1))  # what is added up of each utterance; at last, itself
+        np.add.at(answers, (place, pool.run[row], bin_of[row]), gap[row])
+        np.add.at(answers, (place, pool.run[row], BINS), 1.0)
+        mine = answers.reshape(len(own), -1)
         used = np.flatnonzero(mine.any(axis=0))
-        drawn = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
+        drawn = rng.multinomial(times[:, speaker].astype(np.int64) * len(mine), np.full(len(mine), 1 / len(mine)))
         total[:, used] += drawn @ mine[:, used]
     total = total.reshape(draws, runs, BINS + 1)
     return mean_known(ratio(np.abs(total[..., :BINS]).sum(axis=2), total[..., BINS]), axis=1)
 
 
-def _gaps(score: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Put right - score of each decision into its bin (utterance, bin), 0 in the others."""
-    table = np.zeros((len(score), BINS))
-    table[np.arange(len(score)), np.digitize(score, EDGES, right=True)] = right - score
-    return table
+def _bin_of(score: np.ndarray) -> np.ndarray:
+    return np.digitize(score, EDGES, right=True)
 
 
 def _answered(runs: Sequence[tuple[np.ndarray, np.ndarray]], threshold: float) -> dict[str, float | None]:

@@ -27,6 +27,7 @@ import numpy as np
 from serene.evaluation.metrics import ANSWERS, HITS, TRUE, mean_known, ratio
 from serene.evaluation.predictions import Predictions
 
+AT_ONCE = 4096  # rows whose ids are compared
 MOMENTS = 6  # sums over utterances of 1, y, x, yy, xx and yx
 LEAST_SPREAD = 1e-10  # variance of a speaker's truths, as a share of everybody's, below which they are the same
 ROUNDING = 1e-12  # deviation of everybody's truths, as a share of the largest, below which they are the same
@@ -49,8 +50,7 @@ class Pool:
     @classmethod
     def of(cls, systems: Sequence[Predictions]) -> Pool:
         """Number the runs, utterances and speakers of systems."""
-        ids = np.concatenate([s.id for s in systems])
-        _, first, utterance = np.unique(ids, return_index=True, return_inverse=True)
+        first, utterance = numbered(np.concatenate([s.id for s in systems]) if len(systems) > 1 else systems[0].id)
         speaker = np.unique(np.concatenate([s.speaker for s in systems])[first], return_inverse=True)[1]
         seeds = [np.unique(s.seed, return_inverse=True) for s in systems]
         runs = tuple(len(found) for found, _ in seeds)
@@ -69,14 +69,34 @@ class Pool:
         return np.split(order, np.flatnonzero(np.diff(self.speaker[order])) + 1)
 
     def times(self, draws: int, rng: np.random.Generator, *, all_once: bool = False) -> np.ndarray:
-        """Say how often each speaker is taken (draw, speaker): as many with replacement as there are, or all once."""
-        if all_once:
-            return np.ones((draws, self.speakers), dtype=np.int64)
-        return rng.multinomial(self.speakers, np.full(self.speakers, 1 / self.speakers), size=draws)
+        """Say how often each speaker is taken: as many with replacement as there are, or all once.
+
+        Returns:
+            uint8 (draw, speaker), the largest thing that a report of very many speakers holds: nobody is drawn as often
+            as 256 times.
+        """
+        times = np.ones((draws, self.speakers), dtype=np.uint8)
+        if not all_once:
+            alike = np.full(self.speakers, 1 / self.speakers)
+            for own in times:
+                own[:] = rng.multinomial(self.speakers, alike)
+        return times
 
     def apart(self, drawn: np.ndarray) -> list[np.ndarray]:
         """Give each system its own of what was drawn for all (draw, run, ...)."""
         return np.split(drawn, np.cumsum(self.runs)[:-1], axis=1)
+
+
+def numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number ids (row,) by their order: a row of each (utterance,), and each row's number; without a sorted copy."""
+    order = np.argsort(ids, kind="stable")
+    new = np.ones(len(ids), dtype=bool)
+    for start in range(1, len(ids), AT_ONCE):
+        own = order[start - 1 : start + AT_ONCE]
+        new[start : start + AT_ONCE] = ids[own[1:]] != ids[own[:-1]]
+    numbers = np.empty(len(ids), dtype=np.int64)
+    numbers[order] = np.cumsum(new) - 1
+    return order[new], numbers
 
 
 def draw(systems: Sequence[Predictions], draws: int, seed: int) -> list[np.ndarray]:
@@ -93,7 +113,7 @@ def draw(systems: Sequence[Predictions], draws: int, seed: int) -> list[np.ndarr
     total = np.zeros((draws, runs * 3 * n_classes))
     for speaker, own in enumerate(pool.of_speakers()):
         alike, count = np.unique(answers[own], axis=0, return_counts=True)
-        drawn = rng.multinomial(times[:, speaker] * count.sum(), count / count.sum())
+        drawn = rng.multinomial(times[:, speaker].astype(np.int64) * count.sum(), count / count.sum())
         places, counts = _counts(-alike, runs, n_classes)
         total[:, places] += drawn @ counts
     return pool.apart(total.reshape(draws, runs, 3, n_classes))
@@ -159,12 +179,13 @@ def drawn_ccc(systems: Sequence[Predictions], draws: int, seed: int) -> list[dic
     total, of_speaker = np.zeros((draws, *shape)), np.zeros((pool.speakers, *shape))
     for speaker, own in enumerate(pool.of_speakers()):
         mine = answers[own].reshape(-1, np.prod(shape))
-        counts = rng.multinomial(times[:, speaker] * len(mine), np.full(len(mine), 1 / len(mine)))
+        counts = rng.multinomial(times[:, speaker].astype(np.int64) * len(mine), np.full(len(mine), 1 / len(mine)))
         total += (counts @ mine).reshape(draws, *shape)
         of_speaker[speaker] = mine.sum(axis=0).reshape(shape)
     overall, own = _ccc(total), _own(of_speaker)
     known, counted = np.nan_to_num(own).reshape(pool.speakers, -1), ~np.isnan(own).reshape(pool.speakers, -1)
-    means = ratio(times @ known, times @ counted).reshape(overall.shape) if pool.speakers > 1 else overall
+    often = times.astype(float)
+    means = ratio(often @ known, often @ counted).reshape(overall.shape) if pool.speakers > 1 else overall
     parts = zip(systems, pool.apart(overall), pool.apart(means), strict=True)
     return [_by_name(system, *found) for system, *found in parts]
 

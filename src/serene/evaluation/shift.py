@@ -32,6 +32,7 @@ from scipy.stats import binom
 from sklearn.decomposition import PCA
 
 from serene.evaluation.predictions import Predictions
+from serene.evaluation.resampling import numbered
 
 SHARE, MOST = 0.9, 20  # of the embeddings' variance; and principal components at most
 BINS = 10
@@ -80,14 +81,15 @@ def of_labels(answers: Predictions) -> dict[str, dict[str, float]]:
     Returns:
         dimension, or `emotion` for a task of classes -> speaker -> divergence in nats; without those of a single clip.
     """
-    _, first = np.unique(answers.id, return_index=True)
-    tested = set(answers.select(part="test").speaker.tolist())
-    clips = answers.rows(first)
+    first, _ = numbered(answers.id)
+    tested = {*answers.speaker[answers.part == "test"].tolist()}
+    people, speaker = np.unique(answers.speaker[first], return_inverse=True)
     shifts = {}
-    for target, (place, width) in PLACES[clips.task.gives](clips).items():
-        counts = {s: np.bincount(place[clips.speaker == s], minlength=width) for s in np.unique(clips.speaker).tolist()}
-        everybody = sum(counts.values())
-        known = {name: own for name, own in counts.items() if name in tested and own.sum() > 1}
+    for target, (place, width) in PLACES[answers.task.gives](answers.names, answers.truth[first]).items():
+        counts = np.bincount(speaker * width + place, minlength=len(people) * width).reshape(-1, width)
+        everybody = counts.sum(axis=0)
+        found = zip(people.tolist(), counts, strict=True)
+        known = {name: own for name, own in found if name in tested and own.sum() > 1}
         shifts[target] = {name: label_divergence(own, everybody - own) for name, own in known.items()}
     return shifts
 
@@ -151,13 +153,13 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> dict[str, float] | No
     return {"r": r, "low": math.tanh(middle - half), "high": math.tanh(middle + half), "n": n}
 
 
-def _of_classes(clips: Predictions) -> dict[str, tuple[np.ndarray, int]]:
-    return {TARGET: (clips.truth, len(clips.names))}
+def _of_classes(names: Sequence[str], truth: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
+    return {TARGET: (truth, len(names))}
 
 
-def _of_values(clips: Predictions) -> dict[str, tuple[np.ndarray, int]]:
+def _of_values(names: Sequence[str], truth: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
     found = {}
-    for name, labels in zip(clips.names, clips.truth.T, strict=True):
+    for name, labels in zip(names, truth.T, strict=True):
         edges = np.linspace(labels.min(), labels.max(), BINS + 1)[1:-1]
         found[name] = np.searchsorted(edges, labels, side="right"), BINS
     return found

@@ -16,9 +16,7 @@ from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
 FILE, CLIPS = "trained_on.json", "heard.json"
-NAMELESS = frozenset(
-    {"None", "table", "files", "webdataset", "huggingface"}
-)  # where no corpus is said
+NAMELESS = frozenset({"None", "table", "files", "webdataset", "huggingface"})  # where no corpus is said
 Person = tuple[str, str]  # corpus and speaker
 
 
