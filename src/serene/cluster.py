@@ -206,7 +206,7 @@ def _unanswered(on: str, error: BaseException) -> SereneError:
 
 
 def _versions() -> dict[str, str | None]:
-    found = dict[str, str | None].fromkeys(PACKAGES)
+    found: dict[str, str | None] = dict.fromkeys(map(str, PACKAGES))
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

@@ -106,12 +106,14 @@ def _load(name: str) -> Change:
         return CHANGES[name]
     with authored():
         kind: Any = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")
-    if not (inspect.isclass(kind) and {"samples", "sample_rate"} <= {*inspect.signature(kind.__call__).parameters}):
+    takes = {*inspect.signature(kind.__call__).parameters} if inspect.isclass(kind) else {*()}
+    if not {"samples", "sample_rate"} <= takes:
         raise SereneError(
             f"'{quoted(name)}' is no change of waveforms: a class like those of audiomentations was expected, whose "
             "objects are called with samples and sample_rate."
         )
-    transform = kind(p=1.0)
+    make: Any = kind
+    transform = make(p=1.0)
 
     def change(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         seed = int(rng.integers(2**31))  # audiomentations draws from the global generators

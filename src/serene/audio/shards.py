@@ -10,6 +10,7 @@ import secrets
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -147,7 +148,7 @@ class Shards:
     def _forget(self) -> None:
         self._shards, self._read = list[Path](), dict[str, tuple[int, int]]()  # index -> bytes that are known, shard
         self._known, self._names = np.zeros(0, KNOWN), np.zeros(0, ENTRY["name"])
-        self._new = dict[bytes, np.void]()
+        self._new = dict[bytes, Any]()  # an entry each
 
     def whole(self) -> Iterator[tuple[str, np.ndarray]]:
         """Go through all arrays that are as they were written, shard by shard."""
@@ -218,7 +219,7 @@ def _compacted(folder: Path, lock: int) -> tuple[int, int, int]:
 
 
 def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8))
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
 
 
 def _mapped(path: Path, start: int) -> np.ndarray:

@@ -98,7 +98,8 @@ def _train_all(
         if table is not None:
             show = partial(print_table_report, train.train_table(recipes, output, table, **how))
         else:
-            run = train.train(*recipes.values(), output, **how)
+            (recipe,) = recipes.values()
+            run = train.train(recipe, output, **how)
             show = partial(print_report, distribution.first(lambda: report_of(run)), run.folder)
         shown = distribution.writes()
     if shown:

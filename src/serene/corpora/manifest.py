@@ -172,8 +172,9 @@ def utterances_of(path: Path) -> Iterator[Utterance]:
 
 def _sorted_lines(utterances: Utterances, columns: tuple[str, ...]) -> Iterator[str]:
     """Give a line of JSON for each clip, sorted; only where clips agree in the first column are lines held together."""
-    end = "," if len(columns) > 1 else "]"
-    firsts = (json.dumps([value])[:-1] + end for value in utterances.values(columns[0]))
+    first, *others = columns
+    end = "," if others else "]"
+    firsts = (json.dumps([value])[:-1] + end for value in utterances.values(first))
     begins = np.fromiter(firsts, object, len(utterances))
     order = np.argsort(begins, kind="stable")
     ordered = utterances.take(order)

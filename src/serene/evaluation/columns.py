@@ -76,7 +76,7 @@ class ClassColumns:
             kept[true] = True
             yield cells + [f"{score:.6g}" if keep else "" for score, keep in zip(own.tolist(), kept, strict=True)]
 
-    def parsed(self, task: Task, words: Sequence[Sequence[str]], numbers: np.ndarray, where: str) -> dict[str, Any]:
+    def parsed(self, task: Task, words: Sequence[Iterable[str]], numbers: np.ndarray, where: str) -> dict[str, Any]:
         """Give `truth`, `prediction` and `scores` of the columns of words and of numbers (utterance, place)."""
         truth, prediction = (self.truth(column, task, where) for column in words)
         return {"truth": truth, "prediction": prediction, "scores": numbers}
@@ -118,7 +118,7 @@ class ValueColumns(ClassColumns):
         for values in np.stack([truth, scores], axis=2).reshape(len(truth), -1).tolist():
             yield [f"{value:.9g}" for value in values]
 
-    def parsed(self, task: Task, words: Sequence[Sequence[str]], numbers: np.ndarray, where: str) -> dict[str, Any]:
+    def parsed(self, task: Task, words: Sequence[Iterable[str]], numbers: np.ndarray, where: str) -> dict[str, Any]:
         """Part what is true from what was predicted."""
         return {"truth": numbers[:, ::2], "prediction": numbers[:, 1::2], "scores": numbers[:, 1::2]}
 

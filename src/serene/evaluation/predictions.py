@@ -22,7 +22,6 @@ from serene.task import Task
 
 PARTS = ("validation", "test")
 AT_ONCE = 4096  # words that are put into an array
-AS_WRITTEN = {"encoding": "utf-8", "newline": "\n"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -208,7 +207,8 @@ class Predictions:
             SereneError: no such file, not such a table, or a bad row (named by its line).
         """
         try:
-            with (gzip.open if str(path).endswith(".gz") else open)(regular(path), "rt", **AS_WRITTEN) as file:
+            opened: Any = gzip.open if str(path).endswith(".gz") else open
+            with opened(regular(path), "rt", encoding="utf-8", newline="\n") as file:
                 most = sum(1 for _ in file)
                 file.seek(0)
                 rows = csv.reader(file)

@@ -138,7 +138,7 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
         place = np.searchsorted(own, pool.utterance[row])
         answers = np.zeros((len(own), runs, BINS + 1))  # what is added up of each utterance; at last, itself
         np.add.at(answers, (place, pool.run[row], bin_of[row]), gap[row])
-        np.add.at(answers, (place, pool.run[row], BINS), 1.0)
+        np.add.at(answers[:, :, BINS], (place, pool.run[row]), 1.0)
         mine = answers.reshape(len(own), -1)
         used = np.flatnonzero(mine.any(axis=0))
         drawn = rng.multinomial(times[:, speaker].astype(np.int64) * len(mine), np.full(len(mine), 1 / len(mine)))

@@ -28,8 +28,8 @@ class Answerer:
         outcome: dict[str, Row] | SereneError
         try:
             source, recognizer, threads = self.known = self.known or self._met()
-            block = self.blocks[asked["item"]]
-            outcome = {k: v for few in answers_of(source, [block], recognizer, threads) for k, v in few.items()}
+            blocks = self.blocks[asked["item"] : asked["item"] + 1]
+            outcome = {k: v for few in answers_of(source, blocks, recognizer, threads) for k, v in few.items()}
         except SereneError as error:
             outcome = error
         return {"outcome": pickle.dumps(outcome)}
@@ -75,7 +75,7 @@ def answers_on(
         rest = pickle.dumps((source, dict(recognizer.loaded), made_by(recognizer), threads or 1))
         most = max(1, min(len(blocks), int(ray.cluster_resources().get("CPU", 1))))
         asked = data.from_items(list(range(len(blocks))), override_num_blocks=len(blocks)).map(
-            Answerer,
+            Answerer,  # pyright: ignore[reportArgumentType] - a class, of which each actor has an object
             fn_constructor_args=(cluster.Conditions.here(source.files), blocks, rest),
             compute=data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
             max_task_retries=cluster.LOST,

@@ -58,8 +58,6 @@ class Encoder(nn.Module):
         stock: whether transformers has its like, to which such a model can be exported.
         takes_inside: whether `forward` and `rest` take an `Inside` as a third argument.
         depth: how far up nothing trains, as the encoder counts; None where everything does.
-        fixed: names what `prefix` gives, the outputs of the part at the bottom that never trains.
-        prefix_width: features per frame of it.
         stride: frames going in from one coming out to the next.
         window: frames that are read at once at most, longer clips in windows of so many; None for any number.
         windows: how many of one length the clips are cut into, where that was done already, as in a graph.
@@ -75,8 +73,6 @@ class Encoder(nn.Module):
     stock = False
     takes_inside = False
     depth: int | None = None
-    fixed: str
-    prefix_width: int
     stride = 1
     window: int | None = None
     windows: int | None = None
@@ -101,11 +97,21 @@ class Encoder(nn.Module):
         """Parts that train and may be shared out among processes; each is called as a whole, and none is in another."""
         return [self]
 
+    @property
+    def fixed(self) -> str:
+        """Names what `prefix` gives, the outputs of the part at the bottom that never trains."""
+        raise NotImplementedError
+
+    @property
+    def prefix_width(self) -> int:
+        """Features per frame of what `prefix` gives."""
+        raise NotImplementedError
+
     def prefix(self, values: Tensor, mask: Tensor) -> Tensor:
         """Give what that part makes of an input (batch, frame, feature): (batch, merged frame, prefix_width)."""
         raise NotImplementedError
 
-    def rest(self, frames: Tensor, sound: Tensor, *inside: Inside) -> Tensor:
+    def rest(self, frames: Tensor, sound: Tensor, inside: Inside | None = None) -> Tensor:
         """Go on from there, with the mask of its frames: what `forward` gives."""
         raise NotImplementedError
 

@@ -107,7 +107,8 @@ class Hubert(LayeredEncoder):
 
     def convolved(self, values: Tensor, mask: Tensor) -> Tensor:
         """Convolve waveforms (batch, sample, 1): (batch, frame, convolved_width)."""
-        first, *rest = self.convolutions.conv_layers  # pyright: ignore
+        layers: Any = self.convolutions.conv_layers
+        first, *rest = layers
         frames = values.squeeze(-1).masked_fill(~mask, 0).unsqueeze(1)
         if isinstance(first.layer_norm, nn.GroupNorm):
             frames = _channel_norm(first.layer_norm, first.conv(frames), _mask_after(mask, self.steps[:1]))

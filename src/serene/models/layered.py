@@ -55,7 +55,9 @@ class LayeredEncoder(Encoder):
             raise SereneError(f"model.lora_rank is {lora_rank}; at least 1 was expected.")
         self.trains, self.checkpointing = train, checkpointing
         depths = {"all": None, "transformer": CONVOLUTIONS, "lora": CONVOLUTIONS, "none": count}
-        self.depth = count - train if isinstance(train, int) else depths[train]  # of layers; 0: the first one's input
+        self.depth: Any = (
+            count - train if isinstance(train, int) else depths[train]
+        )  # of layers; 0: the first one's input
         self.layer_weights = nn.Parameter(torch.zeros(count + 1)) if output == "weighted_sum" else None
         self.ends_in_norm = self.final_norm is not None and not cut and output == "last"
         still = [parameter for parameter in self.transformer.parameters() if not parameter.requires_grad]
@@ -68,8 +70,9 @@ class LayeredEncoder(Encoder):
     def _free_what_trains(self) -> None:
         above = self.layers[self.depth :] if isinstance(self.trains, int) else ()
         self.transformer.requires_grad_(self.trains in ("all", "transformer"))
-        for part in (*above, *([self.final_norm] if above and self.ends_in_norm else [])):
-            part.requires_grad_(True)
+        for part in (*above, self.final_norm if above and self.ends_in_norm else None):
+            if part is not None:
+                part.requires_grad_(True)
         if self.trains == "transformer":
             self.convolutions.requires_grad_(False)
         if self.final_norm is not None and not self.ends_in_norm:

@@ -62,7 +62,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum or 0.0)
                 self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
-                self.num_batches_tracked += 1  # pyright: ignore[reportOptionalOperand]
+                self.num_batches_tracked += 1  # pyright: ignore
         normalised = (wide - mean) * torch.rsqrt(variance + self.eps)
         return normalised * self.weight + self.bias if self.affine else normalised
 

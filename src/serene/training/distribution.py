@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from serene.errors import SereneError
 from serene.files import locked
@@ -55,12 +56,12 @@ def joined() -> Iterator[None]:
         torch.cuda.set_device(local % gpus)
     enough = gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", "1")) and dist.is_nccl_available()
     try:
-        store, rank, world = next(dist.rendezvous("env://", timeout=WAIT))
+        store, rank, world = next(rendezvous("env://", timeout=WAIT))
         backend = "cpu:gloo,cuda:nccl" if gpus and enough else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=WAIT)
     except (RuntimeError, ValueError) as error:
         raise SereneError(f"The processes of this training do not find each other: {_line(error)}") from error
-    _store = dist.PrefixStore("serene", store)
+    _store = dist.PrefixStore("serene", store)  # pyright: ignore[reportPrivateImportUsage]
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         agree(lambda: {"serene": metadata.version("serene-ser"), "torch": torch.__version__})
