@@ -231,7 +231,7 @@ def table(found: dict[str, Any]) -> str:
     )
     both = found["shared"]
     lines += ["", f"An epoch of one training, in processor seconds: {both['one_process']} by one process, "]
-    lines[-1] += f"{both['two_processes']} by two that share each batch: {100 * both['overhead']:.0f} % more."
+    lines[-1] += f"{both['two_processes']} by two that share each batch: {100 * both['overhead']:+.0f} %."
     return "\n".join(lines) + "\n"
 
 
