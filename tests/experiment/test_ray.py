@@ -12,7 +12,11 @@ import pytest
 import quick_trials
 
 from serene import cluster
+from serene.corpora.manifest import MANIFESTS
+from serene.corpora.prepare import prepare
 from serene.errors import SereneError
+from serene.experiment import recipe
+from serene.experiment.plan import files_of, make_plan
 from serene.experiment.run import Run
 
 Serene = Callable[..., Any]  # the fixture of conftest.py: words -> exit code, output, errors
@@ -85,6 +89,14 @@ def test_what_a_worker_does_not_see_is_named(tmp_path: Path, monkeypatch: pytest
     gone = cluster.Conditions(tmp_path / "gone", here.versions, {}, frozenset())
     with pytest.raises(SereneError, match=r"does not see \S+gone: --on ray needs a file system"):
         gone.meet()
+
+
+@pytest.mark.parametrize("end", MANIFESTS)
+def test_workers_compare_the_manifest_that_is_read(end: str, tiny_recipe: Path, made_up: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / f"clips{end}"
+    prepare("synthetic", made_up, fast=True).write(manifest)
+    plan = make_plan(recipe.load(tiny_recipe, [f"corpus.path={manifest}"]), tmp_path / "runs")
+    assert files_of(plan) == [plan.run.folder / "recipe.yaml", manifest]
 
 
 @pytest.mark.parametrize("on", ["spark", "rays://a:1", "ray://", "ray://head", "ray://:1", "ray:a", ""])
