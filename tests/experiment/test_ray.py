@@ -12,8 +12,7 @@ import pytest
 import quick_trials
 
 from serene import cluster
-from serene.corpora.manifest import MANIFESTS
-from serene.corpora.prepare import prepare
+from serene.corpora.manifest import MANIFESTS, Manifest
 from serene.errors import SereneError
 from serene.experiment import recipe
 from serene.experiment.plan import files_of, make_plan
@@ -94,7 +93,7 @@ def test_what_a_worker_does_not_see_is_named(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("end", MANIFESTS)
 def test_workers_compare_the_manifest_that_is_read(end: str, tiny_recipe: Path, made_up: Path, tmp_path: Path) -> None:
     manifest = tmp_path / f"clips{end}"
-    prepare("synthetic", made_up, fast=True).write(manifest)
+    Manifest.read(made_up).write(manifest)
     plan = make_plan(recipe.load(tiny_recipe, [f"corpus.path={manifest}"]), tmp_path / "runs")
     assert files_of(plan) == [plan.run.folder / "recipe.yaml", manifest]
 
