@@ -21,7 +21,10 @@ from serene.errors import SereneError, quoted
 FEW = 3  # lines of a kind that are printed
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where ids of speakers may stand for one person.")]
 Folder = Annotated[
-    Path | None, typer.Argument(help="The corpus as it is shipped; for `table` the table; none for `sample`.")
+    Path | None,
+    typer.Argument(
+        help="The corpus as shipped; for `table` the table, for `huggingface` also hf://...; no `sample`'s."
+    ),
 ]
 Pattern = Annotated[
     str | None, typer.Option("--pattern", help="For `files`: how they are named, as {speaker}_{text}_{emotion}.wav.")
