@@ -23,7 +23,8 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where ids of
 Folder = Annotated[
     Path | None,
     typer.Argument(
-        help="The corpus as shipped; for `table` the table, for `huggingface` also hf://...; no `sample`'s."
+        help="The corpus as it is shipped; for `table` the table; for `huggingface` a folder or "
+        "hf://datasets/OWNER/NAME; none for `sample`."
     ),
 ]
 Pattern = Annotated[
