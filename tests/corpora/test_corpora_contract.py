@@ -118,9 +118,7 @@ def test_reading_needs_no_heavy_library() -> None:
 
 
 def test_unknown_corpus_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(
-        SereneError, match=r"Did you mean 'emodb'\?.*Choices: crema_d, emodb, esd, files, huggingface"
-    ):
+    with pytest.raises(SereneError, match=r"Did you mean 'emodb'\?.*Choices: crema_d, emodb, esd, files, huggingface"):
         prepare("emo_db", tmp_path)
 
 

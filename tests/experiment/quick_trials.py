@@ -41,6 +41,13 @@ def lost(_number: int, _tell: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def give_recipe(run: Path, text: str) -> None:
+    """Let a test give a finished run another recipe; its trials have none of their own then, as in archives."""
+    for own in run.glob("fold-*/seed-*/recipe.yaml"):
+        own.unlink()
+    (run / "recipe.yaml").write_text(text)
+
+
 def unseal(trial: Path) -> None:
     """Let a test change a finished trial's files: drop their sizes and digests, as older trials have none."""
     facts = json.loads((trial / "environment.json").read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from quick_trials import unseal
+from quick_trials import give_recipe, unseal
 
 from serene.audio.dataset import Dataset, contexts_of
 from serene.audio.mfcc import Mfcc
@@ -224,7 +224,7 @@ def test_nor_where_fewer_than_two_speakers_are_known_of_whom_some_are_named(
 def voted(run: Run) -> Run:
     """The same run, as if its models had learnt listeners' votes."""
     text = (run.folder / "recipe.yaml").read_text()
-    (run.folder / "recipe.yaml").write_text(text.replace("target: emotion", "target: votes"))
+    give_recipe(run.folder, text.replace("target: emotion", "target: votes"))
     return Run.open(run.folder)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from quick_trials import unseal
+from quick_trials import give_recipe, unseal
 
 from serene.experiment import recipe
 from serene.experiment.archive import ARCHIVE, pack, unpack
@@ -30,7 +30,7 @@ def runs(tiny_run: Path, enrolled_run: Path, tmp_path: Path) -> Path:
     third = tmp_path / "runs/tiny-0123456789"
     shutil.copytree(tiny_run, third)
     settings = (third / "recipe.yaml").read_text()
-    (third / "recipe.yaml").write_text(settings.replace("learning_rate: 0.001", "learning_rate: 0.01"))
+    give_recipe(third, settings.replace("learning_rate: 0.001", "learning_rate: 0.01"))
     for path in third.glob("fold-*/seed-0/predictions.csv"):
         header, *rows = path.read_text().splitlines()
         classes = header.split(",")[7:]
@@ -144,7 +144,7 @@ def test_where_a_second_corpus_and_weights_lay_is_not_kept_either(
     if changes[0] == HUBERT[0]:
         changes += (f"speakers={{name: speechocean762, path: '{tmp_path}/speech'}}",)
     before = recipe.load(run / "recipe.yaml", changes)
-    (run / "recipe.yaml").write_text(before.to_yaml())
+    give_recipe(run, before.to_yaml())
     leaderboard(run.parent, tmp_path / "board")
     path = unpacked(tmp_path / "board" / ARCHIVE, tmp_path / "kept") / run.name / "recipe.yaml"
     assert str(tmp_path) not in path.read_text()
@@ -184,14 +184,14 @@ def test_the_command_prints_the_tables(serene: Any, runs: Path, tmp_path: Path) 
 
 def test_other_labels_are_another_task(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
     text = (runs / tiny_run.name / "recipe.yaml").read_text()
-    (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: emotion_perceived"))
+    give_recipe(runs / tiny_run.name, text.replace("target: emotion", "target: emotion_perceived"))
     tables = described(leaderboard(runs, tmp_path / "board"))
     assert tables.keys() == {PLAIN, f"{PLAIN}, label emotion_perceived", ENROLLED}
 
 
 def test_where_speakers_are_named_they_are_what_is_counted(runs: Path, tiny_run: Path, tmp_path: Path) -> None:
     text = (runs / tiny_run.name / "recipe.yaml").read_text()
-    (runs / tiny_run.name / "recipe.yaml").write_text(text.replace("target: emotion", "target: speaker"))
+    give_recipe(runs / tiny_run.name, text.replace("target: emotion", "target: speaker"))
     tables = described(leaderboard(runs, tmp_path / "board"))
     speakers = PLAIN.replace("4 emotions", "4 speakers")  # the classes of that run, whatever they are
     assert tables.keys() == {PLAIN, f"{speakers}, label speaker", ENROLLED}
