@@ -58,10 +58,9 @@ def test_a_clip_of_webdataset_is_a_sound_and_the_json_beside_it(tmp_path: Path) 
 
 def test_shards_that_each_count_anew_do_not_share_ids(tmp_path: Path) -> None:
     webdataset(tmp_path / "one")
-    webdataset(tmp_path / "two")
-    (tmp_path / "two/train-000.tar").rename(tmp_path / "one/train-001.tar")
+    webdataset(tmp_path / "one/two")
     manifest = prepare("webdataset", tmp_path / "one")
-    assert [clip.id for clip in manifest] == [f"train-00{n}/{key}" for n in (0, 1) for key in CLIPS]
+    assert [clip.id for clip in manifest] == [f"{name}train-000/{key}" for name in ("", "two/") for key in CLIPS]
 
 
 def test_a_class_file_is_the_emotion_and_folders_in_a_shard_belong_to_the_key(tmp_path: Path) -> None:
@@ -104,6 +103,14 @@ def test_a_dataset_of_hugging_face_is_read_from_where_it_lies(tmp_path: Path) ->
         loose.with_suffix(".flac").write_bytes(row["audio"]["bytes"])
         assert np.array_equal(sound.read(folder / PARQUET / str(n)), sound.read(loose.with_suffix(".flac")))
     assert prepare("huggingface", folder / PARQUET).utterances == manifest.utterances
+
+
+def test_files_of_one_name_in_several_folders_are_all_read(tmp_path: Path) -> None:
+    for language in ("de", "en"):
+        huggingface(tmp_path / language)
+    manifest = prepare("huggingface", tmp_path)
+    stem = PARQUET.removesuffix(".parquet")
+    assert [clip.id for clip in manifest] == [f"{lang}/{stem}/{n}" for lang in ("de", "en") for n in range(len(CLIPS))]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ are a `table`.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def read(folder: Path) -> Manifest:
     if not files:
         expected = f"{inside.PARQUET} files with sounds, one of them, or hf://datasets/OWNER/NAME with such files"
         raise not_found("a dataset of Hugging Face", folder, expected, HOME, LICENCE)
-    rows = {f"{Path(file).name}, row {n}": row for file in files for n, row in enumerate(_rows(file))}
+    base = os.path.dirname(address) if address.endswith(inside.PARQUET) else address
+    named = {os.path.relpath(file, base): file for file in files}  # several folders may have files of one name
+    rows = {f"{name}, row {n}": row for name, file in named.items() for n, row in enumerate(_rows(file, name))}
     return manifest_of(Rows(rows, True, ()), folder)
 
 
@@ -60,16 +63,18 @@ def _files(address: str, folder: Path) -> list[str]:
         raise SereneError(f"{address} cannot be read: {why or type(error).__name__}.") from error
 
 
-def _rows(file: str) -> Iterator[dict[str, Any]]:
+def _rows(file: str, name: str) -> Iterator[dict[str, Any]]:
     table = inside.table(file)
     names, part = _classes(table), part_of(Path(file).stem)
-    known = {plain(name) for name in table.schema.names}
+    known = {plain(column) for column in table.schema.names}
     for number, labels in enumerate(table.labels()):
         row = {
-            name: names[name][value] if name in names and value in range(len(names[name])) else value
-            for name, value in labels.items()
+            column: names[column][value] if column in names and value in range(len(names[column])) else value
+            for column, value in labels.items()
         }
-        row |= {"id": f"{Path(file).stem}/{number}"} if known.isdisjoint(("id", *ALIASES["id"])) else {}
+        row |= (
+            {"id": f"{name.removesuffix(inside.PARQUET)}/{number}"} if known.isdisjoint(("id", *ALIASES["id"])) else {}
+        )
         row |= {"split": part} if part and known.isdisjoint(("split", *ALIASES["split"])) else {}
         yield row | {"audio": f"{file}/{number}"}
 

@@ -33,13 +33,14 @@ def read(folder: Path) -> Manifest:
             for.
     """
     shards = [folder] if folder.is_file() else sorted(folder.rglob(f"*{inside.TAR}"))
-    rows = {f"{shard.name}, {key}": row for shard in shards for key, row in _clips(shard)}
+    named = {str(shard.relative_to(folder) if shard != folder else shard.name): shard for shard in shards}
+    rows = {f"{name}, {key}": row for name, shard in named.items() for key, row in _clips(shard)}
     if not rows:
         expected = f"{inside.TAR} files, not compressed, with sounds ({', '.join(DECODED)}) and JSON, or one of them"
         raise not_found("shards of WebDataset", folder, expected, HOME, LICENCE)
-    names = [str(row["id"]) for row in rows.values()]
-    for row in rows.values() if len({*names}) < len(names) else ():  # as where each shard begins to count anew
-        row["id"] = f"{Path(row['audio'].partition(inside.TAR)[0]).name}/{row['id']}"
+    if len({str(row["id"]) for row in rows.values()}) < len(rows):  # as where each shard begins to count anew
+        for place, row in rows.items():
+            row["id"] = place.replace(f"{inside.TAR}, ", "/")
     return manifest_of(Rows(rows, True, ()), folder)
 
 
