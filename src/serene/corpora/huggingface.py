@@ -72,10 +72,10 @@ def _rows(file: str, name: str) -> Iterator[dict[str, Any]]:
             column: names[column][value] if column in names and value in range(len(names[column])) else value
             for column, value in labels.items()
         }
-        row |= (
-            {"id": f"{name.removesuffix(inside.PARQUET)}/{number}"} if known.isdisjoint(("id", *ALIASES["id"])) else {}
-        )
-        row |= {"split": part} if part and known.isdisjoint(("split", *ALIASES["split"])) else {}
+        if known.isdisjoint(("id", *ALIASES["id"])):
+            row["id"] = f"{name.removesuffix(inside.PARQUET)}/{number}"
+        if part and known.isdisjoint(("split", *ALIASES["split"])):
+            row["split"] = part
         yield row | {"audio": f"{file}/{number}"}
 
 
