@@ -187,7 +187,7 @@ def reports(question: Question) -> dict[str, dict[str, Any]]:
     found = {name: kept()[title] for title, name in question.systems.items() if title in kept()}
     folds = {name: len(report["folds"]) for name, report in found.items()}
     most = {group: max(n for name, n in folds.items() if _group(name) == group) for group in map(_group, found)}
-    few = {name: f" ({n} folds)" if n < most[_group(name)] else "" for name, n in folds.items()}
+    few = {name: f" ({n} fold{'s' * (n > 1)})" if n < most[_group(name)] else "" for name, n in folds.items()}
     return {name + few[name]: report for name, report in found.items()}
 
 
@@ -277,7 +277,7 @@ def few_clips() -> tuple[str, Figure]:
     """
     rows, lines = [], dict[str, Line]()
     for row, name in FEW.items():
-        points = [kept()[f"{WHISPER}few_clips-{row} {clips}"]["metrics"]["ua"] for clips in CLIPS]
+        points = [kept()[f"gat2022-whisper_ravdess_few_clips-{row} {clips}"]["metrics"]["ua"] for clips in CLIPS]
         means = [point["value"] for point in points]
         rows.append((name, *map(interval, points), f"{100 * area_under_curve(CLIPS, means):.1f}"))
         lines[name] = (CLIPS, means, [point["low"] for point in points], [point["high"] for point in points])
