@@ -32,7 +32,6 @@ from serene.reporting.model_card import CARD
 
 RESULTS = Path(__file__).parents[1] / "results"
 LICENCE = "apache-2.0"
-FOLDS = 5
 CHANGED_ONCE = (
     "Every clip changed once; UA in per cent with its 95 % interval over speakers, and the share of labels that differ "
     "from those of the clips as they are; what gets too loud is cut off at full scale, as recorders do, and EmoDB's "
@@ -74,9 +73,13 @@ def bundle(shipped: Run, folds: Run, robustness: dict[str, dict[str, dict[str, A
 
 def beside(run: Run) -> str:
     """Compare with openSMILE and an SVM, on unseen speakers and once they are enrolled with unlabelled clips."""
-    unseen = [UnseenSpeakers.of(trial) for trial in run.finished()]
-    folds = sorted({trial.fold for trial in run.finished()})
-    few = "" if len(folds) == FOLDS else f", of which {len(folds)} of these folds were trained ({', '.join(folds)})"
+    trials = run.finished()
+    unseen, folds = [UnseenSpeakers.of(trial) for trial in trials], sorted({trial.fold for trial in trials})
+    few = (
+        ""
+        if len(folds) == trials[0].facts()["of_folds"]
+        else f", of which {len(folds)} of these folds were trained ({', '.join(folds)})"
+    )
     lines = [
         "UA in per cent with its 95 % interval over speakers, on five folds of sorted speaker ids: openSMILE's ComParE "
         "2016 functionals with a balanced linear SVM, which trains on validation's speakers too; and the bundled "

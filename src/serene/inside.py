@@ -6,7 +6,9 @@ Parquet files may lie on huggingface.co: `hf://datasets/OWNER/NAME/data/train.pa
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 import os
 import tarfile
 import threading
@@ -113,7 +115,9 @@ class Table:
             self.schema = self._file.schema_arrow
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise AudioError(f"{path} cannot be read as Parquet: {_first_line(error)}.") from error
-        self.rows = self._file.metadata.num_rows
+        about = self._file.metadata
+        self.rows = about.num_rows
+        self._ends = [*itertools.accumulate(about.row_group(n).num_rows for n in range(about.num_row_groups))]
         kinds = {name: self.schema.field(name).type for name in self.schema.names}
         held = [n for n, kind in kinds.items() if arrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
         held += [n for n, kind in kinds.items() if arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)]
@@ -130,10 +134,8 @@ class Table:
         """
         if not row.isdecimal() or int(row) >= self.rows:
             raise AudioError(f"{self.path} has no row {row}; it has {self.rows}, the first of which is 0.")
-        group, place = 0, int(row)
-        while place >= self._file.metadata.row_group(group).num_rows:
-            place -= self._file.metadata.row_group(group).num_rows
-            group += 1
+        group = bisect.bisect(self._ends, int(row))
+        place = int(row) - (self._ends[group - 1] if group else 0)
         with _reading:
             if self._group[0] != group:
                 try:

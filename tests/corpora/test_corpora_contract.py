@@ -20,8 +20,6 @@ from serene.registry import load
 
 SPONTANEOUS = ("voxceleb1", "msp_podcast")  # nobody wrote down what is said, or not with the labels
 OF_SPEAKERS = ("voxceleb1", "speechocean762")  # corpora to learn speakers from, without emotions
-
-
 OWN = ("table", "files", "webdataset", "huggingface")  # of anybody's labels
 
 

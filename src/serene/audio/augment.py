@@ -106,7 +106,7 @@ def _load(name: str) -> Change:
         return CHANGES[name]
     with authored():
         kind: Any = registry.load(name, dict.fromkeys(CHANGES, "") | AUDIOMENTATIONS, "change of waveforms")
-    takes = {*inspect.signature(kind.__call__).parameters} if inspect.isclass(kind) else {*()}
+    takes = {*inspect.signature(kind.__call__).parameters} if inspect.isclass(kind) else set()
     if not {"samples", "sample_rate"} <= takes:
         raise SereneError(
             f"'{quoted(name)}' is no change of waveforms: a class like those of audiomentations was expected, whose "

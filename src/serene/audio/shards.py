@@ -136,7 +136,7 @@ class Shards:
                 self._shards.append(index.with_suffix(ARRAYS))
             if index.stat().st_size - place < ENTRY.itemsize or not self._shards[shard].exists():
                 continue
-            found = np.fromfile(regular(index), ENTRY, offset=place)
+            found = np.fromfile(index, ENTRY, offset=place)
             self._read[index.name] = place + found.nbytes, shard
             for entry in found[found["start"] + found["size"] <= self._shards[shard].stat().st_size]:
                 self._new[entry["name"]] = np.array((*entry.tolist(), shard), KNOWN)[()]
@@ -223,7 +223,7 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _mapped(path: Path, start: int) -> np.ndarray:
-    with regular(path).open("rb") as file:
+    with path.open("rb") as file:
         file.seek(start)
         np.lib.format.read_magic(file)
         shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)

@@ -45,7 +45,7 @@ class Store:
         try:
             found = self.shards.get(audio_hash)
             if found is None and path.exists() and (path.is_dir() or regular(path).stat().st_size):
-                found = np.load(regular(path), mmap_mode="r")
+                found = np.load(path, mmap_mode="r")
             if found is None:
                 self.shards.put(audio_hash, self.front_end(samples()))
                 found = self.shards.get(audio_hash)

@@ -55,9 +55,10 @@ def _files(address: str, folder: Path) -> list[str]:
     if not inside.is_remote(address):
         found = [folder] if folder.is_file() else sorted(folder.rglob(f"*{inside.PARQUET}"))
         return [str(path.absolute()) for path in found]
+    hub = inside.hub()
     try:
         wanted = address if address.endswith(inside.PARQUET) else f"{address.rstrip('/')}/**/*{inside.PARQUET}"
-        return [f"{inside.REMOTE}{path}" for path in sorted(inside.hub().glob(wanted))]
+        return [f"{inside.REMOTE}{path}" for path in sorted(hub.glob(wanted))]
     except Exception as error:  # of the hub and of what lies between
         why = str(error).partition("\n")[0].rstrip(".")
         raise SereneError(f"{address} cannot be read: {why or type(error).__name__}.") from error

@@ -159,9 +159,10 @@ def _written(audio: str, folder: Path) -> str:
 
 def _located(folder: Path, named: str) -> str:
     """Find a sound that may be named without its extension."""
-    audio = Path(below(folder, named))
-    if inside.parted(named) or os.path.isfile(audio) or audio.suffix.lower() in DECODED:
-        return below(folder, named)
+    placed = below(folder, named)
+    audio = Path(placed)
+    if inside.parted(placed) or os.path.isfile(placed) or audio.suffix.lower() in DECODED:
+        return placed
     ended = (audio.with_name(audio.name + end) for known in DECODED for end in (known, known.upper()))
     return str(next((path for path in ended if os.path.isfile(path)), audio))
 

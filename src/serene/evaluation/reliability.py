@@ -26,7 +26,7 @@ from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.confidence import DRAWS, PERCENTILES, Interval, deviation
 from serene.evaluation.metrics import mean_known, ratio
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.resampling import Pool, classes_are_speakers
+from serene.evaluation.resampling import Pool, classes_are_speakers, rows_of_each
 
 BINS = 15
 EDGES = np.arange(1, BINS) / BINS
@@ -129,12 +129,10 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
     (runs,) = pool.runs
     score, right = _decided(test)
     bin_of, gap = _bin_of(score), right - score
-    rows, ends = np.argsort(pool.speaker[pool.utterance], kind="stable"), np.zeros(pool.speakers + 1, dtype=np.int64)
-    ends[1:] = np.cumsum(np.bincount(pool.speaker[pool.utterance], minlength=pool.speakers))
+    rows = rows_of_each(pool.speaker[pool.utterance])  # of each speaker
     times = pool.times(draws, rng, all_once=classes_are_speakers(test))
     total = np.zeros((draws, runs * (BINS + 1)))
-    for speaker, own in enumerate(pool.of_speakers()):
-        row = rows[ends[speaker] : ends[speaker + 1]]
+    for speaker, (own, row) in enumerate(zip(pool.of_speakers(), rows, strict=True)):
         place = np.searchsorted(own, pool.utterance[row])
         answers = np.zeros((len(own), runs, BINS + 1))  # what is added up of each utterance; at last, itself
         np.add.at(answers, (place, pool.run[row], bin_of[row]), gap[row])

@@ -16,7 +16,7 @@ from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.confidence import intervals, mean_of_folds, tallies
 from serene.evaluation.metrics import confusion, per_class_recall
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.resampling import Pool, classes_are_speakers
+from serene.evaluation.resampling import classes_are_speakers, numbered
 from serene.files import write_text
 from serene.task import Task, task_of, task_of_report
 
@@ -148,7 +148,7 @@ def _measured(test: Predictions, validation: Predictions, task: Task) -> dict[st
     return {
         "seeds": np.unique(test.seed).tolist(),
         "folds": list(dict.fromkeys(test.fold.tolist())),
-        "n_utterances": len(Pool.of([test]).speaker),
+        "n_utterances": len(numbered(test.id)[0]),
         "metrics": metrics,
         "metrics_mean_of_folds": mean_of_folds(test),
         "validation": validated,

@@ -65,8 +65,7 @@ class Pool:
 
     def of_speakers(self) -> list[np.ndarray]:
         """Give the numbers of each speaker's utterances, in order: in one pass over all of them."""
-        order = np.argsort(self.speaker, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(self.speaker[order])) + 1)
+        return rows_of_each(self.speaker)
 
     def times(self, draws: int, rng: np.random.Generator, *, all_once: bool = False) -> np.ndarray:
         """Say how often each speaker is taken: as many with replacement as there are, or all once.
@@ -85,6 +84,12 @@ class Pool:
     def apart(self, drawn: np.ndarray) -> list[np.ndarray]:
         """Give each system its own of what was drawn for all (draw, run, ...)."""
         return np.split(drawn, np.cumsum(self.runs)[:-1], axis=1)
+
+
+def rows_of_each(numbers: np.ndarray) -> list[np.ndarray]:
+    """Give the rows of each number among numbers (row,), smallest first: in one pass over all of them."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
 def numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
