@@ -212,11 +212,10 @@ class Run:
         if not done:
             raise SereneError(f"No fold of {self.folder} has finished; run `serene train` again to go on with it.")
         recipe = self.folder / "recipe.yaml"
-        text = recipe.read_bytes()
         for trial in done:
             trial.check()
             own = trial.folder / recipe.name
-            same = not own.exists() or regular(own).read_bytes() == text
+            same = not own.exists() or regular(own).read_bytes() == recipe.read_bytes()
             if not same and kept_recipe(own).identity("") != self.recipe.identity(""):
                 raise damaged(recipe, f"{own} has other settings")
         return done
