@@ -121,15 +121,16 @@ def prepare(folder: Path, clips: int, _before: Any) -> Any:
 
 def predict(folder: Path, clips: int, _before: Any) -> Any:
     from serene.inference.answer_file import Partial, render
+    from serene.inference.predict import blocks_of
     from serene.inference.sources import ManifestClips
 
     source: Any = ManifestClips(folder / f"{clips}.jsonl", None, None)  # type: ignore[arg-type]
     partial = Partial.begin(folder / f"answers-{clips}.csv", {}, source.state)
     scores = dict.fromkeys(EMOTIONS, 0.25)
     answer = {"label": "anger", "scores": scores, "duration": 1.0, "note": None, "error": None}
-    left = partial.left(source.names)
-    for start in range(0, len(left), 512):
-        partial.add({name: {**source.head(name, None), **answer} for name in left[start : start + 512]})
+    for block in blocks_of(partial.left(source.names), BATCH):
+        names = [source.names[int(number)] for number in block]
+        partial.add({name: {**source.head(name, None), **answer} for name in names})
     with (folder / "answers.csv").open("w") as file:
         file.writelines(render(partial.rows(source.names), EMOTIONS, "csv", source.columns))
     partial.path.unlink()

@@ -22,6 +22,7 @@ from serene.task import Task
 
 PARTS = ("validation", "test")
 AT_ONCE = 4096  # words that are put into an array
+TEXT = np.dtypes.StringDType()  # a byte a letter, where `str_` takes four for each of the longest word's
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -237,14 +238,15 @@ class Predictions:
                 raise SereneError(f"Utterance '{name}' occurs twice in the {part} part of fold {fold}, seed {seed}.")
 
 
-def _shared(*columns: Iterable[Any]) -> dict[str, Any]:
+def _shared(ids: Iterable[str], *others: Iterable[Any]) -> dict[str, Any]:
     """Make the columns of every table (utterance,): words, and seeds as integers."""
-    *words, seeds = columns
-    return dict(zip(SHARED, (*map(_texts, words), np.array(seeds, dtype=np.int64)), strict=True))
+    *words, seeds = others
+    columns = (_texts(ids, TEXT), *(_texts(column, np.str_) for column in words), np.array(seeds, dtype=np.int64))
+    return dict(zip(SHARED, columns, strict=True))
 
 
-def _texts(column: Iterable[Any]) -> np.ndarray:
+def _texts(column: Iterable[Any], kind: Any) -> np.ndarray:
     """Make an array of words, some thousand at a time: as a list they would take more memory than the array does."""
     left = map(str, column)
-    parts = [np.array(some, dtype=np.str_) for some in iter(lambda: [*itertools.islice(left, AT_ONCE)], [])]
-    return np.concatenate(parts) if parts else np.array([], dtype=np.str_)
+    parts = [np.array(some, dtype=kind) for some in iter(lambda: [*itertools.islice(left, AT_ONCE)], [])]
+    return np.concatenate(parts) if parts else np.array([], dtype=kind)

@@ -48,17 +48,10 @@ def described(test: Predictions, temperatures: Sequence[float] = ()) -> dict[str
     """
     if not _probabilities(test):
         return None
-    score, right = _decided(test)
-    runs = [(score[test.seed == seed], right[test.seed == seed]) for seed in np.unique(test.seed)]
-    curves = [risks(*run) for run in runs]
-    places = np.arange(1, COVERAGES + 1) / COVERAGES
-    kept = [curve[np.ceil(places * len(curve) - 1e-9).astype(int) - 1] for curve in curves]
     return {
         "ece": asdict(interval(test)),
-        "bins": bins(score, right),
-        "aurc": float(np.mean([curve.mean() for curve in curves])),
-        "curve": {"coverage": places.tolist(), "risk": np.mean(kept, axis=0).tolist()},
-        "coverage": [_answered(runs, threshold) for threshold in THRESHOLDS],
+        "bins": bins(*_decided(test)),
+        **_selective(_runs(test)),
         "temperatures": [float(one) for one in temperatures],
     }
 
@@ -115,8 +108,7 @@ def interval(test: Predictions, *, draws: int = DRAWS, seed: int = 0) -> Interva
 
     The rows are of one part, and their scores are probabilities; the same seed gives the same interval.
     """
-    score, right = _decided(test)
-    values = np.array([ece(score[test.seed == one], right[test.seed == one]) for one in np.unique(test.seed)])
+    values = np.array([ece(*run) for run in _runs(test)])
     value = float(values.mean())
     least, most = np.percentile(_drawn(test, draws, seed), PERCENTILES).tolist()
     low, high = max(0.0, 2 * value - most), max(value, 2 * value - least)
@@ -127,8 +119,7 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
     """Draw speakers and their utterances, as in `serene.evaluation.resampling`: the mean over seeds (draw,)."""
     rng, pool = np.random.default_rng(seed), Pool.of([test])
     (runs,) = pool.runs
-    score, right = _decided(test)
-    bin_of, gap = _bin_of(score), right - score
+    bin_of, gap = _gaps(test)
     rows = rows_of_each(pool.speaker[pool.utterance])  # of each speaker
     times = pool.times(draws, rng, all_once=classes_are_speakers(test))
     total = np.zeros((draws, runs * (BINS + 1)))
@@ -146,7 +137,34 @@ def _drawn(test: Predictions, draws: int, seed: int) -> np.ndarray:
 
 
 def _bin_of(score: np.ndarray) -> np.ndarray:
-    return np.digitize(score, EDGES, right=True)
+    return np.digitize(score, EDGES, right=True).astype(np.uint8)
+
+
+def _gaps(test: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Give each decision's bin, and by how much its score misses whether it is right (utterance,)."""
+    score, right = _decided(test)
+    return _bin_of(score), right - score
+
+
+def _runs(test: Predictions) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give the scores of what each seed decided for, and whether it is right, as `_decided` does."""
+    score, right = _decided(test)
+    return [(score[test.seed == seed], right[test.seed == seed]) for seed in np.unique(test.seed)]
+
+
+def _selective(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Say what risk is left where only the surest clips are answered: `aurc`, `curve`, `coverage` of `described`."""
+    places = np.arange(1, COVERAGES + 1) / COVERAGES
+    areas, kept = list[float](), list[np.ndarray]()
+    for run in runs:
+        curve = risks(*run)
+        areas.append(curve.mean())
+        kept.append(curve[np.ceil(places * len(curve) - 1e-9).astype(int) - 1])
+    return {
+        "aurc": float(np.mean(areas)),
+        "curve": {"coverage": places.tolist(), "risk": np.mean(kept, axis=0).tolist()},
+        "coverage": [_answered(runs, threshold) for threshold in THRESHOLDS],
+    }
 
 
 def _answered(runs: Sequence[tuple[np.ndarray, np.ndarray]], threshold: float) -> dict[str, float | None]:

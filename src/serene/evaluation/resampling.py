@@ -50,12 +50,13 @@ class Pool:
     @classmethod
     def of(cls, systems: Sequence[Predictions]) -> Pool:
         """Number the runs, utterances and speakers of systems."""
-        first, utterance = numbered(np.concatenate([s.id for s in systems]) if len(systems) > 1 else systems[0].id)
-        speaker = np.unique(np.concatenate([s.speaker for s in systems])[first], return_inverse=True)[1]
+        ids, speakers = (_joined([getattr(s, name) for s in systems]) for name in ("id", "speaker"))
+        first, utterance = numbered(ids)
+        speaker = np.unique(speakers[first], return_inverse=True)[1].astype(np.int32)
         seeds = [np.unique(s.seed, return_inverse=True) for s in systems]
         runs = tuple(len(found) for found, _ in seeds)
-        begin = np.cumsum((0, *runs))
-        run = np.concatenate([begin[place] + own for place, (_, own) in enumerate(seeds)])
+        begin = np.cumsum((0, *runs), dtype=np.int32)
+        run = np.concatenate([(begin[place] + own).astype(np.int32) for place, (_, own) in enumerate(seeds)])
         return cls(utterance, run, runs, speaker)
 
     @property
@@ -86,6 +87,11 @@ class Pool:
         return np.split(drawn, np.cumsum(self.runs)[:-1], axis=1)
 
 
+def _joined(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Put columns under each other; one alone is not copied."""
+    return np.concatenate(columns) if len(columns) > 1 else columns[0]
+
+
 def rows_of_each(numbers: np.ndarray) -> list[np.ndarray]:
     """Give the rows of each number among numbers (row,), smallest first: in one pass over all of them."""
     order = np.argsort(numbers, kind="stable")
@@ -99,8 +105,8 @@ def numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for start in range(1, len(ids), AT_ONCE):
         own = order[start - 1 : start + AT_ONCE]
         new[start : start + AT_ONCE] = ids[own[1:]] != ids[own[:-1]]
-    numbers = np.empty(len(ids), dtype=np.int64)
-    numbers[order] = np.cumsum(new) - 1
+    numbers = np.empty(len(ids), dtype=np.int32)
+    numbers[order] = np.cumsum(new, dtype=np.int32) - 1
     return order[new], numbers
 
 

@@ -14,7 +14,7 @@ from serene.corpora.utterances import Utterances
 from serene.evaluation.confidence import deviation, intervals, tallies
 from serene.evaluation.metrics import mean_known, per_class_recall, ua, wa
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.resampling import ccc_of_each_speaker
+from serene.evaluation.resampling import ccc_of_each_speaker, rows_of_each
 
 COLUMNS = ("gender", "ethnicity", "language")  # of a manifest, whose values are a speaker's and not a clip's
 FEWEST = 3  # speakers of a group, below which its figures would be those of persons
@@ -30,8 +30,8 @@ def classified(test: Predictions, *, by_class: bool) -> list[dict[str, Any]]:
     """
     people = []
     names, who = np.unique(test.speaker, return_inverse=True)
-    for place, name in enumerate(names.tolist()):
-        own = test.rows(who == place)
+    for name, rows in zip(names.tolist(), rows_of_each(who), strict=True):
+        own = test.rows(rows)
         counts = tallies(own)
         one = {"speaker": name, "n": len(np.unique(own.id))}
         one |= {"ua": float(ua(counts).mean()), "wa": float(wa(counts).mean())}

@@ -7,10 +7,13 @@ import csv
 import io
 import json
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
+
+import numpy as np
 
 from serene import sound
 from serene.errors import SereneError, unknown
@@ -159,22 +162,22 @@ class Partial:
         line = json.dumps([{"of": self.state(name), "row": row} for name, row in rows.items()])
         append_text(self.path, f"{zlib.crc32(line.encode()):08x} {line}\n")
 
-    def left(self, names: Iterable[str]) -> list[str]:
-        """Give those of some sounds that have no row which can be used again: at last those that have failed.
+    def left(self, names: Iterable[str]) -> np.ndarray:
+        """Give the numbers (sound,) of those without a row that can be used again: at last those that have failed.
 
         In this order the others are answered together with the same sounds as in a run that is not interrupted, and
         so with the same scores to the last digit.
         """
-        kept, new, failed = self._places(), list[str](), list[str]()
+        kept, new, failed = self._places(), array("q"), array("q")
         with self.path.open("rb") as file:
-            for name in names:
+            for number, name in enumerate(names):
                 state = self.state(name)
                 entry = next((entry for entry in self._at(kept[state[0]], file) if entry["of"][0] == state[0]), None)
                 if entry is None or entry["of"] != state:
-                    new.append(name)
+                    new.append(number)
                 elif entry["row"]["error"] is not None:
-                    failed.append(name)
-        return new + failed
+                    failed.append(number)
+        return np.array(new + failed, np.int64)
 
     def rows(self, names: Iterable[str]) -> Iterator[Row]:
         """Give the rows of some sounds, all of which have one, in their order; only those of a line are in memory."""

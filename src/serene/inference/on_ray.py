@@ -54,7 +54,7 @@ def answers_on(
     Args:
         on: `ray` or `ray://HOST:PORT`, as `serene.cluster.connected` takes it.
         source: what is answered for, at paths that every machine of the cluster sees.
-        blocks: names of sounds that may be answered together.
+        blocks: numbers of sounds that may be answered together.
         recognizer: made by `Recognizer.load`, which each actor does again.
         threads: that decode in each actor, beside the one that answers; one without it.
 

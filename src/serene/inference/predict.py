@@ -10,9 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
+
+import numpy as np
 
 from serene import sound
 from serene.errors import SereneError
@@ -26,7 +27,7 @@ from serene.inference.sources import Clips, Files, source_of
 from serene.inference.summary import Summary
 
 Outcome = Clip | str  # or why there is none
-Blocks = Sequence[Sequence[str]]  # names of sounds that may be answered together
+Blocks = Sequence[np.ndarray]  # numbers (sound,) of sounds that may be answered together
 Progress = Callable[[str, int, int], None]
 Answering = Callable[[Files, Blocks, Recognizer, int | None], Iterator[dict[str, Row]]]
 
@@ -72,12 +73,12 @@ def predict(
     summary = Summary(None, passed_over=source.passed_over, noun=source.noun, enrolled=enrol_speakers)
     summary.adapted_to = source.folder and source.folder.name
 
-    def answer(names: Sequence[str]) -> Iterator[dict[str, Row]]:
-        few = (answering or answers_of)(source, blocks_of(source, names, recognizer), recognizer, threads)
-        return _watched(few, len(source.names) - len(names), len(source.names), progress)
+    def answer(left: np.ndarray) -> Iterator[dict[str, Row]]:
+        few = (answering or answers_of)(source, blocks_of(left, recognizer.batch_size), recognizer, threads)
+        return _watched(few, len(source.names) - len(left), len(source.names), progress)
 
     if not isinstance(output, str | Path):
-        rows = (row for few in answer(source.names) for row in few.values())
+        rows = (row for few in answer(np.arange(len(source.names))) for row in few.values())
         output.writelines(render(summary.counting(rows), labels, form, source.columns))
         return summary
     _write(Path(output), source, recognizer, summary, form, answer)
@@ -90,7 +91,7 @@ def _write(
     recognizer: Recognizer,
     summary: Summary,
     form: str,
-    answer: Callable[[Sequence[str]], Iterator[dict[str, Row]]],
+    answer: Callable[[np.ndarray], Iterator[dict[str, Row]]],
 ) -> None:
     refuse_special(output)
     with locked(output):
@@ -120,7 +121,9 @@ def adapt(source: Files, recognizer: Recognizer, threads: int | None = None, pro
 
     def several() -> Iterator[list[Clip]]:
         done = 0
-        for few in _extracted(source, blocks_of(source, source.names, recognizer), recognizer, threads):
+        for few in _extracted(
+            source, blocks_of(np.arange(len(source.names)), recognizer.batch_size), recognizer, threads
+        ):
             yield [clip for _, clip in few if isinstance(clip, Clip)]
             done += len(few)
             if progress:
@@ -148,7 +151,7 @@ def answers(
         The rows of the next few sounds, by path: plain data, or the reason why there is none.
     """
     source = Files(Found(tuple(paths), failed or {}, 0))
-    return answers_of(source, blocks_of(source, paths, recognizer), recognizer, threads)
+    return answers_of(source, blocks_of(np.arange(len(paths)), recognizer.batch_size), recognizer, threads)
 
 
 def answers_of(
@@ -162,11 +165,10 @@ def answers_of(
         yield {name: _row(source.head(name, recognizer), outcome) for name, outcome in outcomes.items()}
 
 
-def blocks_of(source: Files, names: Sequence[str], recognizer: Recognizer) -> list[list[str]]:
+def blocks_of(numbers: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Cut some of a source's sounds where all of them are cut, so that batches are the same whoever answers which."""
-    most = BATCHES * recognizer.batch_size
-    block = {name: number // most for number, name in enumerate(source.names)}
-    return [list(few) for _, few in groupby(names, key=block.__getitem__)]
+    ends = np.flatnonzero(np.diff(numbers // (BATCHES * batch_size))) + 1
+    return np.split(numbers, ends) if len(numbers) else []
 
 
 def _extracted(
@@ -183,12 +185,13 @@ def _extracted(
             return f"{sound.named(source.audio(name))} cannot be read: {error!r}"
 
     threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
-    with contextlib.closing(_ahead(blocks, extract, threads, recognizer.extractor.longest)) as extracted:
+    named = ([source.names[int(number)] for number in block] for block in blocks)
+    with contextlib.closing(_ahead(named, extract, threads, recognizer.extractor.longest)) as extracted:
         yield from extracted
 
 
 def _ahead(
-    blocks: Blocks, extract: Callable[[str], Outcome], threads: int, longest: float
+    blocks: Iterable[Sequence[str]], extract: Callable[[str], Outcome], threads: int, longest: float
 ) -> Generator[list[tuple[str, Outcome]], None, None]:
     """Extract in threads, as far ahead as so many seconds of sound fit; give at most a block at a time, in order.
 

@@ -8,13 +8,14 @@ import itertools
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from serene import inside, sound
 from serene.corpora.manifest import Manifest
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.inference.emotion import Emotion
 from serene.inference.features import Clip, joined
@@ -25,13 +26,7 @@ from serene.inference.sounds import Found, gather, refuse_loud
 from serene.protocols.split import enrolment_ids
 
 Clips = int | Literal["all"]  # that a speaker is enrolled with
-TABLES = (
-    ".jsonl",
-    ".parquet",
-    ".json",
-    ".csv",
-    ".tsv",
-)  # what a manifest is called, or mistaken for
+TABLES = (".jsonl", ".parquet", ".json", ".csv", ".tsv")  # what a manifest is called, or mistaken for
 ENROLLED = "enrolled_unlabelled_clips"  # column of how many of the speaker's own clips
 ADAPTED = "adapted_to"  # column of whose clips the model was adapted to
 
@@ -56,7 +51,8 @@ class Files:
 
     def __init__(self, found: Found) -> None:
         """Take what `gather` found."""
-        self.names, self.passed_over, self.made_by = found.paths, found.passed_over, dict[str, Any]()
+        self.names: Sequence[str] = found.paths
+        self.passed_over, self.made_by = found.passed_over, dict[str, Any]()
         self._unlisted = found.unlisted
 
     def audio(self, name: str) -> str:
@@ -106,7 +102,7 @@ class ManifestClips(Files):
         """Read the manifest, and choose who is enrolled with what."""
         self._clips = Manifest.read(path).utterances
         self._places = Places(zip(self._clips.values("id"), itertools.count(), strict=False))
-        self.files, self.names, self.passed_over, self.made_by = (path,), tuple(self._clips.values("id")), 0, {}
+        self.files, self.names, self.passed_over, self.made_by = (path,), _Ids(self._clips), 0, {}
         self._enrolling: dict[str, list[str]] = {}
         self._profiles: dict[str, Profile | None] = {}
         if enrol is None:
@@ -174,6 +170,26 @@ class ManifestClips(Files):
             spoken = any(clip.features is not None for clip in clips)
             self._profiles[person] = recognizer.enrolled(clips, self.folder) if spoken else self.folder
         return self._profiles[person]
+
+
+class _Ids(Sequence[str]):
+    """The ids of a manifest's clips, few of which are objects at the same time."""
+
+    def __init__(self, clips: Utterances) -> None:
+        self._clips = clips
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        return _Ids(self._clips[place]) if isinstance(place, slice) else self._clips.cells(place, "id")[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return self._clips.values("id")
 
 
 def source_of(paths: Sequence[str | Path], recognizer: Recognizer, enrol: Clips | None = None) -> Files:
