@@ -41,6 +41,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     corpus.mkdir()
     (corpus / "linked").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "loop").symlink_to(corpus)
+    (corpus / "itself").symlink_to(corpus / "itself")
     assert sounds(corpus) == [corpus / "linked/1.wav"]
 
 

@@ -20,7 +20,12 @@ from serene.sound import DECODED
 
 
 def sounds(folder: Path, endings: Collection[str] = DECODED) -> list[Path]:
-    """List the sound files below a folder, sorted by path; a folder that is not there has none.
+    """List what `each_sound` gives."""
+    return [*each_sound(folder, endings)]
+
+
+def each_sound(folder: Path, endings: Collection[str] = DECODED) -> Iterator[Path]:
+    """Go through the sound files below a folder in the order of their paths; a folder that is not there has none.
 
     A sound is told by how its name ends, whatever container libsndfile then finds in it. Hidden files and folders are
     no clips and are passed over: above all the `._*` companions that macOS writes beside every file (AppleDouble),
@@ -29,17 +34,20 @@ def sounds(folder: Path, endings: Collection[str] = DECODED) -> list[Path]:
     Raises:
         SereneError: a folder that may not be read, since its clips would be missed without a word.
     """
-    found: list[Path] = []
     visited: set[str] = set()
-    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:
-            folders.clear()  # walk no further here
-            continue
+
+    def below(place: str) -> Iterator[Path]:
+        if (real := os.path.realpath(place)) in visited:
+            return
         visited.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in endings]
-    return sorted(found)
+        for name, is_folder in _entries(place):
+            path = os.path.join(place, name)
+            if is_folder:
+                yield from below(path)
+            elif os.path.splitext(name)[1].lower() in endings:
+                yield Path(path)
+
+    return below(str(folder))
 
 
 def root_and_sounds(folder: Path, holds: str) -> tuple[Path, list[Path]]:
@@ -166,6 +174,16 @@ def stray(path: Path, expected: str) -> LeftOut:
     return LeftOut(path.stem, str(path), f"not a name of the corpus: expected {expected}")
 
 
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+def _entries(folder: str) -> list[tuple[str, bool]]:
+    """List what is in a folder, hidden names apart, in order: each name, and whether it is a folder."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted((entry.name, _is_folder(entry)) for entry in found if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
         raise SereneError(f"Cannot look into {error.filename}: {error.strerror}.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # a link to itself is none
