@@ -54,6 +54,11 @@ def quoted(content: object, most: int = 300) -> str:
     return text if len(text) <= most else text[: most - len(end)] + end
 
 
+def first_line(error: BaseException) -> str:
+    """Give what another library's error begins with, without a full stop; its kind where it says nothing."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
 def printable(text: str, instead: Callable[[re.Match[str]], str] | str = "\N{REPLACEMENT CHARACTER}") -> str:
     """Replace in a text what would steer a terminal: control characters, and those that turn its direction."""
     return STEERING.sub(instead, text)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from serene.errors import AudioError, MissingExtra
+from serene.errors import AudioError, MissingExtra, first_line
 
 TAR, PARQUET = ".tar", ".parquet"
 REMOTE = "hf://"
@@ -114,7 +114,7 @@ class Table:
             self._file = parquet.ParquetFile(opened)
             self.schema = self._file.schema_arrow
         except (arrow.ArrowException, OSError, ValueError) as error:
-            raise AudioError(f"{path} cannot be read as Parquet: {_first_line(error)}.") from error
+            raise AudioError(f"{path} cannot be read as Parquet: {first_line(error)}.") from error
         about = self._file.metadata
         self.rows = about.num_rows
         self._ends = [*itertools.accumulate(about.row_group(n).num_rows for n in range(about.num_row_groups))]
@@ -141,7 +141,7 @@ class Table:
                 try:
                     self._group = group, self._file.read_row_group(group, columns=[self.column])[0]
                 except Exception as error:  # of pyarrow, the hub and what lies between
-                    raise AudioError(f"{self.path} cannot be read at row {row}: {_first_line(error)}.") from error
+                    raise AudioError(f"{self.path} cannot be read at row {row}: {first_line(error)}.") from error
             found = self._group[1][place].as_py()
         content = found.get("bytes") if isinstance(found, dict) else found
         if not content:
@@ -159,7 +159,7 @@ class Table:
             for batch in self._file.iter_batches(columns=others):
                 yield from batch.to_pylist()
         except Exception as error:
-            raise AudioError(f"{self.path} cannot be read: {_first_line(error)}.") from error
+            raise AudioError(f"{self.path} cannot be read: {first_line(error)}.") from error
 
 
 def table(path: str) -> Table:
@@ -178,10 +178,6 @@ def _stamp(path: str) -> tuple[int, int]:
         return 0, 0
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def pyarrow() -> tuple[Any, Any]:

@@ -248,7 +248,7 @@ def test_what_cannot_be_traced_is_one_message(folder: Path, tmp_path: Path, monk
     monkeypatch.setattr(torch.onnx, "export", stumble)
     with pytest.raises(SereneError) as raised:
         export_onnx(folder, tmp_path / "out")
-    said = "The encoder frozen cannot be exported to ONNX: the reason It answers by torch all the same."
+    said = "The encoder frozen cannot be exported to ONNX: the reason. It answers by torch all the same."
     assert str(raised.value) == said
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serene.corpora.utterance import COLUMNS, NUMERIC
-from serene.errors import SereneError, quoted
+from serene.errors import SereneError, first_line, quoted
 from serene.files import regular
 from serene.inside import pyarrow
 
@@ -37,7 +37,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     row["votes"] = dict(row["votes"]) if isinstance(row.get("votes"), list) else row.get("votes")
                     yield f"{path}, row {next(number)}", row
     except (arrow.ArrowInvalid, arrow.ArrowTypeError, OSError) as error:
-        why = str(error).partition("\n")[0].rstrip(".")
+        why = first_line(error)
         raise SereneError(f"{path} cannot be read as Parquet: it is cut off or something else ({why}).") from error
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serene.audio.batch import Batch
-from serene.errors import MissingExtra, SereneError
+from serene.errors import MissingExtra, SereneError, first_line
 from serene.inference.network import OUTPUTS, WINDOW, graph_inputs
 from serene.models.model import EmotionModel
 from serene.models.speaker_embedding import COEFFICIENTS, PersonalVectors
@@ -202,9 +202,9 @@ def trace(model: EmotionModel, path: Path) -> None:
             called = {"input_names": names, "output_names": OUTPUTS, "dynamic_shapes": (axes,)}
             program: Any = torch.onnx.export(graph, given, dynamo=True, verbose=False, **called)
         except Exception as error:  # the exporter has several kinds, private ones among them
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            reason = first_line(error.__cause__ or error)
             raise SereneError(
-                f"The encoder {model.config['encoder']} cannot be exported to ONNX: {reason} "
+                f"The encoder {model.config['encoder']} cannot be exported to ONNX: {reason}. "
                 "It answers by torch all the same."
             ) from error
         _clean(program.model.graph)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from serene.errors import SereneError
+from serene.errors import SereneError, first_line
 from serene.files import append_text, damaged, read_json_lines, regular, whole_file, write_text
 from serene.methods.method import Method
 from serene.models import across
@@ -70,7 +70,7 @@ class Checkpoint:
 
     def _unfit(self, error: Exception) -> SereneError:
         """Say so in a sentence: torch has exceptions of its own, and advice that fits no checkpoint."""
-        why = str(error).partition("\n")[0] if isinstance(error, RuntimeError) else type(error).__name__
+        why = first_line(error) if isinstance(error, RuntimeError) else type(error).__name__
         return SereneError(
             f"{self.path} is damaged or does not fit this run ({why}); delete its folder to start again."
         )

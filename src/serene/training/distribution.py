@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from serene.errors import SereneError
+from serene.errors import SereneError, first_line
 from serene.files import locked
 from serene.models import across
 from serene.models.model import EmotionModel
@@ -60,7 +60,7 @@ def joined() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl" if gpus and enough else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=WAIT)
     except (RuntimeError, ValueError) as error:
-        raise SereneError(f"The processes of this training do not find each other: {_line(error)}") from error
+        raise SereneError(f"The processes of this training do not find each other: {first_line(error)}") from error
     _store = dist.PrefixStore("serene", store)  # pyright: ignore[reportPrivateImportUsage]
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -71,7 +71,7 @@ def joined() -> Iterator[None]:
         if isinstance(error, Exception) and not _first_to_say():
             raise SystemExit(2) from None
         if isinstance(error, RuntimeError) and _lost(error):
-            raise SereneError(f"{LOST} ({_line(error)})") from error
+            raise SereneError(f"{LOST} ({first_line(error)})") from error
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -96,10 +96,6 @@ def _first_to_say() -> bool:
 def _lost(error: RuntimeError) -> bool:
     words = ("gloo", "NCCL", "Connection closed", "Connection reset", "timed out", "Timed out")
     return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def writes() -> bool:
