@@ -72,7 +72,7 @@ def mean_of_folds(answers: Predictions) -> dict[str, dict]:
         metric -> `value`, `std` over seeds (None with one) and `folds`, each fold's mean over its seeds.
     """
     _check_one_part(answers)
-    seeds, folds = np.unique(answers.seed), list(dict.fromkeys(answers.fold.tolist()))
+    seeds, folds = np.unique(answers.seed), answers.distinct("fold")
     runs, of_fold = [answers.seed == s for s in seeds], [answers.fold == f for f in folds]
     trials = [[figures(answers.rows(run & fold)) if (run & fold).any() else {} for fold in of_fold] for run in runs]
     result = {}
@@ -177,7 +177,7 @@ def _ends(drawn: np.ndarray) -> tuple[float, float]:
 
 
 def _check_one_part(answers: Predictions) -> None:
-    parts = sorted(set(answers.part.tolist()))
+    parts = sorted(answers.distinct("part"))
     if len(parts) != 1:
         found = f"the parts {parts}" if parts else "no predictions at all"
         raise SereneError(

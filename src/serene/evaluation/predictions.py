@@ -63,7 +63,7 @@ class Predictions:
         lengths = {name: len(getattr(self, name)) for name in self._arrays()}
         if set(lengths.values()) != {len(self.id)}:
             raise SereneError(f"Predictions have columns of different lengths: {lengths}.")
-        for part in set(self.part.tolist()) - set(PARTS):
+        for part in set(self.distinct("part")) - set(PARTS):
             raise SereneError(unknown("part", part, PARTS))
         self._check_once()
         check_names(self.task)
@@ -140,6 +140,11 @@ class Predictions:
         wanted = ((self.part, part), (self.fold, None if fold is None else str(fold)), (self.seed, seed))
         kept = [column == value for column, value in wanted if value is not None]
         return self.rows(np.logical_and.reduce([np.ones(len(self), dtype=bool), *kept]))
+
+    def distinct(self, column: str) -> list[Any]:
+        """List the values of a column of words or seeds, each once, in the order of their first rows."""
+        values, first = np.unique(getattr(self, column), return_index=True)
+        return values[np.argsort(first)].tolist()
 
     def rows(self, which: np.ndarray) -> Self:
         """Keep rows by a mask or by their indices (utterance,)."""

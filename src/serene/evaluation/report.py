@@ -147,7 +147,7 @@ def _measured(test: Predictions, validation: Predictions, task: Task) -> dict[st
     metrics, validated = _figures(test), _figures(validation) if len(validation) else None
     return {
         "seeds": np.unique(test.seed).tolist(),
-        "folds": list(dict.fromkeys(test.fold.tolist())),
+        "folds": test.distinct("fold"),
         "n_utterances": len(numbered(test.id)[0]),
         "metrics": metrics,
         "metrics_mean_of_folds": mean_of_folds(test),
@@ -210,20 +210,21 @@ def average_probes(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _stamps(test: Predictions, facts: ReportFacts, task: Task) -> list[str]:
-    trials = len({*zip(test.fold.tolist(), test.seed.tolist(), strict=True)})
+    (folds, fold), (seeds, seed) = (np.unique(column, return_inverse=True) for column in (test.fold, test.seed))
+    trials = len(np.unique(fold * len(seeds) + seed))
     rules = (
         (not facts.speaker_independent and task.kind == "speakers", NAMED),
         (facts.speaker_independent is False and task.kind != "speakers", DEPENDENT),
         (facts.saw_unlabelled_test_audio, ENROLLED),
         (len(np.unique(test.speaker)) == 1, ALONE),
-        (trials < len(np.unique(test.fold)) * len(np.unique(test.seed)), INCOMPLETE),
+        (trials < len(folds) * len(seeds), INCOMPLETE),
     )
     return [stamp for applies, stamp in rules if applies]
 
 
 def _check_independent(test: Predictions, validation: Predictions) -> None:
     for fold in np.unique(test.fold):
-        shared = {*test.select(fold=fold).speaker.tolist()} & {*validation.select(fold=fold).speaker.tolist()}
+        shared = set.intersection(*(set(part.select(fold=fold).distinct("speaker")) for part in (test, validation)))
         if shared:
             raise SereneError(
                 f"The report is said to be speaker independent, but in fold {fold} validation and test share "

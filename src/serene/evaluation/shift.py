@@ -82,7 +82,7 @@ def of_labels(answers: Predictions) -> dict[str, dict[str, float]]:
         dimension, or `emotion` for a task of classes -> speaker -> divergence in nats; without those of a single clip.
     """
     first, _ = numbered(answers.id)
-    tested = {*answers.speaker[answers.part == "test"].tolist()}
+    tested = {*np.unique(answers.speaker[answers.part == "test"]).tolist()}
     people, speaker = np.unique(answers.speaker[first], return_inverse=True)
     shifts = {}
     for target, (place, width) in PLACES[answers.task.gives](answers.names, answers.truth[first]).items():

@@ -90,7 +90,8 @@ def of_groups(test: Predictions, facts: Facts) -> dict[str, dict[str, dict[str, 
     """
     found = {}
     for column, people in facts.items():
-        value_of = np.array([people.get(speaker, "") for speaker in test.speaker.tolist()])
+        names, who = np.unique(test.speaker, return_inverse=True)
+        value_of = np.array([people.get(name, "") for name in names.tolist()])[who]
         values = [value for value in np.unique(value_of).tolist() if value]
         if len(values) > 1:
             found[column] = {value: _figures(test.rows(value_of == value)) for value in values}
