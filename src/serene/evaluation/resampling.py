@@ -94,7 +94,7 @@ def _joined(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 def rows_of_each(numbers: np.ndarray) -> list[np.ndarray]:
     """Give the rows of each number among numbers (row,), smallest first: in one pass over all of them."""
-    order = np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers, kind="stable").astype(np.int32)
     return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
