@@ -18,6 +18,7 @@ CORPORA = {
     "sample": "serene.corpora.sample:read",
     "synthetic": "serene.corpora.synthetic:read",
 }
+OWN = frozenset({"table", "files", "webdataset", "huggingface"})  # readers of anybody's clips, which name no corpus
 
 # The name of speakers whom nobody has identified, in corpora that have such. It may stand for anybody: for several
 # people at once, and for those who are known by name elsewhere in the corpus.

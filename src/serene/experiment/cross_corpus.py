@@ -163,7 +163,7 @@ def _read(path: Path, corpus: str | None) -> Manifest:
         own = " and ".join(sorted({str(u.corpus) for u in manifest}))
         raise SereneError(f"All clips of {path} say their corpus, which is {own}; leave --corpus out.")
     named = (replace(u, corpus=corpus) if str(u.corpus) in NAMELESS else u for u in manifest)
-    return replace(manifest, utterances=tuple(named))
+    return replace(manifest, utterances=named)
 
 
 def _unanswered(clips: Sequence[Utterance], extractor: FeatureExtractor, progress: Progress) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serene.audio.input_spec import FrontEnd
+from serene.corpora import OWN
 from serene.corpora.manifest import Utterance
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
@@ -16,7 +17,7 @@ from serene.models import weights
 from serene.protocols.split import RANDOM_SHARES, Split, some
 
 FILE, CLIPS = "trained_on.json", "heard.json"
-NAMELESS = frozenset({"None", "table", "files", "webdataset", "huggingface"})  # where no corpus is said
+NAMELESS = OWN | {"None"}  # where no corpus is said
 Person = tuple[str, str]  # corpus and speaker
 
 

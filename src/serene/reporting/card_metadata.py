@@ -12,12 +12,11 @@ from typing import Any
 import yaml
 
 from serene import registry
-from serene.corpora import CORPORA
+from serene.corpora import CORPORA, OWN
 from serene.errors import SereneError, printable
 from serene.reporting.figures import UNITS, Figure, Unit, metric_name
 from serene.task import Task, task_of_report
 
-OWN = ("table", "files", "webdataset", "huggingface", "synthetic")  # readers of what is nobody's published corpus
 LANGUAGES = {"english": "en", "german": "de", "mandarin": "zh"}  # as manifests write them
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 TASK = "audio-classification"
@@ -115,7 +114,7 @@ def front_matter(
 
 def published(corpus: str) -> bool:
     """Say whether a corpus is one that this project knows by name, and not somebody's own."""
-    return corpus in CORPORA and corpus not in OWN
+    return corpus in CORPORA and corpus not in (*OWN, "synthetic")
 
 
 def licence_of(corpus: str) -> tuple[str | None, str | None]:
