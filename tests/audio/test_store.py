@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from serene.audio import shards
 from serene.audio.input_spec import FrontEnd, InputSpec
 from serene.audio.mfcc import Mfcc
-from serene.audio.shards import Shards, compact
+from serene.audio.shards import Compacted, Shards, compact
 from serene.audio.store import Store
 from serene.errors import SereneError
 
@@ -234,7 +235,7 @@ def test_compacting_puts_all_shards_and_older_files_into_one_and_loses_nothing(
         compact(tmp_path)
     reader.shards = Shards(reader.folder)  # it has only read
     reader.get("0003", refuse)
-    assert compact(tmp_path) == (10, 11, 2)
+    assert compact(tmp_path) == Compacted(10, 11, 2, 0)
     assert damaged.exists(), "who uses it is told"
     assert len([*(tmp_path / "doubler").glob("*.shard")]) == 1
     assert not (tmp_path / "doubler/ab").exists()
@@ -243,6 +244,51 @@ def test_compacting_puts_all_shards_and_older_files_into_one_and_loses_nothing(
         assert store.get("0008", refuse).ravel().tolist() == [16] * 11
     with pytest.raises(SereneError, match="There is no folder"):
         compact(tmp_path / "nowhere")
+
+
+def test_compacting_says_what_is_damaged_and_keeps_the_rest(tmp_path: Path, serene: Callable[..., Any]) -> None:
+    (path,) = filled(tmp_path).folder.glob("*.shard")
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    ended = serene("store", "compact", tmp_path)
+    assert "8 arrays: 2 files before, 2 now." in ended.out
+    assert "Damaged, left out, and computed again when needed: 1." in ended.out
+    store = filled(tmp_path)
+    assert store.front_end.asked == [3 + 8]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_compacting_touches_nothing_that_is_not_a_stores(tmp_path: Path) -> None:
+    mine = [tmp_path / "feats" / name for name in ("01/a.npy", "01/another.npy", f"ab/{'ab' * 20}.npy", "abc/abcd.npy")]
+    for number, path in enumerate(mine):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full(3, number))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SereneError, match="holds no stored arrays; the store of a folder of runs was expected"):
+        compact(tmp_path)
+    filled(tmp_path)
+    compact(tmp_path)
+    assert {*before} <= {*tmp_path.rglob("*")}
+    assert not (tmp_path / "feats" / shards.LOCK).exists()
+
+
+def test_an_index_that_a_full_disk_cut_takes_further_arrays(tmp_path: Path) -> None:
+    store = filled(tmp_path, 2)
+    (index,) = store.folder.glob("*.index")
+    index.write_bytes(index.read_bytes() + b"half of an entry")
+    store.get("abcd", lambda: np.full(3, 7, np.float32))
+    assert Store(tmp_path, Doubler()).get("abcd", refuse).ravel().tolist() == [14] * 3
+
+
+def test_what_is_compacted_while_it_is_looked_for_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    read = np.fromfile
+
+    def compacted_first(*given: Any, **more: Any) -> np.ndarray:
+        monkeypatch.setattr(np, "fromfile", read)
+        compact(tmp_path)
+        return read(*given, **more)
+
+    monkeypatch.setattr(np, "fromfile", compacted_first)
+    assert Store(tmp_path, Doubler()).get("0003", refuse).ravel().tolist() == [6] * 6
 
 
 def test_many_arrays_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import contextlib
 import fcntl
 import io
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from serene.files import cannot_write, regular
 ARRAYS, INDEX, LOCK = ".shard", ".index", "writing.lock"  # how names of files end
 ENTRY = np.dtype([("name", "S32"), ("start", "<u8"), ("size", "<u8"), ("checksum", "<u4")])  # of an index
 KNOWN = np.dtype([*ENTRY.descr, ("shard", "<u4")])
+OLD = re.compile(r"(..)/\1[0-9a-f]{1,30}")  # folder and name of a file for one array, which is named by a hash
 MOST_CLIPS, MOST_BYTES = 4096, 2**30  # of a shard, beyond which another one is begun
 
 
@@ -103,6 +106,8 @@ class Shards:
                 file.flush()
                 own = (name.encode(), start, content.tell(), _checksum(array))
                 with Path(file.name).with_suffix(INDEX).open("ab") as index:
+                    end = index.seek(0, os.SEEK_END)
+                    index.truncate(end - end % ENTRY.itemsize)  # a full disk may have left half an entry
                     index.write(np.array([own], ENTRY).tobytes())
         except OSError as error:
             raise cannot_write(self.folder, error) from error
@@ -129,7 +134,14 @@ class Shards:
         return self._known[place] if place < len(self._names) and self._names[place] == key else None
 
     def _look(self) -> None:
-        """Read what has been added to the indices."""
+        """Read what has been added to the indices; all of them anew where some were compacted meanwhile."""
+        while True:
+            try:
+                return self._read_added()
+            except FileNotFoundError:
+                self._forget()
+
+    def _read_added(self) -> None:
         for index in sorted(self.folder.glob(f"*{INDEX}")):
             place, shard = self._read.setdefault(index.name, (0, len(self._shards)))
             if shard == len(self._shards):
@@ -150,58 +162,82 @@ class Shards:
         self._known, self._names = np.zeros(0, KNOWN), np.zeros(0, ENTRY["name"])
         self._new = dict[bytes, Any]()  # an entry each
 
-    def whole(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Go through all arrays that are as they were written, shard by shard."""
+    def all(self) -> Iterator[tuple[str, np.ndarray | None]]:
+        """Go through all arrays, shard by shard; None where one is not as it was written."""
         names = self.names()
         entries = np.array([self._find(name) for name in names], KNOWN)
         for entry in np.sort(entries, order=["shard", "start"]):
+            array = None
             with contextlib.suppress(ValueError):
                 array = _mapped(self._shards[entry["shard"]], int(entry["start"]))
-                if _checksum(array) == entry["checksum"]:
-                    yield entry["name"].decode(), array
+            yield entry["name"].decode(), None if array is None or _checksum(array) != entry["checksum"] else array
 
 
-def compact(folder: Path) -> tuple[int, int, int]:
+@dataclass(frozen=True)
+class Compacted:
+    """What became of a store: how many arrays it holds, files before and now, and arrays that were damaged and left."""
+
+    arrays: int = 0
+    before: int = 0
+    after: int = 0
+    damaged: int = 0
+
+    def __add__(self, other: Compacted) -> Compacted:
+        """Count two together."""
+        return Compacted(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
+
+def compact(folder: Path) -> Compacted:
     """Put all arrays of a store's folder into as few shards as hold them, those that older versions wrote as well.
 
-    The new shards are on the disk before the old files go; an interruption leaves both, and loses nothing.
-
-    Returns:
-        How many arrays there are, and how many files there were and are.
+    The new shards are on the disk before the old files go; an interruption leaves both, and loses nothing. What is
+    damaged is left out, as it would be computed again; nothing is touched that is not a store's.
 
     Raises:
-        SereneError: there is no such folder, or a process is writing it.
+        SereneError: there is no such folder or nothing of a store in it, or a process is writing it.
     """
+    expected = "the store of a folder of runs was expected, such as runs/store"
     if not folder.is_dir():
-        raise SereneError(
-            f"There is no folder {folder}; the store of a folder of runs was expected, such as runs/store."
-        )
-    arrays = before = after = 0
-    for own in sorted(path for path in folder.iterdir() if path.is_dir()):
+        raise SereneError(f"There is no folder {folder}; {expected}.")
+    stored = sorted(path for path in folder.iterdir() if path.is_dir() and any(_files(path)))
+    if not stored:
+        raise SereneError(f"{folder} holds no stored arrays; {expected}.")
+    found = Compacted()
+    for own in stored:
         handle = os.open(own / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = _compacted(own, handle)
+            found += _compacted(own, handle)
         except BlockingIOError as error:
             raise SereneError(
                 f"Another process is writing {own}; wait until it has finished, or end it first."
             ) from error
         finally:
             os.close(handle)
-        arrays, before, after = arrays + found[0], before + found[1], after + found[2]
-    return arrays, before, after
+    return found
 
 
-def _compacted(folder: Path, lock: int) -> tuple[int, int, int]:
+def _files(folder: Path) -> Iterator[Path]:
+    """Go through the files of a front end's arrays: shards, their indices, and what older versions wrote."""
+    yield from (path for path in folder.iterdir() if path.suffix in (ARRAYS, INDEX))
+    yield from (path for path in folder.glob("??/*.npy") if OLD.fullmatch(f"{path.parent.name}/{path.stem}"))
+
+
+def _compacted(folder: Path, lock: int) -> Compacted:
     old, new = Shards(folder), Shards(folder)
     new._writing = (os.getpid(), os.dup(lock))
-    former = [path for path in folder.iterdir() if path.suffix in (ARRAYS, INDEX)]
-    arrays = 0
-    for name, array in old.whole():
-        new.put(name, array)
-        arrays += 1
+    former, single = list[Path](), list[Path]()
+    for path in _files(folder):
+        (former if path.suffix in (ARRAYS, INDEX) else single).append(path)
+    arrays = damaged = 0
+    for name, array in old.all():
+        if array is None:
+            damaged += 1
+        else:
+            new.put(name, array)
+            arrays += 1
     known = set(old.names())
-    for path in folder.glob("??/*.npy"):
+    for path in single:
         with contextlib.suppress(ValueError, OSError, EOFError):  # what is damaged stays, and is named when it is used
             if path.stem not in known:
                 new.put(path.stem, np.load(regular(path)))
@@ -215,7 +251,7 @@ def _compacted(folder: Path, lock: int) -> tuple[int, int, int]:
         path.unlink()
         if path.parent != folder and not any(path.parent.iterdir()):
             path.parent.rmdir()
-    return arrays, len(former), len(made)
+    return Compacted(arrays, len(former), len(made), damaged)
 
 
 def _checksum(array: np.ndarray) -> int:

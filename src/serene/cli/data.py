@@ -154,8 +154,11 @@ def store(
     """Put what trainings keep of every clip into as few files as hold it; that of older versions as well."""
     from serene.audio.shards import compact
 
-    arrays, before, after = compact(folder)
+    done = compact(folder)
     if json:
-        print_json({"action": action, "arrays": arrays, "files_before": before, "files": after})
-    else:
-        out.print(f"{arrays} arrays: {before} files before, {after} now.")
+        counts = {"arrays": done.arrays, "damaged": done.damaged, "files_before": done.before, "files": done.after}
+        print_json({"action": action, **counts})
+        return
+    out.print(f"{done.arrays} arrays: {done.before} files before, {done.after} now.")
+    if done.damaged:
+        out.print(f"Damaged, left out, and computed again when needed: {done.damaged}.")
