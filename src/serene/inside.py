@@ -7,6 +7,7 @@ Parquet files may lie on huggingface.co: `hf://datasets/OWNER/NAME/data/train.pa
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import itertools
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from serene.errors import AudioError, MissingExtra, first_line
+from serene.errors import AudioError, MissingExtra, first_line, quoted
 
 TAR, PARQUET = ".tar", ".parquet"
 REMOTE = "hf://"
@@ -69,31 +70,42 @@ def read(file: str, member: str) -> bytes:
     return content
 
 
-def members(file: str) -> dict[str, tuple[int, int]]:
+def members(file: str, *, whole: bool = False) -> dict[str, tuple[int, int]]:
     """Find where the members of a tar file begin and how long they are, as far as the file goes; read headers only.
 
     Raises:
-        AudioError: it is compressed, or no tar file.
+        AudioError: it is compressed, or no tar file; or, where it has to be whole, it is cut off, or has a name twice.
     """
-    return _members(file, *_stamp(file))
+    places, wrong = _members(file, *_stamp(file))
+    if whole and wrong:
+        raise AudioError(f"{file} {wrong}.")
+    return places
 
 
 @functools.lru_cache(MANY)
-def _members(file: str, _size: int, _changed: int) -> dict[str, tuple[int, int]]:
+def _members(file: str, _size: int, _changed: int) -> tuple[dict[str, tuple[int, int]], str]:
+    """Find the members, and what is wrong with the file as a whole."""
     places: dict[str, tuple[int, int]] = {}
+    wrong, end = "", 0
     try:
-        with tarfile.open(file, "r:") as tar:
-            try:
+        with tarfile.open(file, "r:") as tar, open(file, "rb") as content:
+            with contextlib.suppress(tarfile.ReadError):  # cut off: what lies before can be read
                 while (entry := tar.next()) is not None:
+                    name, end = entry.name.removeprefix("./"), tar.offset
                     if entry.isreg():
-                        places[entry.name.removeprefix("./")] = entry.offset_data, entry.size
-            except tarfile.ReadError:
-                pass  # cut off: what lies before can be read, and what is asked for beyond is told
+                        wrong = (
+                            f"holds {quoted(name)} twice; give each of its files a name" if name in places else wrong
+                        )
+                        places[name] = entry.offset_data, entry.size
+            content.seek(end)
+            if content.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:  # with which a tar file ends
+                after = quoted(next(reversed(places), "its beginning"))
+                wrong = f"is cut off or damaged after {after}; give it as it was made"
     except (tarfile.TarError, OSError, EOFError) as error:
         raise AudioError(
             f"{file} cannot be read as a tar file: {error}. One was expected that is not compressed."
         ) from error
-    return places
+    return places, wrong
 
 
 class Table:
@@ -115,6 +127,8 @@ class Table:
             self.schema = self._file.schema_arrow
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise AudioError(f"{path} cannot be read as Parquet: {first_line(error)}.") from error
+        if twice := [name for name in self.schema.names if self.schema.names.count(name) > 1]:
+            raise AudioError(f"{path} has the column {quoted(twice[0])} twice; name its columns differently.")
         about = self._file.metadata
         self.rows = about.num_rows
         self._ends = [*itertools.accumulate(about.row_group(n).num_rows for n in range(about.num_row_groups))]

@@ -78,6 +78,25 @@ def test_a_file_that_is_cut_ends_in_one_sentence(manifest: Manifest, tmp_path: P
         Manifest.read(tmp_path / "nowhere.parquet")
 
 
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        ({"emotion": pa.array([b"\xff"]).view(pa.string())}, "cannot be read as Parquet"),
+        ({"votes": pa.array([["anger", "fear"]])}, "cannot be read as Parquet"),
+        ({"when": pa.array([2**62], pa.timestamp("ms"))}, "cannot be read as Parquet"),
+        ({"speaker": pa.array(["y"])}, "has the column speaker twice; name its columns differently"),
+    ],
+)
+def test_columns_that_no_manifest_has_end_in_one_sentence(
+    column: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    rows = {"id": ["a"], "audio": ["a.wav"], "speaker": ["x"]}
+    table = pa.table(rows)
+    pq.write_table(table.append_column(*column.popitem()), tmp_path / "m.parquet")
+    with pytest.raises(SereneError, match=sentence):
+        Manifest.read(tmp_path / "m.parquet")
+
+
 def test_text_that_parquet_cannot_hold_leaves_the_former_file(manifest: Manifest, tmp_path: Path) -> None:
     manifest.write(tmp_path / "m.parquet")
     odd = Manifest([Utterance(id="\udce4", audio="a.wav", speaker="s")])

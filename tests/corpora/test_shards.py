@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
-from corpus_trees import CLIPS, huggingface, webdataset
+from corpus_trees import CLIPS, huggingface, sound_files, webdataset
 
 from serene import inside, sound
 from serene.corpora.manifest import Manifest
@@ -92,6 +93,55 @@ def test_labels_that_are_none_are_named(text: str, sentence: str, tmp_path: Path
         prepare("webdataset", tmp_path / "x.tar")
 
 
+def packed(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            (entry := tarfile.TarInfo(name.partition(" ")[0])).size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("end", ["data", "header", "members", "blocks", "damaged header"])
+def test_a_shard_that_is_cut_is_refused_wherever_that_is(end: str, tmp_path: Path) -> None:
+    path = webdataset(tmp_path) / "train-000.tar"
+    with tarfile.open(path) as tar:
+        *_, before, last = tar.getmembers()
+        whole, begin = path.read_bytes(), last.offset
+    if end == "damaged header":
+        path.write_bytes(whole[:begin] + b"x" * 512 + whole[begin + 512 :])
+    else:
+        cut = {"data": last.offset_data + 9, "header": begin + 99, "members": begin, "blocks": last.offset_data + 512}
+        path.write_bytes(whole[: cut[end]])
+    named = last.name if end == "blocks" else rf"({before.name}|{last.name})"
+    with pytest.raises(
+        SereneError, match=rf"train-000\.tar is cut off or damaged after {named}; give it as it was made"
+    ):
+        prepare("webdataset", tmp_path)
+
+
+def test_names_that_occur_twice_in_a_shard_are_refused_and_hidden_ones_passed_over(tmp_path: Path) -> None:
+    sound_file = sound_files(tmp_path, ["a.flac"]) / "a.flac"
+    clip = {"a.flac": sound_file.read_bytes(), "a.json": b'{"speaker": "x"}'}
+    packed(tmp_path / "x.tar", clip | {"._a.flac": b"AppleDouble", ".DS_Store": b"more", "d/._b.flac": b"and more"})
+    (found,) = prepare("webdataset", tmp_path / "x.tar")
+    assert found.id == "a"
+    packed(tmp_path / "x.tar", clip | {"a.flac again": clip["a.flac"]})
+    with pytest.raises(SereneError, match=r"x\.tar holds a\.flac twice; give each of its files a name"):
+        prepare("webdataset", tmp_path / "x.tar")
+
+
+def test_labels_in_another_encoding_are_refused_rather_than_guessed(tmp_path: Path) -> None:
+    sound_file = sound_files(tmp_path, ["a.flac"]) / "a.flac"
+    clip = {"a.v1.flac": sound_file.read_bytes()}
+    said = '{"speaker": "J\u00fcrgen"}'.encode()
+    packed(tmp_path / "x.tar", clip | {"a.json": b"\xef\xbb\xbf" + said})
+    (found,) = prepare("webdataset", tmp_path / "x.tar")
+    assert found.speaker == "J\u00fcrgen"
+    packed(tmp_path / "x.tar", clip | {"a.json": said.decode().encode("latin-1")})
+    with pytest.raises(SereneError, match=r"x\.tar/a\.json is no UTF-8 text, as labels have to be"):
+        prepare("webdataset", tmp_path / "x.tar")
+
+
 def test_a_dataset_of_hugging_face_is_read_from_where_it_lies(tmp_path: Path) -> None:
     folder, loose = huggingface(tmp_path / "set"), tmp_path / "loose"
     manifest = prepare("huggingface", folder)
@@ -135,6 +185,10 @@ def test_a_parquet_file_that_is_cut_or_has_no_sounds_is_told(tmp_path: Path) -> 
         sound.read(path / "0")
     pyarrow.parquet.write_table(pyarrow.table({"speaker": ["x"]}), path)
     with pytest.raises(AudioError, match="has no column of sounds; it has: speaker"):
+        prepare("huggingface", tmp_path)
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["x"]), pyarrow.array(["y"])], ["speaker", "speaker"])
+    pyarrow.parquet.write_table(twice, path)
+    with pytest.raises(AudioError, match="has the column speaker twice; name its columns differently"):
         prepare("huggingface", tmp_path)
 
 

@@ -26,17 +26,20 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     arrow, parquet = pyarrow()
     try:
         with regular(path).open("rb") as opened, parquet.ParquetFile(opened) as file:
-            if absent := [name for name in NEEDED if name not in file.schema_arrow.names]:
+            names = file.schema_arrow.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise SereneError(f"{path} has the column {quoted(twice[0])} twice; name its columns differently.")
+            if absent := [name for name in NEEDED if name not in names]:
                 raise SereneError(
                     f"{path} has no column '{absent[0]}'; a manifest has {', '.join(NEEDED)}. "
-                    f"It has: {quoted(', '.join(file.schema_arrow.names))}."
+                    f"It has: {quoted(', '.join(names))}."
                 )
             number = itertools.count(1)
             for batch in file.iter_batches(AT_ONCE):
                 for row in batch.to_pylist():
                     row["votes"] = dict(row["votes"]) if isinstance(row.get("votes"), list) else row.get("votes")
                     yield f"{path}, row {next(number)}", row
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:  # of whatever it holds
         why = first_line(error)
         raise SereneError(f"{path} cannot be read as Parquet: it is cut off or something else ({why}).") from error
 

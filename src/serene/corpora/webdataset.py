@@ -47,13 +47,14 @@ def read(folder: Path) -> Manifest:
 def _clips(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give the key of each sound, and its row."""
     found: dict[str, dict[str, str]] = {}  # key -> ending -> member
-    for member in inside.members(str(shard)):
+    for member in inside.members(str(shard), whole=True):
         name = PurePosixPath(member)
         stem, _, ending = name.name.partition(".")
-        found.setdefault(str(name.with_name(stem)), {})[f".{ending.lower()}"] = member
+        if stem:  # what begins with a dot is hidden, such as the companions that macOS writes
+            found.setdefault(str(name.with_name(stem)), {})[f".{ending.lower()}"] = member
     part = part_of(shard.stem)
     for key, files in found.items():
-        sounds = [member for ending, member in files.items() if ending in DECODED]
+        sounds = [member for ending, member in files.items() if ending.endswith(DECODED)]
         if not sounds:
             continue
         row: dict[str, Any] = {"split": part} if part else {}
@@ -73,4 +74,7 @@ def _labels(shard: Path, member: str) -> dict[str, Any]:
 
 
 def _text(shard: Path, member: str) -> str:
-    return inside.read(str(shard), member).decode("utf-8", "replace")
+    try:
+        return inside.read(str(shard), member).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SereneError(f"{shard}/{member} is no UTF-8 text, as labels have to be: {error}.") from error
