@@ -198,10 +198,13 @@ def _address(on: str) -> str | None:
 def _unanswered(on: str, error: BaseException) -> SereneError:
     """Say why there is no Ray: of an address, or of this machine."""
     why = quoted(getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0], 200)
-    if "://" not in on:
+    named = os.environ.get("RAY_ADDRESS")
+    where = on if "://" in on else named and f"{named}, which RAY_ADDRESS names"
+    if not where:
         return SereneError(f"No Ray could be started or reached on this machine: {why}; try again, or leave --on out.")
     return SereneError(
-        f"No Ray answers at {on} ({why}); give the HOST:PORT that `ray start --head` said, on a machine of its cluster."
+        f"No Ray answers at {where} ({why}); give the HOST:PORT that `ray start --head` said, on a machine of its "
+        "cluster."
     )
 
 
@@ -214,4 +217,5 @@ def _versions() -> dict[str, str | None]:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(regular(file).read_bytes()).hexdigest()
+    with regular(file).open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -21,16 +22,17 @@ from serene.errors import AudioError, MissingExtra, first_line, quoted
 
 TAR, PARQUET = ".tar", ".parquet"
 REMOTE = "hf://"
+LEADS_IN = re.compile(rf"(?:{re.escape(TAR)}|{re.escape(PARQUET)}){re.escape(os.sep)}")
 MANY = 16  # files whose members' places are in memory
 _reading = threading.Lock()  # of a group of rows, which several threads want at once
 
 
 def parted(path: str | Path) -> tuple[str, str] | None:
     """Part a path into a file and what is meant inside it; None where it does not lead into one."""
-    for end in (TAR, PARQUET):
-        file, found, member = str(path).partition(f"{end}{os.sep}")
-        if found and (is_remote(path) or os.path.isfile(file + end)):
-            return file + end, member
+    for found in LEADS_IN.finditer(str(path)):
+        file, member = str(path)[: found.end() - 1], str(path)[found.end() :]
+        if is_remote(path) or os.path.isfile(file):
+            return file, member
     return None
 
 
@@ -137,7 +139,7 @@ class Table:
         held += [n for n, kind in kinds.items() if arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)]
         if not held:
             raise AudioError(f"{path} has no column of sounds; it has: {', '.join(kinds)}.")
-        self.column = held[0]
+        self.column = min(held, key=lambda name: "audio" not in name.lower())  # pictures are held so, too
         self._group: tuple[int, Any] = (-1, None)  # its number, and the sounds of its rows
 
     def sound(self, row: str) -> bytes:

@@ -192,6 +192,17 @@ def test_a_parquet_file_that_is_cut_or_has_no_sounds_is_told(tmp_path: Path) -> 
         prepare("huggingface", tmp_path)
 
 
+def test_sounds_are_found_beside_pictures_and_in_folders_that_are_called_like_shards(tmp_path: Path) -> None:
+    folder = huggingface(tmp_path / "set.tar/data.parquet")
+    whole = pyarrow.parquet.read_table(folder / PARQUET)
+    pictures = pyarrow.array([{"bytes": b"picture", "path": "x.png"}] * len(whole))
+    pyarrow.parquet.write_table(whole.add_column(0, "image", pictures), folder / PARQUET)
+    (folder / "more.parquet").mkdir()
+    assert said(prepare("huggingface", tmp_path)) == [*CLIPS.values()]
+    webdataset(tmp_path / "other.tar")
+    assert said(prepare("webdataset", tmp_path)) == [*CLIPS.values()]
+
+
 def test_a_dataset_on_the_hub_keeps_its_address(hub: Hub, tmp_path: Path) -> None:
     manifest = prepare("huggingface", Path("hf://datasets/owner/voices"))
     address = f"hf://datasets/owner/voices/data/{PARQUET}"

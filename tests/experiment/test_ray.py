@@ -95,7 +95,7 @@ def test_workers_compare_the_manifest_that_is_read(end: str, tiny_recipe: Path, 
     manifest = tmp_path / f"clips{end}"
     Manifest.read(made_up).write(manifest)
     plan = make_plan(recipe.load(tiny_recipe, [f"corpus.path={manifest}"]), tmp_path / "runs")
-    assert files_of(plan) == [plan.run.folder / "recipe.yaml", manifest]
+    assert files_of(plan) == [plan.run.folder / "corpus.json", manifest]
 
 
 @pytest.mark.parametrize("on", ["spark", "rays://a:1", "ray://", "ray://head", "ray://:1", "ray:a", ""])
@@ -114,6 +114,15 @@ def test_an_address_that_does_not_answer_is_named(serene: Serene, tiny_recipe: P
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"error: No Ray answers at {address} (Connection refused); give the HOST:PORT that ")
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_address_of_the_environment_that_does_not_answer_is_named(
+    serene: Serene, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    ended = serene("train", tiny_recipe, "--on", "ray", "-o", tmp_path / "runs")
+    assert (ended.code, ended.out) == (2, "")
+    assert "No Ray answers at 127.0.0.1:1, which RAY_ADDRESS names (" in ended.err
 
 
 def test_without_ray_the_extra_is_named(

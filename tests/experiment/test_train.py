@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import quick_trials
+from corpus_trees import CLIPS, huggingface, webdataset
 
 from serene import sound
 from serene.audio.mfcc import Mfcc
@@ -24,7 +25,7 @@ from serene.experiment import recipe, trial
 from serene.experiment.plan import load_corpus, make_plan
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of, write_report
-from serene.experiment.train import train
+from serene.experiment.train import _clips_of, train
 from serene.models.model import EmotionModel
 from serene.protocols import make_splits
 
@@ -172,6 +173,29 @@ def test_a_folder_is_prepared_once_and_anew_when_it_changes(made_up: Path, tiny_
     next((tmp_path / "corpus/audio").iterdir()).write_bytes(b"damaged")
     assert len(read()) == 47
     assert len(list((tmp_path / "runs/manifests").glob("*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize(("corpus", "made"), [("webdataset", webdataset), ("huggingface", huggingface)])
+def test_a_shard_alone_is_a_corpus_that_is_read_once(
+    corpus: str, made: Callable[[Path], Path], tiny_recipe: Path, tmp_path: Path
+) -> None:
+    (shard,) = made(tmp_path / "shards").iterdir()
+    settings = recipe.load(tiny_recipe, [f"corpus.name={corpus}", f"corpus.path={shard}"]).corpus
+    told = []
+    first = load_corpus(settings, tmp_path / "runs", lambda *news: told.append(news))
+    assert told[-1] == ("decoding", len(CLIPS), len(CLIPS))
+    told.clear()
+    assert load_corpus(settings, tmp_path / "runs", lambda *news: told.append(news)).utterances == first.utterances
+    assert not told
+    first.write(tmp_path / "m.parquet")
+    prepared = replace(settings, path=str(tmp_path / "m.parquet"))
+    assert load_corpus(prepared, tmp_path / "runs").utterances == first.utterances
+
+
+def test_clips_of_several_splits_are_computed_once(made_up: Path) -> None:
+    splits = make_splits("speaker_folds", Manifest.read(made_up), {"folds": 2, "validation": "random20"})
+    assert len(_clips_of(splits, "train", "validation", "test")) == len(Manifest.read(made_up))
+    assert {u.id for u in _clips_of(splits[:1], "train")} == {u.id for u in splits[0].train}
 
 
 def test_a_corpus_that_is_made_only_now_is_not_remembered_as_absent(

@@ -53,7 +53,7 @@ def read(folder: Path) -> Manifest:
 
 def _files(address: str, folder: Path) -> list[str]:
     if not inside.is_remote(address):
-        found = [folder] if folder.is_file() else sorted(folder.rglob(f"*{inside.PARQUET}"))
+        found = [folder] if folder.is_file() else sorted(p for p in folder.rglob(f"*{inside.PARQUET}") if p.is_file())
         return [str(path.absolute()) for path in found]
     hub = inside.hub()
     try:

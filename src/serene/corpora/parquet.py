@@ -44,6 +44,16 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise SereneError(f"{path} cannot be read as Parquet: it is cut off or something else ({why}).") from error
 
 
+def is_manifest(path: Path) -> bool:
+    """Tell a manifest from a dataset with sounds in it: where the one has paths of sounds, the other has none."""
+    arrow, parquet = pyarrow()
+    try:
+        schema = parquet.read_schema(path)
+    except (arrow.ArrowException, OSError):
+        return False  # who reads it says what is wrong
+    return "audio" in schema.names and schema.field("audio").type == arrow.string()
+
+
 def write_rows(rows: Iterable[Mapping[str, Any]], numbers: Iterable[str], path: Path) -> None:
     """Write rows, each a mapping of columns, and of such further numbers.
 

@@ -32,7 +32,11 @@ def read(folder: Path) -> Manifest:
         SereneError: no shard, one that is cut off or compressed, a label that is no JSON, or what a table is refused
             for.
     """
-    shards = [folder] if folder.suffix == inside.TAR and folder.is_file() else sorted(folder.rglob(f"*{inside.TAR}"))
+    shards = (
+        [folder]
+        if folder.suffix == inside.TAR and folder.is_file()
+        else sorted(p for p in folder.rglob(f"*{inside.TAR}") if p.is_file())
+    )
     named = {str(shard.relative_to(folder) if shard != folder else shard.name): shard for shard in shards}
     rows = {f"{name}, {key}": row for name, shard in named.items() for key, row in _clips(shard)}
     if not rows:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serene import protocols
+from serene import inside, protocols
 from serene.audio.augment import Augment, Copy
 from serene.audio.input_spec import FrontEnd
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import MANIFESTS, Manifest, Utterance
+from serene.corpora.parquet import is_manifest
 from serene.corpora.prepare import folder_of, hashed, prepare
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted
@@ -247,7 +248,7 @@ def load_corpus(
         )
     if _is_prepared(settings.name, path):
         manifest = _read(path, settings.name, section, progress)
-    elif (kept := _kept_manifest(runs, settings.name, path)).exists() and path.is_dir():
+    elif (kept := _kept_manifest(runs, settings.name, path)).exists() and settings.name != "table":
         manifest = Manifest.read(kept)
     else:  # a table is prepared each time: its own file does not tell whether the clips it names have changed
         manifest = prepare(settings.name, path, progress=lambda done, of: progress("decoding", done, of))
@@ -258,7 +259,7 @@ def load_corpus(
 def files_of(plan: Plan) -> list[Path]:
     """Name the small files that a plan hangs on: its manifests, and what its run's folder says it is of."""
     runs, recipe = plan.run.folder.parent, plan.recipe
-    found = [plan.run.folder / "recipe.yaml"]
+    found = [plan.run.folder / OF_THE_CORPUS[0]]
     for own in filter(None, (recipe.corpus, recipe.speakers)):
         path = folder_of(own.name, own.path)
         assert path is not None  # or there would be no plan
@@ -268,6 +269,8 @@ def files_of(plan: Plan) -> list[Path]:
 
 def _is_prepared(corpus: str, path: Path) -> bool:
     """Tell a manifest from a corpus that has to be read first."""
+    if corpus == "huggingface" and path.suffix == inside.PARQUET:
+        return is_manifest(path)
     return path.suffix in MANIFESTS and corpus != "table"
 
 
@@ -285,7 +288,7 @@ def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest
 
 def _kept_manifest(runs: Path, corpus: str, folder: Path) -> Path:
     """Name the prepared manifest of a corpus folder by its files' names, sizes and times, without reading them."""
-    if not folder.exists():
+    if not folder.exists() and corpus != "huggingface":  # which may lie on a hub
         return runs / "manifests" / f"{corpus}-absent.jsonl"  # the reader says what is missing, and where it is had
     paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     lines = [f"{p.relative_to(folder)} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in paths]

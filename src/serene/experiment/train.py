@@ -10,11 +10,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from serene import cluster
 from serene.audio.dataset import warm
 from serene.audio.mfcc import CEPSTRA
 from serene.audio.store import Store
 from serene.corpora.manifest import Utterance
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError
 from serene.evaluation.label_calibration import LabelCalibration
 from serene.evaluation.report import Report
@@ -270,16 +273,23 @@ def _computed(stages: Sequence[Stage], progress: Progress) -> Path:
 
 def _warm(planned: Plan, splits: list[Split], beginning: Path | None, progress: Progress) -> None:
     """Compute the features that the trainings to come will read."""
-    clips = {u.id: u for s in splits for u in (*s.train, *s.validation, *s.test, *s.unlabelled)}
     if not splits:
         return
     store = Store(planned.store, stored_by(planned.recipe, beginning))
-    warm(list(clips.values()), store, lambda done, of: progress("features", done, of))
-    training = {u.id: u for s in splits for u in s.train}
+    clips = _clips_of(splits, "train", "validation", "test", "unlabelled")
+    warm(clips, store, lambda done, of: progress("features", done, of))
     for number, copies in enumerate(copies_of(planned.recipe, store), 1):
-        warm(list(training.values()), copies, lambda done, of, n=number: progress(f"copies {n}", done, of))
+        warm(_clips_of(splits, "train"), copies, lambda done, of, n=number: progress(f"copies {n}", done, of))
     warm(planned.speakers, store, lambda done, of: progress("speakers' features", done, of))
     if "cepstra" in planned.recipe.needs:
-        unlabelled = {u.id: u for s in splits for u in s.unlabelled}
         cepstra = Store(planned.store, CEPSTRA)
-        warm(list(unlabelled.values()), cepstra, lambda done, of: progress("cepstra", done, of))
+        warm(_clips_of(splits, "unlabelled"), cepstra, lambda done, of: progress("cepstra", done, of))
+
+
+def _clips_of(splits: Sequence[Split], *parts: str) -> Utterances:
+    """Give the clips in some parts of splits, each once."""
+    clips = Utterances.of(())
+    for split in splits:
+        clips = Utterances.joined((clips, *(getattr(split, part) for part in parts)))
+        clips = clips.take(np.sort(np.unique(clips.keys("id"), return_index=True)[1]))
+    return clips
