@@ -55,7 +55,7 @@ def prepare(
     from serene.corpora.prepare import folder_of
     from serene.corpora.prepare import prepare as prepare_corpus
 
-    if output.suffix not in MANIFESTS:
+    if output.suffix.lower() not in MANIFESTS:
         raise SereneError(
             f"The manifest's name is {output.name}; one that ends in {' or '.join(MANIFESTS)} was expected."
         )

@@ -50,7 +50,7 @@ Sounds = Annotated[list[Path], typer.Argument(help="Sounds, or folders of them."
 
 @app.command()
 def predict(
-    sounds: Annotated[list[Path], typer.Argument(help="Sounds, or folders of them; or a manifest (.jsonl).")],
+    sounds: Annotated[list[Path], typer.Argument(help="Sounds, or folders of them; or a manifest (.jsonl, .parquet).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; else the terminal.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="csv, json, jsonl; vtt or png of timelines.")] = None,
     timeline: Annotated[bool, typer.Option("--timeline", help="Scores over time, window by window.")] = False,

@@ -132,7 +132,7 @@ class Manifest:
         write_left_out(self.left_out, beside(path))  # first: where there is a manifest, nothing is missing beside it
         rows = (u.to_dict() | {"audio": portable(u.audio, path.parent)} for u in self.utterances)
         with whole_file(path) as temporary:
-            if path.suffix == MANIFESTS[1]:
+            if path.suffix.lower() == MANIFESTS[1]:
                 numbers = {name for own in self.utterances.values("numbers") for name in own}
                 parquet.write_rows(rows, numbers, temporary)
             else:
@@ -156,7 +156,7 @@ def utterances_of(path: Path) -> Iterator[Utterance]:
     Raises:
         SereneError: no such file, or a row that is not an utterance (named by its number).
     """
-    if path.suffix == MANIFESTS[1]:
+    if path.suffix.lower() == MANIFESTS[1]:
         yield from (_placed(row, where, path.parent) for where, row in parquet.rows_of(path))
         return
     try:

@@ -269,9 +269,9 @@ def files_of(plan: Plan) -> list[Path]:
 
 def _is_prepared(corpus: str, path: Path) -> bool:
     """Tell a manifest from a corpus that has to be read first."""
-    if corpus == "huggingface" and path.suffix == inside.PARQUET:
+    if corpus == "huggingface" and path.suffix.lower() == inside.PARQUET:
         return is_manifest(path)
-    return path.suffix in MANIFESTS and corpus != "table"
+    return path.suffix.lower() in MANIFESTS and corpus != "table"
 
 
 def _read(path: Path, corpus: str, section: str, progress: Progress) -> Manifest:
