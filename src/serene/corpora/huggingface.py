@@ -40,15 +40,22 @@ def read(folder: Path) -> Manifest:
             is refused for.
         MissingExtra: pyarrow, or for the hub huggingface_hub, is not installed.
     """
+    return manifest_of(_rows(folder), folder)
+
+
+def _rows(folder: Path) -> Rows:
     address = re.sub("^hf:/+", inside.REMOTE, str(folder))  # a `Path` keeps one slash of two
     files = _files(address, folder)
     if not files:
         expected = f"{inside.PARQUET} files with sounds, one of them, or hf://datasets/OWNER/NAME with such files"
         raise not_found("a dataset of Hugging Face", folder, expected, HOME, LICENCE)
     base = os.path.dirname(address) if address.endswith(inside.PARQUET) else address
-    named = {os.path.relpath(file, base): file for file in files}  # several folders may have files of one name
-    rows = {f"{name}, row {n}": row for name, file in named.items() for n, row in enumerate(_rows(file, name))}
-    return manifest_of(Rows(rows, True, ()), folder)
+    rows = Rows(lambda _, place: ", row ".join(place.rsplit("/", 1)))
+    for file in files:
+        name = os.path.relpath(file, base)  # several folders may have files of one name
+        for number, row in enumerate(_labelled(file, name)):
+            rows.append(row, f"{name}/{number}")
+    return rows
 
 
 def _files(address: str, folder: Path) -> list[str]:
@@ -64,7 +71,7 @@ def _files(address: str, folder: Path) -> list[str]:
         raise SereneError(f"{address} cannot be read: {why or type(error).__name__}.") from error
 
 
-def _rows(file: str, name: str) -> Iterator[dict[str, Any]]:
+def _labelled(file: str, name: str) -> Iterator[dict[str, Any]]:
     table = inside.table(file)
     names, part = _classes(table), part_of(Path(file).stem)
     known = {plain(column) for column in table.schema.names}

@@ -15,6 +15,7 @@ from typing import Any
 from serene import inside
 from serene.corpora.folder import not_found
 from serene.corpora.manifest import Manifest
+from serene.corpora.repeats import repeated
 from serene.corpora.rows import Rows, part_of
 from serene.corpora.table import manifest_of
 from serene.errors import SereneError
@@ -32,16 +33,22 @@ def read(folder: Path) -> Manifest:
         SereneError: no shard, one that is cut off or compressed, a label that is no JSON, or what a table is refused
             for.
     """
+    return manifest_of(_rows(folder), folder)
+
+
+def _rows(folder: Path) -> Rows:
     shards = [folder] if folder.suffix == inside.TAR and folder.is_file() else sorted(folder.rglob(f"*{inside.TAR}"))
-    named = {str(shard.relative_to(folder) if shard != folder else shard.name): shard for shard in shards}
-    rows = {f"{name}, {key}": row for name, shard in named.items() for key, row in _clips(shard)}
+    rows = Rows(lambda _, place: place)
+    for shard in shards:
+        name = shard.relative_to(folder) if shard != folder else shard.name
+        for key, row in _clips(shard):
+            rows.append(row, f"{name}, {key}")
     if not rows:
         expected = f"{inside.TAR} files, not compressed, with sounds ({', '.join(DECODED)}) and JSON, or one of them"
         raise not_found("shards of WebDataset", folder, expected, HOME, LICENCE)
-    if len({str(row["id"]) for row in rows.values()}) < len(rows):  # as where each shard begins to count anew
-        for place, row in rows.items():
-            row["id"] = place.replace(f"{inside.TAR}, ", "/")
-    return manifest_of(Rows(rows, True, ()), folder)
+    if repeated(lambda: map(str, rows.values("id"))).any():  # as where each shard begins to count anew
+        return rows.replacing({**row, "id": place.replace(f"{inside.TAR}, ", "/")} for place, row in rows)
+    return rows
 
 
 def _clips(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
