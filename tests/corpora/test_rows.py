@@ -20,7 +20,7 @@ def rows_of(tmp_path: Path, text: str | bytes, name: str = "rows.csv", encoding:
 
 
 def held(found: Rows) -> list[Row]:
-    return list(found.rows.values())
+    return [row for _, row in found]
 
 
 # --- lines and quotes
@@ -31,7 +31,7 @@ def test_in_tab_separated_files_a_quote_is_a_character_like_any_other(tmp_path: 
     found = rows_of(tmp_path, text)
     assert [row["path"] for row in held(found)] == ["a.wav", "b.wav", "c.wav", "d.wav"]
     assert [row["text"] for row in held(found)[:3]] == ['"Hello, world!', '5" of rain', 'say "no"']
-    assert list(found.rows) == ["row 1 (line 2)", "row 2 (line 3)", "row 3 (line 4)", "row 4 (line 5)"]
+    assert [place for place, _ in found] == ["row 1 (line 2)", "row 2 (line 3)", "row 3 (line 4)", "row 4 (line 5)"]
 
 
 def test_quotes_around_whole_fields_of_tab_separated_files_are_taken_off(tmp_path: Path) -> None:
@@ -71,12 +71,12 @@ def test_lines_end_as_they_do_on_any_system_and_nowhere_else(end: str, tmp_path:
     assert [row["path"] for row in held(found)] == ["a.wav", "b.wav"]
     assert found.remarks == ()
     objects = [json.dumps({"path": name, "text": "one\u2028two"}, ensure_ascii=False) for name in ("a.wav", "b.wav")]
-    assert len(rows_of(tmp_path, end.join(objects), "rows.jsonl").rows) == 2
+    assert len(rows_of(tmp_path, end.join(objects), "rows.jsonl")) == 2
 
 
 def test_empty_rows_are_skipped_and_counted_and_lines_stay_right(tmp_path: Path) -> None:
     found = rows_of(tmp_path, "\npath,speaker\n\na.wav,s\n , \nb.wav,t\n,,,\n,\n\n")
-    assert list(found.rows) == ["row 1 (line 4)", "row 2 (line 6)"]
+    assert [place for place, _ in found] == ["row 1 (line 4)", "row 2 (line 6)"]
     assert found.remarks == ("Empty rows skipped: 6.",)
     assert rows_of(tmp_path, "path,speaker\na.wav,s\n").remarks == ()
 
@@ -147,12 +147,12 @@ NAMED = [{"id": name, **row} for name, row in CLIPS.items()]
 def test_shapes_of_json(value: Any, rows: Any, indent: int | None, tmp_path: Path) -> None:
     found = rows_of(tmp_path, json.dumps(value, indent=indent), "rows.txt")
     assert held(found) == rows
-    assert list(found.rows) == [f"row {number}" for number in range(1, len(rows) + 1)]
+    assert [place for place, _ in found] == [f"row {number}" for number in range(1, len(rows) + 1)]
 
 
 def test_json_lines_are_placed_by_their_lines(tmp_path: Path) -> None:
     found = rows_of(tmp_path, '\n{"wav": "a.wav"}\n\n\n"b.wav"\n', "rows.jsonl")
-    assert (held(found), list(found.rows)) == (
+    assert (held(found), [place for place, _ in found]) == (
         [{"wav": "a.wav"}, {"audio": "b.wav"}],
         ["row 1 (line 2)", "row 2 (line 5)"],
     )

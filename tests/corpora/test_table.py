@@ -253,6 +253,19 @@ def test_equal_rows_count_once_and_unequal_ones_are_named(folder: Path) -> None:
         read(written(folder / "t.csv", f"path,speaker,emotion\n{rows}"))
 
 
+@pytest.mark.parametrize(("one", "other"), [({"emotion": None}, {}), ({"end": 0.05}, {"end": 0.05, "duration": 0.05})])
+def test_rows_that_say_the_same_in_different_columns_are_named(one: Any, other: Any, folder: Path) -> None:
+    rows = [{"wav": "a/one.wav", "speaker": "s", **further} for further in (one, other)]
+    message = r"row 1 and row 2 are both 'a/one#0' and say the same in different columns\. Delete one"
+    with pytest.raises(SereneError, match=message):
+        read(written(folder / "t.json", json.dumps(rows)))
+
+
+def test_a_path_that_is_no_file_and_has_no_name_is_left_out(folder: Path) -> None:
+    manifest = read(written(folder / "t.csv", "id,path,speaker\nx,/,s\ny,a/one.wav,s\n"))
+    assert [(clip.id, clip.reason) for clip in manifest.left_out] == [("x", "no such file: /")]
+
+
 @pytest.mark.parametrize("separator", [" ", "\t", ","])
 def test_a_list_of_paths_and_labels_knows_no_speaker(separator: str, folder: Path) -> None:
     manifest = read(written(folder / "t.txt", f"a/one.wav{separator}angry\nb/one.wav{separator}fear\n"))
@@ -395,3 +408,19 @@ def test_an_offset_beside_an_onset_is_the_end_and_alone_it_is_the_start(folder: 
 def test_a_duration_that_agrees_with_the_end_is_kept(folder: Path) -> None:
     (clip,) = read(written(folder / "t.csv", "file,spk,start,end,duration\na/one.wav,s,0.01,0.05,0.04\n"))
     assert (clip.start, clip.duration) == (0.01, 0.04)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a/one.wav,s,0,", "a/one.wav,s,1,2", "b/one.wav,s,3,2"], r"row 1 .*: start is 0, and no end"),
+        (["a/one.wav,s,0,", "b/one.wav,s,3,2", "b/one.wav,s,1,2"], r"row 2 .*: start 3, end 2 contradict"),
+        (["a/one.wav,s,3,2", "b/one.wav,s,0,soon"], r"row 2 .*: the end is 'soon'"),
+        (["a/one.wav,,0,1", "b/one.wav,s,3,2"], r"row 2 .*: start 3, end 2 contradict"),
+        (["a/one.wav,s,0,1", "a/one.wav,t,0,1", "b/one.wav,,0,1"], r"row 1 .* and row 2 .* differ in speaker"),
+        (["a/one.wav,s,0,1", "b/one.wav,,0,1", "a/one.wav,t,0,1"], r"row 2 .*: the column 'speaker' is missing"),
+    ],
+)
+def test_the_first_wrong_row_is_named_of_what_is_looked_for_first(rows: list[str], message: str, folder: Path) -> None:
+    with pytest.raises(SereneError, match=message):
+        read(written(folder / "t.csv", "\n".join(["file,spk,start,end", *rows])))

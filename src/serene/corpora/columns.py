@@ -32,6 +32,11 @@ class Column:
         """Count the values."""
         return len(self._kept)
 
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the values, few of which are objects at the same time."""
+        for start in range(0, len(self), AT_ONCE):
+            yield from self.at(np.arange(start, min(start + AT_ONCE, len(self))))
+
     def append(self, value: Any) -> None:
         """Add a value."""
         if not self._kept.add(value):
@@ -92,13 +97,17 @@ class _Coded:
         return len(self.codes)
 
     def add(self, value: Any) -> bool:
-        if len(self.values) < FEW or len(self.values) * SHARE < len(self.codes) or _key(value) in self._code_of:
+        code = self._code_of.get(value if type(value) is str else _key(value))
+        if code is not None:
+            self.codes.append(code)
+            return True
+        if len(self.values) < FEW or len(self.values) * SHARE < len(self.codes):
             self.code(value)
             return True
         return False
 
     def code(self, value: Any) -> None:
-        key = value if type(value) is str else _key(value)
+        key = _key(value)
         code = self._code_of.get(key)
         if code is None:
             code = self._code_of[key] = len(self.values)
@@ -178,8 +187,10 @@ def _unpacked(found: bytearray) -> Any:
 
 def _key(value: Any) -> Any:
     """Tell values apart that are equal and differ in kind, such as 1 and 1.0."""
-    if type(value) is str:
+    if value is None or type(value) is str:
         return value
+    if type(value) is float:
+        return float, value
     return (dict, json.dumps(dict(value))) if isinstance(value, Mapping) else (type(value), value)
 
 

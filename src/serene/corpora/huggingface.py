@@ -25,7 +25,7 @@ from serene.corpora.manifest import Manifest
 from serene.corpora.rows import ALIASES, Rows, part_of
 from serene.corpora.spelling import plain
 from serene.corpora.table import manifest_of
-from serene.errors import SereneError
+from serene.errors import SereneError, first_line
 
 HOME = "Datasets are at https://huggingface.co/datasets."
 LICENCE = "the dataset's own"
@@ -40,31 +40,37 @@ def read(folder: Path) -> Manifest:
             is refused for.
         MissingExtra: pyarrow, or for the hub huggingface_hub, is not installed.
     """
+    return manifest_of(_rows(folder), folder)
+
+
+def _rows(folder: Path) -> Rows:
     address = re.sub("^hf:/+", inside.REMOTE, str(folder))  # a `Path` keeps one slash of two
     files = _files(address, folder)
-    if not files:
+    base = os.path.dirname(address) if address.endswith(inside.PARQUET) else address
+    rows = Rows(lambda _, place: ", row ".join(place.rsplit("/", 1)))
+    for file in files:
+        name = os.path.relpath(file, base)  # several folders may have files of one name
+        for number, row in enumerate(_labelled(file, name)):
+            rows.append(row, f"{name}/{number}")
+    if not rows:
         expected = f"{inside.PARQUET} files with sounds, one of them, or hf://datasets/OWNER/NAME with such files"
         raise not_found("a dataset of Hugging Face", folder, expected, HOME, LICENCE)
-    base = os.path.dirname(address) if address.endswith(inside.PARQUET) else address
-    named = {os.path.relpath(file, base): file for file in files}  # several folders may have files of one name
-    rows = {f"{name}, row {n}": row for name, file in named.items() for n, row in enumerate(_rows(file, name))}
-    return manifest_of(Rows(rows, True, ()), folder)
+    return rows
 
 
 def _files(address: str, folder: Path) -> list[str]:
     if not inside.is_remote(address):
-        found = [folder] if folder.is_file() else sorted(p for p in folder.rglob(f"*{inside.PARQUET}") if p.is_file())
+        found = [folder] if folder.is_file() else sorted(filter(Path.is_file, folder.rglob(f"*{inside.PARQUET}")))
         return [str(path.absolute()) for path in found]
     hub = inside.hub()
     try:
         wanted = address if address.endswith(inside.PARQUET) else f"{address.rstrip('/')}/**/*{inside.PARQUET}"
         return [f"{inside.REMOTE}{path}" for path in sorted(hub.glob(wanted))]
     except Exception as error:  # of the hub and of what lies between
-        why = str(error).partition("\n")[0].rstrip(".")
-        raise SereneError(f"{address} cannot be read: {why or type(error).__name__}.") from error
+        raise SereneError(f"{address} cannot be read: {first_line(error)}.") from error
 
 
-def _rows(file: str, name: str) -> Iterator[dict[str, Any]]:
+def _labelled(file: str, name: str) -> Iterator[dict[str, Any]]:
     table = inside.table(file)
     names, part = _classes(table), part_of(Path(file).stem)
     known = {plain(column) for column in table.schema.names}

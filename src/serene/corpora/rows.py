@@ -15,21 +15,18 @@ byte-order mark; any other encoding has to be named. Every line is one row: noth
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import io
 import json
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from serene.corpora.lines import Lines, lines_of
+from serene.corpora.row_columns import Row, Rows
 from serene.corpora.spelling import plain
 from serene.errors import SereneError, quoted
-from serene.files import regular
 from serene.sound import DECODED, NOT_DECODED
 
 ALIASES = {
@@ -56,55 +53,30 @@ PARTS = {  # as corpora call them -> as they are called here
     **dict.fromkeys(("validation", "valid", "val", "development", "dev", "publictest"), "validation"),
     **dict.fromkeys(("test", "privatetest"), "test"),
 }
-MARKS = (  # byte-order marks; the longer ones first, since they begin with the shorter
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (codecs.BOM_UTF8, "utf-8"),
-)
 SOUND = f"(?:{'|'.join(map(re.escape, (*DECODED, *NOT_DECODED)))})"  # how a path of one ends
 LISTED = re.compile(rf'"?(.+?{SOUND})"?(?:(\t|\s*[,;|]\s*|\s+)(\S.*))?', re.IGNORECASE)
 PARTED = re.compile(rf'"?(.+?)"?(?:\s*[,;|]\s*|\s+)"?({"|".join(PARTS)}|test\d+)"?', re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of a file, in order.
-
-    Attributes:
-        rows: where each row stands, for messages, such as `row 2 (line 3)`, -> its columns -> values; names as the file
-            has them, without blanks around.
-        headed: whether the file names its columns.
-        remarks: what was skipped or guessed.
-    """
-
-    rows: dict[str, Row]
-    headed: bool
-    remarks: tuple[str, ...]
-
 
 def read_rows(path: Path, encoding: str | None = None) -> Rows:
-    """Read a file of rows; empty rows are skipped and counted.
+    """Read a file of rows, line by line; empty rows are skipped and counted. One JSON value is decoded as a whole.
 
     Raises:
         SereneError: a file that cannot be read, is in another encoding, holds no row, or what is none (named by its
             place).
     """
-    lines = [line.removesuffix("\n") for line in io.StringIO(_text(path, encoding), newline=None)]
-    first = next((line for line in lines if line.strip()), "")
+    lines = lines_of(path, encoding)
+    first = next((line for line in lines() if line.strip()), "")
     try:
         if path.name.removesuffix(".gz").endswith((".json", ".jsonl", ".ndjson")) or first.lstrip()[:1] in ("{", "["):
             found = _json_rows(lines)
         else:
             names = {plain(_bare(name)) for name in next(_reader([first], first), ())}
-            found = _without_header(lines) if KNOWN.isdisjoint(names) else _separated(lines, first)
+            found = _without_header(lines()) if KNOWN.isdisjoint(names) else _separated(lines(), first)
     except (ValueError, csv.Error, RecursionError) as error:
         raise SereneError(f"{path} cannot be read as a table: {error}.") from error
-    if not found.rows:
+    if not found:
         raise SereneError(f"{path} is empty: a row for each clip was expected, and it holds none.")
     return found
 
@@ -121,30 +93,7 @@ def part_of(text: str) -> str | None:
     return None
 
 
-def _text(path: Path, encoding: str | None) -> str:
-    try:
-        data = regular(path).read_bytes()
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise SereneError(f"Cannot read {path}: {error}") from error
-    mark, used = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
-    used = encoding if encoding and used == "utf-8" else used
-    try:
-        text = data[len(mark) :].decode(used)
-        wrong = text.find("\0")
-    except UnicodeDecodeError as error:
-        text, wrong = data.decode("latin-1"), error.start
-    except (LookupError, UnicodeError) as error:
-        raise SereneError(f"There is no encoding '{encoding}'; utf-8, utf-16 or latin-1 is usual.") from error
-    if wrong < 0:
-        return text
-    raise SereneError(
-        f"{path}, line {text.count(chr(10), 0, wrong) + 1}: this is no {used} text. Save the table as CSV in UTF-8, or "
-        f"name its encoding, as with --encoding {'utf-16' if chr(0) in text else 'latin-1'}."
-    )
-
-
-def _reader(lines: Sequence[str], first: str) -> Any:
+def _reader(lines: Iterable[str], first: str) -> Any:
     """Take tables apart at what separates the columns in their first line."""
     delimiter = "\t" if "\t" in first else max(",;|", key=first.count)
     if delimiter not in first and len(words := first.lower().split()) > 1 and KNOWN.issuperset(words):
@@ -153,30 +102,35 @@ def _reader(lines: Sequence[str], first: str) -> Any:
     return csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=True)
 
 
-def _separated(lines: list[str], first: str) -> Rows:
-    reader, empty = _reader([*lines, ""], first), 0  # an open quote in the last line then runs on as well
-    names: list[str] = []
-    rows: dict[str, Row] = {}
-    short: list[str] = []
+def _on_line(number: int, line: float) -> str:
+    return f"row {number} (line {line:.0f})"
+
+
+def _separated(lines: Iterable[str], first: str) -> Rows:
+    reader = _reader(chain(lines, [""]), first)  # an open quote in the last line then runs on as well
+    rows, names = Rows(_on_line), list[str]()
+    empty, short, example = -1, 0, ""
     for line, fields in enumerate(reader, 1):
-        place = f"row {len(rows) + 1} (line {line})"
+        place = (len(rows) + 1, line)
         if reader.line_num != line:
             raise ValueError(
-                f'{place} runs over a line break: a quote (") opens a field and none closes it on the line'
+                f'{_on_line(*place)} runs over a line break: a quote (") opens a field and none closes it on the line'
             )
         if not any(field.strip() for field in fields):
-            empty += line <= len(lines)
+            empty += 1
         elif not names:
             names = _header(fields)
         elif any(field.strip() for field in fields[len(names) :]):
-            raise ValueError(f"{place} has more fields than the header has columns")
+            raise ValueError(f"{_on_line(*place)} has more fields than the header has columns")
         else:
             values = [_value(field, reader.dialect.delimiter) for field in fields]
-            rows[place] = {name: value for name, value in zip(names, values, strict=False) if name}
-            short += [place] if len(fields) < len(names) else []
+            rows.append({name: value for name, value in zip(names, values, strict=False) if name}, float(line))
+            if len(fields) < len(names):
+                short, example = short + 1, example or _on_line(*place)
     remarks = [f"Empty rows skipped: {empty}."] if empty else []
-    remarks += [f"Rows with fewer fields than the header: {len(short)}, such as {short[0]}."] if short else []
-    return Rows(rows, True, tuple(remarks))
+    remarks += [f"Rows with fewer fields than the header: {short}, such as {example}."] if short else []
+    rows.remarks = tuple(remarks)
+    return rows
 
 
 def _header(fields: Sequence[str]) -> list[str]:
@@ -198,24 +152,28 @@ def _value(field: str, delimiter: str) -> str:
     return _bare(field) if delimiter == "\t" else field
 
 
-def _without_header(lines: list[str]) -> Rows:
+def _without_header(lines: Iterable[str]) -> Rows:
     """Read a list: a path or name on each line; after a path perhaps its label, or its part."""
-    rows = {f"line {number}": _listed(line.strip()) for number, line in enumerate(lines, 1) if line.strip()}
-    width = len(next(iter(rows.values()), ()))
-    for place, fields in rows.items():
-        if len(fields) != width:
-            raise ValueError(
-                f"{place} has {len(fields)} columns and the first line {width}; "
-                "a first line that names the columns was expected, such as path,speaker,emotion"
-            )
-    beside = list(zip(*(fields[1:] for fields in rows.values()), strict=True))
-    names = ["split" if all(map(part_of, column)) else f"column {n}" for n, column in enumerate(beside, 2)]
-    unnamed = [n for n, name in enumerate(names) if name != "split"]
-    if len(unnamed) == 1:
+    rows, width, uneven = Rows(lambda _, line: f"line {line:.0f}", headed=False), 0, ""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        fields = _listed(line.strip())
+        width = width or len(fields)
+        if len(fields) != width and not uneven:
+            uneven = f"line {number} has {len(fields)} columns and the first line {width}; "
+        beside = {f"column {n}": field for n, field in enumerate(fields[1:], 2)}
+        rows.append({"audio": fields[0], **beside}, float(number))
+    if uneven:
+        raise ValueError(f"{uneven}a first line that names the columns was expected, such as path,speaker,emotion")
+    names = {name: name for name in rows.names}
+    names |= {name: "split" for name in rows.names[1:] if all(map(part_of, rows.values(name)))}
+    if len(unnamed := [name for name in rows.names[1:] if names[name] != "split"]) == 1:
         names[unnamed[0]] = "emotion"
-    names = ["audio", *names]
-    remarks = (f"The file has no header; each line was read as: {', '.join(names)}.",) if beside else ()
-    return Rows({place: dict(zip(names, fields, strict=True)) for place, fields in rows.items()}, False, remarks)
+    if width > 1:
+        rows = rows.replacing({names[name]: value for name, value in row.items()} for _, row in rows)
+        rows.remarks = (f"The file has no header; each line was read as: {', '.join(names.values())}.",)
+    return rows
 
 
 def _listed(line: str) -> list[str]:
@@ -230,25 +188,43 @@ def _listed(line: str) -> list[str]:
     return [path, *map(_bare, rest.split(between) if rest else ())]
 
 
-def _json_rows(lines: list[str]) -> Rows:
-    decode = json.JSONDecoder(object_pairs_hook=_once).decode
-    try:
-        rows = _objects(decode("\n".join(lines)))
-        return Rows({f"row {number}": row for number, row in enumerate(rows, 1)}, True, ())
-    except json.JSONDecodeError as error:  # several objects, one on each line
-        whole = error
-    placed: dict[str, Row] = {}
-    for number, line in enumerate(lines, 1):
+def _json_rows(lines: Lines) -> Rows:
+    decode = json.JSONDecoder(object_pairs_hook=once).decode
+    whole: json.JSONDecodeError | None = None
+    if not _are_values(lines(), decode):
+        rows = Rows(lambda number, _: f"row {number}")
+        try:
+            for row in _objects(decode("\n".join(lines()))):
+                rows.append(row)
+            return rows
+        except json.JSONDecodeError as error:
+            whole = error
+    rows = Rows(_on_line)
+    for number, line in enumerate(lines(), 1):
         try:
             found = _objects([decode(line)]) if line.strip() else ()
         except json.JSONDecodeError as error:
-            number, error = (number, error) if placed else (whole.lineno, whole)
+            number, error = (number, error) if rows or not whole else (whole.lineno, whole)
             raise ValueError(f"line {number}: not JSON ({error.msg})") from error
-        placed |= {f"row {len(placed) + 1} (line {number})": row for row in found}
-    return Rows(placed, True, ())
+        for row in found:
+            rows.append(row, float(number))
+    return rows
 
 
-def _once(pairs: list[tuple[str, Any]]) -> Row:
+def _are_values(lines: Iterator[str], decode: Callable[[str], Any]) -> bool:
+    """Tell several values of JSON, one on each line, by the first and that something follows."""
+    written = (line for line in lines if line.strip(" \t"))
+    first, second = next(written, ""), next(written, None)
+    if second is None:
+        return False
+    try:
+        decode(first)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def once(pairs: list[tuple[str, Any]]) -> Row:
     """Refuse an object with a key twice, of which Python would keep the last without a word."""
     row = dict(pairs)
     if len(row) < len(pairs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from serene.errors import quoted
@@ -41,6 +41,14 @@ def plain(name: str) -> str:
 
 def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
     """Write emotion names as whole words in lower case, in place; remark and count those that were not."""
+    remarks: list[str] = []
+    for _ in in_whole_words(rows, remarks):
+        pass
+    return remarks
+
+
+def in_whole_words(rows: Iterable[dict[str, Any]], remarks: list[str]) -> Iterator[dict[str, Any]]:
+    """Give rows on, changed as `whole_words` does; the remarks are there after the last."""
     joined: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     for row in rows:
@@ -54,8 +62,9 @@ def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
                 name = given.lower()
                 row[column] = WHOLE_WORD.get(plain(given), name)
                 joined.update([f"{name} -> {row[column]}"] if row[column] != name else [])
+        yield row
     found = (("Emotion names made whole words", joined), ("Read as no emotion", missing))
-    return [f"{what}: {words(counts)}." for what, counts in found if counts]
+    remarks += [f"{what}: {words(counts)}." for what, counts in found if counts]
 
 
 def words(counts: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:

@@ -17,18 +17,24 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serene import inside
 from serene.corpora import UNKNOWN_SPEAKER
-from serene.corpora.left_out import LeftOut, NothingLeft, below
+from serene.corpora.folder import kept_of
+from serene.corpora.left_out import UNUSUAL, LeftOut, NothingLeft, below
 from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
+from serene.corpora.repeats import again, repeated
 from serene.corpora.rows import ALIASES, Row, Rows, read_rows
-from serene.corpora.spelling import is_missing, plain, whole_words
+from serene.corpora.spelling import in_whole_words, is_missing, plain
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted
 from serene.sound import DECODED
 
@@ -41,7 +47,7 @@ PLACEHOLDER = re.compile(r"^(?:\{\w+\}|\$\w+)/")  # SpeechBrain writes {data_roo
 NO_SECONDS = re.compile(r"(start|onset|begin|end|stop|offset)_?(ms|msec|milliseconds?|samples?|frames?)", re.IGNORECASE)
 AGREE = 0.01  # seconds by which a duration may differ from end less start
 
-Placed = Mapping[str, Row]  # place in the file -> row
+Placed = Callable[[], Iterator[tuple[str, Row]]]  # goes through rows, each with its place in the file, when called
 
 
 def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -> Manifest:
@@ -66,7 +72,7 @@ def manifest_of(table: Rows, path: Path, root: Path | None = None) -> Manifest:
     """Make a manifest of rows, wherever they were found.
 
     Args:
-        table: the rows.
+        table: the rows; columns that are of no use here are taken out of them.
         path: where they were found, for messages; relative paths of sounds are taken from its folder.
         root: another folder to take them from.
 
@@ -75,37 +81,33 @@ def manifest_of(table: Rows, path: Path, root: Path | None = None) -> Manifest:
     """
     folder = root or path.parent
     names = _names(table, path)
-    rows, further = _columns(table, names)
-    spelt = whole_words(rows.values())
-    for place, row in rows.items():
-        row["audio"] = _written(str(row.get("audio") or ""), folder)
-        if str(row.get("speaker")).strip().lower() == UNKNOWN_SPEAKER.lower():
-            row["speaker"] = UNKNOWN_SPEAKER
-        _times(row, f"{path}, {place}")
-    rows, equal = _once(rows)
-    _cut_out(rows, path)
-    clips = _clips(rows, path)
-    clips = [replace(clip, audio=_located(folder, clip.audio)) for clip in clips]
-    left_out = [LeftOut(c.id, c.audio, f"no such file: {c.audio}") for c in clips if not inside.is_file(c.audio)]
-    if left_out and len(left_out) == len(clips):
+    remarks, further, spelt = table.remarks, _without_texts(table, names), list[str]()
+    rows = table.replacing(_read_rows(table, names, folder, path, spelt))
+    del table  # or it stays in memory beside what it became
+    equal = again(lambda: (repr(sorted((name, str(value)) for name, value in row.items())) for _, row in rows))
+    kept = partial(compress, rows, (~equal).tobytes())
+    _check_ends(kept, path)
+    left_out, named = list[LeftOut](), _identified(partial(_cut_out, kept, path))
+    clips = Utterances.of(kept_of(_located(_clips(named, path), folder), left_out))
+    if not clips:
         taken = f"taken from {folder}" if root else "taken from the table's folder, or from --root FOLDER"
         raise NothingLeft(
-            f"None of the {len(clips)} files that {path} lists is there, for example {quoted(clips[0].audio)}. "
-            f"Relative paths are {taken}. {quoted(' '.join(table.remarks))}".rstrip(),
+            f"None of the {len(left_out)} files that {path} lists is there, for example {quoted(left_out[0].audio)}. "
+            f"Relative paths are {taken}. {quoted(' '.join(remarks))}".rstrip(),
             left_out,
         )
-    absent = {item.audio for item in left_out}
-    remarks = list(table.remarks)
-    remarks += [f"Equal rows, counted once: {len(equal)}, such as {equal[0]}."] if equal else []
-    remarks += [*further, *spelt]
+    if equal.any():
+        place = next(compress(rows.places(), equal))
+        remarks = (*remarks, f"Equal rows, counted once: {np.count_nonzero(equal)}, such as {place}.")
+    remarks = (*remarks, *further, *spelt)
     if "speaker" not in names.values():
-        remarks.append(f"No speaker is known: all are {UNKNOWN_SPEAKER}, whom no protocol tests.")
-    return Manifest(tuple(c for c in clips if c.audio not in absent), tuple(left_out), tuple(remarks)).check()
+        remarks = (*remarks, f"No speaker is known: all are {UNKNOWN_SPEAKER}, whom no protocol tests.")
+    return Manifest(clips, left_out, remarks).check()
 
 
 def _names(table: Rows, path: Path) -> dict[str, str]:
     """Map the table's column names to a manifest's; a column under its own name comes before its aliases."""
-    present = {name: plain(name) for row in table.rows.values() for name in row}
+    present = {name: plain(name) for name in table.names}
     names: dict[str, str] = {}
     for column in ("audio", "end", *(column for column in COLUMNS if column != "audio")):
         accepted = (column, *ALIASES.get(column, ()))
@@ -115,7 +117,7 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
         if found:
             names[found[0]] = column
         elif column in ("audio", "speaker") and (table.headed or "emotion" not in present):
-            line = quoted(" ".join(map(str, next(iter(table.rows.values())).values())))
+            line = quoted(" ".join(map(str, next(iter(table))[1].values())))
             unnamed = "" if table.headed else f" Its first line names no column: '{line}'. Write one that does."
             raise SereneError(
                 f"{path} has no column for the {column}. It has: {quoted(', '.join(present))}. "
@@ -130,18 +132,25 @@ def _names(table: Rows, path: Path) -> dict[str, str]:
     return names
 
 
-def _columns(table: Rows, names: Mapping[str, str]) -> tuple[dict[str, Row], list[str]]:
-    """Give the rows under a manifest's column names; of the further columns, text is left out. A remark names both."""
-    extra = sorted({name for row in table.rows.values() for name in row} - set(names) - set(COLUMNS))
-    ignored = [name for name in extra if not all(_is_number(row.get(name)) for row in table.rows.values())]
+def _without_texts(table: Rows, names: Iterable[str]) -> list[str]:
+    """Take the further columns that hold text out of a table; remark on these, and on the numeric ones."""
+    extra = sorted({*table.names}.difference(names, COLUMNS))
+    ignored = [name for name in extra if not all(map(_is_number, table.values(name)))]
+    table.drop(ignored)
     found = (("Text columns ignored", ignored), ("Numeric columns kept", [n for n in extra if n not in ignored]))
+    return [f"{what}: {quoted(', '.join(columns))}." for what, columns in found if columns]
+
+
+def _read_rows(table: Rows, names: Mapping[str, str], folder: Path, path: Path, spelt: list[str]) -> Iterator[Row]:
+    """Give the rows under a manifest's column names, with values as a manifest has them; remark on spellings."""
     shared = {} if "speaker" in names.values() else {"speaker": UNKNOWN_SPEAKER}
-    rows = {
-        place: {names.get(k, k): v for k, v in row.items() if k not in ignored} | shared
-        for place, row in table.rows.items()
-    }
-    said = [f"{what}: {quoted(', '.join(columns))}." for what, columns in found if columns]
-    return rows, said
+    renamed = ({names.get(k, k): v for k, v in row.items()} | shared for _, row in table)
+    for place, row in zip(table.places(), in_whole_words(renamed, spelt), strict=True):
+        row["audio"] = _written(str(row.get("audio") or ""), folder)
+        if str(row.get("speaker")).strip().lower() == UNKNOWN_SPEAKER.lower():
+            row["speaker"] = UNKNOWN_SPEAKER
+        _times(row, f"{path}, {place}")
+        yield row
 
 
 def _is_number(value: Any) -> bool:
@@ -157,13 +166,19 @@ def _written(audio: str, folder: Path) -> str:
     return audio if "\\" not in audio or os.path.isfile(folder / audio) else audio.replace("\\", "/")
 
 
-def _located(folder: Path, named: str) -> str:
-    """Find a sound that may be named without its extension."""
+def _located(clips: Iterable[Utterance], folder: Path) -> Iterator[Utterance | LeftOut]:
+    """Find the sounds, which may be named without their extensions."""
+    for clip in clips:
+        audio = _found(folder, clip.audio)
+        there = inside.is_file(audio)
+        yield replace(clip, audio=audio) if there else LeftOut(clip.id, audio, f"no such file: {audio}")
+
+
+def _found(folder: Path, named: str) -> str:
     placed = below(folder, named)
-    audio = Path(placed)
-    if inside.parted(placed) or os.path.isfile(placed) or audio.suffix.lower() in DECODED:
+    if inside.parted(placed) or os.path.isfile(placed) or (audio := Path(placed)).suffix.lower() in DECODED:
         return placed
-    ended = (audio.with_name(audio.name + end) for known in DECODED for end in (known, known.upper()))
+    ended = (audio.with_name(audio.name + end) for known in DECODED for end in (known, known.upper()) if audio.name)
     return str(next((path for path in ended if os.path.isfile(path)), audio))
 
 
@@ -183,12 +198,11 @@ def _times(row: Row, where: str) -> None:
             )
 
 
-def _cut_out(rows: Placed, path: Path) -> None:
-    """Make of each segment's end its duration, in place; a segment that ends nowhere is refused."""
-    files = Counter(row["audio"] for row in rows.values())
-    for place, row in rows.items():
-        start, length, end = (float(row.get(column, 0)) for column in ("start", "duration", "end"))
+def _cut_out(rows: Placed, path: Path) -> Iterator[tuple[str, Row]]:
+    """Make of each segment's end its duration."""
+    for place, row in rows():
         if "end" in row:
+            start, length, end = (float(row.get(column, 0)) for column in ("start", "duration", "end"))
             if end <= start or (length and abs(end - start - length) > AGREE):
                 also = f" and duration {length:g}" if length else ""
                 raise SereneError(
@@ -197,47 +211,74 @@ def _cut_out(rows: Placed, path: Path) -> None:
                 )
             row["duration"] = row.get("duration", round(end - start, 9))
             del row["end"]
-        elif "start" in row and "duration" not in row and (start or files[row["audio"]] > 1):
+        yield place, row
+
+
+def _check_ends(rows: Placed, path: Path) -> None:
+    """Refuse a segment that makes no sense, or ends nowhere: it begins within its file, or others are of that file."""
+    several: np.ndarray | None = None
+    for number, (place, row) in enumerate(_cut_out(rows, path)):
+        if "start" not in row or "duration" in row:
+            continue
+        start = float(row["start"])
+        if not start and several is None:
+            several = repeated(lambda: (row["audio"] for _, row in rows()))
+        if start or (several is not None and several[number]):
             raise SereneError(
                 f"{path}, {place}: start is {start:g}, and no end or duration says how far the clip goes. Add one of "
                 "these columns; where each file is one clip, leave the column start out."
             )
 
 
-def _once(rows: Placed) -> tuple[dict[str, Row], list[str]]:
-    """Keep the first of equal rows; give the places of the others."""
-    first: dict[str, str] = {}
-    for place, row in rows.items():
-        first.setdefault(repr(sorted((name, str(value)) for name, value in row.items())), place)
-    kept = {place: rows[place] for place in first.values()}
-    return kept, [place for place in rows if place not in kept]
-
-
-def _clips(rows: Placed, path: Path) -> list[Utterance]:
+def _clips(rows: Placed, path: Path) -> Iterator[Utterance]:
     """Make the clips of different rows; two of them with one id contradict each other."""
-    _identify(rows.values())
-    places: dict[str, str] = {}
-    clips = []
-    for place, row in rows.items():
-        clips.append(utterance_from(row, f"{path}, {place}"))
-        other = places.setdefault(clips[-1].id, place)
-        if other != place:
-            twin = rows[other]
-            differ = next(name for name in (*row, *twin) if str(row.get(name)) != str(twin.get(name)))
-            values = " and ".join(f"'{quoted(one.get(differ, ''), 100)}'" for one in (twin, row))
+    ids = repeated(lambda: (str(row.get("id")).strip() for _, row in rows()))
+    first: dict[str, str] = {}
+    for is_shared, (place, row) in zip(ids, rows(), strict=True):
+        clip = utterance_from(row, f"{path}, {place}")
+        if is_shared and (other := first.setdefault(clip.id, place)) != place:
+            twin = next(row for known, row in rows() if known == other)
+            differ = next((name for name in (*row, *twin) if str(row.get(name)) != str(twin.get(name))), None)
+            how = "say the same in different columns"
+            if differ is not None:
+                values = " and ".join(f"'{quoted(one.get(differ, ''), 100)}'" for one in (twin, row))
+                how = f"differ in {differ}: {values}"
             raise SereneError(
-                f"{path}: {other} and {place} are both '{quoted(clips[-1].id, 100)}' and differ in {differ}: {values}. "
+                f"{path}: {other} and {place} are both '{quoted(clip.id, 100)}' and {how}. "
                 "Delete one of them, or give each an id of its own."
             )
-    return clips
+        yield clip
 
 
-def _identify(rows: Iterable[Row]) -> None:
-    """Name the rows that have no id, in place, by their path; where clips share one, by what tells them apart."""
-    nameless = [row for row in rows if row.get("audio") and not row.get("id")]
-    stems = [Path(str(row["audio"])).with_suffix("").as_posix() for row in nameless]
-    paths = [str(row["audio"]) for row in nameless]
-    stem_counts, path_counts = Counter(stems), Counter(paths)
-    for row, stem, path in zip(nameless, stems, paths, strict=True):
-        alone = path if path_counts[path] == 1 else f"{stem}#{row.get('start') or 0}"
-        row["id"] = stem if stem_counts[stem] == 1 else alone
+def _identified(rows: Placed) -> Placed:
+    """Name the rows that have no id by their path; where clips share one, by what tells them apart."""
+
+    def nameless() -> Iterator[str]:
+        return (row["audio"] for _, row in rows() if _is_nameless(row))
+
+    stems = repeated(lambda: map(_stem, nameless()))
+    paths = repeated(nameless) if stems.any() else stems
+
+    def named() -> Iterator[tuple[str, Row]]:
+        shared = zip(stems, paths, strict=True)
+        for place, row in rows():
+            if _is_nameless(row):
+                is_stem_shared, is_path_shared = next(shared)
+                alone = f"{_stem(row['audio'])}#{row.get('start') or 0}" if is_path_shared else row["audio"]
+                row["id"] = alone if is_stem_shared else _stem(row["audio"])
+            yield place, row
+
+    return named
+
+
+def _is_nameless(row: Row) -> bool:
+    return bool(row["audio"]) and row.get("id") in (None, "")
+
+
+def _stem(audio: str) -> str:
+    """Give a path without its extension, as `Path` does, which takes much longer."""
+    if UNUSUAL.search(audio):
+        path = Path(audio)
+        return path.with_suffix("").as_posix() if path.name else audio
+    stem, _, ending = audio.rpartition(".")
+    return stem if ending and "/" not in ending and stem and stem[-1] != "/" else audio

@@ -15,7 +15,8 @@ from typing import Any
 from serene import inside
 from serene.corpora.folder import not_found
 from serene.corpora.manifest import Manifest
-from serene.corpora.rows import Rows, part_of
+from serene.corpora.repeats import repeated
+from serene.corpora.rows import Rows, once, part_of
 from serene.corpora.table import manifest_of
 from serene.errors import SereneError
 from serene.sound import DECODED
@@ -32,20 +33,23 @@ def read(folder: Path) -> Manifest:
         SereneError: no shard, one that is cut off or compressed, a label that is no JSON, or what a table is refused
             for.
     """
-    shards = (
-        [folder]
-        if folder.suffix == inside.TAR and folder.is_file()
-        else sorted(p for p in folder.rglob(f"*{inside.TAR}") if p.is_file())
-    )
-    named = {str(shard.relative_to(folder) if shard != folder else shard.name): shard for shard in shards}
-    rows = {f"{name}, {key}": row for name, shard in named.items() for key, row in _clips(shard)}
+    return manifest_of(_rows(folder), folder)
+
+
+def _rows(folder: Path) -> Rows:
+    alone = folder.suffix == inside.TAR and folder.is_file()
+    shards = [folder] if alone else sorted(filter(Path.is_file, folder.rglob(f"*{inside.TAR}")))
+    rows = Rows(lambda _, place: place)
+    for shard in shards:
+        name = shard.name if alone else shard.relative_to(folder)
+        for key, row in _clips(shard):
+            rows.append(row, f"{name}, {key}")
     if not rows:
         expected = f"{inside.TAR} files, not compressed, with sounds ({', '.join(DECODED)}) and JSON, or one of them"
         raise not_found("shards of WebDataset", folder, expected, HOME, LICENCE)
-    if len({str(row["id"]) for row in rows.values()}) < len(rows):  # as where each shard begins to count anew
-        for place, row in rows.items():
-            row["id"] = place.replace(f"{inside.TAR}, ", "/")
-    return manifest_of(Rows(rows, True, ()), folder)
+    if repeated(lambda: map(str, rows.values("id"))).any():  # as where each shard begins to count anew
+        return rows.replacing({**row, "id": place.replace(f"{inside.TAR}, ", "/")} for place, row in rows)
+    return rows
 
 
 def _clips(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -69,7 +73,7 @@ def _clips(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _labels(shard: Path, member: str) -> dict[str, Any]:
     try:
-        labels = json.loads(_text(shard, member))
+        labels = json.loads(_text(shard, member), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise SereneError(f"{shard}/{member} is no JSON: {error}.") from error
     if not isinstance(labels, dict):

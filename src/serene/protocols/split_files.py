@@ -84,7 +84,7 @@ def read_split_files(paths: Sequence[str | Path], encoding: str | None = None) -
         )
     said: defaultdict[str, list[str]] = defaultdict(list)
     for path, table in tables.items():
-        partless = len(table.rows) - len(read[path])
+        partless = len(table) - len(read[path])
         for remark in (*table.remarks, *([f"Rows without a part, in none: {partless}."] if partless else [])):
             said[remark].append(path.name)
     remarks = [f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {text}" for text, names in said.items()]
@@ -99,7 +99,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     """
     table = read_rows(Path(path))
     entries = _entries(Path(path), table, ("id", "path", "speaker"))
-    parts = sorted({entry.part for entry in entries} | ({"none"} if len(entries) < len(table.rows) else set()))
+    parts = sorted({entry.part for entry in entries} | ({"none"} if len(entries) < len(table) else set()))
     if len(parts) > 1:
         raise SereneError(
             f"The list {path} holds several parts: {quoted(', '.join(parts))}. Give each part a list of its own."
@@ -155,7 +155,7 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
 def _entries(path: Path, table: Rows, kinds: Sequence[str] = ("id", "path")) -> list[Entry]:
     """Read the rows, each named by the first of these kinds that it has; where some have a part, those without none."""
     entries = []
-    for place, row in table.rows.items():
+    for place, row in table:
         values = {plain(name): value for name, value in row.items()}
         names = [name for kind in kinds if (name := _value(values, kind))]
         if not names:
