@@ -130,6 +130,17 @@ def test_names_that_occur_twice_in_a_shard_are_refused_and_hidden_ones_passed_ov
         prepare("webdataset", tmp_path / "x.tar")
 
 
+def test_a_dataset_without_rows_holds_nothing_and_a_key_is_said_once(tmp_path: Path) -> None:
+    path = huggingface(tmp_path / "set") / PARQUET
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path)[:0], path)
+    with pytest.raises(SereneError, match="does not hold a dataset of Hugging Face"):
+        prepare("huggingface", tmp_path)
+    clip = {"a.flac": (sound_files(tmp_path, ["a.flac"]) / "a.flac").read_bytes()}
+    packed(tmp_path / "x.tar", clip | {"a.json": b'{"speaker": "x", "speaker": "y"}'})
+    with pytest.raises(SereneError, match="the key 'speaker' occurs twice in one object"):
+        prepare("webdataset", tmp_path / "x.tar")
+
+
 def test_labels_in_another_encoding_are_refused_rather_than_guessed(tmp_path: Path) -> None:
     sound_file = sound_files(tmp_path, ["a.flac"]) / "a.flac"
     clip = {"a.v1.flac": sound_file.read_bytes()}

@@ -55,7 +55,8 @@ def test_a_speaker_that_says_it_is_missing_is_quoted() -> None:
 def test_known_spellings_become_one_word_and_missing_ones_none_both_with_counts() -> None:
     given = ["ANG", "ang", "angry", "disgusting", "ps", "Pleasant-Surprise", "joy", "n/a", "nan", None, ""]
     rows: list[dict[str, Any]] = [{"emotion": label} for label in given]
-    remarks = whole_words(rows)
+    remarks = list[str]()
+    assert [*whole_words(rows, remarks)] == rows
     words = ["anger", "anger", "anger", "disgust", "pleasant_surprise", "pleasant_surprise", "joy", None, None]
     assert [row["emotion"] or None for row in rows] == [*words, None, None]
     joined = "ang -> anger 2, angry -> anger 1, disgusting -> disgust 1, ps -> pleasant_surprise 1"
@@ -65,7 +66,9 @@ def test_known_spellings_become_one_word_and_missing_ones_none_both_with_counts(
 
 def test_whole_words_leave_whole_words_alone() -> None:
     rows: list[dict[str, Any]] = [{"emotion": word, "emotion_perceived": word} for word in EMOTIONS]
-    assert whole_words(rows) == []
+    remarks = list[str]()
+    assert [*whole_words(rows, remarks)] == rows
+    assert not remarks
     assert [row["emotion"] for row in rows] == list(EMOTIONS)
     assert set(WHOLE_WORD.values()) <= {*EMOTIONS, "pleasant_surprise"}
 

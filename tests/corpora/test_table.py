@@ -424,3 +424,20 @@ def test_a_duration_that_agrees_with_the_end_is_kept(folder: Path) -> None:
 def test_the_first_wrong_row_is_named_of_what_is_looked_for_first(rows: list[str], message: str, folder: Path) -> None:
     with pytest.raises(SereneError, match=message):
         read(written(folder / "t.csv", "\n".join(["file,spk,start,end", *rows])))
+
+
+def test_an_id_may_be_zero_and_a_path_may_have_no_name(folder: Path) -> None:
+    names = ("a.wav", "b.wav")
+    for name in names:
+        (folder / name).touch()
+    rows = [{"id": n, "path": name, "speaker": "x"} for n, name in enumerate(names)] + [{"path": "/", "speaker": "x"}]
+    (folder / "t.json").write_text(json.dumps(rows))
+    manifest = read(folder / "t.json")
+    assert [clip.id for clip in manifest] == ["0", "1"]
+    assert [item.reason for item in manifest.left_out] == ["no such file: /"]
+
+
+def test_parquet_is_no_table(folder: Path) -> None:
+    (folder / "m.PARQUET").write_bytes(b"PAR1")
+    with pytest.raises(SereneError, match="is Parquet, and no table: a manifest is used as it is"):
+        read(folder / "m.PARQUET")

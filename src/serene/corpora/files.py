@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serene.corpora.folder import gather, not_found, sounds, stray
+from serene.corpora.folder import each_sound, first_of_each_id, not_found, stray
+from serene.corpora.left_out import LeftOut
 from serene.corpora.manifest import COLUMNS, Manifest, utterance_from
 from serene.corpora.spelling import whole_words
+from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, unknown
 from serene.files import regular
 from serene.settings import parse
@@ -53,23 +55,24 @@ def read(folder: Path, pattern: str = PATTERN) -> Manifest:
     ending = Path(pattern).suffix.lower()
     ending = ending if ending in SOUNDS else ""
     names, fields = _compiled(pattern[: len(pattern) - len(ending)])
-    paths = sounds(folder, SOUNDS)
-    paths.sort(key=lambda path: path.suffix.lower() in NOT_DECODED)  # of two with one name the readable one is kept
-    stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
-    fitting = {path: names.fullmatch(stem) for path, stem in stems.items() if ending in ("", path.suffix.lower())}
-    found = {path: _row(fields, name) for path, name in fitting.items() if name}
-    spelt = whole_words(found.values())
-    clips = [
-        utterance_from(found[path] | {"id": stem, "audio": str(path)}, str(path))
-        if path in found
-        else stray(path, pattern)
-        for path, stem in stems.items()
-    ]
-    strange = [str(path.relative_to(folder)) for path in paths if path not in found][:EXAMPLES]
-    fits = f"The pattern '{pattern}' fits {len(found)} of {len(paths)} sound files"
-    fits += f"; not, for example, {', '.join(strange)}" if strange else ""
+    left_out, spelt = list[LeftOut](), list[str]()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        # of two with one name the readable one is kept, since it comes first
+        for path in itertools.chain(each_sound(folder, DECODED), each_sound(folder, NOT_DECODED)):
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            if ending in ("", path.suffix.lower()) and (name := names.fullmatch(stem)):
+                yield _row(fields, name) | {"id": stem, "audio": str(path)}
+            else:
+                left_out.append(stray(path, pattern))
+
+    clips = Utterances.of(utterance_from(row, row["audio"]) for row in whole_words(rows(), spelt))
+    fits = f"The pattern '{pattern}' fits {len(clips)} of {len(clips) + len(left_out)} sound files"
+    if left_out:
+        strange = [str(Path(item.audio).relative_to(folder)) for item in left_out[:EXAMPLES]]
+        fits += f"; not, for example, {', '.join(strange)}"
     missing = not_found("sounds that are named so", folder, f"names that fit the pattern. {fits}", HOME, LICENCE)
-    return gather(clips, missing, [f"{fits}.", *spelt])
+    return first_of_each_id(clips, left_out, missing, [f"{fits}.", *spelt])
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], list[tuple[str, Meanings]]]:

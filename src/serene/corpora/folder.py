@@ -120,7 +120,13 @@ def gather(clips: Iterable[Utterance | LeftOut], missing: SereneError, remarks: 
         NothingLeft: where there is no utterance at all, with the message of `missing`.
     """
     left_out: list[LeftOut] = []
-    found = Utterances.of(kept_of(clips, left_out))
+    return first_of_each_id(Utterances.of(kept_of(clips, left_out)), left_out, missing, remarks)
+
+
+def first_of_each_id(
+    found: Utterances, left_out: list[LeftOut], missing: SereneError, remarks: Sequence[str] = ()
+) -> Manifest:
+    """Leave out all but the first of the clips that share an id; raise as `gather` does where there is none."""
     if not found:
         raise NothingLeft(str(missing), left_out)
     again = np.zeros(len(found), bool)

@@ -39,16 +39,8 @@ def plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
-def whole_words(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Write emotion names as whole words in lower case, in place; remark and count those that were not."""
-    remarks: list[str] = []
-    for _ in in_whole_words(rows, remarks):
-        pass
-    return remarks
-
-
-def in_whole_words(rows: Iterable[dict[str, Any]], remarks: list[str]) -> Iterator[dict[str, Any]]:
-    """Give rows on, changed as `whole_words` does; the remarks are there after the last."""
+def whole_words(rows: Iterable[dict[str, Any]], remarks: list[str]) -> Iterator[dict[str, Any]]:
+    """Give rows on, with emotion names as whole words in lower case; after the last, remark those that were not."""
     joined: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     for row in rows:

@@ -33,7 +33,7 @@ from serene.corpora.left_out import UNUSUAL, LeftOut, NothingLeft, below
 from serene.corpora.manifest import COLUMNS, Manifest, Utterance, utterance_from
 from serene.corpora.repeats import again, repeated
 from serene.corpora.rows import ALIASES, Row, Rows, read_rows
-from serene.corpora.spelling import in_whole_words, is_missing, plain
+from serene.corpora.spelling import is_missing, plain, whole_words
 from serene.corpora.utterances import Utterances
 from serene.errors import SereneError, quoted
 from serene.sound import DECODED
@@ -65,6 +65,11 @@ def read(path: Path, *, root: Path | None = None, encoding: str | None = None) -
     if not path.is_file():
         wrong = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
         raise SereneError(f"{wrong}. Expected: a table with the columns audio and speaker. {HOME} Licence: {LICENCE}.")
+    if path.suffix.lower() == inside.PARQUET:
+        raise SereneError(
+            f"{path} is Parquet, and no table: a manifest is used as it is, and of a dataset with sounds in it "
+            "`serene prepare huggingface` makes one."
+        )
     return manifest_of(read_rows(path, encoding), path, root)
 
 
@@ -145,7 +150,7 @@ def _read_rows(table: Rows, names: Mapping[str, str], folder: Path, path: Path, 
     """Give the rows under a manifest's column names, with values as a manifest has them; remark on spellings."""
     shared = {} if "speaker" in names.values() else {"speaker": UNKNOWN_SPEAKER}
     renamed = ({names.get(k, k): v for k, v in row.items()} | shared for _, row in table)
-    for place, row in zip(table.places(), in_whole_words(renamed, spelt), strict=True):
+    for place, row in zip(table.places(), whole_words(renamed, spelt), strict=True):
         row["audio"] = _written(str(row.get("audio") or ""), folder)
         if str(row.get("speaker")).strip().lower() == UNKNOWN_SPEAKER.lower():
             row["speaker"] = UNKNOWN_SPEAKER
