@@ -256,6 +256,14 @@ def test_compacting_says_what_is_damaged_and_keeps_the_rest(tmp_path: Path, sere
     assert store.front_end.asked == [3 + 8]  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@pytest.mark.parametrize("file", ["shard", "index"])
+def test_compacting_counts_what_was_cut_off(file: str, tmp_path: Path) -> None:
+    (path,) = filled(tmp_path).folder.glob(f"*.{file}")
+    path.write_bytes(path.read_bytes()[:-200] if file == "shard" else b"\xff" * path.stat().st_size)
+    found = compact(tmp_path)
+    assert (found.arrays, found.arrays + found.damaged) == ({"shard": 7, "index": 0}[file], 9)
+
+
 def test_compacting_touches_nothing_that_is_not_a_stores(tmp_path: Path) -> None:
     mine = [tmp_path / "feats" / name for name in ("01/a.npy", "01/another.npy", f"ab/{'ab' * 20}.npy", "abc/abcd.npy")]
     for number, path in enumerate(mine):

@@ -150,7 +150,9 @@ class Shards:
                 continue
             found = np.fromfile(index, ENTRY, offset=place)
             self._read[index.name] = place + found.nbytes, shard
-            for entry in found[found["start"] + found["size"] <= self._shards[shard].stat().st_size]:
+            whole = found["start"] + found["size"] <= self._shards[shard].stat().st_size
+            self.cut_off += int((~whole).sum())
+            for entry in found[whole]:
                 self._new[entry["name"]] = np.array((*entry.tolist(), shard), KNOWN)[()]
         if len(self._new) > MOST_CLIPS + len(self._known) // 8:
             kept = self._known[~np.isin(self._known["name"], [*self._new])]
@@ -161,6 +163,7 @@ class Shards:
         self._shards, self._read = list[Path](), dict[str, tuple[int, int]]()  # index -> bytes that are known, shard
         self._known, self._names = np.zeros(0, KNOWN), np.zeros(0, ENTRY["name"])
         self._new = dict[bytes, Any]()  # an entry each
+        self.cut_off = 0  # arrays of which an index knows, and which their shard does not hold
 
     def all(self) -> Iterator[tuple[str, np.ndarray | None]]:
         """Go through all arrays, shard by shard; None where one is not as it was written."""
@@ -168,7 +171,7 @@ class Shards:
         entries = np.array([self._find(name) for name in names], KNOWN)
         for entry in np.sort(entries, order=["shard", "start"]):
             array = None
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, OSError):
                 array = _mapped(self._shards[entry["shard"]], int(entry["start"]))
             yield entry["name"].decode(), None if array is None or _checksum(array) != entry["checksum"] else array
 
@@ -251,7 +254,7 @@ def _compacted(folder: Path, lock: int) -> Compacted:
         path.unlink()
         if path.parent != folder and not any(path.parent.iterdir()):
             path.parent.rmdir()
-    return Compacted(arrays, len(former), len(made), damaged)
+    return Compacted(arrays, len(former), len(made), damaged + old.cut_off)
 
 
 def _checksum(array: np.ndarray) -> int:
