@@ -22,6 +22,7 @@ from serene.files import cannot_write, regular
 ARRAYS, INDEX, LOCK = ".shard", ".index", "writing.lock"  # how names of files end
 ENTRY = np.dtype([("name", "S32"), ("start", "<u8"), ("size", "<u8"), ("checksum", "<u4")])  # of an index
 KNOWN = np.dtype([*ENTRY.descr, ("shard", "<u4")])
+MOST_LOOKS = 100  # of one reader, each of which may meet another compaction
 OLD = re.compile(r"(..)/\1[0-9a-f]{1,30}")  # folder and name of a file for one array, which is named by a hash
 MOST_CLIPS, MOST_BYTES = 4096, 2**30  # of a shard, beyond which another one is begun
 
@@ -135,11 +136,13 @@ class Shards:
 
     def _look(self) -> None:
         """Read what has been added to the indices; all of them anew where some were compacted meanwhile."""
-        while True:
+        for left in reversed(range(MOST_LOOKS)):
             try:
                 return self._read_added()
             except FileNotFoundError:
                 self._forget()
+                if not left:
+                    raise
 
     def _read_added(self) -> None:
         for index in sorted(self.folder.glob(f"*{INDEX}")):
