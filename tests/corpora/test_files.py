@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from corpus_trees import sound_files
 
 from serene.corpora.files import read
-from serene.corpora.manifest import Manifest
+from serene.corpora.manifest import Manifest, utterance_from
 from serene.corpora.prepare import prepare
 from serene.errors import SereneError
 
@@ -74,6 +75,18 @@ def test_it_shows_how_many_files_fit_and_three_that_do_not(tmp_path: Path) -> No
     told: list[str] = []
     prepare("files", tmp_path, remark=told.append, pattern="{speaker}_{text}_{emotion}")
     assert tuple(told) == manifest.remarks
+
+
+def test_a_name_in_another_encoding_is_left_out_and_no_id(tmp_path: Path) -> None:
+    sound_files(tmp_path, ["S1_a_anger.wav", "S2_a_anger.wav"])
+    os.rename(os.fsencode(tmp_path) + b"/S2_a_anger.wav", os.fsencode(tmp_path) + b"/S2_\xff_anger.wav")
+    manifest = read(tmp_path)
+    assert [clip.id for clip in manifest] == ["S1_a_anger"]
+    assert [item.reason for item in manifest.left_out] == ["its name is no text in UTF-8; call it otherwise"]
+    odd = manifest.left_out[0].audio
+    with pytest.raises(SereneError, match="'id' is 'S2.*'; a text was expected"):
+        utterance_from({"id": "S2_\udcff", "audio": odd, "speaker": "S2"}, "row 1")
+    assert utterance_from({"id": "S2", "audio": odd, "speaker": "S2"}, "row 1").audio == odd
 
 
 def test_backslashes_of_a_pattern_are_slashes(tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def read(folder: Path, pattern: str = PATTERN) -> Manifest:
         # of two with one name the readable one is kept, since it comes first
         for path in itertools.chain(each_sound(folder, DECODED), each_sound(folder, NOT_DECODED)):
             stem = path.relative_to(folder).with_suffix("").as_posix()
-            if ending in ("", path.suffix.lower()) and (name := names.fullmatch(stem)):
+            if not _is_text(stem):
+                left_out.append(LeftOut(stem, str(path), "its name is no text in UTF-8; call it otherwise"))
+            elif ending in ("", path.suffix.lower()) and (name := names.fullmatch(stem)):
                 yield _row(fields, name) | {"id": stem, "audio": str(path)}
             else:
                 left_out.append(stray(path, pattern))
@@ -117,6 +119,13 @@ def _meanings(path: str) -> Meanings:
     if not isinstance(told, dict) or not told or not all(isinstance(v, str | None) for v in (*told, *told.values())):
         raise SereneError(f"{path} is no mapping; lines such as `W: anger` were expected, one for each value.")
     return {str(value): meaning for value, meaning in told.items()}
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:  # of bytes that another system wrote
+        return False
 
 
 def _row(fields: Sequence[tuple[str, Meanings]], name: re.Match[str]) -> dict[str, Any]:

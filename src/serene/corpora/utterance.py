@@ -113,9 +113,8 @@ def _value(column: str, value: Any, where: str) -> Any:
             return int(_finite(value))
         expected = "a text"
         if isinstance(value, str | int | float):
-            str(value).encode(
-                "utf-8", "surrogateescape"
-            )  # half a character of UTF-16 can be neither printed nor written
+            # half a character can be neither printed nor written; a file may be called so by another system
+            str(value).encode("utf-8", "surrogateescape" if column == "audio" else "strict")
             return str(value).strip()
     except (TypeError, ValueError, AttributeError, OverflowError):
         pass  # said below
