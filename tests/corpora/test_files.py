@@ -84,7 +84,7 @@ def test_a_name_in_another_encoding_is_left_out_and_no_id(tmp_path: Path) -> Non
     assert [clip.id for clip in manifest] == ["S1_a_anger"]
     assert [item.reason for item in manifest.left_out] == ["its name is no text in UTF-8; call it otherwise"]
     odd = manifest.left_out[0].audio
-    with pytest.raises(SereneError, match="'id' is 'S2.*'; a text was expected"):
+    with pytest.raises(SereneError, match=r"'id' is 'S2.*'; a text was expected"):
         utterance_from({"id": "S2_\udcff", "audio": odd, "speaker": "S2"}, "row 1")
     assert utterance_from({"id": "S2", "audio": odd, "speaker": "S2"}, "row 1").audio == odd
 
