@@ -75,11 +75,9 @@ def beside(run: Run) -> str:
     """Compare with openSMILE and an SVM, on unseen speakers and once they are enrolled with unlabelled clips."""
     trials = run.finished()
     unseen, folds = [UnseenSpeakers.of(trial) for trial in trials], sorted({trial.fold for trial in trials})
-    few = (
-        ""
-        if len(folds) == trials[0].facts()["of_folds"]
-        else f", of which {len(folds)} of these folds were trained ({', '.join(folds)})"
-    )
+    few = f", seeds: {len({trial.seed for trial in trials})}"
+    if len(folds) < trials[0].facts()["of_folds"]:
+        few += f", {len(folds)} of these folds ({', '.join(folds)})"
     lines = [
         "UA in per cent with its 95 % interval over speakers, on five folds of sorted speaker ids: openSMILE's ComParE "
         "2016 functionals with a balanced linear SVM, which trains on validation's speakers too; and the bundled "
