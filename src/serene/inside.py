@@ -14,7 +14,7 @@ import os
 import re
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,11 @@ def _members(file: str, _size: int, _changed: int) -> tuple[dict[str, tuple[int,
             with contextlib.suppress(tarfile.ReadError):  # cut off: what lies before can be read
                 while (entry := tar.next()) is not None:
                     name, end = entry.name.removeprefix("./"), tar.offset
-                    if entry.isreg():
-                        wrong = (
-                            f"holds {quoted(name)} twice; give each of its files a name" if name in places else wrong
-                        )
-                        places[name] = entry.offset_data, entry.size
+                    if not entry.isreg():
+                        continue
+                    if name in places:
+                        wrong = f"holds {quoted(name)} twice; give each of its files a name"
+                    places[name] = entry.offset_data, entry.size
             content.seek(end)
             if content.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:  # with which a tar file ends
                 after = quoted(next(reversed(places), "its beginning"))
@@ -129,8 +129,7 @@ class Table:
             self.schema = self._file.schema_arrow
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise AudioError(f"{path} cannot be read as Parquet: {first_line(error)}.") from error
-        if twice := [name for name in self.schema.names if self.schema.names.count(name) > 1]:
-            raise AudioError(f"{path} has the column {quoted(twice[0])} twice; name its columns differently.")
+        refuse_twice(path, self.schema.names)
         about = self._file.metadata
         self.rows = about.num_rows
         self._ends = [*itertools.accumulate(about.row_group(n).num_rows for n in range(about.num_row_groups))]
@@ -176,6 +175,12 @@ class Table:
                 yield from batch.to_pylist()
         except Exception as error:
             raise AudioError(f"{self.path} cannot be read: {first_line(error)}.") from error
+
+
+def refuse_twice(path: str | Path, names: Sequence[str]) -> None:
+    """Raise AudioError where two columns of a Parquet file have one name, by which nothing tells them apart."""
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise AudioError(f"{path} has the column {quoted(twice[0])} twice; name its columns differently.")
 
 
 def table(path: str) -> Table:

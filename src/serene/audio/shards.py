@@ -11,6 +11,7 @@ import secrets
 import zlib
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,12 @@ class Shards:
 
     def _look(self) -> None:
         """Read what has been added to the indices; all of them anew where some were compacted meanwhile."""
-        for left in reversed(range(MOST_LOOKS)):
+        for _ in range(MOST_LOOKS - 1):
             try:
                 return self._read_added()
             except FileNotFoundError:
                 self._forget()
-                if not left:
-                    raise
+        return self._read_added()
 
     def _read_added(self) -> None:
         for index in sorted(self.folder.glob(f"*{INDEX}")):
@@ -205,7 +205,9 @@ def compact(folder: Path) -> Compacted:
     expected = "the store of a folder of runs was expected, such as runs/store"
     if not folder.is_dir():
         raise SereneError(f"There is no folder {folder}; {expected}.")
-    stored = sorted(path for path in folder.iterdir() if path.is_dir() and any(_files(path)))
+    stored = sorted(
+        path for path in folder.iterdir() if path.is_dir() and any(chain(_shards_of(path), _singles_of(path)))
+    )
     if not stored:
         raise SereneError(f"{folder} holds no stored arrays; {expected}.")
     found = Compacted()
@@ -223,18 +225,20 @@ def compact(folder: Path) -> Compacted:
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Go through the files of a front end's arrays: shards, their indices, and what older versions wrote."""
-    yield from (path for path in folder.iterdir() if path.suffix in (ARRAYS, INDEX))
-    yield from (path for path in folder.glob("??/*.npy") if OLD.fullmatch(f"{path.parent.name}/{path.stem}"))
+def _shards_of(folder: Path) -> list[Path]:
+    """List shards and their indices."""
+    return [path for path in folder.iterdir() if path.suffix in (ARRAYS, INDEX)]
+
+
+def _singles_of(folder: Path) -> list[Path]:
+    """List the files for one array each, which older versions wrote."""
+    return [path for path in folder.glob("??/*.npy") if OLD.fullmatch(f"{path.parent.name}/{path.stem}")]
 
 
 def _compacted(folder: Path, lock: int) -> Compacted:
     old, new = Shards(folder), Shards(folder)
     new._writing = (os.getpid(), os.dup(lock))
-    former, single = list[Path](), list[Path]()
-    for path in _files(folder):
-        (former if path.suffix in (ARRAYS, INDEX) else single).append(path)
+    former = _shards_of(folder)
     arrays = damaged = 0
     for name, array in old.all():
         if array is None:
@@ -243,13 +247,13 @@ def _compacted(folder: Path, lock: int) -> Compacted:
             new.put(name, array)
             arrays += 1
     known = set(old.names())
-    for path in single:
+    for path in _singles_of(folder):
         with contextlib.suppress(ValueError, OSError, EOFError):  # what is damaged stays, and is named when it is used
             if path.stem not in known:
                 new.put(path.stem, np.load(regular(path)))
                 arrays += 1
             former.append(path)
-    made = {path for path in folder.iterdir() if path.suffix in (ARRAYS, INDEX)} - {*former}
+    made = {*_shards_of(folder)} - {*former}
     for path in made:
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -10,7 +10,7 @@ from typing import Any
 from serene.corpora.utterance import COLUMNS, NUMERIC
 from serene.errors import SereneError, first_line, quoted
 from serene.files import regular
-from serene.inside import pyarrow
+from serene.inside import pyarrow, refuse_twice
 
 AT_ONCE = 4096  # rows
 NEEDED = ("id", "audio", "speaker")
@@ -27,8 +27,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with regular(path).open("rb") as opened, parquet.ParquetFile(opened) as file:
             names = file.schema_arrow.names
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise SereneError(f"{path} has the column {quoted(twice[0])} twice; name its columns differently.")
+            refuse_twice(path, names)
             if absent := [name for name in NEEDED if name not in names]:
                 raise SereneError(
                     f"{path} has no column '{absent[0]}'; a manifest has {', '.join(NEEDED)}. "
@@ -40,8 +39,9 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     row["votes"] = dict(row["votes"]) if isinstance(row.get("votes"), list) else row.get("votes")
                     yield f"{path}, row {next(number)}", row
     except (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:  # of whatever it holds
-        why = first_line(error)
-        raise SereneError(f"{path} cannot be read as Parquet: it is cut off or something else ({why}).") from error
+        raise SereneError(
+            f"{path} cannot be read as Parquet: it is cut off or something else ({first_line(error)})."
+        ) from error
 
 
 def is_manifest(path: Path) -> bool:
