@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,8 +23,9 @@ from matplotlib.figure import Figure
 
 from page import put
 from serene.evaluation.metrics import area_under_curve
-from serene.experiment.archive import ARCHIVE, members
-from serene.experiment.run_report import COLD_START
+from serene.experiment.archive import ARCHIVE, members, unpack
+from serene.experiment.run import Run
+from serene.experiment.run_report import COLD_START, report_of
 from serene.reporting.figures import UNITS
 from serene.reporting.plots import Line, curves
 from serene.reporting.style import BLUE, DASHES, INK, PALETTE, dress, fields, save
@@ -183,12 +187,37 @@ def _title(report: Mapping[str, Any]) -> str:
 
 
 def reports(question: Question) -> dict[str, dict[str, Any]]:
-    """Give the reports of a question's runs that were made, by what the page calls them, with their folds where few."""
+    """Give the reports of a question's runs that were made, by what the page calls them.
+
+    Where some have fewer folds, the others are given on these folds too, since folds differ in how easy they are.
+    """
     found = {name: kept()[title] for title, name in question.systems.items() if title in kept()}
-    folds = {name: len(report["folds"]) for name, report in found.items()}
-    most = {group: max(n for name, n in folds.items() if _group(name) == group) for group in map(_group, found)}
-    few = {name: f" ({n} fold{'s' * (n > 1)})" if n < most[_group(name)] else "" for name, n in folds.items()}
-    return {name + few[name]: report for name, report in found.items()}
+    made = dict[str, dict[str, Any]]()
+    for name, report in found.items():
+        group = [other for of, other in found.items() if _group(of) == _group(name)]
+        few = min((other["folds"] for other in group), key=len)
+        named = name if all(other["folds"] == few for other in group) else f"{name}, {_folds(few)}"
+        if report["folds"] != few:
+            made |= {name: report, named: on_folds(report["recipe_hash"], tuple(few))}
+        else:
+            made[named] = report
+    return made
+
+
+def _folds(names: Sequence[str]) -> str:
+    return f"fold{'s' * (len(names) > 1)} {' and '.join(names)}"
+
+
+@functools.cache
+def on_folds(identity: str, folds: tuple[str, ...]) -> dict[str, Any]:
+    """Report a kept run as if only some of its folds had been trained."""
+    with tempfile.TemporaryDirectory() as scratch:
+        unpack(RESULTS / ARCHIVE, Path(scratch))
+        run = Run.open(next(Path(scratch).glob(f"*-{identity}")))
+        for trial in run.finished():
+            if trial.fold not in folds:
+                shutil.rmtree(trial.folder)
+        return dict(report_of(run).content)
 
 
 def _group(name: str) -> str:
