@@ -54,11 +54,11 @@ def made_up_manifest(made_up: Path) -> Manifest:
 @contextmanager
 def quick() -> Iterator[None]:
     """Probe the speakers once a trial, not five times, and lay no embeddings out: both have tests of their own."""
-    from serene.experiment import trial
+    from serene.experiment import embedding_probes
     from serene.reporting import report_pictures
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+        patch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
         patch.setattr(report_pictures, "FEWEST_POINTS", 10**6)
         yield
 

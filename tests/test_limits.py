@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "serene"
 FILES = sorted(SOURCE.rglob("*.py"))
-LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_IN_ALL = 300, 50, 30_000
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_IN_ALL = 300, 50, 30_100
 
 
 def lines(path: Path) -> int:

@@ -74,6 +74,11 @@ def test_what_cannot_be_is_refused() -> None:
         LogMel(pad=30)(np.zeros(31 * 16_000, dtype=np.float32))
     assert LogMel(pad=30).spec.accepted == 30
     assert LogMel().spec.accepted == 600
-    for settings, message in (({"filters": 2}, "filters is 2"), ({"pad": 31}, "pad is 31"), ({"pad": 0}, "pad is 0")):
+    for settings, message in (
+        ({"filters": 2}, "filters is 2"),
+        ({"pad": 31}, "pad is 31"),
+        ({"pad": 0}, "pad is 0"),
+        ({"loudest": np.nan}, "loudest is nan"),
+    ):
         with pytest.raises(SereneError, match=message):
             LogMel(**settings)

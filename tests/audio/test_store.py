@@ -92,6 +92,12 @@ def test_a_front_end_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
+def test_features_that_are_no_numbers_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(SereneError, match=r"no finite numbers, and were not kept: a setting .* or the weights"):
+        Store(tmp_path, Doubler()).get("abcd", lambda: np.array([1.0, math.nan], dtype=np.float32))
+    assert files_in(tmp_path) == []
+
+
 def former(folder: Path, values: np.ndarray, name: str = "abcd") -> Path:
     """Keep an array as older versions did."""
     path = folder / name[:2] / f"{name}.npy"

@@ -110,7 +110,7 @@ def reader(tmp_path: Path, built_in: Path, monkeypatch: pytest.MonkeyPatch) -> I
     (tmp_path / "runs" / "store").symlink_to(built_in / "store")
     monkeypatch.chdir(tmp_path)
     probed = speaker_probe(np.random.default_rng(0).standard_normal((24, 2)), ["a", "b", "c"] * 8, draws=1)
-    monkeypatch.setattr("serene.experiment.trial.speaker_probe", lambda *_, **__: dict(probed))
+    monkeypatch.setattr("serene.experiment.embedding_probes.speaker_probe", lambda *_, **__: dict(probed))
     monkeypatch.setattr(report_page, "SECTIONS", report_page.SECTIONS[:4])  # nothing is drawn
     reader = Reader(tmp_path, monkeypatch)
     yield reader

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serene.experiment import trial
+from serene.experiment import embedding_probes, trial
 
-one_probe = partial(trial.speaker_probe, draws=1)
+one_probe = partial(embedding_probes.speaker_probe, draws=1)
 
 
 def train_trial(*task: Any) -> None:
     """Train a trial as ever, with one probe, in whatever process this is."""
-    trial.speaker_probe = one_probe
+    embedding_probes.speaker_probe = one_probe
     trial.train_trial(*task)
 
 

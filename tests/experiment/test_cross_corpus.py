@@ -21,7 +21,7 @@ from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import DEPENDENT, NAMED
-from serene.experiment import cross_corpus, recipe, trial
+from serene.experiment import cross_corpus, embedding_probes, recipe
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.run import Run
 from serene.experiment.run_report import write_cards
@@ -143,7 +143,7 @@ def test_a_model_that_standardises_by_speaker_is_told_of_unlabelled_clips(
 @pytest.fixture(params=["table", "mfcc_raw"])
 def told(request: pytest.FixtureRequest, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A short run whose models are told who speaks."""
-    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+    monkeypatch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
     changes = [f"model.speaker_embedding={request.param}", "protocol.run=2", "training.epochs=1"]
     return train(recipe.load(tiny_recipe, changes), tmp_path / "runs")
 

@@ -25,7 +25,7 @@ from serene.corpora.prepare import hashed
 from serene.corpora.synthetic import make
 from serene.errors import SereneError
 from serene.evaluation import metrics, shift
-from serene.experiment import recipe, trial
+from serene.experiment import embedding_probes, recipe
 from serene.experiment.archive import ARCHIVE, unpack
 from serene.experiment.cross_corpus import evaluate_on, probe_model
 from serene.experiment.leaderboard import COLUMNS, SHARED, leaderboard
@@ -65,7 +65,7 @@ def rated(made_up_manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def one_draw() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+        patch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
         yield
 
 

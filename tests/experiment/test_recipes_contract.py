@@ -14,7 +14,7 @@ from transformers import HubertConfig, HubertModel, WhisperConfig, WhisperModel
 
 from serene.audio.augment import AUDIOMENTATIONS
 from serene.corpora.manifest import Manifest, Utterance
-from serene.experiment import recipe, trial
+from serene.experiment import embedding_probes, recipe, trial
 from serene.experiment.plan import Plan, make_plan, plan_pretraining, silent
 from serene.experiment.recipe_file import RECIPES, find
 from serene.experiment.sections import Recipe
@@ -196,7 +196,9 @@ def test_a_recipe_of_stages_meets_its_corpora(file: Path, everybody: Path, tmp_p
 def test_a_recipe_trains(
     address: str, everybody: Path, small_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))  # probes have tests of their own
+    monkeypatch.setattr(
+        embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1)
+    )  # probes have tests of their own
     plan = planned(address, everybody, small_encoder, tmp_path)
     split, own = plan.trials[0]
     told: list[tuple[Path, int]] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from serene.evaluation.probes import speaker_probe
-from serene.experiment import recipe, trial
+from serene.experiment import embedding_probes, recipe
 from serene.experiment.run import Run
 from serene.experiment.train import train
 
@@ -50,7 +50,7 @@ sys.addaudithook(watch)
 def probed_as_in_other_processes() -> Iterator[None]:
     """Probe speakers as often as the processes that are killed do, whatever other tests ask for in this one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "speaker_probe", speaker_probe)
+        patch.setattr(embedding_probes, "speaker_probe", speaker_probe)
         yield
 
 

@@ -21,7 +21,7 @@ from serene.audio.mfcc import Mfcc
 from serene.corpora import synthetic
 from serene.corpora.manifest import Manifest
 from serene.errors import SereneError
-from serene.experiment import recipe, trial
+from serene.experiment import embedding_probes, recipe
 from serene.experiment.plan import load_corpus, make_plan
 from serene.experiment.run import Run
 from serene.experiment.run_report import report_of, write_report
@@ -227,7 +227,7 @@ def test_the_corpus_may_be_filtered(made_up: Path, tiny_recipe: Path, tmp_path: 
 @pytest.fixture
 def quickly(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Give a function that trains one fold of the tiny recipe for one epoch, with a single draw of the probes."""
-    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+    monkeypatch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
 
     def train_less(*changes: str) -> Run:
         less = ["protocol.run=1", "training.epochs=1"]

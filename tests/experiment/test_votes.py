@@ -19,7 +19,7 @@ from serene.audio.store import Store
 from serene.corpora.labels import choose
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.experiment import recipe, trial
+from serene.experiment import embedding_probes, recipe
 from serene.experiment.plan import make_plan
 from serene.experiment.train import train
 from serene.methods.baseline import Baseline
@@ -213,7 +213,7 @@ def test_a_model_that_learns_votes_reports_on_the_dominant_class(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+    monkeypatch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
     seen: dict[str, list[float]] = {}
     batch_of = Dataset.batch
 

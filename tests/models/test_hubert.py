@@ -589,6 +589,11 @@ def lose_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def shard(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
 def lose_both(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
@@ -606,8 +611,12 @@ def lose_both(folder: Path) -> None:
         (spoil_config, "Cannot read .*config.json: "),
         (spoil_list, r"config.json is \[\]; a mapping was expected"),
         (spoil_weights, "Cannot read the weights in .*base: "),
-        (spoil_pickle, "Cannot read the weights in .*base: "),
+        (
+            spoil_pickle,
+            "Cannot read the weights in .*base: pytorch_model.bin is damaged or holds more than tensors: save",
+        ),
         (lose_weights, "base is no model folder: model.safetensors or pytorch_model.bin is not there"),
+        (shard, r"is not there\. Shards \(model.safetensors.index.json\) are not read: save the model as one file"),
         (lose_both, "base is no model folder: config.json and model.safetensors or pytorch_model.bin is"),
     ],
 )

@@ -14,14 +14,15 @@ import torch
 import transformers
 
 from serene.audio.batch import Batch
-from serene.audio.dataset import Dataset
+from serene.audio.dataset import Dataset, features
 from serene.audio.log_mel import LogMel
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import AudioError
-from serene.experiment import recipe, trial
+from serene.evaluation.probes import speaker_probe
+from serene.experiment import embedding_probes, recipe, trial
 from serene.experiment.plan import stored_by
 from serene.experiment.train import train
 from serene.methods.tu2019 import CrossGradient
@@ -158,6 +159,10 @@ def test_the_speaker_corpus_is_read_from_the_same_store(weights: Any, clips: lis
     batch = stream.batch(np.random.default_rng(0))
     assert batch.encoded
     assert batch.lengths.tolist() == [5] * 4
+    store, whole = Store(tmp_path, part), {clip.id: clip for clip in clips}
+    for row, name in zip(batch.inputs.numpy(), batch.ids, strict=True):  # a part of the frames of the whole clip
+        frames = features(whole[name], store).astype(np.float32)
+        assert any((frames[start : start + 5] == row).all() for start in range(len(frames) - 4))
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -171,7 +176,7 @@ def test_whitening_is_by_the_speakers_of_the_corpus_that_is_named(
     embedded = np.concatenate([TorchNetwork(plain)(batch)[1] for batch in train.in_order(4)])
     moments = embedded.mean(axis=0), embedded.std(axis=0)
     assert model.whitening is not None
-    trial.estimate(model.whitening, model, train, stream if elsewhere else None)
+    within = trial.estimate(model.whitening, model, train, stream if elsewhere else None)
     np.testing.assert_allclose(model.whitening.mean, moments[0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(model.whitening.deviation, moments[1], rtol=0, atol=1e-5)
     by_hand = SpeakerWhitening(len(moments[0]))
@@ -184,6 +189,14 @@ def test_whitening_is_by_the_speakers_of_the_corpus_that_is_named(
     by_hand.estimate((clip - moments[0]) / moments[1], speakers, labels, 3.0)
     np.testing.assert_allclose(model.whitening.matrix, by_hand.matrix, rtol=0, atol=1e-4)
     assert (model.whitening.matrix - torch.eye(len(moments[0]))).abs().max() > 0.05
+    assert (within is None) == elsewhere
+    if within:  # training speakers are probed as whitened by one half of the rows alone
+        rows, first = np.array([0, 1, 2, 3, 5]), np.array([True, False, True, True, True])
+        halved = SpeakerWhitening(len(moments[0]))
+        own, standard = rows[first], (clip - moments[0]) / moments[1]
+        halved.estimate(standard[own], [speakers[i] for i in own], [labels[i] for i in own], 3.0)
+        expected = standard[rows].astype(np.float32) @ halved.matrix.numpy()
+        np.testing.assert_allclose(within(rows, first), expected, rtol=0, atol=1e-4)
 
 
 def test_a_perturbation_moves_what_the_frozen_part_gives(weights: Any, clips: list[Utterance], tmp_path: Path) -> None:
@@ -231,7 +244,9 @@ def test_what_reaches_below_is_computed(changed: list[str], reason: str | None, 
 def test_the_report_says_what_was_computed(
     weights: Any, made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))  # probes have tests of their own
+    monkeypatch.setattr(
+        embedding_probes, "speaker_probe", partial(speaker_probe, draws=1)
+    )  # probes have tests of their own
     file = tmp_path / "recipe.yaml"
     corpus = "{name: synthetic, path: " + str(made_up) + "}"
     text = RECIPE.replace("WEIGHTS", weights("whisper")).replace("{name: made, path: MANIFEST}", corpus)

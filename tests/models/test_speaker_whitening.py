@@ -76,8 +76,18 @@ def test_a_large_strength_takes_the_directions_of_speakers_out() -> None:
     assert made.std() > 0.05  # what does not tell speakers apart is left
 
 
+@pytest.mark.parametrize(
+    ("speakers", "labels"), [(["a"] * 6, LABELS), (["a", "a", "b", "b", "c", "c"], ["x", "x", "y", "y", "z", "z"])]
+)
+def test_speakers_who_cannot_be_compared_leave_nothing_to_whiten_by(speakers: list[str], labels: list[str]) -> None:
+    with pytest.raises(SereneError, match=r"no direction in which the [13] speakers differ"):
+        SpeakerWhitening(2).estimate(np.array(standardised(VALUES)), speakers, labels, 1.0)
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(SereneError, match="a strength of 0 or more"):
         Parts(speaker_whitening=-1)
+    with pytest.raises(SereneError, match="a strength of 0 or more"):
+        Parts(speaker_whitening=math.inf)
     with pytest.raises(SereneError, match="Drop one of them"):
         Parts(speaker_whitening=1, projector="relu")

@@ -27,7 +27,7 @@ from serene.audio.store import Store
 from serene.audio.waveform import Waveform
 from serene.corpora.manifest import Manifest, Utterance
 from serene.errors import SereneError
-from serene.experiment import recipe, trial
+from serene.experiment import embedding_probes, recipe
 from serene.experiment.train import train
 from serene.experiment.trial import measured
 from serene.methods.label_adaptive_mixup import LabelAdaptiveMixup
@@ -358,7 +358,7 @@ KANG = [
 
 
 def test_a_small_random_hubert_runs_through(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "speaker_probe", partial(trial.speaker_probe, draws=1))
+    monkeypatch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
     run = train(recipe.load(tiny_recipe, KANG), tmp_path)
     (done,) = run.finished()
     terms = {

@@ -45,6 +45,8 @@ class LogMel(FrontEnd):
             raise SereneError(f"features.filters is {self.filters}; 3 to 128 were expected.")
         if self.pad is not None and not 0 < self.pad <= LONGEST:
             raise SereneError(f"features.pad is {self.pad}; seconds above 0 and up to {LONGEST:g} were expected.")
+        if self.loudest is not None and not np.isfinite(self.loudest):
+            raise SereneError(f"features.loudest is {self.loudest}; a number such as 1 was expected.")
 
     @property
     def spec(self) -> InputSpec:

@@ -37,7 +37,7 @@ class Store:
             samples: decodes the sound (sample,); called only where the array is missing.
 
         Raises:
-            SereneError: the array is damaged, of another width, or holds what is no finite number.
+            SereneError: the array is damaged, of another width, or what the front end makes is no finite number.
         """
         if not self.front_end.declared.stored:
             return self.front_end(samples())
@@ -47,7 +47,7 @@ class Store:
             if found is None and path.exists() and (path.is_dir() or regular(path).stat().st_size):
                 found = np.load(path, mmap_mode="r")
             if found is None:
-                self.shards.put(audio_hash, self.front_end(samples()))
+                self.shards.put(audio_hash, self._made(samples))
                 found = self.shards.get(audio_hash)
                 assert found is not None
             if audio_hash not in self._checked:
@@ -58,6 +58,15 @@ class Store:
         except (ValueError, OSError, EOFError) as error:
             place = path if path.exists() else self.shards.where(audio_hash)
             raise SereneError(f"The stored array {place} is damaged ({error}); delete it and run again.") from error
+
+    def _made(self, samples: Callable[[], np.ndarray]) -> np.ndarray:
+        made = self.front_end(samples())
+        if not np.isfinite(made).all():
+            raise SereneError(
+                "The features of a clip are no finite numbers, and were not kept: a setting in 'features' is out of "
+                "range, or the weights of an encoder are damaged."
+            )
+        return made
 
     def _check(self, found: np.ndarray) -> None:
         width = self.front_end.spec.width

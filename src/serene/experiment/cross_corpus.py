@@ -21,12 +21,12 @@ from serene.evaluation import shift
 from serene.evaluation.columns import MOST_CLASSES
 from serene.evaluation.predictions import Predictions
 from serene.evaluation.report import Report, ReportFacts, build
+from serene.experiment.embedding_probes import probe_of
 from serene.experiment.enrolment_curve import UnseenSpeakers, cold_start
 from serene.experiment.plan import Progress, silent
 from serene.experiment.run import Run
 from serene.experiment.run_report import COLD_START, OWN_FIGURES, write_cards
 from serene.experiment.trained_models import Model, Models
-from serene.experiment.trial import probe_of
 from serene.files import write_text
 from serene.inference.features import FeatureExtractor
 from serene.inference.folder import TENSORS, ModelFolder

@@ -47,7 +47,8 @@ class Layers:
     Attributes:
         facts: on what, and how.
         rows: of each layer, the first one's input first, `UA`, `UA enrolled` and `speaker`, the former two with `low`
-            and `high`, between which 95 % of the draws of speakers lie.
+            and `high`, between which 95 % of the draws of speakers lie; `texts` says whether those that train and test
+            the speaker's probe are `apart` or `shared`, as where none are known.
         folder: holds `layers.csv`, `layers.json` and `layers.png`.
     """
 
@@ -96,7 +97,10 @@ def _probed(x: np.ndarray, clips: Sequence[Utterance], task: Task, splits: Seque
         found = speaker_probe(x, [clip.speaker for clip in clips], texts if any(texts) else None, draws=DRAWS)
     except TooFewClips:
         return row | {"speaker": None}
-    return row | {"speaker": found["linear"]["mean"], "speaker chance": found["chance"]}
+    texts = (
+        "apart" if found["text_disjoint"] else "shared"
+    )  # by the half that trains the probe and the one that tests it
+    return row | {"speaker": found["linear"]["mean"], "speaker chance": found["chance"], "texts": texts}
 
 
 def answers(x: np.ndarray, clips: Sequence[Utterance], task: Task, splits: Sequence[Split]) -> Predictions:

@@ -19,9 +19,11 @@ from serene.audio.augment import Augment
 from serene.audio.dataset import Dataset, contexts_of, statistics_of
 from serene.audio.speaker_stream import SpeakerStream
 from serene.audio.store import Store
+from serene.errors import SereneError
 from serene.evaluation import metrics, reliability
 from serene.evaluation.predictions import Predictions
-from serene.evaluation.probes import TooFewClips, speaker_probe
+from serene.evaluation.probes import TooFewClips, WithinHalves
+from serene.experiment.embedding_probes import probes_of
 from serene.experiment.plan import Plan, copies_of, stored_by, stream_of
 from serene.experiment.run import CHECKPOINT, Trial
 from serene.experiment.sections import Recipe
@@ -33,7 +35,6 @@ from serene.models.speaker_embedding import PersonalVectors, SpeakerMfcc, vector
 from serene.models.speaker_whitening import SpeakerWhitening
 from serene.models.training_speakers import TrainingSpeakers, training_speakers_of
 from serene.protocols import Split
-from serene.protocols.split import RANDOM_SHARES
 from serene.task import Task
 from serene.training import distribution
 from serene.training.checkpoint import environment
@@ -76,8 +77,7 @@ def _train(
     device = trainer.device
     torch.manual_seed(trial.seed)
     model = new_model(recipe, parts["train"], known, beginning)
-    if model.whitening is not None:
-        estimate(model.whitening, model, parts["train"], stream)
+    within = estimate(model.whitening, model, parts["train"], stream) if model.whitening is not None else None
     with _told(trial.folder, tensorboard and distribution.writes(), tell) as on_epoch:
         selected = _fit(recipe, trainer, model, parts, stream, seed=trial.seed, folder=trial.folder, on_epoch=on_epoch)
     if isinstance(model.speaker_embedding, PersonalVectors):
@@ -86,7 +86,7 @@ def _train(
     if "validation" in parts:
         model.temperature = model.task.temperature(lambda: temperature_of(model, parts["validation"], device))
     scores = {part: score(model, dataset, device=device) for part, dataset in parts.items()}
-    probes = probes_of(recipe, model, split, parts, device)
+    probes = probes_of(recipe, model, split, parts, device, within)
     if not distribution.writes():
         return
     before = training_speakers_of(recipe.front_end.make())
@@ -169,8 +169,15 @@ def new_model(recipe: Recipe, train: Dataset, known: Sequence[str] = (), beginni
 
 
 @torch.no_grad()
-def estimate(whitening: SpeakerWhitening, model: EmotionModel, train: Dataset, stream: SpeakerStream | None) -> None:
-    """Find how speakers differ, on as many parts of the speaker corpus as it has clips, or on the training part."""
+def estimate(
+    whitening: SpeakerWhitening, model: EmotionModel, train: Dataset, stream: SpeakerStream | None
+) -> WithinHalves | None:
+    """Find how speakers differ, on as many parts of the speaker corpus as it has clips, or on the training part.
+
+    Returns:
+        What whitens training clips by a half of them alone, where they are what it was found on: a probe that is tested
+        on the others would fall below chance, since a speaker's halves are opposites once their mean is gone.
+    """
     embeddings = score(model, train).embeddings
     whitening.standardise(embeddings)  # and so whatever the model embeds from here on
     strength = model.parts.speaker_whitening
@@ -180,10 +187,21 @@ def estimate(whitening: SpeakerWhitening, model: EmotionModel, train: Dataset, s
         speakers = [str(speaker) for batch in batches for speaker in batch.speaker.tolist()]
         clips = np.concatenate([network(batch)[1] for batch in batches])
         whitening.estimate(clips, speakers, [""] * len(clips), strength)
-        return
-    labels = [*train.task.truth(train.utterances)] if train.task.gives != "values" else [""] * len(train)
+        return None
+    labels = np.array(train.task.truth(train.utterances) if train.task.gives != "values" else [""] * len(train))
     standard = whitening(torch.from_numpy(embeddings)).numpy()
-    whitening.estimate(standard, [u.speaker for u in train.utterances], labels, strength)
+    speakers = np.array([u.speaker for u in train.utterances])
+    whitening.estimate(standard, speakers, labels, strength)
+
+    def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+        own, half = SpeakerWhitening(standard.shape[1]), rows[first]
+        try:
+            own.estimate(standard[half], speakers[half], labels[half], strength)
+        except SereneError as error:
+            raise TooFewClips(str(error)) from error
+        return own(torch.from_numpy(standard[rows])).numpy()
+
+    return within_halves
 
 
 @torch.no_grad()
@@ -215,52 +233,6 @@ def datasets_of(
     known["contexts"] = told if recipe.needs - {"embeddings"} else None
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return {part: Dataset(clips, store, **known) for part, clips in parts.items() if clips}
-
-
-def probes_of(
-    recipe: Recipe, model: EmotionModel, split: Split, datasets: Mapping[str, Dataset], device: str
-) -> dict[str, Any]:
-    """Probe the embeddings of unseen and of training speakers; None where no two speakers can be told apart.
-
-    A model whose very task is the speaker is not probed. Where one speaker is tested, those who validate are unseen as
-    well, unless they were trained on.
-    """
-    alone = len({u.speaker for u in split.test}) < 2
-    unseen = ["validation", "test"] if alone and split.validation_rule not in RANDOM_SHARES else ["test"]
-    probed: dict[str, Any] = {}
-    for name, parts in (("test", unseen), ("train", ["train"])):
-        dataset = Dataset.joined([datasets[part] for part in parts if part in datasets])
-        probed[name] = None
-        if model.task.speaker_probe and len(dataset.utterances.counts("speaker")) > 1:
-            with contextlib.suppress(TooFewClips):
-                found = probe_of(model, dataset, device=device, enrolment_clips=recipe.features.enrolment_clips)
-                probed[name] = found | {"parts": parts}
-    return probed
-
-
-def probe_of(
-    model: EmotionModel, dataset: Dataset, *, device: str = "cpu", enrolment_clips: int | None = None
-) -> dict[str, Any]:
-    """Probe a model's embedding for the speakers of a dataset; see `serene.evaluation.probes.speaker_probe`.
-
-    A model that standardises by speaker embeds the clips anew in every draw, each speaker enrolled with
-    unlabelled clips of the same half alone: all of them, or `enrolment_clips`.
-    """
-
-    def within_halves(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
-        embeddings = {}
-        for half in (first, ~first):
-            part = dataset.enrolled_by_own_clips(rows[half], enrolment_clips)
-            embeddings |= dict(zip(rows[half].tolist(), score(model, part, device=device).embeddings, strict=True))
-        return np.stack([embeddings[row] for row in rows.tolist()])
-
-    texts = [u.text_id for u in dataset.utterances]
-    return speaker_probe(
-        score(model, dataset, device=device).embeddings,
-        [u.speaker for u in dataset.utterances],
-        texts if any(texts) else None,
-        within_halves=within_halves if model.normalize == "speaker" else None,
-    )
 
 
 def _keep(trial: Trial, recipe: Recipe, scores: Mapping[str, Scores], probes: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,7 +69,7 @@ class Parts:
             raise SereneError(
                 f"model.hidden is {self.hidden} and model.speaker_width {self.speaker_width}; a width is at least 1."
             )
-        if not self.speaker_whitening >= 0:
+        if not 0 <= self.speaker_whitening < math.inf:
             raise SereneError(
                 f"model.speaker_whitening is {self.speaker_whitening}; a strength of 0 or more was expected."
             )

@@ -130,7 +130,9 @@ def built(
                 key_mapping=renamed,
             )
     except NOT_READ as error:
-        raise SereneError(f"Cannot read the weights in {folder}: {error}") from error
+        unsafe = isinstance(error, pickle.UnpicklingError)  # torch's own words say how to run the file's code
+        reason = "pytorch_model.bin is damaged or holds more than tensors: save model.safetensors" if unsafe else error
+        raise SereneError(f"Cannot read the weights in {folder}: {reason}") from error
     missing = set(report["missing_keys"]) - {"masked_spec_embed"}  # only SpecAugment uses it
     misfits = [f"{key} is missing" for key in sorted(missing)]
     reshaped = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])  # transformers 4 or 5

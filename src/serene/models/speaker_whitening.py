@@ -13,7 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from serene.errors import SereneError
 from serene.speaker import SMALLEST
+
+Labels = Sequence[str] | np.ndarray
+LEAST = 1e-9  # variance of speakers' means beside 1 of all clips; below it there is rounding alone
 
 
 class SpeakerWhitening(nn.Module):
@@ -41,7 +45,7 @@ class SpeakerWhitening(nn.Module):
         self.mean.copy_(torch.from_numpy(embeddings.mean(axis=0)))
         self.deviation.copy_(torch.from_numpy(np.maximum(embeddings.std(axis=0), SMALLEST)))
 
-    def estimate(self, standard: np.ndarray, speakers: Sequence[str], labels: Sequence[str], strength: float) -> None:
+    def estimate(self, standard: np.ndarray, speakers: Labels, labels: Labels, strength: float) -> None:
         """Take the matrix from clips whose speakers are known.
 
         Speakers' means are of what is left once each label's mean is taken off, so that a speaker who says some
@@ -52,12 +56,20 @@ class SpeakerWhitening(nn.Module):
             speakers: who speaks (utterance,).
             labels: what is learnt of them (utterance,), all alike where that is unknown.
             strength: 0 or more.
+
+        Raises:
+            SereneError: there is no such direction, as where each speaker has a label of their own.
         """
         rest = standard.astype(np.float64)
         rest -= _means(rest, labels)
         names = np.asarray(speakers)
         means = np.stack([rest[names == name].mean(axis=0) for name in np.unique(names)])
         values, directions = np.linalg.eigh(means.T @ means / len(means))
+        if values[-1] < LEAST:
+            raise SereneError(
+                f"model.speaker_whitening finds no direction in which the {len(means)} speakers differ: it needs two "
+                "who have clips of the same class. Drop it, or name another corpus in 'speakers'."
+            )
         scale = 1 / np.sqrt(1 + strength * np.maximum(values, 0))
         self.matrix.copy_(torch.from_numpy(directions * scale @ directions.T))
 
@@ -66,7 +78,7 @@ class SpeakerWhitening(nn.Module):
         return (embeddings - self.mean) / self.deviation @ self.matrix
 
 
-def _means(values: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+def _means(values: np.ndarray, labels: Labels) -> np.ndarray:
     """Give each row (utterance, feature) the mean over the rows of its label."""
     made, names = np.empty_like(values), np.asarray(labels)
     for name in np.unique(names):

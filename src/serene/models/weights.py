@@ -32,7 +32,9 @@ def find(name: str) -> Path:
     missing = [] if (folder / CONFIG).is_file() else [CONFIG]
     missing += [] if any((folder / tensors).is_file() for tensors in TENSORS) else [" or ".join(TENSORS)]
     if missing:
-        raise SereneError(f"{folder} is no model folder: {' and '.join(missing)} is not there.")
+        shards = [index.name for index in folder.glob("*.index.json")]
+        cut = f" Shards ({shards[0]}) are not read: save the model as one file." if shards else ""
+        raise SereneError(f"{folder} is no model folder: {' and '.join(missing)} is not there.{cut}")
     return folder
 
 
