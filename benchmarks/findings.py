@@ -40,7 +40,12 @@ PARTS = {  # of the picture of layers: column -> what its line is called
     "UA enrolled": "emotion, speakers enrolled",
     "speaker": "speaker",
 }
-HEAD = ("system", "measure [95 % interval]", "validation", "folds x seeds", UNSEEN, "training speakers %")
+HEAD = ("validation", "folds x seeds", UNSEEN, "training speakers %")
+MEASURES = {
+    "ua": "UA",
+    "ccc_expressed_intensity": "CCC",
+    "ccc_expressed_intensity_of_speakers": "mean CCC of a speaker",
+}
 WHISPER = "gat2022-whisper_ravdess-"
 
 
@@ -191,7 +196,8 @@ def reports(question: Question) -> dict[str, dict[str, Any]]:
 
     Where some have fewer folds, the others are given on these folds too, since folds differ in how easy they are.
     """
-    found = {name: kept()[title] for title, name in question.systems.items() if title in kept()}
+    made_of = {name: kept()[title] for title, name in question.systems.items() if title in kept()}
+    found = {name + ", enrolled" * report["saw_unlabelled_test_audio"]: report for name, report in made_of.items()}
     made = dict[str, dict[str, Any]]()
     for name, report in found.items():
         group = [other for of, other in found.items() if _group(of) == _group(name)]
@@ -227,13 +233,13 @@ def _group(name: str) -> str:
 
 def table(question: Question) -> str:
     """Write a line for each run."""
-    rows, unit = [], UNITS[question.metric[:3].rstrip("_")]
+    rows, unit, measures = [], UNITS[question.metric[:3].rstrip("_")], [m for m in MEASURES if question.metric in m]
     for name, report in reports(question).items():
         probe, before = report["speaker_probe"], report["validation"]
         validation = unit.one(before and before[question.metric]["value"], "")
-        cells = (name, unit.interval(report["metrics"][question.metric]), validation, trained(report))
+        cells = (name, *(unit.interval(report["metrics"][m]) for m in measures), validation, trained(report))
         rows.append((*cells, against(probe), against(probe and probe["train_speakers"])))
-    return markdown(rows, HEAD)
+    return markdown(rows, ("system", *(f"{MEASURES[m]} [95 % interval]" for m in measures), *HEAD))
 
 
 def picture(question: Question) -> Figure:
@@ -279,7 +285,8 @@ def layers() -> tuple[str, Figure]:
         dress(axes)
         for row in found:
             ends = [{"value": row[c], "low": row[f"{c} low"], "high": row[f"{c} high"]} for c in ("UA", "UA enrolled")]
-            rows.append((name, str(row["layer"]), *map(interval, ends), f"{100 * row['speaker']:.1f}"))
+            speaker = against({"accuracy": row["speaker"], "chance": row["speaker chance"]})
+            rows.append((name, str(row["layer"]), *map(interval, ends), speaker))
     places[0].legend(frameon=False, fontsize=9)
     head = ("corpus", "layer", "UA % [95 % interval]", "UA %, enrolled", "speaker %")
     return markdown(rows, head), figure

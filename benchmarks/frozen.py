@@ -192,7 +192,7 @@ def memory(folder: Path, size: Size) -> dict[str, Any]:
         (before, few), (_, many) = peaks
         figures = {"before_mb": round(before, 1), "peak_mb": [round(few, 1), round(many, 1)]}
         rows.append({"task": title, **figures, "ratio": round(many / few, 3)})
-    stored = [sum(p.stat().st_size for p in (folder / f"store-{n}").rglob("*.npy")) / 2**20 for n in counts]
+    stored = [sum(p.stat().st_size for p in (folder / f"store-{n}").rglob("*") if p.is_file()) / 2**20 for n in counts]
     return {"clips": list(counts), "stored_mb": [round(mb, 1) for mb in stored], "anonymous_memory": rows}
 
 

@@ -239,7 +239,7 @@ def test_a_clip_that_is_too_short_for_the_front_end_is_named(made_up_manifest: M
         f"{clip.audio} has {round(16_000 * clip.duration)} samples at 16 kHz; this encoder needs at least 9000. "
         "Leave the clip out of the manifest."
     )
-    assert not list(tmp_path.rglob("*.npy"))
+    assert not list(tmp_path.rglob("*.shard"))
 
 
 def iemocap_like(n_clips: int = 5531) -> np.ndarray:

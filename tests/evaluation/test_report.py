@@ -181,6 +181,13 @@ def test_a_shared_speaker_contradicts_independence() -> None:
     assert build(shared, facts=replace(FACTS, speaker_independent=False)).content["stamps"] == [reports.DEPENDENT]
 
 
+def test_a_split_that_goes_by_the_seed_may_test_whom_another_seed_validates() -> None:
+    each = [("ab", "cd", 0), ("cd", "ab", 1)]
+    trials = [cell([0, 1], [0, 1], test, seed=seed) for test, _, seed in each]
+    trials += [cell([0, 1], [0, 1], validation, seed=seed, part="validation") for _, validation, seed in each]
+    assert build(Predictions.concatenate(trials), facts=FACTS).content["seeds"] == [0, 1]
+
+
 def test_without_a_test_there_is_no_report(two_folds: Predictions) -> None:
     with pytest.raises(SereneError, match="no test predictions"):
         build(two_folds.select(part="validation"), facts=FACTS)

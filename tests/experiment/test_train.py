@@ -236,6 +236,18 @@ def quickly(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return train_less
 
 
+def test_trainings_whose_splits_go_by_the_seed_have_one_report(quickly: Callable[..., Run]) -> None:
+    protocol = "protocol={name: speaker_holdout, train: 2, validation: 2, test: 2, seed: training}"
+    run = quickly(protocol, "seeds=[0, 1]")
+    tested, validated = (
+        [set(trial.predictions().select(part=part).speaker) for trial in run.finished()]
+        for part in ("test", "validation")
+    )
+    assert set.union(*tested) & set.union(*validated), "one seed tests whom another validates"
+    report = json.loads((run.folder / "report.json").read_text())
+    assert report["speaker_independent"] and report["seeds"] == [0, 1]
+
+
 def two_corpora(speakers: Path, *changes: str) -> list[str]:
     return [
         *("method={name: speaker_normalization, step: 0.01}", "model.dropout=0"),
@@ -351,7 +363,7 @@ def test_an_encoder_of_waveforms_keeps_no_features(quickly: Callable[..., Run], 
     run = quickly(f"model={HUBERT}", "features.longest=0.3")
     model = EmotionModel.load(run.finished()[0].folder / "model")
     assert (model.normalize, model.config["width"], model.embedding_width) == ("utterance", 1, 16)
-    assert not list((tmp_path / "runs").rglob("*.npy"))
+    assert not list((tmp_path / "runs").rglob("*.shard"))
     settings = json.loads((run.finished()[0].folder / "model/preprocessor_config.json").read_text())
     assert (settings["front_end"], settings["longest"]) == ("waveform", 0.3)
 

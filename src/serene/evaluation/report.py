@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -223,8 +224,9 @@ def _stamps(test: Predictions, facts: ReportFacts, task: Task) -> list[str]:
 
 
 def _check_independent(test: Predictions, validation: Predictions) -> None:
-    for fold in np.unique(test.fold):
-        shared = set.intersection(*(set(part.select(fold=fold).distinct("speaker")) for part in (test, validation)))
+    for fold, seed in itertools.product(test.distinct("fold"), test.distinct("seed")):  # a split may go by the seed
+        parts = (part.select(fold=fold, seed=seed) for part in (test, validation))
+        shared = set.intersection(*(set(part.distinct("speaker")) for part in parts))
         if shared:
             raise SereneError(
                 f"The report is said to be speaker independent, but in fold {fold} validation and test share "

@@ -26,7 +26,7 @@ class Prefix(FrontEnd):
 
     Everything below the first layer that trains is a fixed function of the clip. Training, validation, the speaker
     corpus and scoring read it from the store instead of computing it in every epoch. The rounding to float16 is all
-    that tells it from what the whole model computes.
+    that tells it from what the whole model computes of a clip; a speaker corpus's parts are cut from it, not before it.
 
     Args:
         front_end: what the encoder reads.
