@@ -25,7 +25,7 @@ from serene.experiment.run import Run
 
 ROOT = Path(__file__).parents[1]
 ARCHIVES = sorted(ROOT.glob(f"results/*/{ARCHIVE}"))
-MOST = 8_000_000  # bytes of an archive
+MOST = 8000 * 1024  # bytes of an archive
 RENAMED = {  # recipes whose runs were kept under a former name
     "bundled-crema_d": "bundled-crema_d-residual_tdnn",
     "gat2022-crema_d-cold_start": "frozen-crema_d-cold_start",
