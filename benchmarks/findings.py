@@ -202,11 +202,12 @@ def reports(question: Question) -> dict[str, dict[str, Any]]:
     for name, report in found.items():
         group = [other for of, other in found.items() if _group(of) == _group(name)]
         few = min((other["folds"] for other in group), key=len)
-        named = name if all(other["folds"] == few for other in group) else f"{name}, {_folds(few)}"
+        if all(other["folds"] == few for other in group):
+            made[name] = report
+            continue
         if report["folds"] != few:
-            made |= {name: report, named: on_folds(report["recipe_hash"], tuple(few))}
-        else:
-            made[named] = report
+            made[name], report = report, on_folds(report["recipe_hash"], tuple(few))
+        made[f"{name}, {_folds(few)}"] = report
     return made
 
 

@@ -196,9 +196,8 @@ def test_a_recipe_of_stages_meets_its_corpora(file: Path, everybody: Path, tmp_p
 def test_a_recipe_trains(
     address: str, everybody: Path, small_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1)
-    )  # probes have tests of their own
+    # probes have tests of their own
+    monkeypatch.setattr(embedding_probes, "speaker_probe", partial(embedding_probes.speaker_probe, draws=1))
     plan = planned(address, everybody, small_encoder, tmp_path)
     split, own = plan.trials[0]
     told: list[tuple[Path, int]] = []

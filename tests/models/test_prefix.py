@@ -244,9 +244,8 @@ def test_what_reaches_below_is_computed(changed: list[str], reason: str | None, 
 def test_the_report_says_what_was_computed(
     weights: Any, made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        embedding_probes, "speaker_probe", partial(speaker_probe, draws=1)
-    )  # probes have tests of their own
+    # probes have tests of their own
+    monkeypatch.setattr(embedding_probes, "speaker_probe", partial(speaker_probe, draws=1))
     file = tmp_path / "recipe.yaml"
     corpus = "{name: synthetic, path: " + str(made_up) + "}"
     text = RECIPE.replace("WEIGHTS", weights("whisper")).replace("{name: made, path: MANIFEST}", corpus)

@@ -97,9 +97,7 @@ def _probed(x: np.ndarray, clips: Sequence[Utterance], task: Task, splits: Seque
         found = speaker_probe(x, [clip.speaker for clip in clips], texts if any(texts) else None, draws=DRAWS)
     except TooFewClips:
         return row | {"speaker": None}
-    texts = (
-        "apart" if found["text_disjoint"] else "shared"
-    )  # by the half that trains the probe and the one that tests it
+    texts = "apart" if found["text_disjoint"] else "shared"  # by the two halves of the clips
     return row | {"speaker": found["linear"]["mean"], "speaker chance": found["chance"], "texts": texts}
 
 
